@@ -13,5 +13,8 @@
 //! * `transfer`: the import and export handlers.
 
 mod classes;
+pub mod db;
 mod disk;
+mod json;
+pub mod schema;
 mod transfer;
