@@ -1,0 +1,375 @@
+//! Decides everything about an instance before anything is touched: a pure function from what is
+//! wanted and what there is to what will be done, or to everything that stands in the way.
+
+mod conflict;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use uuid::Uuid;
+
+pub use conflict::{Conflict, Conflicts};
+
+use crate::inventory::{Inventory, Network, Node, Sr};
+use crate::mac;
+use crate::owner::Mark;
+use crate::spec::{InstanceSpec, Locking, Mac, MacChoice, OsType, Power, SrChoice, VmMode};
+
+/// The largest virtual disk that a VHD based SR holds, in bytes: 2040 GiB.
+const VHD_MAX_BYTES: u64 = 2040 << 30;
+
+/// Userdevice numbers, as Nova gives them. HVM guests see four disks until their PV drivers are loaded.
+const ROOT_DEVICE: u32 = 0;
+const CONFIG_DRIVE_DEVICE: u32 = 3;
+
+/// What is known about an image once its head has been read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageFacts {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Size of the disk it describes, in bytes.
+    pub virtual_bytes: u64,
+}
+
+/// Everything that will be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The instance's uuid.
+    pub instance: Uuid,
+    /// The host the VM starts on.
+    pub node: Node,
+    /// The SR that all disks go to.
+    pub sr: Sr,
+    /// The root disk.
+    pub root: DiskPlan,
+    /// Size of the image, at most the root disk's.
+    pub image_bytes: u64,
+    /// The config drive; its size is known when it has been built.
+    pub config_drive: Option<DiskPlan>,
+    /// The VM.
+    pub vm: VmPlan,
+    /// Its network interfaces, in the order of their device numbers.
+    pub nics: Vec<NicPlan>,
+    /// Whether it is started.
+    pub power: Power,
+}
+
+/// A disk and how the VM sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskPlan {
+    /// `name_label` of the VDI.
+    pub name_label: String,
+    /// `name_description`: the disk's use.
+    pub name_description: String,
+    /// `virtual_size` asked for, in bytes; 0 while it is not known.
+    pub virtual_bytes: u64,
+    /// `other_config`.
+    pub other_config: BTreeMap<String, String>,
+    /// `userdevice` of the VBD.
+    pub userdevice: u32,
+    /// Whether the VM boots from it; the boot disk is writable, others are read-only.
+    pub bootable: bool,
+}
+
+/// The parts of the VM record that are not the same for every VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VmPlan {
+    /// `name_label`.
+    pub name_label: String,
+    /// All four memory fields but the static minimum, in bytes: no ballooning.
+    pub memory_bytes: u64,
+    /// `VCPUs_max` and `VCPUs_at_startup`.
+    pub vcpus: u32,
+    /// `VCPUs_params`.
+    pub vcpus_params: BTreeMap<String, String>,
+    /// How it is virtualised.
+    pub mode: VmMode,
+    /// `platform`.
+    pub platform: BTreeMap<String, String>,
+    /// `other_config`.
+    pub other_config: BTreeMap<String, String>,
+    /// `xenstore_data`.
+    pub xenstore_data: BTreeMap<String, String>,
+}
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NicPlan {
+    /// `device`.
+    pub device: usize,
+    /// The network.
+    pub network: Network,
+    /// `MAC`.
+    pub mac: Mac,
+    /// `locking_mode` and the addresses it allows.
+    pub locking: Locking,
+    /// `other_config`.
+    pub other_config: BTreeMap<String, String>,
+}
+
+/// Plans `spec` on `inventory`.
+///
+/// # Errors
+///
+/// Every conflict there is, not only the first one.
+pub fn plan(
+    spec: &InstanceSpec,
+    inventory: &Inventory,
+    image: &ImageFacts,
+    owner: &str,
+    operation: Uuid,
+) -> Result<Plan, Conflicts> {
+    let mut found = Vec::new();
+    let mark = Mark { owner: owner.to_owned(), instance: spec.uuid, operation };
+
+    check_name(spec, inventory, &mut found);
+    check_flavor(spec, &mut found);
+    let node = note(&mut found, choose_node(spec, inventory));
+    if let Some(node) = node {
+        check_node(spec, node, &mut found);
+    }
+    let sr = note(&mut found, choose_sr(spec, inventory));
+    let virtual_bytes = spec.flavor.root_bytes().unwrap_or(image.virtual_bytes);
+    if let (Some(sr), Some(node)) = (sr, node) {
+        check_sr(sr, node, virtual_bytes, &mut found);
+    }
+    if image.virtual_bytes > virtual_bytes {
+        found.push(Conflict::ImageTooLarge {
+            image: image.path.clone(),
+            image_bytes: image.virtual_bytes,
+            root_bytes: virtual_bytes,
+        });
+    }
+    let nics = plan_nics(spec, inventory, &mark, &mut found);
+    let xenstore_data = xenstore_data(spec, &mut found);
+
+    let (Some(node), Some(sr), true) = (node, sr, found.is_empty()) else {
+        return Err(Conflicts::new(found));
+    };
+    let root = DiskPlan {
+        name_label: spec.name.clone(),
+        name_description: "root".to_owned(),
+        virtual_bytes,
+        other_config: mark.disk_keys("root"),
+        userdevice: ROOT_DEVICE,
+        bootable: true,
+    };
+    let config_drive = spec.config_drive.as_ref().map(|_| DiskPlan {
+        name_label: "config-2".to_owned(),
+        name_description: "configdrive".to_owned(),
+        virtual_bytes: 0,
+        other_config: mark.disk_keys("configdrive"),
+        userdevice: CONFIG_DRIVE_DEVICE,
+        bootable: false,
+    });
+    Ok(Plan {
+        instance: spec.uuid,
+        node: node.clone(),
+        sr: sr.clone(),
+        root,
+        image_bytes: image.virtual_bytes,
+        config_drive,
+        vm: plan_vm(spec, &mark, xenstore_data),
+        nics,
+        power: spec.power,
+    })
+}
+
+/// Keeps the value, or the conflict.
+fn note<T>(found: &mut Vec<Conflict>, result: Result<T, Conflict>) -> Option<T> {
+    result.map_err(|conflict| found.push(conflict)).ok()
+}
+
+fn check_name(spec: &InstanceSpec, inventory: &Inventory, found: &mut Vec<Conflict>) {
+    if spec.name.is_empty() || spec.name.chars().any(char::is_control) {
+        found.push(Conflict::BadName(spec.name.clone()));
+    }
+    if let Some(vm) = &inventory.name_taken_by {
+        found.push(Conflict::NameInUse { name: spec.name.clone(), vm: vm.clone() });
+    }
+}
+
+fn check_flavor(spec: &InstanceSpec, found: &mut Vec<Conflict>) {
+    if spec.flavor.vcpus == 0 || spec.flavor.memory_mib == 0 {
+        found.push(Conflict::EmptyFlavor);
+    }
+}
+
+fn choose_node<'a>(spec: &InstanceSpec, inventory: &'a Inventory) -> Result<&'a Node, Conflict> {
+    let have = || inventory.nodes.iter().map(|n| format!("{} ({})", n.uuid, n.name)).collect();
+    match (spec.node, &inventory.nodes[..]) {
+        (None, [only]) => Ok(only),
+        (None, _) => Err(Conflict::NodeNotNamed { have: have() }),
+        (Some(wanted), nodes) => {
+            let wanted = wanted.to_string();
+            nodes
+                .iter()
+                .find(|node| node.uuid == wanted)
+                .ok_or_else(|| Conflict::NoSuchNode { wanted, have: have() })
+        }
+    }
+}
+
+fn check_node(spec: &InstanceSpec, node: &Node, found: &mut Vec<Conflict>) {
+    if !node.enabled {
+        found.push(Conflict::NodeDisabled { node: node.name.clone() });
+    }
+    let needed_bytes = spec.flavor.memory_bytes();
+    if spec.power == Power::On && needed_bytes > node.memory_free_bytes {
+        found.push(Conflict::NotEnoughMemory {
+            node: node.name.clone(),
+            needed_bytes,
+            free_bytes: node.memory_free_bytes,
+        });
+    }
+}
+
+fn choose_sr<'a>(spec: &InstanceSpec, inventory: &'a Inventory) -> Result<&'a Sr, Conflict> {
+    let srs = &inventory.srs;
+    match &spec.sr {
+        SrChoice::PoolDefault => {
+            let default = inventory.default_sr.as_ref().ok_or(Conflict::NoDefaultSr)?;
+            srs.iter().find(|sr| sr.uuid == *default).ok_or(Conflict::NoDefaultSr)
+        }
+        SrChoice::Named(wanted) => {
+            pick(srs, wanted, |sr| &sr.uuid, |sr| &sr.name).map_err(|have| match have {
+                Pick::None(have) => Conflict::NoSuchSr { wanted: wanted.clone(), have },
+                Pick::Several(uuids) => Conflict::AmbiguousSr { wanted: wanted.clone(), uuids },
+            })
+        }
+    }
+}
+
+fn check_sr(sr: &Sr, node: &Node, virtual_bytes: u64, found: &mut Vec<Conflict>) {
+    if !sr.attached_to.contains(&node.uuid) {
+        found.push(Conflict::SrNotAttached { sr: sr.name.clone(), node: node.name.clone() });
+    }
+    if virtual_bytes > VHD_MAX_BYTES {
+        found.push(Conflict::DiskTooLarge { sr: sr.name.clone(), virtual_bytes, max_bytes: VHD_MAX_BYTES });
+    }
+}
+
+enum Pick {
+    None(Vec<String>),
+    Several(Vec<String>),
+}
+
+/// The object whose uuid is `wanted`, or the only one with that name.
+fn pick<'a, T>(
+    all: &'a [T],
+    wanted: &str,
+    uuid: impl Fn(&T) -> &String,
+    name: impl Fn(&T) -> &String,
+) -> Result<&'a T, Pick> {
+    if let Some(found) = all.iter().find(|object| uuid(object) == wanted) {
+        return Ok(found);
+    }
+    let named: Vec<_> = all.iter().filter(|object| name(object) == wanted).collect();
+    match named[..] {
+        [only] => Ok(only),
+        [] => Err(Pick::None(all.iter().map(|object| name(object).clone()).collect())),
+        _ => Err(Pick::Several(named.into_iter().map(|object| uuid(object).clone()).collect())),
+    }
+}
+
+fn plan_nics(
+    spec: &InstanceSpec,
+    inventory: &Inventory,
+    mark: &Mark,
+    found: &mut Vec<Conflict>,
+) -> Vec<NicPlan> {
+    let mut taken: Vec<Mac> = Vec::new();
+    for nic in &spec.nics {
+        let MacChoice::Given(mac) = nic.mac else { continue };
+        if mac.is_multicast() {
+            found.push(Conflict::MulticastMac(mac));
+        }
+        if taken.contains(&mac) {
+            found.push(Conflict::DuplicateMac(mac));
+        }
+        if let Some(vm) = inventory.macs_taken.get(&mac.to_string()) {
+            found.push(Conflict::MacInUse { mac, vm: vm.clone() });
+        }
+        taken.push(mac);
+    }
+    let mut nics = Vec::new();
+    for (device, nic) in spec.nics.iter().enumerate() {
+        let network = pick(&inventory.networks, &nic.network, |n| &n.uuid, |n| &n.name);
+        let network = network.map_err(|have| match have {
+            Pick::None(have) => Conflict::NoSuchNetwork { wanted: nic.network.clone(), have },
+            Pick::Several(uuids) => Conflict::AmbiguousNetwork { wanted: nic.network.clone(), uuids },
+        });
+        let Some(network) = note(found, network) else { continue };
+        let mac = mac::choose(nic.mac, spec.uuid, device, &taken);
+        taken.push(mac);
+        let mut other_config = nic.other_config.clone();
+        other_config.extend(mark.keys());
+        nics.push(NicPlan {
+            device,
+            network: network.clone(),
+            mac,
+            locking: nic.locking.clone(),
+            other_config,
+        });
+    }
+    nics
+}
+
+fn plan_vm(spec: &InstanceSpec, mark: &Mark, xenstore_data: BTreeMap<String, String>) -> VmPlan {
+    let flavor = &spec.flavor;
+    let mode = spec.vm_mode.unwrap_or(VmMode::Hvm);
+    let mut vcpus_params = BTreeMap::new();
+    if flavor.vcpu_weight.is_some() || flavor.vcpu_cap.is_some() {
+        // Both or none: XenServer 6.1 and 6.2 ignored one alone.
+        vcpus_params.insert("weight".to_owned(), flavor.vcpu_weight.unwrap_or(256).to_string());
+        vcpus_params.insert("cap".to_owned(), flavor.vcpu_cap.unwrap_or(0).to_string());
+    }
+    if !flavor.vcpu_mask.is_empty() {
+        let mask: Vec<_> = flavor.vcpu_mask.iter().map(u32::to_string).collect();
+        vcpus_params.insert("mask".to_owned(), mask.join(","));
+    }
+    let truth = |value: bool| value.to_string();
+    let platform = [
+        ("acpi", truth(true)),
+        ("apic", truth(true)),
+        ("nx", truth(mode == VmMode::Hvm)),
+        ("pae", truth(true)),
+        ("timeoffset", "0".to_owned()),
+        ("viridian", truth(spec.os_type == Some(OsType::Windows))),
+    ];
+    VmPlan {
+        name_label: spec.name.clone(),
+        memory_bytes: flavor.memory_bytes(),
+        vcpus: flavor.vcpus,
+        vcpus_params,
+        mode,
+        platform: platform.map(|(key, value)| (key.to_owned(), value)).into(),
+        other_config: mark.vm_keys(),
+        xenstore_data,
+    }
+}
+
+/// What the guest finds in xenstore: `vm-data/…`.
+fn xenstore_data(spec: &InstanceSpec, found: &mut Vec<Conflict>) -> BTreeMap<String, String> {
+    // XenServer's VSS provider would snapshot the guest's volumes behind the driver's back.
+    let mut data = BTreeMap::from([("vm-data/allowvssprovider".to_owned(), "false".to_owned())]);
+    for (key, value) in &spec.metadata {
+        let safe: String = key
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '@') { c } else { '_' })
+            .collect();
+        let value = json_text(value);
+        if data.insert(format!("vm-data/user-metadata/{safe}"), value).is_some() {
+            found.push(Conflict::MetadataKeys { key: key.clone(), written_as: safe });
+        }
+    }
+    data
+}
+
+/// `text` as a JSON string.
+fn json_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests;

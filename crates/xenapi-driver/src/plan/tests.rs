@@ -1,0 +1,245 @@
+use xenapi_wire::Ref;
+
+use super::*;
+use crate::spec::{ConfigDrive, Flavor, Nic};
+
+const OPERATION: Uuid = Uuid::from_u128(0xabcd);
+
+fn inventory() -> Inventory {
+    let sr = |uuid: &str, name: &str, kind: &str| Sr {
+        reference: Ref::NULL,
+        uuid: uuid.into(),
+        name: name.into(),
+        kind: kind.into(),
+        content_type: "user".into(),
+        other_config: BTreeMap::new(),
+        sm_config: BTreeMap::new(),
+        physical_size_bytes: 100 << 30,
+        physical_utilisation_bytes: 10 << 30,
+        attached_to: vec!["node-1".into()],
+    };
+    let network = |uuid: &str, name: &str| Network {
+        reference: Ref::NULL,
+        uuid: uuid.into(),
+        name: name.into(),
+        mtu: 1500,
+    };
+    Inventory {
+        nodes: vec![Node {
+            reference: Ref::NULL,
+            uuid: "node-1".into(),
+            name: "xen1".into(),
+            address: "10.0.0.1".into(),
+            enabled: true,
+            memory_free_bytes: 4 << 30,
+        }],
+        srs: vec![
+            sr("sr-ext", "Local storage", "ext"),
+            sr("sr-lvm", "Fast storage", "lvm"),
+            sr("sr-a", "twin", "nfs"),
+            sr("sr-b", "twin", "nfs"),
+        ],
+        default_sr: Some("sr-ext".into()),
+        networks: vec![network("net-0", "lan"), network("net-1", "dmz")],
+        name_taken_by: None,
+        macs_taken: BTreeMap::from([("02:00:00:00:00:01".to_owned(), "old-vm".to_owned())]),
+    }
+}
+
+fn image() -> ImageFacts {
+    ImageFacts { path: "disk.vhd".into(), virtual_bytes: 3 << 30 }
+}
+
+fn spec() -> InstanceSpec {
+    InstanceSpec {
+        uuid: Uuid::from_u128(1),
+        ..InstanceSpec::new("web1", Flavor::new(2, 1024, 4), "disk.vhd")
+    }
+}
+
+fn planned(change: impl FnOnce(&mut InstanceSpec)) -> Plan {
+    let mut spec = spec();
+    change(&mut spec);
+    plan(&spec, &inventory(), &image(), "me", OPERATION).expect("a plan")
+}
+
+#[track_caller]
+fn refused(change: impl FnOnce(&mut InstanceSpec, &mut Inventory, &mut ImageFacts), sentence: &str) {
+    let (mut spec, mut inventory, mut image) = (spec(), inventory(), image());
+    change(&mut spec, &mut inventory, &mut image);
+    match plan(&spec, &inventory, &image, "me", OPERATION) {
+        Ok(plan) => panic!("planned {plan:?}, expected {sentence:?}"),
+        Err(conflicts) => assert_eq!(conflicts.to_string(), sentence),
+    }
+}
+
+fn map<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+#[test]
+fn an_hvm_guest() {
+    let plan = planned(|spec| spec.os_type = Some(OsType::Linux));
+    assert_eq!(plan.vm.mode, VmMode::Hvm);
+    assert_eq!(plan.vm.memory_bytes, 1 << 30);
+    assert_eq!(
+        plan.vm.platform,
+        map([
+            ("acpi", "true"),
+            ("apic", "true"),
+            ("nx", "true"),
+            ("pae", "true"),
+            ("timeoffset", "0"),
+            ("viridian", "false"),
+        ])
+    );
+    assert_eq!(plan.vm.xenstore_data, map([("vm-data/allowvssprovider", "false")]));
+    assert_eq!(plan.vm.vcpus_params, map([]));
+    assert_eq!(
+        plan.vm.other_config,
+        map([
+            ("nova_uuid", "00000000-0000-0000-0000-000000000001"),
+            ("xenapi-rs:instance", "00000000-0000-0000-0000-000000000001"),
+            ("xenapi-rs:operation", "00000000-0000-0000-0000-00000000abcd"),
+            ("xenapi-rs:owner", "me"),
+        ])
+    );
+}
+
+#[test]
+fn modes() {
+    for (mode, os_type, nx, viridian) in [
+        (None, None, "true", "false"),
+        (None, Some(OsType::Windows), "true", "true"),
+        (Some(VmMode::Pv), Some(OsType::Linux), "false", "false"),
+        (Some(VmMode::Hvm), Some(OsType::Linux), "true", "false"),
+    ] {
+        let plan = planned(|spec| (spec.vm_mode, spec.os_type) = (mode, os_type));
+        assert_eq!(
+            (&*plan.vm.platform["nx"], &*plan.vm.platform["viridian"]),
+            (nx, viridian),
+            "{mode:?} {os_type:?}"
+        );
+    }
+}
+
+#[test]
+fn processor_wishes() {
+    let params = |change: fn(&mut Flavor)| planned(|spec| change(&mut spec.flavor)).vm.vcpus_params;
+    assert_eq!(params(|f| f.vcpu_weight = Some(2)), map([("cap", "0"), ("weight", "2")]));
+    assert_eq!(params(|f| f.vcpu_cap = Some(50)), map([("cap", "50"), ("weight", "256")]));
+    assert_eq!(params(|f| f.vcpu_mask = vec![0, 2, 3]), map([("mask", "0,2,3")]));
+}
+
+#[test]
+fn disks() {
+    let plan = planned(|spec| spec.config_drive = Some(ConfigDrive::default()));
+    assert_eq!((plan.root.virtual_bytes, plan.image_bytes), (4 << 30, 3 << 30));
+    assert_eq!((plan.root.userdevice, plan.root.bootable), (0, true));
+    assert_eq!(plan.root.other_config["nova_disk_type"], "root");
+    assert_eq!(plan.root.other_config["nova_instance_uuid"], plan.instance.to_string());
+    let drive = plan.config_drive.expect("a config drive");
+    assert_eq!((drive.userdevice, drive.bootable, &*drive.name_label), (3, false, "config-2"));
+    assert_eq!(planned(|spec| spec.flavor.root_gib = 0).root.virtual_bytes, 3 << 30);
+    assert_eq!(planned(|spec| spec.flavor.root_gib = 3).root.virtual_bytes, 3 << 30);
+}
+
+#[test]
+fn places() {
+    for (choice, uuid) in [
+        (SrChoice::PoolDefault, "sr-ext"),
+        (SrChoice::Named("Fast storage".into()), "sr-lvm"),
+        (SrChoice::Named("sr-b".into()), "sr-b"),
+    ] {
+        assert_eq!(planned(|spec| spec.sr = choice).sr.uuid, uuid);
+    }
+}
+
+#[test]
+fn interfaces_keep_their_order() {
+    let given = MacChoice::Given("02:00:00:00:00:09".parse().unwrap());
+    let plan = planned(|spec| {
+        spec.nics = vec![Nic::on("dmz"), Nic { mac: given, ..Nic::on("net-0") }, Nic::on("dmz")];
+    });
+    let seen: Vec<_> = plan.nics.iter().map(|nic| (nic.device, &*nic.network.uuid)).collect();
+    assert_eq!(seen, [(0, "net-1"), (1, "net-0"), (2, "net-1")]);
+    assert_eq!(plan.nics[1].mac.to_string(), "02:00:00:00:00:09");
+    assert_ne!(plan.nics[0].mac, plan.nics[2].mac);
+    assert_eq!(plan.nics[0].other_config["xenapi-rs:instance"], plan.instance.to_string());
+}
+
+#[test]
+fn metadata_goes_to_xenstore_as_json() {
+    let plan = planned(|spec| spec.metadata = map([("hi.there", "say \"x\""), ("ok-key@1", "")]));
+    assert_eq!(plan.vm.xenstore_data["vm-data/user-metadata/hi_there"], r#""say \"x\"""#);
+    assert_eq!(plan.vm.xenstore_data["vm-data/user-metadata/ok-key@1"], "\"\"");
+}
+
+#[test]
+fn each_conflict_is_one_sentence() {
+    refused(
+        |_, inventory, _| inventory.name_taken_by = Some("vm-9".into()),
+        "the name \"web1\" is already in use by VM vm-9; choose another name, or destroy that VM first",
+    );
+    refused(
+        |spec, _, _| spec.sr = SrChoice::Named("fast".into()),
+        "no storage repository has the uuid or name \"fast\"; use one of Local storage, Fast storage, twin, twin",
+    );
+    refused(
+        |spec, _, _| spec.sr = SrChoice::Named("twin".into()),
+        "several storage repositories are named \"twin\"; use a uuid instead: sr-a, sr-b",
+    );
+    refused(
+        |_, inventory, _| inventory.default_sr = None,
+        "the pool has no default storage repository; set one, or name the one to use",
+    );
+    refused(
+        |_, inventory, _| inventory.srs[0].attached_to.clear(),
+        "storage repository \"Local storage\" is not attached to host \"xen1\"; plug its PBD there or use another one",
+    );
+    refused(
+        |spec, _, _| spec.nics = vec![Nic::on("wan")],
+        "no network has the uuid or name \"wan\"; use one of lan, dmz",
+    );
+    refused(
+        |_, _, image| image.virtual_bytes = (4 << 30) + 512,
+        "image disk.vhd is a disk of 4294967808 bytes (4.00 GiB) but the flavor's root disk has only 4 GiB; \
+         use a flavor with a larger root disk",
+    );
+    refused(
+        |spec, _, _| spec.flavor.memory_mib = 8192,
+        "host \"xen1\" has 4 GiB of memory free but the flavor needs 8 GiB; \
+         free memory there, or use another host or a smaller flavor",
+    );
+    refused(
+        |spec, _, _| spec.node = Some(Uuid::from_u128(5)),
+        "no host of the pool has the uuid 00000000-0000-0000-0000-000000000005; use one of node-1 (xen1)",
+    );
+    refused(
+        |spec, _, _| spec.flavor.root_gib = 3000,
+        "the root disk of 3000 GiB is larger than storage repository \"Local storage\" can hold (2040 GiB); \
+         use a smaller disk",
+    );
+    refused(
+        |spec, _, _| {
+            spec.nics = vec![Nic { mac: MacChoice::Given(Mac([2, 0, 0, 0, 0, 1])), ..Nic::on("lan") }];
+        },
+        "the MAC address 02:00:00:00:00:01 is already in use by VM \"old-vm\"; choose another address",
+    );
+    refused(
+        |spec, _, _| spec.metadata = map([("a.b", "1"), ("a_b", "2")]),
+        "metadata key \"a_b\" and another one are both written to xenstore as \"a_b\"; rename one",
+    );
+}
+
+#[test]
+fn all_conflicts_are_told_at_once() {
+    let mut spec = spec();
+    spec.sr = SrChoice::Named("gone".into());
+    spec.nics = vec![Nic::on("gone"), Nic { mac: MacChoice::Given(Mac([1; 6])), ..Nic::on("lan") }];
+    spec.name = String::new();
+    let conflicts = plan(&spec, &inventory(), &image(), "me", OPERATION).unwrap_err();
+    assert_eq!(conflicts.iter().count(), 4);
+    let text = conflicts.to_string();
+    assert!(text.starts_with("(1) ") && text.contains("; (4) "), "{text}");
+}

@@ -1,0 +1,124 @@
+//! What an operation did, and how to take it back.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+
+use crate::progress::{Event, Progress};
+
+/// The steps of an operation that can be undone, oldest first.
+///
+/// Parts of an operation that run at the same time share one stack. Undoing runs every step, last
+/// one first, whatever becomes of the others; what could not be undone is reported by name.
+#[derive(Default)]
+pub(crate) struct Rollback {
+    steps: Mutex<Vec<Step>>,
+}
+
+struct Step {
+    what: String,
+    undo: Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>,
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A step that could not be undone: what it names is still there.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Leftover {
+    /// The object, as an operator can look it up: `VDI 5b2c… "web1"`.
+    pub what: String,
+    /// Why it is still there.
+    pub error: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl fmt::Display for Leftover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.what, self.error)
+    }
+}
+
+impl Rollback {
+    /// Remembers a step just after it was done. `undo` is not polled before it is needed, and must
+    /// succeed when the object is already gone.
+    pub(crate) fn push<E: Into<BoxError>>(
+        &self,
+        what: impl Into<String>,
+        undo: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        let undo = Box::pin(async move { undo.await.map_err(Into::into) });
+        self.lock().push(Step { what: what.into(), undo });
+    }
+
+    /// The operation is complete: nothing will be undone.
+    pub(crate) fn commit(self) {
+        drop(self);
+    }
+
+    /// Takes everything back and returns what could not be.
+    pub(crate) async fn undo(self, progress: &Progress) -> Vec<Leftover> {
+        let steps = std::mem::take(&mut *self.lock());
+        progress.send(Event::Undoing { steps: steps.len() });
+        let mut leftovers = Vec::new();
+        for Step { what, undo } in steps.into_iter().rev() {
+            let result = undo.await;
+            let error = result.as_ref().err().map(ToString::to_string);
+            match &error {
+                None => tracing::info!(what, "undone"),
+                Some(error) => tracing::error!(what, error, "could not be undone"),
+            }
+            progress.send(Event::Undone { what: what.clone(), error });
+            if let Err(error) = result {
+                leftovers.push(Leftover { what, error });
+            }
+        }
+        leftovers
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Step>> {
+        // A panic while a step is pushed leaves the list as it was.
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Rollback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.lock().iter().map(|step| &step.what)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_step_is_undone_last_first_even_when_one_fails() {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let rollback = Rollback::default();
+        for name in ["disk", "vm", "vif"] {
+            let log = Arc::clone(&log);
+            rollback.push(name, async move {
+                log.lock().unwrap().push(name);
+                if name == "vm" { Err("host gone") } else { Ok(()) }
+            });
+        }
+        let left = rollback.undo(&Progress::none()).await;
+        assert_eq!(*log.lock().unwrap(), ["vif", "vm", "disk"]);
+        assert_eq!(left.iter().map(ToString::to_string).collect::<Vec<_>>(), ["vm (host gone)"]);
+    }
+
+    #[tokio::test]
+    async fn committing_undoes_nothing() {
+        let touched = Arc::new(Mutex::new(false));
+        let rollback = Rollback::default();
+        let inner = Arc::clone(&touched);
+        rollback.push("disk", async move {
+            *inner.lock().unwrap() = true;
+            Ok::<_, String>(())
+        });
+        rollback.commit();
+        assert!(!*touched.lock().unwrap());
+    }
+}

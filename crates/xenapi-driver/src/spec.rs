@@ -1,0 +1,399 @@
+//! What the user wants: one instance, described without a word about how it is made.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+/// An instance to make. The fields that have a usual value get it from [`InstanceSpec::new`].
+#[derive(Debug, Clone)]
+pub struct InstanceSpec {
+    /// The VM's `name_label`; no other VM of the pool may have it.
+    pub name: String,
+    /// The instance's own uuid, by which its objects are found again.
+    pub uuid: Uuid,
+    /// Size of the machine.
+    pub flavor: Flavor,
+    /// Where the root disk's content comes from.
+    pub image: PathBuf,
+    /// Uuid of the host to run on; may be left out where there is only one.
+    pub node: Option<Uuid>,
+    /// Where the disks go.
+    pub sr: SrChoice,
+    /// Network interfaces in the order the guest sees them, device 0 first.
+    pub nics: Vec<Nic>,
+    /// How the guest is virtualised; `None` lets the plan decide ([`VmMode`]).
+    pub vm_mode: Option<VmMode>,
+    /// Kind of guest, where it is known.
+    pub os_type: Option<OsType>,
+    /// Content of the config drive; `None` makes an instance without one.
+    pub config_drive: Option<ConfigDrive>,
+    /// The instance's metadata, shown to the guest in the config drive (`meta`) and in xenstore
+    /// (`vm-data/user-metadata/…`).
+    pub metadata: BTreeMap<String, String>,
+    /// Whether the instance is started, or left halted when it is complete.
+    pub power: Power,
+}
+
+impl InstanceSpec {
+    /// An instance with a fresh uuid, on the pool's default SR, without network or config drive.
+    pub fn new(name: impl Into<String>, flavor: Flavor, image: impl Into<PathBuf>) -> Self {
+        Self {
+            name: name.into(),
+            uuid: Uuid::new_v4(),
+            flavor,
+            image: image.into(),
+            node: None,
+            sr: SrChoice::PoolDefault,
+            nics: Vec::new(),
+            vm_mode: None,
+            os_type: None,
+            config_drive: None,
+            metadata: BTreeMap::new(),
+            power: Power::On,
+        }
+    }
+}
+
+/// Size of a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flavor {
+    /// Number of virtual CPUs, at least 1.
+    pub vcpus: u32,
+    /// Memory in MiB. It is fixed: the guest is not ballooned.
+    pub memory_mib: u64,
+    /// Size of the root disk in GiB; 0 keeps the image's own size.
+    pub root_gib: u64,
+    /// Share of the processor against other guests (Xen's credit scheduler, usual value 256).
+    pub vcpu_weight: Option<u32>,
+    /// Ceiling in percent of one physical CPU; 0 or `None` is no ceiling.
+    pub vcpu_cap: Option<u32>,
+    /// Physical CPUs the guest may use; empty is all of them.
+    pub vcpu_mask: Vec<u32>,
+}
+
+impl Flavor {
+    /// A flavor without scheduling wishes.
+    pub fn new(vcpus: u32, memory_mib: u64, root_gib: u64) -> Self {
+        Self { vcpus, memory_mib, root_gib, vcpu_weight: None, vcpu_cap: None, vcpu_mask: Vec::new() }
+    }
+
+    /// Memory in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_mib << 20
+    }
+
+    /// Size of the root disk in bytes, or `None` when the image decides.
+    pub fn root_bytes(&self) -> Option<u64> {
+        (self.root_gib > 0).then_some(self.root_gib << 30)
+    }
+}
+
+/// A flavor's text that was not understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "unknown flavor {0:?}: use m1.tiny, m1.small, m1.medium, m1.large or m1.xlarge, \
+     or vcpus:memory_mib:root_gib such as 2:2048:20"
+)]
+pub struct FlavorError(pub String);
+
+impl FromStr for Flavor {
+    type Err = FlavorError;
+
+    /// The five classic flavors by name, or `vcpus:memory_mib:root_gib`.
+    fn from_str(text: &str) -> Result<Self, FlavorError> {
+        let named = match text {
+            "m1.tiny" => Some((1, 512, 1)),
+            "m1.small" => Some((1, 2048, 20)),
+            "m1.medium" => Some((2, 4096, 40)),
+            "m1.large" => Some((4, 8192, 80)),
+            "m1.xlarge" => Some((8, 16384, 160)),
+            _ => None,
+        };
+        if let Some((vcpus, memory_mib, root_gib)) = named {
+            return Ok(Self::new(vcpus, memory_mib, root_gib));
+        }
+        let unknown = || FlavorError(text.to_owned());
+        let mut parts = text.split(':');
+        let mut number = |max: u64| {
+            let value = parts.next()?.parse::<u64>().ok()?;
+            (value <= max).then_some(value)
+        };
+        let vcpus = number(u64::from(u16::MAX)).and_then(|n| u32::try_from(n).ok()).ok_or_else(unknown)?;
+        let memory_mib = number(1 << 40).ok_or_else(unknown)?;
+        let root_gib = number(1 << 30).ok_or_else(unknown)?;
+        if parts.next().is_some() || vcpus == 0 || memory_mib == 0 {
+            return Err(unknown());
+        }
+        Ok(Self::new(vcpus, memory_mib, root_gib))
+    }
+}
+
+impl fmt::Display for Flavor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} vCPU, {} MiB of memory, {} GiB root disk", self.vcpus, self.memory_mib, self.root_gib)
+    }
+}
+
+/// Which storage repository the disks go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SrChoice {
+    /// The pool's default SR.
+    PoolDefault,
+    /// The SR with this uuid or, when no uuid matches, this `name_label`.
+    Named(String),
+}
+
+/// One network interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nic {
+    /// Uuid of the network or, when no uuid matches, its `name_label`.
+    pub network: String,
+    /// The address the guest sees.
+    pub mac: MacChoice,
+    /// What the virtual switch lets through.
+    pub locking: Locking,
+    /// Addresses told to the guest in the config drive; empty means DHCP.
+    pub addresses: Vec<Address>,
+    /// Further keys of the VIF's `other_config`, such as `neutron-port-id`.
+    pub other_config: BTreeMap<String, String>,
+}
+
+impl Nic {
+    /// An interface on `network` with a generated address.
+    pub fn on(network: impl Into<String>) -> Self {
+        Self {
+            network: network.into(),
+            mac: MacChoice::default(),
+            locking: Locking::NetworkDefault,
+            addresses: Vec::new(),
+            other_config: BTreeMap::new(),
+        }
+    }
+}
+
+/// A static address for the guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The address.
+    pub address: IpAddr,
+    /// Length of the network's prefix in bits.
+    pub prefix_len: u8,
+    /// The default gateway, if this address has one.
+    pub gateway: Option<IpAddr>,
+    /// Name servers to use.
+    pub dns: Vec<IpAddr>,
+}
+
+/// Where a VIF's MAC address comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MacChoice {
+    /// This one.
+    Given(Mac),
+    /// A locally administered one, made from the instance's uuid and the device number, so that the
+    /// same specification always gives the same address.
+    #[default]
+    Local,
+    /// One under XenSource's prefix `00:16:3e`, made the same way; only 24 bits of it differ.
+    XenSource,
+}
+
+/// A MAC address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mac(pub [u8; 6]);
+
+impl Mac {
+    /// Whether this is a group address, which no interface may have.
+    pub fn is_multicast(self) -> bool {
+        self.0[0] & 1 == 1
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl fmt::Debug for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A text that is no MAC address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a MAC address: {0:?}; expected six pairs of hexadecimal digits like 00:16:3e:01:02:03")]
+pub struct MacError(pub String);
+
+impl FromStr for Mac {
+    type Err = MacError;
+
+    fn from_str(text: &str) -> Result<Self, MacError> {
+        let bad = || MacError(text.to_owned());
+        let mut bytes = [0; 6];
+        let mut parts = text.split(':');
+        for byte in &mut bytes {
+            let part = parts.next().filter(|p| p.len() == 2 && !p.starts_with('+')).ok_or_else(bad)?;
+            *byte = u8::from_str_radix(part, 16).map_err(|_| bad())?;
+        }
+        if parts.next().is_some() {
+            return Err(bad());
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// A VIF's locking mode: what its guest may send and receive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Locking {
+    /// As the network says.
+    NetworkDefault,
+    /// Everything.
+    Unlocked,
+    /// Nothing.
+    Disabled,
+    /// Only these addresses, with the VIF's own MAC.
+    Locked {
+        /// IPv4 addresses without prefix length.
+        ipv4: Vec<String>,
+        /// IPv6 addresses without prefix length.
+        ipv6: Vec<String>,
+    },
+}
+
+/// How a guest is virtualised.
+///
+/// Left out, it is [`VmMode::Hvm`] for every guest. Nova chose PV for Linux and for every VHD image, which
+/// recent hosts cannot run: their hypervisor has no 64-bit PV guests any more. A guest whose image
+/// needs PV says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VmMode {
+    /// Full virtualisation; guests with PV drivers use them. Nova's `hvm`.
+    Hvm,
+    /// Paravirtualisation, the kernel taken from the image by pygrub. Nova's `xen`.
+    Pv,
+}
+
+impl FromStr for VmMode {
+    type Err = String;
+
+    /// Nova's names and their aliases: `hvm`, `hv`, `xen`, `pv`, in any case.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "hvm" | "hv" | "baremetal" => Ok(Self::Hvm),
+            "xen" | "pv" => Ok(Self::Pv),
+            _ => Err(format!("unknown VM mode {text:?}: use hvm or xen")),
+        }
+    }
+}
+
+/// Kind of guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OsType {
+    /// Linux.
+    Linux,
+    /// Windows: gets the Viridian enlightenments.
+    Windows,
+}
+
+impl FromStr for OsType {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "linux" => Ok(Self::Linux),
+            "windows" => Ok(Self::Windows),
+            _ => Err(format!("unknown OS type {text:?}: use linux or windows")),
+        }
+    }
+}
+
+/// What the config drive tells the guest, besides the instance's name, uuid, metadata and network.
+#[derive(Clone, Default)]
+pub struct ConfigDrive {
+    /// The user data, as it is given to cloud-init.
+    pub user_data: Option<Vec<u8>>,
+    /// Public keys by name.
+    pub ssh_keys: BTreeMap<String, String>,
+    /// The host name; the instance's name when `None`.
+    pub hostname: Option<String>,
+    /// Password of the administrator. Everyone who can read the disk can read it.
+    pub admin_pass: Option<String>,
+    /// `vendor_data.json`, a JSON text.
+    pub vendor_data: Option<String>,
+    /// The availability zone to report.
+    pub availability_zone: Option<String>,
+}
+
+impl fmt::Debug for ConfigDrive {
+    /// User data and password are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConfigDrive")
+            .field("user_data", &self.user_data.as_ref().map(Vec::len))
+            .field("ssh_keys", &self.ssh_keys)
+            .field("hostname", &self.hostname)
+            .field("admin_pass", &self.admin_pass.as_ref().map(|_| "<redacted>"))
+            .field("vendor_data", &self.vendor_data.as_ref().map(String::len))
+            .field("availability_zone", &self.availability_zone)
+            .finish()
+    }
+}
+
+/// What happens when an instance is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Power {
+    /// It is started.
+    On,
+    /// It stays halted.
+    Off,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flavors() {
+        for (text, expected) in [
+            ("m1.small", Some((1, 2048, 20))),
+            ("2:512:0", Some((2, 512, 0))),
+            ("4:8192:80", Some((4, 8192, 80))),
+            ("0:512:1", None),
+            ("1:0:1", None),
+            ("1:512", None),
+            ("1:512:1:1", None),
+            ("1:-5:1", None),
+            ("1:99999999999999999999:1", None),
+            ("m1.huge", None),
+        ] {
+            let got = text.parse::<Flavor>().ok().map(|f| (f.vcpus, f.memory_mib, f.root_gib));
+            assert_eq!(got, expected, "{text}");
+        }
+        let error = "m9".parse::<Flavor>().unwrap_err().to_string();
+        assert!(error.contains("\"m9\"") && error.contains("m1.small"), "{error}");
+    }
+
+    #[test]
+    fn macs() {
+        assert_eq!("00:16:3E:0a:0b:0c".parse::<Mac>().unwrap().to_string(), "00:16:3e:0a:0b:0c");
+        for bad in ["", "00:16:3e:0a:0b", "00:16:3e:0a:0b:0c:0d", "0:16:3e:0a:0b:0c", "+0:16:3e:0a:0b:0c"] {
+            assert_eq!(bad.parse::<Mac>(), Err(MacError(bad.into())));
+        }
+    }
+
+    #[test]
+    fn secrets_stay_out_of_debug() {
+        let drive = ConfigDrive {
+            admin_pass: Some("hunter2".into()),
+            user_data: Some(b"token: abc".to_vec()),
+            ..ConfigDrive::default()
+        };
+        let text = format!("{drive:?}");
+        assert!(!text.contains("hunter2") && !text.contains("abc"), "{text}");
+    }
+}
