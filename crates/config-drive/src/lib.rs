@@ -1,0 +1,46 @@
+//! A config drive: what OpenStack tells a guest about itself, and the small disk that carries it.
+//!
+//! Three steps, each usable alone, none of which touches a file, a socket or a clock:
+//!
+//! 1. [`ConfigDrive`] describes the instance in typed fields;
+//! 2. [`Tree`] is the set of files made from it (or put together by hand);
+//! 3. [`Image`] is a disk that holds the tree, built by [`vfat::build`].
+//!
+//! The same input gives the same image, byte for byte: times are fixed, the volume id is derived
+//! from the content, and the only random field, [`MetaData::random_seed`], is an argument.
+//!
+//! ```
+//! use config_drive::{ConfigDrive, ImageSize, MetaData, vfat};
+//!
+//! let uuid = "6f70656e-7374-4163-8b00-000000000001".parse()?;
+//! let tree = ConfigDrive::new(MetaData::new(uuid, "web-1", "web-1.example.org"))
+//!     .user_data("#cloud-config\nruncmd: [date]\n")
+//!     .tree()?;
+//! let image = vfat::build(&tree, ImageSize::Smallest)?;
+//! assert_eq!(image.len_bytes() % (2 << 20), 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What it does not do: import the image into a storage repository, read a drive back, or make
+//! random bytes.
+
+mod drive;
+mod error;
+mod image;
+mod mac;
+mod metadata;
+mod secret;
+mod tree;
+pub mod vfat;
+
+pub use drive::ConfigDrive;
+pub use error::Error;
+pub use image::Image;
+pub use mac::{InvalidMac, MacAddr};
+pub use metadata::device::{Bus, Device, DeviceKind};
+pub use metadata::ec2::Ec2MetaData;
+pub use metadata::network::{Addressing, Ipv6Mode, Link, LinkKind, Network, NetworkData, Route, Service};
+pub use metadata::openstack::{KeyKind, KeyPair, MetaData};
+pub use secret::Secret;
+pub use tree::Tree;
+pub use vfat::ImageSize;
