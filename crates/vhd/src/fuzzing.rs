@@ -1,0 +1,188 @@
+//! What the fuzz targets and the property tests run: arbitrary input, and an oracle.
+
+use std::ops::Range;
+
+use uuid::Uuid;
+
+use crate::format::{BLOCK_SIZE, Timestamp};
+use crate::layout::{Dialect, Layout, Parameters, Segment};
+use crate::{Decoder, DiskMap, EndFooterPolicy, Error, Event, Limits, Place, Summary, bitmap};
+
+/// Runs `stream` through `decoder` in pieces whose lengths are taken from `cuts` in turn (0 counts
+/// as 1; no cuts, one piece), and returns the events with adjacent data and gaps joined.
+pub fn decode(mut decoder: Decoder, stream: &[u8], cuts: &[usize]) -> (Vec<Found>, Result<Summary, Error>) {
+    let mut found = Vec::new();
+    let mut cuts = cuts.iter().cycle();
+    let mut rest = stream;
+    while !rest.is_empty() {
+        let len = cuts.next().map_or(rest.len(), |cut| (*cut).clamp(1, rest.len()));
+        let (mut piece, behind) = rest.split_at(len);
+        rest = behind;
+        loop {
+            match decoder.feed(&mut piece) {
+                Ok(Some(event)) => note(&mut found, event),
+                Ok(None) => break,
+                Err(error) => return (found, Err(error)),
+            }
+        }
+    }
+    (found, decoder.finish())
+}
+
+/// An event without borrowed bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Any event but data and gaps.
+    Structure(Event<'static>),
+    /// Data.
+    Data(u64, Vec<u8>),
+    /// A gap.
+    Gap(Range<u64>),
+}
+
+fn note(found: &mut Vec<Found>, event: Event<'_>) {
+    match (event, found.last_mut()) {
+        (Event::Data { virtual_offset, bytes }, Some(Found::Data(offset, data)))
+            if *offset + data.len() as u64 == virtual_offset =>
+        {
+            data.extend_from_slice(bytes);
+        }
+        (Event::Data { virtual_offset, bytes }, _) => {
+            found.push(Found::Data(virtual_offset, bytes.to_vec()));
+        }
+        (Event::Gap { offset, len }, Some(Found::Gap(range))) if range.end == offset => range.end += len,
+        (Event::Gap { offset, len }, _) => found.push(Found::Gap(offset..offset + len)),
+        (Event::Footer(footer), _) => found.push(Found::Structure(Event::Footer(footer))),
+        (Event::Header(header), _) => found.push(Found::Structure(Event::Header(header))),
+        (Event::Table { blocks, stream_len }, _) => {
+            found.push(Found::Structure(Event::Table { blocks, stream_len }));
+        }
+        (Event::Block { bytes, full }, _) => found.push(Found::Structure(Event::Block { bytes, full })),
+    }
+}
+
+/// Arbitrary bytes neither panic nor disagree: the decoder says the same whole and in pieces, and
+/// what it accepts, the map accepts with the same data.
+///
+/// # Panics
+/// When one of that is not so.
+pub fn parse(stream: &[u8]) {
+    let whole = decode(Decoder::new(), stream, &[]);
+    let pieces = decode(Decoder::new(), stream, &[1, 511, 7, 4096]);
+    assert_eq!(whole.1, pieces.1);
+    if whole.1.is_ok() {
+        assert_eq!(whole.0, pieces.0);
+    }
+    let known = decode(Decoder::with_len(stream.len() as u64), stream, &[]);
+    drop(decode(Decoder::fixed(stream.len() as u64), stream, &[3, 1000]));
+    let map = map(stream, EndFooterPolicy::Required);
+    drop(self::map(stream, EndFooterPolicy::FrontSuffices));
+    if known.1.is_ok() {
+        let map = map.expect("what can be read forward can be read at random");
+        for found in &known.0 {
+            if let Found::Data(offset, data) = found {
+                let end = (*offset + data.len() as u64).min(*offset + 4096);
+                let len = usize::try_from(end - *offset).expect("at most 4096");
+                assert_eq!(read(&map, stream, *offset..end), data[..len]);
+            }
+        }
+    }
+}
+
+/// Any allocation of any disk: the plan's pieces add up to its length, and decode to the same
+/// allocation and the same bytes.
+///
+/// # Panics
+/// When one of that is not so.
+pub fn layout(size: u64, extents: &[Range<u64>], dialect: Dialect, cuts: &[usize]) {
+    let parameters =
+        Parameters { virtual_size: size, uuid: Uuid::from_u128(1), timestamp: Timestamp(2), dialect };
+    let Ok(layout) = Layout::dynamic_from_extents(&parameters, extents.iter().cloned()) else { return };
+    let (len, blocks, footer) = (layout.stream_len(), layout.block_count(), layout.footer().clone());
+    let stream = render(layout, content);
+    assert_eq!(stream.len() as u64, len);
+    let (found, summary) = decode(Decoder::with_len(len), &stream, cuts);
+    let summary = summary.expect("own streams decode");
+    assert_eq!((u64::from(summary.blocks), summary.stream_len, &summary.footer), (blocks, len, &footer));
+    let map = map(&stream, EndFooterPolicy::Required).expect("own files open");
+    let uneven = (!size.is_multiple_of(512)).then_some(crate::Warning::UnevenSize(size));
+    assert_eq!(map.warnings(), uneven.as_slice());
+    let mut covered = crate::BlockSet::new(size, BLOCK_SIZE);
+    for found in &found {
+        if let Found::Data(offset, data) = found {
+            covered.insert_bytes(*offset..*offset + data.len() as u64);
+            assert!((*offset..).zip(data).all(|(at, byte)| content(at) == *byte), "data at {offset}");
+        }
+    }
+    assert_eq!(covered, map.allocation(BLOCK_SIZE));
+    assert_eq!(covered.len(), blocks);
+    for extent in extents.iter().filter(|extent| !extent.is_empty()) {
+        assert!(covered.contains(extent.start / u64::from(BLOCK_SIZE)));
+        assert!(covered.contains((extent.end - 1) / u64::from(BLOCK_SIZE)));
+    }
+}
+
+/// A byte for each place of a disk, different from its neighbours and from other blocks.
+fn content(at: u64) -> u8 {
+    (at ^ (at >> 9) ^ (at >> 21)).to_le_bytes()[0]
+}
+
+/// The bytes of a layout over a disk with this content.
+pub fn render(layout: Layout, content: impl Fn(u64) -> u8) -> Vec<u8> {
+    let mut stream = Vec::new();
+    for segment in layout.into_segments() {
+        match segment {
+            Segment::Meta(bytes) => stream.extend_from_slice(&bytes),
+            Segment::Payload { virtual_offset, len } => {
+                stream.extend((virtual_offset..virtual_offset + len).map(&content));
+            }
+            Segment::Zeros { len } => {
+                stream.resize(stream.len() + usize::try_from(len).expect("less than a block"), 0);
+            }
+        }
+    }
+    stream
+}
+
+/// The map of a file in memory.
+///
+/// # Errors
+/// The malformation.
+///
+/// # Panics
+/// When the map asks for bytes that the file does not have.
+pub fn map(file: &[u8], policy: EndFooterPolicy) -> Result<DiskMap, Error> {
+    let read_at = |offset: u64, buffer: &mut [u8]| {
+        let start = usize::try_from(offset).expect("reads stay inside of the file");
+        buffer.copy_from_slice(&file[start..start + buffer.len()]);
+        Ok::<(), std::convert::Infallible>(())
+    };
+    DiskMap::read(file.len() as u64, policy, &Limits::default(), read_at).map_err(|error| match error {
+        crate::ReadError::Format(error) => error,
+        crate::ReadError::Io { source, .. } => match source {},
+    })
+}
+
+/// Bytes of the disk, byte by byte: slow and obviously right.
+///
+/// # Panics
+/// When `bytes` lie behind the end of the disk or data behind the end of the file.
+pub fn read(map: &DiskMap, file: &[u8], bytes: Range<u64>) -> Vec<u8> {
+    let at = |offset: u64| file[usize::try_from(offset).expect("inside of the file")];
+    bytes
+        .map(|byte| match map.place(byte).expect("inside of the disk") {
+            Place::File { offset, .. } => at(offset),
+            Place::Unallocated { .. } => 0,
+            Place::Block(block) => {
+                let inside = byte - block.bytes.start;
+                let sector = u32::try_from(inside / 512).expect("inside of the block");
+                let start = usize::try_from(block.bitmap_offset).expect("inside of the file");
+                if bitmap::is_set(&file[start..start + block.bitmap_len as usize], sector) {
+                    at(block.data_offset + inside)
+                } else {
+                    0
+                }
+            }
+        })
+        .collect()
+}
