@@ -10,11 +10,16 @@
 //! * `classes`: what the methods do, one file a class.
 //! * `db`: the objects, their relations and their history.
 //! * `disk`: the contents of VDIs as sparse files.
+//! * `sr_types`: what storage repositories can do, by type.
 //! * `transfer`: the import and export handlers.
 
 mod classes;
 pub mod db;
+#[allow(dead_code, unused_imports)] // until the storage classes use it
 mod disk;
 mod json;
 pub mod schema;
+#[allow(dead_code)] // until the storage classes use it
+mod sr_types;
+#[allow(dead_code)] // until the storage classes use it
 mod transfer;

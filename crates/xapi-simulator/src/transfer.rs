@@ -1,1 +1,39 @@
 //! The import and export handlers.
+//!
+//! XAPI hands the socket of `PUT /import_raw_vdi` and `GET /export_raw_vdi` to a helper process and
+//! says `200` before the helper has looked at it; whatever goes wrong later is
+//! `VDI_IO_ERROR ["Device I/O errors"]` in the task, and only there.
+//!
+//! * [`import`] and [`export`]: the helper's part: streams from and to disks.
+//! * [`tar`]: the archive form with its checksums.
+//! * `pipe`: overlaps the socket with the disk.
+
+pub(crate) mod export;
+pub(crate) mod import;
+mod pipe;
+mod tar;
+#[cfg(test)]
+mod tests;
+mod xxh64;
+
+use crate::disk::DiskError;
+
+/// Why a transfer failed. Clients never see this, only the log.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TransferError {
+    /// The connection broke, or the other end closed it too early.
+    #[error("the connection: {0}")]
+    Connection(#[from] std::io::Error),
+    /// The disk could not be read or written.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The stream is not a VHD that XAPI takes.
+    #[error("the VHD stream: {0}")]
+    Vhd(#[from] vhd::Error),
+    /// The stream breaks a rule of its format.
+    #[error("the stream: {0}")]
+    Stream(&'static str),
+}
+
+/// Told how much of the work is done, from 0 to 1.
+pub(crate) type Progress<'a> = &'a mut (dyn FnMut(f64) + Send);

@@ -17,7 +17,7 @@ const U: [Uuid; 6] = [
 ];
 const SIZE: u64 = 4 * BLOCK;
 
-fn store(dir: &Path) -> Store {
+fn open(dir: &Path) -> Store {
     Store::open(dir, u64::MAX, Overrun::Refuse).unwrap()
 }
 
@@ -31,7 +31,7 @@ fn content(store: &Store, uuid: Uuid) -> Vec<u8> {
 #[test]
 fn writes_are_read_back_across_blocks() {
     let dir = tempfile::tempdir().unwrap();
-    let store = store(dir.path());
+    let store = open(dir.path());
     store.create(U[1], SIZE).unwrap();
     let data: Vec<u8> = (0..5_000u32).flat_map(u32::to_le_bytes).collect();
     store.disk(U[1]).unwrap().write_at(BLOCK - 7_000, &data).unwrap();
@@ -41,14 +41,14 @@ fn writes_are_read_back_across_blocks() {
     assert_eq!(store.info(U[1]).unwrap().own_bytes, 2 * BLOCK);
     // The data file is the disk.
     assert!(std::fs::read(dir.path().join(format!("{}.raw", U[1]))).unwrap() == expected);
-    let again = crate::disk::tests::store(dir.path());
+    let again = open(dir.path());
     assert!(content(&again, U[1]) == expected);
 }
 
 #[test]
 fn zeros_are_allocated_but_take_no_room() {
     let dir = tempfile::tempdir().unwrap();
-    let store = store(dir.path());
+    let store = open(dir.path());
     store.create(U[1], SIZE).unwrap();
     let disk = store.disk(U[1]).unwrap();
     disk.write_at(0, &vec![0; SIZE as usize]).unwrap();
@@ -94,7 +94,7 @@ fn a_full_store_refuses_new_blocks_only() {
 #[test]
 fn snapshots_keep_their_content() {
     let dir = tempfile::tempdir().unwrap();
-    let store = store(dir.path());
+    let store = open(dir.path());
     store.create(U[1], SIZE).unwrap();
     let disk = store.disk(U[1]).unwrap();
     disk.write_at(0, &vec![1; 2 * BLOCK as usize]).unwrap();
@@ -106,7 +106,7 @@ fn snapshots_keep_their_content() {
     let mut after = before.clone();
     after[BLOCK as usize + 5..][..3].copy_from_slice(b"new");
     after[3 * BLOCK as usize..][..4].copy_from_slice(b"more");
-    for store in [&store, &crate::disk::tests::store(dir.path())] {
+    for store in [&store, &open(dir.path())] {
         assert!(content(store, U[1]) == after);
         assert!(content(store, U[3]) == before);
         assert_eq!(store.info(U[1]).unwrap().parent, Some(U[2]));
@@ -132,7 +132,7 @@ fn snapshots_keep_their_content() {
 #[test]
 fn duplicates_are_independent() {
     let dir = tempfile::tempdir().unwrap();
-    let store = store(dir.path());
+    let store = open(dir.path());
     store.create(U[1], SIZE - 512).unwrap();
     let disk = store.disk(U[1]).unwrap();
     disk.write_at(SIZE - 600, b"end").unwrap();
@@ -148,14 +148,14 @@ fn duplicates_are_independent() {
 #[test]
 fn disks_grow_and_never_shrink() {
     let dir = tempfile::tempdir().unwrap();
-    let store = store(dir.path());
+    let store = open(dir.path());
     store.create(U[1], BLOCK).unwrap();
     store.disk(U[1]).unwrap().write_at(BLOCK - 1, b"x").unwrap();
     store.snapshot(U[1], U[2], U[3]).unwrap();
     store.resize(U[1], 9 * BLOCK).unwrap();
     assert!(matches!(store.resize(U[1], BLOCK), Err(DiskError::Shrinking { .. })));
     store.disk(U[1]).unwrap().write_at(9 * BLOCK - 1, b"y").unwrap();
-    let all = content(&crate::disk::tests::store(dir.path()), U[1]);
+    let all = content(&open(dir.path()), U[1]);
     assert_eq!((all[BLOCK as usize - 1], all[9 * BLOCK as usize - 1]), (b'x', b'y'));
     assert_eq!(all.iter().filter(|&&byte| byte != 0).count(), 2);
 }
@@ -164,7 +164,7 @@ fn disks_grow_and_never_shrink() {
 fn broken_off_snapshots_are_put_right() {
     let dir = tempfile::tempdir().unwrap();
     let original = {
-        let store = store(dir.path());
+        let store = open(dir.path());
         store.create(U[1], SIZE).unwrap();
         store.disk(U[1]).unwrap().write_at(5, b"data").unwrap();
         content(&store, U[1])
@@ -182,7 +182,7 @@ fn broken_off_snapshots_are_put_right() {
     ];
     for last in 0..steps.len() {
         steps[..=last].iter().for_each(|step| step());
-        let store = store(dir.path());
+        let store = open(dir.path());
         assert!(content(&store, U[1]) == original, "after step {last}");
         store.disk(U[1]).unwrap().write_at(5, b"else").unwrap();
         if last < 3 {
@@ -199,7 +199,7 @@ fn broken_off_snapshots_are_put_right() {
 fn broken_off_removals_and_creations_are_ended() {
     let dir = tempfile::tempdir().unwrap();
     {
-        let store = store(dir.path());
+        let store = open(dir.path());
         store.create(U[1], SIZE).unwrap();
         store.create(U[2], SIZE).unwrap();
     }
@@ -208,7 +208,7 @@ fn broken_off_removals_and_creations_are_ended() {
     std::fs::write(file(U[3], "raw"), b"").unwrap();
     std::fs::write(file(U[3], "map.new"), b"half").unwrap();
     std::fs::write(file(U[2], "map.new"), b"half").unwrap();
-    let store = store(dir.path());
+    let store = open(dir.path());
     assert_eq!(store.list().iter().map(|info| info.uuid).collect::<Vec<_>>(), [U[2]]);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
 }
@@ -216,7 +216,7 @@ fn broken_off_removals_and_creations_are_ended() {
 #[test]
 fn a_damaged_store_is_not_touched() {
     let dir = tempfile::tempdir().unwrap();
-    store(dir.path()).create(U[1], SIZE).unwrap();
+    open(dir.path()).create(U[1], SIZE).unwrap();
     let map = dir.path().join(format!("{}.map", U[1]));
     std::fs::write(&map, b"junk").unwrap();
     assert!(matches!(Store::open(dir.path(), u64::MAX, Overrun::Refuse), Err(DiskError::BadMap(..))));
