@@ -4,6 +4,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Value;
+
+/// The code under which a `<fault>` of XML-RPC is reported; XAPI has the same word for failures that
+/// are none of its codes.
+pub(crate) const FAULT: &str = "Fault";
+
 /// A XAPI error: a code and its parameters, as in `ErrorDescription`.
 ///
 /// The codes with their meaning are in `xenapi-types`; this crate does not know any.
@@ -25,6 +31,34 @@ impl Failure {
     /// Parameter number `index`, counted from zero, or the empty string.
     pub fn param(&self, index: usize) -> &str {
         self.params.get(index).map_or("", String::as_str)
+    }
+}
+
+impl Failure {
+    /// The failure in an `ErrorDescription` or an `error` member, however a server spells it: a list
+    /// of texts, a list with numbers in it, or a single text.
+    pub(crate) fn from_value(value: &Value) -> Self {
+        match value {
+            Value::Array(list) => list.iter().map(text_of).collect::<Vec<_>>().into(),
+            other => vec![text_of(other)].into(),
+        }
+    }
+}
+
+/// A parameter of a failure as text.
+pub(crate) fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Int(number) => number.to_string(),
+        Value::Bool(value) => value.to_string(),
+        Value::Double(number) => number.to_string(),
+        Value::DateTime(date) => date.to_string(),
+        Value::Nil => String::new(),
+        Value::Array(list) => list.iter().map(text_of).collect::<Vec<_>>().join(", "),
+        Value::Struct(members) => {
+            let members: Vec<_> = members.iter().map(|(k, v)| format!("{k}={}", text_of(v))).collect();
+            members.join(", ")
+        }
     }
 }
 

@@ -1,0 +1,313 @@
+//! The scanner: JSON in place, with the tokens `Infinity`, `-Infinity` and `NaN` that XAPI sends.
+
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr2};
+
+use crate::codec::{Event, Source};
+use crate::error::{DecodeError, DecodeErrorKind};
+
+pub(super) struct Scanner<'de> {
+    text: &'de str,
+    at: usize,
+    depth: usize,
+    max_depth: usize,
+}
+
+impl<'de> Scanner<'de> {
+    pub(super) fn new(text: &'de str, max_depth: usize) -> Self {
+        Self { text, at: 0, depth: 0, max_depth }
+    }
+
+    /// A mark for [`Scanner::back_to`].
+    pub(super) fn mark(&self) -> (usize, usize) {
+        (self.at, self.depth)
+    }
+
+    pub(super) fn back_to(&mut self, (at, depth): (usize, usize)) {
+        self.at = at;
+        self.depth = depth;
+    }
+
+    pub(super) fn rest(&self) -> &'de str {
+        &self.text[self.at..]
+    }
+
+    fn bytes(&self) -> &'de [u8] {
+        &self.text.as_bytes()[self.at..]
+    }
+
+    pub(super) fn malformed(&self, what: &'static str) -> DecodeError {
+        if self.at >= self.text.len() { self.truncated() } else { DecodeError::malformed(what, self.at) }
+    }
+
+    fn truncated(&self) -> DecodeError {
+        DecodeError::new(DecodeErrorKind::Truncated, self.text.len())
+    }
+
+    pub(super) fn skip_blanks(&mut self) {
+        let blanks = self.bytes().iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n')).count();
+        self.at += blanks;
+    }
+
+    /// The next byte that is not blank, which stays.
+    pub(super) fn peek(&mut self) -> Option<u8> {
+        self.skip_blanks();
+        self.bytes().first().copied()
+    }
+
+    fn eat(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Nothing but white space may follow.
+    pub(super) fn end(&mut self) -> Result<(), DecodeError> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.malformed("text after the end of the document")),
+        }
+    }
+
+    fn deeper(&mut self) -> Result<(), DecodeError> {
+        self.at += 1;
+        self.depth += 1;
+        if self.depth > self.max_depth {
+            return Err(DecodeError::new(DecodeErrorKind::TooDeep { limit: self.max_depth }, self.at));
+        }
+        Ok(())
+    }
+
+    /// A string; the quote has been read.
+    fn string(&mut self) -> Result<Cow<'de, str>, DecodeError> {
+        let part = self.part()?;
+        if self.text.as_bytes()[self.at - 1] == b'"' {
+            return Ok(Cow::Borrowed(part));
+        }
+        let mut text = part.to_owned();
+        loop {
+            self.escape(&mut text)?;
+            text.push_str(self.part()?);
+            if self.text.as_bytes()[self.at - 1] == b'"' {
+                return Ok(Cow::Owned(text));
+            }
+        }
+    }
+
+    /// Text up to a quote or backslash, which is passed.
+    fn part(&mut self) -> Result<&'de str, DecodeError> {
+        let start = self.at;
+        let len = memchr2(b'"', b'\\', self.bytes()).ok_or_else(|| self.truncated())?;
+        let part = &self.text[start..start + len];
+        if part.bytes().any(|b| b < 0x20) {
+            return Err(DecodeError::malformed("a control character in a string", start));
+        }
+        self.at += len + 1;
+        Ok(part)
+    }
+
+    /// What follows a backslash.
+    fn escape(&mut self, text: &mut String) -> Result<(), DecodeError> {
+        let byte = *self.bytes().first().ok_or_else(|| self.truncated())?;
+        self.at += 1;
+        text.push(match byte {
+            b'"' | b'\\' | b'/' => byte as char,
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => self.code_point()?,
+            _ => return Err(DecodeError::malformed("an escape that JSON does not have", self.at - 1)),
+        });
+        Ok(())
+    }
+
+    fn code_point(&mut self) -> Result<char, DecodeError> {
+        let lone = "half of a surrogate pair";
+        let first = self.four_digits()?;
+        let code = match first {
+            0xd800..0xdc00 => {
+                if !self.bytes().starts_with(b"\\u") {
+                    return Err(self.malformed(lone));
+                }
+                self.at += 2;
+                let second = self.four_digits()?;
+                if !(0xdc00..0xe000).contains(&second) {
+                    return Err(self.malformed(lone));
+                }
+                0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00)
+            }
+            code => code,
+        };
+        char::from_u32(code).ok_or_else(|| self.malformed(lone))
+    }
+
+    fn four_digits(&mut self) -> Result<u32, DecodeError> {
+        let digits = self.bytes().get(..4).ok_or_else(|| self.truncated())?;
+        let mut code = 0;
+        for &digit in digits {
+            let digit = (digit as char).to_digit(16);
+            code = code << 4 | digit.ok_or_else(|| self.malformed("an escape without four digits"))?;
+        }
+        self.at += 4;
+        Ok(code)
+    }
+
+    /// A number, or one of the words that stand for a value.
+    fn word(&mut self) -> Result<Event<'de>, DecodeError> {
+        let start = self.at;
+        let is_word = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
+        let len = self.bytes().iter().take_while(|b| is_word(b)).count();
+        let word = &self.text[start..start + len];
+        self.at += len;
+        let event = match word {
+            "null" => Event::Nil,
+            "true" => Event::Bool(true),
+            "false" => Event::Bool(false),
+            "NaN" => Event::Double(f64::NAN),
+            "Infinity" => Event::Double(f64::INFINITY),
+            "-Infinity" => Event::Double(f64::NEG_INFINITY),
+            _ => match number(word) {
+                Some(event) => event,
+                None if self.at == self.text.len() => return Err(self.truncated()),
+                None => {
+                    return Err(DecodeError::malformed(
+                        "neither a number of 64 bits nor a word of JSON",
+                        start,
+                    ));
+                }
+            },
+        };
+        Ok(event)
+    }
+}
+
+/// A number in JSON's syntax. An integer beyond 64 bits is none: XAPI refuses it too, and a float
+/// would be another number.
+fn number(word: &str) -> Option<Event<'static>> {
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let unsigned = word.strip_prefix('-').unwrap_or(word);
+    let whole = digits(unsigned);
+    if whole == 0 || (whole > 1 && unsigned.starts_with('0')) {
+        return None;
+    }
+    let mut rest = &unsigned[whole..];
+    if rest.is_empty() {
+        return word.parse().ok().map(Event::Int);
+    }
+    if let Some(fraction) = rest.strip_prefix('.') {
+        let len = digits(fraction);
+        if len == 0 {
+            return None;
+        }
+        rest = &fraction[len..];
+    }
+    if let Some(exponent) = rest.strip_prefix(['e', 'E']) {
+        let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+        if exponent.is_empty() {
+            return None;
+        }
+        rest = &exponent[digits(exponent)..];
+    }
+    if !rest.is_empty() {
+        return None;
+    }
+    word.parse().ok().map(Event::Double)
+}
+
+impl<'de> Source<'de> for Scanner<'de> {
+    fn event(&mut self) -> Result<Event<'de>, DecodeError> {
+        match self.peek() {
+            Some(b'"') => {
+                self.at += 1;
+                self.string().map(Event::Text)
+            }
+            Some(b'[') => self.deeper().map(|()| Event::Array),
+            Some(b'{') => self.deeper().map(|()| Event::Struct),
+            _ => self.word(),
+        }
+    }
+
+    fn element(&mut self, first: bool) -> Result<bool, DecodeError> {
+        if first && self.peek() != Some(b']') {
+            return Ok(true);
+        }
+        if !first && self.eat(b',') {
+            return Ok(true);
+        }
+        if !self.eat(b']') {
+            return Err(self.malformed("neither a comma nor the end of the array"));
+        }
+        self.depth = self.depth.saturating_sub(1);
+        Ok(false)
+    }
+
+    fn key(&mut self, first: bool) -> Result<Option<Cow<'de, str>>, DecodeError> {
+        if first && self.peek() == Some(b'}') || !first && !self.eat(b',') {
+            if !self.eat(b'}') {
+                return Err(self.malformed("neither a comma nor the end of the object"));
+            }
+            self.depth = self.depth.saturating_sub(1);
+            return Ok(None);
+        }
+        if !self.eat(b'"') {
+            return Err(self.malformed("a member without a name"));
+        }
+        let name = self.string()?;
+        if !self.eat(b':') {
+            return Err(self.malformed("a member without a value"));
+        }
+        Ok(Some(name))
+    }
+
+    /// Counts brackets; what is inside is not looked at, so it need not be well-formed.
+    fn skip(&mut self) -> Result<(), DecodeError> {
+        let mut depth = 0usize;
+        loop {
+            match self.peek().ok_or_else(|| self.truncated())? {
+                b'"' => {
+                    self.at += 1;
+                    self.skip_string()?;
+                }
+                b'[' | b'{' => {
+                    depth += 1;
+                    self.at += 1;
+                    continue;
+                }
+                b']' | b'}' if depth > 0 => {
+                    depth -= 1;
+                    self.at += 1;
+                }
+                b',' | b':' if depth > 0 => {
+                    self.at += 1;
+                    continue;
+                }
+                _ => drop(self.word()?),
+            }
+            if depth == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn offset(&self) -> Option<usize> {
+        Some(self.at)
+    }
+}
+
+impl Scanner<'_> {
+    fn skip_string(&mut self) -> Result<(), DecodeError> {
+        loop {
+            let quote = memchr(b'"', self.bytes()).ok_or_else(|| self.truncated())?;
+            let before = &self.bytes()[..quote];
+            let backslashes = before.iter().rev().take_while(|&&b| b == b'\\').count();
+            self.at += quote + 1;
+            // An odd number of backslashes escapes the quote.
+            if backslashes % 2 == 0 {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! XML-RPC as XAPI speaks it.
+//!
+//! | Type | On the wire |
+//! |---|---|
+//! | text, enum, reference, **integer** | `<value>text</value>`, untagged |
+//! | [`I4`](crate::I4) | `<i4>` |
+//! | boolean, float, date | `<boolean>1`, `<double>0.5`, `<dateTime.iso8601>20261121T10:11:12Z` |
+//! | set; map and record | `<array>`; `<struct>` |
+//! | void | `<value></value>` |
+//!
+//! Every answer but that of `system.listMethods` is a struct of `Status` and `Value` or
+//! `ErrorDescription`; XAPI itself never sends `<fault>`, other servers and plugins do.
+
+mod scan;
+mod sink;
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use self::scan::{Reading, Scanner};
+use self::sink::{Manner, XmlSink};
+use crate::codec::{Event, Source, read, write};
+use crate::error::{DecodeError, DecodeErrorKind, EncodeError};
+use crate::{Failure, Limits, Value};
+
+/// A call as a server reads it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IncomingCall {
+    /// The method, with `Async.` before it if it was there.
+    pub method: String,
+    /// All parameters; the session, if the method takes one, is the first.
+    pub params: Vec<Value>,
+}
+
+/// Writes a call. The session goes before `params`, which must serialize as a sequence.
+///
+/// # Errors
+/// Texts that XML cannot carry and map keys that XAPI cannot read are refused, since XAPI would
+/// drop or change them, or answer HTTP 500.
+pub fn encode_call<P: Serialize + ?Sized>(
+    method: &str,
+    session: Option<&str>,
+    params: &P,
+) -> Result<String, EncodeError> {
+    let mut sink = XmlSink::for_params();
+    sink.raw("<?xml version=\"1.0\"?><methodCall><methodName>");
+    sink.escaped(method)?;
+    sink.raw("</methodName><params>");
+    if let Some(session) = session {
+        sink.raw("<param><value>");
+        sink.escaped(session)?;
+        sink.raw("</value></param>");
+    }
+    sink.params(params)?;
+    sink.raw("</params></methodCall>");
+    Ok(sink.out)
+}
+
+/// Reads a call, as strictly as XAPI: what it answers with HTTP 500 is an error here.
+///
+/// Like XAPI it takes comments, CDATA sections, character references, a byte order mark, a document
+/// type and text after the end; white space before the XML declaration, unknown type tags, empty
+/// member names and dates, control characters and invalid UTF-8 it does not take.
+///
+/// # Errors
+/// When the document is malformed or beyond the limits.
+pub fn decode_call(body: &[u8], limits: &Limits) -> Result<IncomingCall, DecodeError> {
+    let text = match text_of(body, limits)? {
+        Cow::Borrowed(text) => text,
+        Cow::Owned(_) => return Err(DecodeError::malformed("the text is not UTF-8", invalid_at(body))),
+    };
+    let mut scanner = Scanner::new(text, limits.max_depth, Reading::Request);
+    let (method, params) = call(&mut scanner)?;
+    Ok(IncomingCall { method, params })
+}
+
+/// Reads a call as XAPI writes one to a plugin: leniently.
+pub(crate) fn decode_call_of_xapi(text: &str, limits: &Limits) -> Result<IncomingCall, DecodeError> {
+    text_of(text.as_bytes(), limits)?;
+    let mut scanner = Scanner::new(text, limits.max_depth, Reading::Response);
+    let (method, params) = call(&mut scanner)?;
+    Ok(IncomingCall { method, params })
+}
+
+fn call(scanner: &mut Scanner<'_>) -> Result<(String, Vec<Value>), DecodeError> {
+    root(scanner, "methodCall", "an XML-RPC call")?;
+    if scanner.open("methodName", "a call without methodName")? {
+        return Err(scanner.malformed("an empty methodName"));
+    }
+    let method = scanner.content("methodName")?;
+    if method.is_empty() {
+        return Err(scanner.malformed("an empty methodName"));
+    }
+    let mut params = Vec::new();
+    if !scanner.open("params", "a call without params")? {
+        while scanner.next_is("param")? {
+            scanner.open("param", "a param")?;
+            params.push(read(scanner).map_err(|e| e.in_element(params.len()))?);
+            scanner.close("param")?;
+        }
+        scanner.close("params")?;
+    }
+    scanner.close("methodCall")?;
+    Ok((method.into_owned(), params))
+}
+
+/// Reads an answer: what the call returned, or the failure the server reports.
+///
+/// Members that a type does not know are passed over without being decoded. A `<fault>` becomes the
+/// failure `Fault [code, text]`; the bare result of `system.listMethods` is read like any other.
+/// Invalid UTF-8, which XAPI copies from its database as it is, is shown as U+FFFD.
+///
+/// # Errors
+/// When the body is no XML-RPC answer, is cut off or malformed, breaks a limit, or holds a value of
+/// another type.
+pub fn decode_response<T: DeserializeOwned>(
+    body: &[u8],
+    limits: &Limits,
+) -> Result<Result<T, Failure>, DecodeError> {
+    let text = text_of(body, limits)?;
+    let mut scanner = Scanner::new(&text, limits.max_depth, Reading::Response);
+    root(&mut scanner, "methodResponse", "an XML-RPC response")?;
+    let result = if scanner.next_is("fault")? {
+        scanner.open("fault", "a fault")?;
+        let fault = fault(&mut scanner)?;
+        scanner.close("fault")?;
+        Err(fault)
+    } else {
+        scanner.open("params", "a response without params")?;
+        scanner.open("param", "a response without a value")?;
+        let result = outcome(&mut scanner)?;
+        scanner.close("param")?;
+        scanner.close("params")?;
+        result
+    };
+    scanner.close("methodResponse")?;
+    scanner.end()?;
+    Ok(result)
+}
+
+/// Reads the result of a finished task: `<value>…</value>` as text, or the empty text of a task
+/// that returned nothing.
+///
+/// Text without markup, which clients may set as a task's result, is read as text, and a fragment
+/// that was escaped once too often is unescaped first.
+///
+/// # Errors
+/// As for [`decode_response`].
+pub fn decode_value<T: DeserializeOwned>(fragment: &str, limits: &Limits) -> Result<T, DecodeError> {
+    let fragment = text_of(fragment.as_bytes(), limits)?;
+    let start = fragment.trim_ascii_start();
+    if start.starts_with("&lt;value") {
+        let unescaped = scan::unescape(&fragment).map_err(|what| DecodeError::malformed(what, 0))?;
+        return decode_value(&unescaped, limits);
+    }
+    if !start.starts_with("<value") {
+        return Value::String(fragment.into_owned()).decode();
+    }
+    let mut scanner = Scanner::new(&fragment, limits.max_depth, Reading::Response);
+    scanner.skip_misc()?;
+    let value = read(&mut scanner)?;
+    scanner.end()?;
+    Ok(value)
+}
+
+/// Writes an answer byte for byte as XAPI does.
+///
+/// XAPI's way has two flaws, kept here because a stand-in for XAPI must have them: member names are
+/// not escaped, so that a map key with `<` or `&` makes ill-formed XML, and control characters are
+/// dropped.
+///
+/// # Errors
+/// When the value has no form on the wire.
+pub fn encode_response<T: Serialize + ?Sized>(result: Result<&T, &Failure>) -> Result<String, EncodeError> {
+    response(result, Manner::Xapi)
+}
+
+pub(crate) fn encode_exact_response<T: Serialize + ?Sized>(
+    result: Result<&T, &Failure>,
+) -> Result<String, EncodeError> {
+    response(result, Manner::Exact)
+}
+
+fn response<T: Serialize + ?Sized>(
+    result: Result<&T, &Failure>,
+    manner: Manner,
+) -> Result<String, EncodeError> {
+    let mut sink = XmlSink::new(manner);
+    sink.raw(
+        "<?xml version=\"1.0\"?><methodResponse><params><param><value><struct><member><name>Status</name>",
+    );
+    match result {
+        Ok(value) => {
+            sink.raw("<value>Success</value></member><member><name>Value</name>");
+            write(value, &mut sink)?;
+        }
+        Err(failure) => {
+            sink.raw("<value>Failure</value></member><member><name>ErrorDescription</name>");
+            write(failure, &mut sink)?;
+        }
+    }
+    sink.raw("</member></struct></value></param></params></methodResponse>");
+    Ok(sink.out)
+}
+
+/// Writes an answer that is the bare value, as XAPI answers `system.listMethods`.
+///
+/// # Errors
+/// As for [`encode_response`].
+pub fn encode_bare_response<T: Serialize + ?Sized>(value: &T) -> Result<String, EncodeError> {
+    let mut sink = XmlSink::new(Manner::Xapi);
+    sink.raw("<?xml version=\"1.0\"?><methodResponse><params><param>");
+    write(value, &mut sink)?;
+    sink.raw("</param></params></methodResponse>");
+    Ok(sink.out)
+}
+
+/// Writes a `<value>` alone, as XAPI stores the result of a task.
+///
+/// # Errors
+/// As for [`encode_response`].
+pub fn encode_value<T: Serialize + ?Sized>(value: &T) -> Result<String, EncodeError> {
+    let mut sink = XmlSink::new(Manner::Xapi);
+    write(value, &mut sink)?;
+    Ok(sink.out)
+}
+
+/// Writes a `<value>` alone, well-formed whatever it holds.
+///
+/// # Errors
+/// As for [`encode_call`].
+pub fn encode_exact_value<T: Serialize + ?Sized>(value: &T) -> Result<String, EncodeError> {
+    let mut sink = XmlSink::new(Manner::Exact);
+    write(value, &mut sink)?;
+    Ok(sink.out)
+}
+
+/// The characters of XML 1.0, section 2.2.
+fn is_char(c: char) -> bool {
+    !matches!(c, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}')
+}
+
+/// The body as text; owned when bytes that are not UTF-8 had to be replaced.
+fn text_of<'b>(body: &'b [u8], limits: &Limits) -> Result<Cow<'b, str>, DecodeError> {
+    limits.check_size(body.len())?;
+    Ok(String::from_utf8_lossy(body))
+}
+
+fn invalid_at(body: &[u8]) -> usize {
+    std::str::from_utf8(body).map_or_else(|e| e.valid_up_to(), str::len)
+}
+
+/// Reads the root's opening tag, and says what is there instead when it is another one.
+fn root(scanner: &mut Scanner<'_>, name: &'static str, expected: &'static str) -> Result<(), DecodeError> {
+    scanner.prolog()?;
+    if scanner.next_is(name)? {
+        scanner.open(name, "no root element")?;
+        return Ok(());
+    }
+    let rest = scanner.rest();
+    if format!("<{name}").starts_with(rest) && !rest.is_empty() {
+        return Err(DecodeError::new(DecodeErrorKind::Truncated, scanner.offset().unwrap_or(0) + rest.len()));
+    }
+    let found = crate::error::nature_of(rest);
+    Err(DecodeError::new(DecodeErrorKind::NotRpc { expected, found }, scanner.offset().unwrap_or(0)))
+}
+
+/// Reads a value that is a struct with a `Status`, or else is the result itself.
+fn outcome<T: DeserializeOwned>(scanner: &mut Scanner<'_>) -> Result<Result<T, Failure>, DecodeError> {
+    let start = scanner.mark();
+    if scanner.event()? != Event::Struct {
+        scanner.back_to(start);
+        return read(scanner).map(Ok);
+    }
+    let (mut status, mut value, mut failure) = (None, None, None);
+    let mut first = true;
+    while let Some(name) = scanner.key(std::mem::take(&mut first))? {
+        let here = scanner.mark();
+        match &*name {
+            "Status" => status = Some(read::<String, _>(scanner)?),
+            "Value" if status.as_deref() == Some("Success") => value = Some(Read::Done(read(scanner)?)),
+            "Value" => {
+                scanner.skip()?;
+                value = Some(Read::At(here));
+            }
+            "ErrorDescription" => failure = Some(description(scanner)?),
+            // A result that happens to be a struct.
+            _ if status.is_none() && value.is_none() && failure.is_none() => {
+                scanner.back_to(start);
+                return read(scanner).map(Ok);
+            }
+            _ => scanner.skip()?,
+        }
+    }
+    let end = scanner.mark();
+    match (status.as_deref(), value, failure) {
+        (Some("Success"), Some(Read::Done(value)), _) => Ok(Ok(value)),
+        (Some("Success"), Some(Read::At(mark)), _) => {
+            scanner.back_to(mark);
+            let value = read(scanner)?;
+            scanner.back_to(end);
+            Ok(Ok(value))
+        }
+        (Some("Failure"), _, Some(failure)) => Ok(Err(failure)),
+        (Some("Failure"), _, None) => Err(scanner.malformed("a failure without ErrorDescription")),
+        (Some("Success"), None, _) => Err(scanner.malformed("a success without Value")),
+        _ => Err(scanner.malformed("a response whose Status is neither Success nor Failure")),
+    }
+}
+
+enum Read<T> {
+    Done(T),
+    /// Met before it was known whether the call had succeeded.
+    At((usize, usize)),
+}
+
+/// A list of texts; a server that tags a number or sends a single text is understood too.
+fn description(scanner: &mut Scanner<'_>) -> Result<Failure, DecodeError> {
+    let value: Value = read(scanner)?;
+    Ok(Failure::from_value(&value))
+}
+
+fn fault(scanner: &mut Scanner<'_>) -> Result<Failure, DecodeError> {
+    let value: Value = read(scanner)?;
+    let member = |name| value.get(name).map_or_else(String::new, crate::failure::text_of);
+    Ok(Failure::new(crate::failure::FAULT, [member("faultCode"), member("faultString")]))
+}
