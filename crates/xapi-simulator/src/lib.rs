@@ -5,21 +5,36 @@
 //!
 //! Modules, from the wire inwards:
 //!
-//! * `http`: a small HTTP/1 server with control over every byte.
-//! * `dispatch`: from a method name and untyped arguments to a handler and a typed answer.
+//! * [`http`]: a small HTTP/1 server with control over every byte.
+//! * `rpc`: the spelling of calls and answers.
+//! * [`dispatch`]: from a method name and untyped arguments to a handler and a typed answer.
 //! * `classes`: what the methods do, one file a class.
-//! * `db`: the objects, their relations and their history.
+//! * [`db`]: the objects, their relations and their history.
 //! * `disk`: the contents of VDIs as sparse files.
 //! * `sr_types`: what storage repositories can do, by type.
 //! * `transfer`: the import and export handlers.
+//! * [`fault`] and [`clock`]: what tests turn.
+//! * [`world`]: what a pool holds before anybody calls.
 
 mod classes;
+pub mod clock;
+pub mod core;
 pub mod db;
 #[allow(dead_code, unused_imports)] // until the storage classes use it
 mod disk;
+pub mod dispatch;
+pub mod fault;
+pub mod http;
 mod json;
+mod rpc;
 pub mod schema;
+mod simulator;
 #[allow(dead_code)] // until the storage classes use it
 mod sr_types;
+mod tls;
 #[allow(dead_code)] // until the storage classes use it
 mod transfer;
+pub mod world;
+
+pub use simulator::{Builder, Simulator, StartError};
+pub use world::World;

@@ -263,3 +263,10 @@ impl Schema {
         self.enums.get(name)?.iter().find(|value| value.eq_ignore_ascii_case(text))
     }
 }
+
+impl Schema {
+    /// The datamodel of the server that is simulated.
+    pub fn xapi() -> Self {
+        Self::new()
+    }
+}

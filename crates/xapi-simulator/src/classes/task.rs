@@ -1,0 +1,119 @@
+//! Tasks: what asynchronous calls and transfers are watched by.
+
+use std::sync::Arc;
+
+use xenapi_wire::{Failure, Value};
+
+use crate::core::Core;
+use crate::db::NULL;
+use crate::dispatch::{Args, Ctx, Router, void};
+use crate::rpc::xmlrpc;
+
+/// With more tasks than this, finished ones go, oldest first.
+const MAX_TASKS: usize = 200;
+
+pub(crate) fn register(router: &mut Router) {
+    router.raw("task.create", |ctx, args| {
+        Ok(create(&ctx.core, &ctx.host, &ctx.session, args.str(0), args.str(1))?.into())
+    });
+    router.raw("task.cancel", cancel);
+    router.raw("task.destroy", destroy);
+    for field in ["status", "progress", "result", "error_info"] {
+        router.raw(&format!("task.set_{field}"), move |ctx, args| {
+            ctx.write(|tx| tx.set("task", args.str(0), field, args.get(1).clone()))?;
+            Ok(void())
+        });
+    }
+}
+
+/// Makes a pending task.
+///
+/// # Errors
+/// None at present; callers are ready for the database to refuse.
+pub(crate) fn create(
+    core: &Core,
+    host: &str,
+    session: &str,
+    label: &str,
+    description: &str,
+) -> Result<String, Failure> {
+    core.db.write(|tx| {
+        let mut finished: Vec<(u64, String)> = Vec::new();
+        if tx.count("task") >= MAX_TASKS {
+            let done = tx.objects("task").filter(|task| task.str("status") != "pending");
+            finished.extend(done.map(|task| (task.created(), task.reference().to_owned())));
+            finished.sort();
+        }
+        let surplus = (tx.count("task") + 1).saturating_sub(MAX_TASKS);
+        for (_, oldest) in finished.iter().take(surplus) {
+            tx.delete("task", oldest);
+        }
+        let mut fields = vec![
+            ("name_label", label.into()),
+            ("name_description", description.into()),
+            ("created", core.clock.date().into()),
+            ("status", "pending".into()),
+            ("resident_on", host.into()),
+            ("type", "<none/>".into()),
+            ("subtask_of", NULL.into()),
+            ("backtrace", "()".into()),
+        ];
+        if core.schema().class("task").is_some_and(|class| class.index("session").is_some()) {
+            fields.push(("session", session.into()));
+        }
+        Ok(tx.create("task", fields))
+    })
+}
+
+/// Ends a pending task with its outcome. A task that was completed by hand stays as it is.
+pub(crate) fn finish(core: &Core, task: &str, outcome: Result<Value, Failure>) {
+    let _ = core.db.write(|tx| {
+        let object = tx.object("task", task)?;
+        if object.str("status") != "pending" {
+            return Ok(());
+        }
+        let unwanted = object.entry("current_operations", "task") == Some("destroy");
+        tx.set("task", task, "finished", core.clock.date())?;
+        tx.set("task", task, "progress", 1.0)?;
+        tx.set("task", task, "allowed_operations", Value::Array(Vec::new()))?;
+        match outcome {
+            Ok(value) => {
+                tx.set("task", task, "result", xmlrpc::fragment(&value))?;
+                tx.set("task", task, "status", "success")?;
+            }
+            Err(failure) => {
+                let cancelled = failure.code == "TASK_CANCELLED";
+                tx.set("task", task, "error_info", Vec::from(failure))?;
+                tx.set("task", task, "status", if cancelled { "cancelled" } else { "failure" })?;
+            }
+        }
+        if unwanted {
+            tx.delete("task", task);
+        }
+        Ok::<_, Failure>(())
+    });
+}
+
+/// Only a mark: whoever carries out the task may look at it.
+fn cancel(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
+    let task = args.str(0);
+    ctx.write(|tx| {
+        if tx.object("task", task)?.str("status") == "pending" {
+            tx.set_entry("task", task, "current_operations", &ctx.task, "cancel")?;
+        }
+        Ok(void())
+    })
+}
+
+/// A pending task is only marked; it goes when it ends.
+fn destroy(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
+    let task = args.str(0);
+    ctx.write(|tx| {
+        if tx.object("task", task)?.str("status") == "pending" {
+            tx.set_entry("task", task, "current_operations", "task", "destroy")?;
+        } else {
+            tx.delete("task", task);
+        }
+        Ok(void())
+    })
+}

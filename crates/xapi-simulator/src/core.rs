@@ -1,0 +1,99 @@
+//! What all parts of a running pool share.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::db::Db;
+use crate::dispatch::Router;
+use crate::fault::Faults;
+use crate::schema::Schema;
+
+/// A running pool.
+pub struct Core {
+    pub(crate) db: Db,
+    pub(crate) router: Router,
+    pub(crate) clock: Clock,
+    pub(crate) faults: Faults,
+    pub(crate) config: Config,
+    /// The sessions of `session.slave_local_login`, which are not in the database.
+    pub(crate) local_sessions: Mutex<HashSet<String>>,
+}
+
+/// How the pool behaves.
+#[derive(Clone)]
+pub struct Config {
+    /// The name that may log in.
+    pub user: String,
+    /// Its password.
+    pub password: String,
+    /// What the members of the pool know, for `session.slave_login` and the cookie `pool_secret`.
+    pub pool_secret: String,
+    /// How long a wrong password takes to be refused; seconds on a real host.
+    pub auth_delay: Duration,
+    /// How long `event.from` gathers changes before it answers.
+    pub event_batching: Duration,
+    /// What every call waits before it is carried out.
+    pub latency: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            user: "root".into(),
+            password: "xapi-test".into(),
+            pool_secret: uuid::Uuid::new_v4().to_string(),
+            auth_delay: Duration::from_millis(50),
+            event_batching: Duration::from_millis(50),
+            latency: Duration::ZERO,
+        }
+    }
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("user", &self.user)
+            .field("auth_delay", &self.auth_delay)
+            .field("event_batching", &self.event_batching)
+            .field("latency", &self.latency)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    /// The objects.
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// The methods and HTTP handlers.
+    pub fn router(&self) -> &Router {
+        &self.router
+    }
+
+    /// The datamodel.
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.router.schema
+    }
+
+    /// Simulated time.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The planned faults.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// How the pool behaves.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn local_sessions(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.local_sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,199 @@
+//! The way of one call: name, arguments, session, handler, task.
+
+use std::sync::Arc;
+
+use tracing::debug;
+use uuid::Uuid;
+use xenapi_wire::{Failure, Value};
+
+use super::unmarshal::{internal_error, unmarshal};
+use super::{Args, Ctx, implicit};
+use crate::classes::{session, task};
+use crate::core::Core;
+use crate::fault::{Fault, Wire};
+use crate::rpc::{Answer, Outcome, Request};
+use crate::schema::{Kind, Message, Schema};
+
+/// How a method was named.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Sync,
+    Async,
+}
+
+impl Core {
+    /// Carries out a call to a host. The second part says after how many bytes the answer is to be cut; nothing means
+    /// that the connection is to be reset without an answer.
+    pub(crate) async fn call(
+        self: &Arc<Self>,
+        host: &str,
+        request: Request,
+    ) -> Option<(Outcome, Option<usize>)> {
+        let (mode, name) = split_mode(&request.method);
+        let name = dotted(self.schema(), name);
+        let fault = self.faults().strike(&name);
+        if !self.config.latency.is_zero() {
+            self.clock.sleep(self.config.latency).await;
+        }
+        if let Some(fault) = &fault {
+            match fault.before(self).await {
+                Wire::Go => {}
+                Wire::Drop => return None,
+                Wire::Failure(failure) if *fault == Fault::SessionExpired => {
+                    return Some((Err(self.expire(request.params.first(), failure)), None));
+                }
+                Wire::Failure(failure) => return Some((Err(failure), None)),
+            }
+        }
+        let outcome = self.carry_out(host, mode, &name, request.params).await;
+        match &outcome {
+            Ok(_) => debug!(method = %request.method, "done"),
+            Err(failure) => debug!(method = %request.method, code = %failure.code, "failed"),
+        }
+        match fault {
+            Some(Fault::DropAfterExecution) => None,
+            Some(Fault::DropAfterBytes(len)) => Some((outcome, Some(len))),
+            _ => Some((outcome, None)),
+        }
+    }
+
+    /// Ends the session of a call as if it had been idle for too long.
+    fn expire(&self, session: Option<&Value>, mut failure: Failure) -> Failure {
+        if let Some(Value::String(session)) = session {
+            session::end(self, session);
+            failure.params = vec![session.clone()];
+        }
+        failure
+    }
+
+    async fn carry_out(self: &Arc<Self>, host: &str, mode: Mode, name: &str, params: Vec<Value>) -> Outcome {
+        if name == "system.listMethods" {
+            let names = self.schema().messages().map(|m| Value::String(m.method.to_string())).collect();
+            return Ok(Answer::Bare(Value::Array(names)));
+        }
+        if name.starts_with("system.isAlive:") {
+            return Ok(Answer::Bare(params.into_iter().next().unwrap_or_default()));
+        }
+        let schema = self.schema().clone();
+        let Some(message) = schema.message(name) else {
+            return Err(Failure::new("MESSAGE_METHOD_UNKNOWN", [name]));
+        };
+        let (session, args) = arguments(&schema, message, params)?;
+        if let Some(session) = &session {
+            session::check(self, session)?;
+        }
+        if mode == Mode::Async && !message.has_async {
+            let text = format!("No async mode for this operation (rpc: {name})");
+            return Err(Failure::new("Fault", [text]));
+        }
+        if message.removed {
+            return Err(Failure::new("MESSAGE_REMOVED", [] as [&str; 0]));
+        }
+        let session = session.unwrap_or_default();
+        let ctx = |task: String| {
+            Arc::new(Ctx {
+                core: self.clone(),
+                message: message.clone(),
+                session: session.clone(),
+                task,
+                host: host.to_owned(),
+            })
+        };
+        if mode == Mode::Async {
+            let reference = task::create(self, host, &session, &format!("Async.{name}"), "")?;
+            let ctx = ctx(reference.clone());
+            tokio::spawn(async move {
+                let outcome = guarded(ctx.clone(), args).await;
+                task::finish(&ctx.core, &ctx.task, outcome);
+            });
+            return Ok(Answer::Value(Value::String(reference)));
+        }
+        let ctx = ctx(format!("DummyRef:|{}|{name}", Uuid::new_v4()));
+        let value = guarded(ctx, args).await?;
+        Ok(if message.result == crate::schema::Type::EventBatch {
+            Answer::Batch(value)
+        } else {
+            Answer::Value(value)
+        })
+    }
+}
+
+/// Runs the handler in a task of its own: a call goes on when its client hangs up, and a panic is one call's failure.
+async fn guarded(ctx: Arc<Ctx>, args: Args) -> Result<Value, Failure> {
+    tokio::spawn(run(ctx, args)).await.unwrap_or_else(|e| {
+        tracing::error!(error = %e, "a handler panicked");
+        Err(internal_error(&e.to_string()))
+    })
+}
+
+async fn run(ctx: Arc<Ctx>, args: Args) -> Result<Value, Failure> {
+    let handler = ctx.core.router.handlers.get(&ctx.message.method).cloned();
+    match handler {
+        Some(handler) => handler(ctx, args).await,
+        None if ctx.message.kind == Kind::Explicit => {
+            Err(Failure::new("NOT_IMPLEMENTED", [ctx.message.method.to_string()]))
+        }
+        None => implicit::run(&ctx, &args),
+    }
+}
+
+fn split_mode(method: &str) -> (Mode, &str) {
+    for prefix in ["Async.", "InternalAsync."] {
+        if let Some(name) = method.strip_prefix(prefix) {
+            return (Mode::Async, name);
+        }
+    }
+    (Mode::Sync, method)
+}
+
+/// The other spelling, `VM_get_all`, as the usual one.
+fn dotted(schema: &Schema, name: &str) -> String {
+    if schema.message(name).is_some() || name.contains('.') {
+        return name.to_owned();
+    }
+    let candidates = name.match_indices('_').map(|(i, _)| format!("{}.{}", &name[..i], &name[i + 1..]));
+    candidates.into_iter().find(|dotted| schema.message(dotted).is_some()).unwrap_or_else(|| name.to_owned())
+}
+
+/// Checks the number of arguments, takes the session off and gives the rest their types.
+fn arguments(
+    schema: &Schema,
+    message: &Message,
+    mut params: Vec<Value>,
+) -> Result<(Option<String>, Args), Failure> {
+    let required = message.params.iter().filter(|p| p.default.is_none()).count();
+    let session = usize::from(message.needs_session);
+    let received = params.len() as i64 - session as i64;
+    // Messages with optional parameters do not look at surplus ones.
+    let optional = required < message.params.len();
+    let fits = if optional { received >= required as i64 } else { received == required as i64 };
+    if !fits {
+        let counts = [required.to_string(), received.to_string()];
+        let [expected, received] = counts;
+        return Err(Failure::new(
+            "MESSAGE_PARAMETER_COUNT_MISMATCH",
+            [message.method.to_string(), expected, received],
+        ));
+    }
+    let session = match message.needs_session {
+        true => Some(unmarshal_ref(schema, params.remove(0))?),
+        false => None,
+    };
+    params.truncate(message.params.len());
+    let mut given = params.into_iter();
+    let mut values = Vec::with_capacity(message.params.len());
+    for param in &message.params {
+        values.push(match given.next() {
+            Some(value) => unmarshal(schema, value, &param.ty)?,
+            None => param.default.clone().unwrap_or_else(|| param.ty.zero()),
+        });
+    }
+    Ok((session, Args::new(values)))
+}
+
+fn unmarshal_ref(schema: &Schema, value: Value) -> Result<String, Failure> {
+    match unmarshal(schema, value, &crate::schema::Type::String)? {
+        Value::String(text) => Ok(text),
+        other => Err(internal_error(&format!("{other:?}"))),
+    }
+}

@@ -1,0 +1,105 @@
+//! Faults on demand.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use xenapi_wire::Failure;
+
+use crate::core::Core;
+
+/// What goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The call ends with this failure and has no effect.
+    Failure(Failure),
+    /// The connection is reset before anything happens.
+    DropBefore,
+    /// The call is carried out and the connection reset instead of answering.
+    DropAfterExecution,
+    /// The call is carried out and the connection reset after so many bytes of the answer, headers included.
+    DropAfterBytes(usize),
+    /// The call is carried out after a delay.
+    Slow(Duration),
+    /// Nothing happens and no answer ever comes; the connection stays open.
+    Hang,
+    /// The session has just expired: `SESSION_INVALID`, and the session is gone.
+    SessionExpired,
+}
+
+/// The faults that wait for their call.
+///
+/// Each is planned for the k-th call from now of a method (`VDI.create`; `Async.` calls count too) or of an HTTP
+/// path (`/import_raw_vdi`), and strikes once.
+#[derive(Debug, Default)]
+pub struct Faults(Mutex<Vec<Planned>>);
+
+#[derive(Debug)]
+struct Planned {
+    target: String,
+    left: usize,
+    fault: Fault,
+}
+
+/// What a fault does to a request before it is carried out.
+pub(crate) enum Wire {
+    Go,
+    Failure(Failure),
+    Drop,
+}
+
+impl Faults {
+    /// Plans a fault for the next call of a method or path.
+    pub fn on(&self, target: &str, fault: Fault) {
+        self.on_nth(target, 1, fault);
+    }
+
+    /// Plans a fault for the `k`-th call from now, counted from one.
+    pub fn on_nth(&self, target: &str, k: usize, fault: Fault) {
+        self.lock().push(Planned { target: target.to_owned(), left: k.max(1), fault });
+    }
+
+    /// Forgets all faults that have not struck, and says how many there were.
+    pub fn clear(&self) -> usize {
+        std::mem::take(&mut *self.lock()).len()
+    }
+
+    /// Counts a call and returns the fault that is due.
+    pub(crate) fn strike(&self, target: &str) -> Option<Fault> {
+        let mut planned = self.lock();
+        if planned.is_empty() {
+            return None;
+        }
+        let mut due = None;
+        for (i, plan) in planned.iter_mut().enumerate().filter(|(_, p)| p.target == target) {
+            plan.left -= 1;
+            if plan.left == 0 && due.is_none() {
+                due = Some(i);
+            } else if plan.left == 0 {
+                // Two for one call: the other takes the next.
+                plan.left = 1;
+            }
+        }
+        due.map(|i| planned.remove(i).fault)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Planned>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Fault {
+    /// What happens before the request is carried out; may never return.
+    pub(crate) async fn before(&self, core: &Core) -> Wire {
+        match self {
+            Self::Failure(failure) => Wire::Failure(failure.clone()),
+            Self::SessionExpired => Wire::Failure(Failure::new("SESSION_INVALID", [""])),
+            Self::DropBefore => Wire::Drop,
+            Self::Slow(delay) => {
+                core.clock().sleep(*delay).await;
+                Wire::Go
+            }
+            Self::Hang => std::future::pending().await,
+            Self::DropAfterExecution | Self::DropAfterBytes(_) => Wire::Go,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! One connection, request after request.
+
+use std::io;
+use std::sync::Arc;
+
+use super::head::{Head, HeadError, Verb};
+use super::page::{self, Page};
+use super::{After, Conn, Exchange};
+use crate::core::Core;
+use crate::fault::{Fault, Wire};
+use crate::rpc;
+
+/// Bytes of a header block with its blank line: XAPI's 1024 minus the 18 that its reader keeps free.
+const MAX_HEADER: usize = 1006;
+/// Bytes of an RPC body.
+const MAX_BODY: u64 = 307_200;
+
+/// Serves a connection to the host of this reference until it ends.
+pub(crate) async fn serve(core: Arc<Core>, host: String, conn: Conn) {
+    let head = Head::parse("GET / HTTP/1.1").expect("a request line");
+    let mut exchange = Exchange { core, host, head, conn };
+    loop {
+        match next(&mut exchange).await {
+            Ok(After::KeepOpen) => {}
+            Ok(After::Close) if exchange.conn.buffered().is_empty() => return exchange.conn.close().await,
+            Ok(After::Close | After::Reset) | Err(_) => return exchange.conn.reset(),
+        }
+    }
+}
+
+async fn next(exchange: &mut Exchange) -> io::Result<After> {
+    let Some(text) = read_head(&mut exchange.conn).await? else {
+        return Ok(After::Close);
+    };
+    let text = match text {
+        Ok(text) => text,
+        Err(page) => {
+            exchange.conn.send(&page.bytes("HTTP/1.1")).await?;
+            return Ok(After::Reset);
+        }
+    };
+    exchange.head = match Head::parse(&text) {
+        Ok(head) => head,
+        Err(HeadError::NotARequest) => {
+            // XAPI says nothing and waits.
+            while exchange.conn.fill().await? {}
+            return Ok(After::Close);
+        }
+        Err(HeadError::BadHeader) => {
+            let page = Page::internal_error(Some("The HTTP headers could not be parsed."));
+            exchange.conn.send(&page.bytes("HTTP/1.1")).await?;
+            return Ok(After::Close);
+        }
+    };
+    let version = exchange.head.version();
+    let verb = match &exchange.head.verb {
+        Ok(verb) => *verb,
+        Err(word) => {
+            let page = Page::not_implemented(word);
+            exchange.conn.send(&page.bytes(version)).await?;
+            return Ok(After::Close);
+        }
+    };
+    if let Some(handler) = exchange.core.router().http.find(verb, &exchange.head.path) {
+        return match exchange.core.faults().strike(&exchange.head.path) {
+            None => handler(exchange).await,
+            Some(fault) => {
+                let core = exchange.core.clone();
+                match fault.before(&core).await {
+                    Wire::Go => {
+                        if let Fault::DropAfterBytes(len) = fault {
+                            exchange.conn.break_after(len);
+                        }
+                        let after = handler(exchange).await?;
+                        Ok(if fault == Fault::DropAfterExecution { After::Reset } else { after })
+                    }
+                    Wire::Failure(failure) => {
+                        let page = Page::internal_error(Some(&failure.to_string()));
+                        exchange.conn.send(&page.bytes(version)).await?;
+                        Ok(After::Close)
+                    }
+                    Wire::Drop => Ok(After::Reset),
+                }
+            }
+        };
+    }
+    match verb {
+        Verb::Post => post(exchange).await,
+        Verb::Options => {
+            let keep = exchange.head.keep_alive();
+            let requested = exchange.head.header("access-control-request-headers");
+            let answer = page::options(version, keep, requested);
+            exchange.conn.send(&answer).await?;
+            Ok(if keep { After::KeepOpen } else { After::Close })
+        }
+        Verb::Get => {
+            // The page says close, the connection stays open.
+            exchange.conn.send(&Page::forbidden().bytes(version)).await?;
+            Ok(After::KeepOpen)
+        }
+        Verb::Put | Verb::Connect => {
+            exchange.conn.send(&Page::forbidden().bytes(version)).await?;
+            Ok(After::Close)
+        }
+    }
+}
+
+/// The next header block, or the page that refuses it; nothing at the end of the connection.
+async fn read_head(conn: &mut Conn) -> io::Result<Option<Result<String, Page>>> {
+    let mut from = 0;
+    loop {
+        let buffered = conn.buffered();
+        let limit = buffered.len().min(MAX_HEADER);
+        if let Some(end) = end_of_head(&buffered[..limit], from) {
+            let text = String::from_utf8_lossy(&buffered[..end]).into_owned();
+            conn.discard(end);
+            return Ok(Some(Ok(text)));
+        }
+        if buffered.len() >= MAX_HEADER {
+            return Ok(Some(Err(Page::header_too_large())));
+        }
+        from = buffered.len().saturating_sub(3);
+        if !conn.fill().await? {
+            return Ok(None);
+        }
+    }
+}
+
+/// The length of the block with its blank line.
+fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
+    (from..bytes.len()).find_map(|i| {
+        let rest = &bytes[i..];
+        if rest.starts_with(b"\r\n\r\n") {
+            Some(i + 4)
+        } else if rest.starts_with(b"\n\n") {
+            Some(i + 2)
+        } else {
+            None
+        }
+    })
+}
+
+async fn post(exchange: &mut Exchange) -> io::Result<After> {
+    let version = exchange.head.version();
+    let refusal = match exchange.head.content_length() {
+        None => Some("a content-length header is required"),
+        Some(len) if len > MAX_BODY => Some("the body is longer than the limit"),
+        Some(_) => None,
+    };
+    if let Some(reason) = refusal {
+        exchange.conn.send(&Page::internal_error(Some(reason)).bytes(version)).await?;
+        return Ok(After::Reset);
+    }
+    let len = exchange.head.content_length().unwrap_or(0);
+    let body = exchange.conn.read_body(usize::try_from(len).unwrap_or(0)).await?;
+    let json = exchange.head.path.starts_with("/jsonrpc");
+    let decoded = if json {
+        rpc::jsonrpc::decode(&body).map(|(envelope, call)| (Some(envelope), call))
+    } else {
+        rpc::xmlrpc::decode(&body).map(|call| (None, call))
+    };
+    let (envelope, call) = match decoded {
+        Ok(call) => call,
+        Err(malformed) => {
+            exchange.conn.send(&Page::internal_error(Some(&malformed.0)).bytes(version)).await?;
+            return Ok(After::Close);
+        }
+    };
+    let core = exchange.core.clone();
+    let Some((outcome, cut)) = core.call(&exchange.host, call).await else {
+        return Ok(After::Reset);
+    };
+    let keep = exchange.head.keep_alive();
+    let answer = match envelope {
+        Some(envelope) => {
+            let body = rpc::jsonrpc::encode(&envelope, &outcome);
+            page::reply(version, keep, "application/json", &body)
+        }
+        None => page::reply(version, keep, "text/xml", &rpc::xmlrpc::encode(&outcome)),
+    };
+    if let Some(len) = cut {
+        exchange.conn.send(&answer[..answer.len().min(len)]).await?;
+        return Ok(After::Reset);
+    }
+    exchange.conn.send(&answer).await?;
+    Ok(if keep { After::KeepOpen } else { After::Close })
+}

@@ -1,0 +1,83 @@
+//! What a pool holds before anybody calls.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value as Json;
+use xenapi_wire::{Failure, Value};
+
+use crate::db::Db;
+use crate::json;
+
+/// The objects a new pool starts with.
+#[derive(Debug, Clone, Default)]
+pub struct World {
+    objects: Vec<Seed>,
+}
+
+/// One object: its class, its reference and those fields that differ from the default.
+#[derive(Debug, Clone, Deserialize)]
+struct Seed {
+    class: String,
+    #[serde(rename = "ref")]
+    reference: String,
+    fields: BTreeMap<String, Json>,
+}
+
+/// A world that does not fit the datamodel.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the world cannot be made: {0}")]
+pub struct WorldError(String);
+
+impl World {
+    /// A world without a single object, for tests that make their own.
+    pub fn empty() -> Self {
+        Self { objects: Vec::new() }
+    }
+
+    /// A world from JSON: a list of `{"class": "VM", "ref": "OpaqueRef:…", "fields": {…}}`. Sets that follow from
+    /// references (`VM.VBDs`) need not be given.
+    ///
+    /// # Errors
+    /// When the text is not of that form.
+    pub fn from_json(text: &str) -> Result<Self, WorldError> {
+        let objects = serde_json::from_str(text).map_err(|e| WorldError(e.to_string()))?;
+        Ok(Self { objects })
+    }
+
+    /// Puts the objects into an empty database.
+    pub(crate) fn populate(&self, db: &Db) -> Result<(), WorldError> {
+        db.write(|tx| {
+            let schema = tx.schema().clone();
+            for seed in &self.objects {
+                let wrong = |what: &str| WorldError(format!("{} {}: {what}", seed.class, seed.reference));
+                let class = schema.class(&seed.class).ok_or_else(|| wrong("unknown class"))?;
+                let mut fields: Vec<(&str, Value)> = Vec::new();
+                for (name, value) in &seed.fields {
+                    let field = class.field(name).ok_or_else(|| wrong(&format!("unknown field {name}")))?;
+                    let value =
+                        json::decode(value.clone(), &field.ty).map_err(|e| wrong(&format!("{name}: {e}")))?;
+                    fields.push((name, value));
+                }
+                tx.create_as(&class.name, &seed.reference, fields);
+            }
+            Ok(())
+        })
+    }
+
+    /// How many objects there are.
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+}
+
+impl From<Failure> for WorldError {
+    fn from(failure: Failure) -> Self {
+        Self(failure.to_string())
+    }
+}
