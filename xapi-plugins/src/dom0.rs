@@ -1,0 +1,134 @@
+//! What a plugin may do to the machine it runs on, as a trait, so that tests run without one.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// The control domain.
+pub trait Dom0 {
+    /// Whether a path exists.
+    fn exists(&self, path: &Path) -> bool;
+
+    /// The text of a file.
+    ///
+    /// # Errors
+    /// As reading a file has them.
+    fn read_to_string(&self, path: &Path) -> std::io::Result<String>;
+
+    /// Waits.
+    fn sleep(&self, time: Duration);
+
+    /// Runs a program with the given standard input and returns its standard output.
+    ///
+    /// # Errors
+    /// When it cannot be started, fails, or is still running after `limit` and is killed. The error
+    /// carries what it wrote to standard error.
+    fn run(&self, program: &str, args: &[&str], stdin: &str, limit: Duration)
+    -> Result<String, CommandError>;
+}
+
+/// A program that did not do its work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{program}: {reason}{}", if .stderr.is_empty() { String::new() } else { format!(": {}", .stderr.trim()) })]
+pub struct CommandError {
+    /// The program.
+    pub program: String,
+    /// `exit status: 1`, `killed after 60 s`, `cannot be started: …`.
+    pub reason: String,
+    /// What it wrote to standard error.
+    pub stderr: String,
+}
+
+/// The machine this runs on.
+pub struct Real;
+
+impl Dom0 for Real {
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+
+    fn read_to_string(&self, path: &Path) -> std::io::Result<String> {
+        std::fs::read_to_string(path)
+    }
+
+    fn sleep(&self, time: Duration) {
+        sleep(time);
+    }
+
+    fn run(
+        &self,
+        program: &str,
+        args: &[&str],
+        stdin: &str,
+        limit: Duration,
+    ) -> Result<String, CommandError> {
+        let failed =
+            |reason: String, stderr: String| CommandError { program: program.to_owned(), reason, stderr };
+        let mut child = Command::new(program)
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|e| failed(format!("cannot be started: {e}"), String::new()))?;
+        // Pipes are drained by threads, so that a program that writes much does not wait for a reader.
+        let drain = |mut pipe: Box<dyn Read + Send>| {
+            std::thread::spawn(move || {
+                let mut all = Vec::new();
+                let _ = pipe.read_to_end(&mut all);
+                String::from_utf8_lossy(&all).into_owned()
+            })
+        };
+        let out = child.stdout.take().map(|p| drain(Box::new(p)));
+        let err = child.stderr.take().map(|p| drain(Box::new(p)));
+        if let Some(mut pipe) = child.stdin.take() {
+            // A program that does not want its input closes the pipe; its exit status decides.
+            let _ = pipe.write_all(stdin.as_bytes());
+        }
+        let started = Instant::now();
+        let status = loop {
+            match child.try_wait() {
+                Ok(Some(status)) => break Ok(status),
+                Ok(None) if started.elapsed() > limit => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    break Err(format!("killed after {} s", limit.as_secs()));
+                }
+                Ok(None) => sleep(Duration::from_millis(10)),
+                Err(e) => break Err(e.to_string()),
+            }
+        };
+        let text = |thread: Option<std::thread::JoinHandle<String>>| {
+            thread.and_then(|t| t.join().ok()).unwrap_or_default()
+        };
+        // A killed program's children may hold its pipes open: what it wrote is not waited for then.
+        let status = status.map_err(|reason| failed(reason, String::new()))?;
+        let (stdout, stderr) = (text(out), text(err));
+        if status.success() { Ok(stdout) } else { Err(failed(status.to_string(), stderr)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn output_input_and_failure() {
+        assert_eq!(Real.run("cat", &[], "text", LIMIT), Ok("text".to_owned()));
+        let error = Real.run("sh", &["-c", "echo no >&2; exit 3"], "", LIMIT).unwrap_err();
+        assert_eq!(error.to_string(), "sh: exit status: 3: no");
+        assert!(
+            Real.run("no-such-program", &[], "", LIMIT).unwrap_err().reason.starts_with("cannot be started")
+        );
+    }
+
+    #[test]
+    fn a_hanging_program_is_killed() {
+        let error = Real.run("sleep", &["600"], "", Duration::from_millis(50)).unwrap_err();
+        assert!(error.reason.starts_with("killed after"), "{error}");
+    }
+}

@@ -1,0 +1,90 @@
+//! dom0 plugins for XAPI: one binary that answers to many names.
+//!
+//! XAPI runs `/etc/xapi.d/plugins/<name>` with one argument, an XML-RPC call, and reads one XML-RPC
+//! response from its standard output. The name under which the binary was started picks the plugin,
+//! so that one file and a few links serve all of them. Names and conventions are those that
+//! OpenStack Nova's clients use.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use xenapi_wire::plugin::{PluginCall, decode_response};
+//!
+//! let call = PluginCall { function: "get_version".into(), session: "OpaqueRef:NULL".into(), args: BTreeMap::new() };
+//! let output = xapi_plugins::respond("dom0_plugin_version.py", &call.encode()?, &xapi_plugins::dom0::Real);
+//! let answer = decode_response(output.as_bytes(), &xenapi_wire::Limits::REQUEST)?;
+//! assert_eq!(answer.as_deref(), Ok("V2.1\np0\n."));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod convention;
+pub mod dom0;
+pub mod pickle;
+pub mod plugins;
+#[cfg(test)]
+mod testing;
+
+use xenapi_wire::Failure;
+use xenapi_wire::plugin::{PluginCall, encode_response};
+
+use dom0::Dom0;
+
+/// Carries out a call and writes what the plugin prints.
+pub fn respond(plugin: &str, argument: &str, dom0: &dyn Dom0) -> String {
+    let result = run(plugin, argument, dom0);
+    encode_response(result.as_deref()).unwrap_or_else(|error| {
+        // A program wrote something that XML cannot carry; the failure says so instead.
+        let failure = Failure::new("XENAPI_PLUGIN_FAILURE", [plugin, "EncodeError", &error.to_string()]);
+        encode_response(Err(&failure)).unwrap_or_default()
+    })
+}
+
+fn run(plugin: &str, argument: &str, dom0: &dyn Dom0) -> Result<String, Failure> {
+    let failed = |function: &str, class: &str, text: &dyn std::fmt::Display| {
+        Failure::new("XENAPI_PLUGIN_FAILURE", [function, class, &text.to_string()])
+    };
+    let call = PluginCall::decode(argument).map_err(|e| failed(plugin, "ArgumentError", &e))?;
+    let function = plugins::find(plugin, &call.function)
+        .ok_or_else(|| Failure::new("UNKNOWN_XENAPI_PLUGIN_FUNCTION", [call.function.as_str()]))?;
+    let outcome = function.arguments(&call.args).and_then(|args| (function.body)(dom0, &args));
+    outcome.map(|value| function.result(&value)).map_err(|e| failed(function.name, e.class(), &e))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use xenapi_wire::Limits;
+    use xenapi_wire::plugin::decode_response;
+
+    use super::*;
+    use crate::testing::Fake;
+
+    fn call(plugin: &str, function: &str, args: &[(&str, &str)]) -> Result<String, Failure> {
+        let args: BTreeMap<_, _> = args.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let call = PluginCall { function: function.to_owned(), session: "OpaqueRef:NULL".to_owned(), args };
+        let output = respond(plugin, &call.encode().unwrap(), &Fake::default());
+        decode_response(output.as_bytes(), &Limits::REQUEST).unwrap()
+    }
+
+    #[test]
+    fn the_name_picks_the_plugin() {
+        assert_eq!(call("dom0_plugin_version", "get_version", &[]).as_deref(), Ok("V2.1\np0\n."));
+        assert_eq!(call("dom0_plugin_version.py", "get_version", &[]).as_deref(), Ok("V2.1\np0\n."));
+        let unknown = Failure::new("UNKNOWN_XENAPI_PLUGIN_FUNCTION", ["get_version"]);
+        assert_eq!(call("config_file", "get_version", &[]), Err(unknown));
+    }
+
+    #[test]
+    fn failures_have_the_shape_of_python_plugins() {
+        let failure = call("partition_utils", "mkfs", &[("dev", "../sda")]).unwrap_err();
+        assert_eq!(failure.code, "XENAPI_PLUGIN_FAILURE");
+        assert_eq!(failure.params[..2], ["mkfs", "ArgumentError"]);
+    }
+
+    #[test]
+    fn an_argument_that_is_no_call() {
+        let output = respond("config_file", "<html>", &Fake::default());
+        let failure = decode_response(output.as_bytes(), &Limits::REQUEST).unwrap().unwrap_err();
+        assert_eq!(failure.params[..2], ["config_file", "ArgumentError"]);
+    }
+}
