@@ -1,0 +1,142 @@
+//! One call as one HTTP request, in the encoding that the server understands.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use xenapi_wire::{DecodeError, EncodeError, Failure, Limits, jsonrpc, xmlrpc};
+
+use crate::config::Encoding;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind, Result};
+use crate::http::{Http, Repeat, Reply, page_text};
+
+/// What XAPI reads of a request's body; it answers HTTP 500 to more.
+const MAX_REQUEST_BYTES: usize = 307_200;
+
+/// Calls to any host of a pool. The encoding is found out once: all hosts of a pool run the same
+/// version.
+pub(crate) struct Rpc {
+    pub(crate) http: Arc<Http>,
+    encoding: AtomicU8,
+    limits: Limits,
+}
+
+const UNKNOWN: u8 = 0;
+const JSON: u8 = 1;
+const XML: u8 = 2;
+
+/// An encoding in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Xml,
+}
+
+impl Rpc {
+    pub(crate) fn new(http: Arc<Http>, encoding: Encoding, max_response_bytes: usize) -> Self {
+        let encoding = match encoding {
+            Encoding::Auto => UNKNOWN,
+            Encoding::JsonRpc => JSON,
+            Encoding::XmlRpc => XML,
+        };
+        let limits = Limits { max_bytes: max_response_bytes, ..Limits::RESPONSE };
+        Self { http, encoding: encoding.into(), limits }
+    }
+
+    /// Makes one call; the inner result is what XAPI says.
+    ///
+    /// # Errors
+    /// Everything that keeps XAPI from saying something, with the endpoint in it.
+    pub(crate) async fn exchange<P: Serialize + Sync + ?Sized, T: DeserializeOwned>(
+        &self,
+        endpoint: &Endpoint,
+        method: &str,
+        session: Option<&str>,
+        params: &P,
+        repeat: Repeat,
+    ) -> Result<Result<T, Failure>> {
+        let (mut form, probing) = match self.encoding.load(Ordering::Relaxed) {
+            UNKNOWN => (Form::Json, true),
+            JSON => (Form::Json, false),
+            _ => (Form::Xml, false),
+        };
+        let mut reply = self.post(endpoint, form, method, session, params, repeat).await?;
+        if probing {
+            // A server without JSON-RPC takes the request for broken XML-RPC and executes nothing:
+            // it answers 404, or 500 with a page, or in its own encoding.
+            if reply.status != StatusCode::OK || !reply.content_type_is("application/json") {
+                tracing::debug!(%endpoint, status = %reply.status, "no JSON-RPC here, using XML-RPC");
+                form = Form::Xml;
+                reply = self.post(endpoint, form, method, session, params, repeat).await?;
+            }
+        }
+        let answer = self.read(form, &reply).map_err(|error| error.at(endpoint))?;
+        if probing {
+            self.encoding.store(if form == Form::Json { JSON } else { XML }, Ordering::Relaxed);
+        }
+        Ok(answer)
+    }
+
+    async fn post<P: Serialize + Sync + ?Sized>(
+        &self,
+        endpoint: &Endpoint,
+        form: Form,
+        method: &str,
+        session: Option<&str>,
+        params: &P,
+        repeat: Repeat,
+    ) -> Result<Reply> {
+        let body = encode(form, method, session, params).map_err(|e| {
+            Error::new(ErrorKind::Config, format!("the parameters cannot be sent: {e}")).because(e).at(endpoint)
+        })?;
+        if body.len() > MAX_REQUEST_BYTES {
+            let message =
+                format!("the call has {} bytes and XAPI accepts {MAX_REQUEST_BYTES}", body.len());
+            return Err(Error::new(ErrorKind::Config, message).at(endpoint));
+        }
+        let (path, content_type) = match form {
+            Form::Json => ("/jsonrpc", "application/json"),
+            Form::Xml => ("/", "text/xml"),
+        };
+        self.http.post(endpoint, path, content_type, &body, repeat).await
+    }
+
+    fn read<T: DeserializeOwned>(&self, form: Form, reply: &Reply) -> Result<Result<T, Failure>> {
+        if reply.status != StatusCode::OK {
+            let message = format!("HTTP {} instead of an answer: {}", reply.status, page_text(&reply.body));
+            return Err(Error::new(ErrorKind::Protocol, message)
+                .remedy("check that this is the address of a XenServer or XCP-ng host"));
+        }
+        decode(form, &reply.body, &self.limits).map_err(|e| {
+            Error::new(ErrorKind::Protocol, format!("the answer cannot be read: {e}")).because(e)
+        })
+    }
+}
+
+fn encode<P: Serialize + ?Sized>(
+    form: Form,
+    method: &str,
+    session: Option<&str>,
+    params: &P,
+) -> Result<Bytes, EncodeError> {
+    let bytes = match form {
+        Form::Json => jsonrpc::encode_call(method, session, params)?,
+        Form::Xml => xmlrpc::encode_call(method, session, params)?,
+    };
+    Ok(bytes.into())
+}
+
+fn decode<T: DeserializeOwned>(
+    form: Form,
+    body: &[u8],
+    limits: &Limits,
+) -> Result<Result<T, Failure>, DecodeError> {
+    match form {
+        Form::Json => jsonrpc::decode_response(body, limits),
+        Form::Xml => xmlrpc::decode_response(body, limits),
+    }
+}
