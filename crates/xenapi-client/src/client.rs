@@ -16,7 +16,7 @@ use crate::connect::{Connect, Dialer, Network};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Http, Repeat};
-use crate::rpc::Rpc;
+use crate::rpc::{Rpc, repeat_of};
 use crate::session::{Session, Sessions};
 use crate::tls;
 
@@ -183,7 +183,7 @@ impl Client {
         let seat = self.inner.sessions.seat();
         let call = async {
             let _permit = self.permit(Lane::Call).await?;
-            match self.inner.rpc.exchange(&seat, method, None, params, repeat_of(method)).await? {
+            match self.inner.rpc.exchange(&seat, method, None, params).await? {
                 Ok(value) => Ok(value),
                 Err(failure) => Err(Error::from_failure(failure).about(method).at(&seat)),
             }
@@ -285,7 +285,7 @@ impl Client {
         params: &P,
     ) -> Result<Result<T, Failure>> {
         let reference = Some(session.reference.expose());
-        self.inner.rpc.exchange(&session.endpoint, method, reference, params, repeat_of(method)).await
+        self.inner.rpc.exchange(&session.endpoint, method, reference, params).await
     }
 
     fn refuse(&self, method: &str, session: &Session, failure: Failure) -> Error {
@@ -295,11 +295,13 @@ impl Client {
     async fn permit(&self, lane: Lane) -> Result<Option<tokio::sync::SemaphorePermit<'_>>> {
         match lane {
             Lane::Wait => Ok(None),
-            Lane::Call => {
-                self.inner.permits.acquire().await.map(Some).map_err(|_| {
-                    Error::new(ErrorKind::Closed, "the client is closed")
-                })
-            }
+            Lane::Call => self
+                .inner
+                .permits
+                .acquire()
+                .await
+                .map(Some)
+                .map_err(|_| Error::new(ErrorKind::Closed, "the client is closed")),
         }
     }
 
@@ -313,8 +315,8 @@ impl Client {
             return Ok(session);
         }
         let seat = self.inner.sessions.seat();
-        let mut candidates = vec![seat];
-        candidates.extend(self.inner.config.seeds.iter().filter(|seed| **seed != candidates[0]).cloned());
+        let others = self.inner.config.seeds.iter().filter(|seed| **seed != seat);
+        let candidates: Vec<Endpoint> = std::iter::once(&seat).chain(others).cloned().collect();
         let mut first_error = None;
         for candidate in candidates {
             match self.login_at(candidate).await {
@@ -335,9 +337,12 @@ impl Client {
         let mut endpoint = first;
         for _ in 0..=MAX_HOPS {
             let params = [config.user.as_str(), config.password.expose(), "1.0", &config.originator];
-            let answer: Result<String, Failure> =
-                self.inner.rpc.exchange(&endpoint, METHOD, None, &params, Repeat::Safe).await
-                    .map_err(|error| error.about(METHOD))?;
+            let answer: Result<String, Failure> = self
+                .inner
+                .rpc
+                .exchange(&endpoint, METHOD, None, &params)
+                .await
+                .map_err(|error| error.about(METHOD))?;
             match answer {
                 Ok(reference) => return Ok(Session::new(endpoint, reference)),
                 Err(failure) if failure.code == "HOST_IS_SLAVE" => {
@@ -365,19 +370,12 @@ impl Client {
 }
 
 fn loop_of_hosts(last: &Endpoint) -> Error {
-    Error::new(ErrorKind::Protocol, format!("{MAX_HOPS} hosts in a row named another one as their coordinator"))
-        .remedy("check the state of the pool")
-        .at(last)
-}
-
-/// Whether a call whose answer was lost can be made again: those that only look, and log-in, which
-/// at worst leaves a session that XAPI ends by itself.
-pub(crate) fn repeat_of(method: &str) -> Repeat {
-    let (class, name) = method.rsplit_once('.').unwrap_or(("", method));
-    let only_looks = !class.starts_with("Async.")
-        && (name.starts_with("get_") || name.starts_with("assert_") || matches!(class, "system"))
-        || matches!(method, "event.from" | "session.login_with_password" | "pool.is_slave");
-    if only_looks { Repeat::Safe } else { Repeat::Unsafe }
+    Error::new(
+        ErrorKind::Protocol,
+        format!("{MAX_HOPS} hosts in a row named another one as their coordinator"),
+    )
+    .remedy("check the state of the pool")
+    .at(last)
 }
 
 impl fmt::Debug for Client {
@@ -386,22 +384,5 @@ impl fmt::Debug for Client {
             .field("endpoint", &self.endpoint())
             .field("user", &self.inner.config.user)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_calls_that_look_are_repeated() {
-        for method in ["VM.get_record", "VM.get_all_records_where", "event.from", "VM.assert_can_boot_here"] {
-            assert_eq!(repeat_of(method), Repeat::Safe, "{method}");
-        }
-        for method in
-            ["VM.start", "VDI.create", "VM.set_name_label", "task.create", "Async.VM.get_record", "session.logout"]
-        {
-            assert_eq!(repeat_of(method), Repeat::Unsafe, "{method}");
-        }
     }
 }

@@ -121,20 +121,19 @@ impl Dialer {
             return Ok(io);
         }
         let host = endpoint.host().unwrap_or_default();
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|e| Error::new(ErrorKind::Config, "the host's name cannot be used with TLS").because(e))?;
-        let stream =
-            TlsConnector::from(Arc::clone(&self.tls)).connect(name, io).await.map_err(untrusted)?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|e| {
+            Error::new(ErrorKind::Config, "the host's name cannot be used with TLS").because(e)
+        })?;
+        let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, io).await.map_err(untrusted)?;
         Ok(Box::new(stream))
     }
 }
 
 fn unreachable(error: io::Error) -> Error {
     let (message, remedy) = match error.kind() {
-        io::ErrorKind::ConnectionRefused => (
-            "connection refused".to_owned(),
-            "check the port and that the toolstack (xapi) is running",
-        ),
+        io::ErrorKind::ConnectionRefused => {
+            ("connection refused".to_owned(), "check the port and that the toolstack (xapi) is running")
+        }
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => {
             (error.to_string(), "check the path of the socket and the rights on it")
         }

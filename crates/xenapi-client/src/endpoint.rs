@@ -186,8 +186,18 @@ mod tests {
     #[test]
     fn what_is_not_a_host() {
         for url in [
-            "", "xen1", "ftp://xen1", "https://", "https://xen1/path", "https://xen1:0", "https://xen1:99999",
-            "https://[::1", "https://[xen]", "https://[::1]443", "unix:relative", "https://xen1?x",
+            "",
+            "xen1",
+            "ftp://xen1",
+            "https://",
+            "https://xen1/path",
+            "https://xen1:0",
+            "https://xen1:99999",
+            "https://[::1",
+            "https://[xen]",
+            "https://[::1]443",
+            "unix:relative",
+            "https://xen1?x",
         ] {
             assert!(url.parse::<Endpoint>().is_err(), "{url:?}");
         }

@@ -148,7 +148,9 @@ impl<C: Class> Watch<C> {
                 Err(error) => error,
             };
             let passing = matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout)
-                || ["HOST_STILL_BOOTING", "HOST_OFFLINE", "TOO_MANY_PENDING_TASKS"].iter().any(|c| error.is(c));
+                || ["HOST_STILL_BOOTING", "HOST_OFFLINE", "TOO_MANY_PENDING_TASKS"]
+                    .iter()
+                    .any(|c| error.is(c));
             let since = *self.trouble_since.get_or_insert_with(Instant::now);
             if !passing || since.elapsed() >= self.client.inner.config.timeouts.reconnect {
                 return Err(error);

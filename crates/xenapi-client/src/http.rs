@@ -42,9 +42,9 @@ impl<B> Drop for Connection<B> {
 }
 
 /// Why a request got no answer.
-pub(crate) enum Unanswered<B> {
-    /// Nothing of it was written; here it is back.
-    NotSent(Request<B>),
+pub(crate) enum Unanswered {
+    /// Nothing of it was written.
+    NotSent,
     /// It may have been carried out.
     Lost(hyper::Error),
 }
@@ -68,12 +68,12 @@ where
         Ok(Self { sender, driver })
     }
 
-    pub(crate) async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, Unanswered<B>> {
+    pub(crate) async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, Unanswered> {
         if self.sender.ready().await.is_err() {
-            return Err(Unanswered::NotSent(request));
+            return Err(Unanswered::NotSent);
         }
         self.sender.try_send_request(request).await.map_err(|mut error| match error.take_message() {
-            Some(request) => Unanswered::NotSent(request),
+            Some(_) => Unanswered::NotSent,
             None => Unanswered::Lost(error.into_error()),
         })
     }
@@ -101,8 +101,9 @@ pub(crate) fn request<B: Body>(
         value.set_sensitive(*name == header::COOKIE);
         builder = builder.header(name, value);
     }
-    let request =
-        builder.body(body).map_err(|e| Error::new(ErrorKind::Config, "the request is malformed").because(e))?;
+    let request = builder
+        .body(body)
+        .map_err(|e| Error::new(ErrorKind::Config, "the request is malformed").because(e))?;
     let head = head_len(&request);
     if head > MAX_HEAD_BYTES {
         let message = format!("the request's head has {head} bytes and XAPI accepts {MAX_HEAD_BYTES}");
@@ -113,9 +114,13 @@ pub(crate) fn request<B: Body>(
 
 /// What hyper will write before the body.
 fn head_len<B: Body>(request: &Request<B>) -> usize {
-    let line = request.method().as_str().len() + " ".len() + request.uri().to_string().len() + " HTTP/1.1\r\n".len();
-    let headers: usize =
-        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum();
+    let line =
+        request.method().as_str().len() + " ".len() + request.uri().to_string().len() + " HTTP/1.1\r\n".len();
+    let headers: usize = request
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len())
+        .sum();
     line + headers + "content-length: 18446744073709551615\r\n".len() + "\r\n".len()
 }
 
@@ -176,19 +181,21 @@ impl Http {
             let mut connection = match self.take_idle(endpoint) {
                 Some(connection) => connection,
                 None if fresh_left == 0 => {
-                    return Err(Error::new(ErrorKind::Unreachable, "the host closes every connection at once")
-                        .remedy("check what listens on that port, and the host's load")
-                        .at(endpoint));
+                    return Err(Error::new(
+                        ErrorKind::Unreachable,
+                        "the host closes every connection at once",
+                    )
+                    .remedy("check what listens on that port, and the host's load")
+                    .at(endpoint));
                 }
                 None => {
                     fresh_left -= 1;
                     Connection::open(&self.dialer, endpoint).await?
                 }
             };
-            let request =
-                request(http::Method::POST, endpoint, path, &headers, Full::new(body.clone()))?;
+            let request = request(http::Method::POST, endpoint, path, &headers, Full::new(body.clone()))?;
             let lost: BoxError = match connection.send(request).await {
-                Err(Unanswered::NotSent(_)) => continue,
+                Err(Unanswered::NotSent) => continue,
                 Err(Unanswered::Lost(error)) => {
                     if error.is_parse() {
                         return Err(not_http(endpoint, error));
@@ -204,7 +211,8 @@ impl Http {
                             return Ok(Reply { status: parts.status, headers: parts.headers, body });
                         }
                         Err(error) if error.is::<LengthLimitError>() => {
-                            let message = format!("the answer is longer than {} bytes", self.max_response_bytes);
+                            let message =
+                                format!("the answer is longer than {} bytes", self.max_response_bytes);
                             return Err(Error::new(ErrorKind::Protocol, message)
                                 .remedy("raise Limits::response_bytes if the pool is that large")
                                 .at(endpoint));
@@ -216,12 +224,15 @@ impl Http {
             if repeats_left == 0 {
                 let cause = root_cause(&*lost);
                 let (kind, message) = match repeat {
-                    Repeat::Safe => {
-                        (ErrorKind::Unreachable, format!("the connection broke before the answer was complete ({cause})"))
-                    }
+                    Repeat::Safe => (
+                        ErrorKind::Unreachable,
+                        format!("the connection broke before the answer was complete ({cause})"),
+                    ),
                     Repeat::Unsafe => (
                         ErrorKind::OutcomeUnknown,
-                        format!("the connection broke before the answer was complete ({cause}), so the call may or may not have been carried out"),
+                        format!(
+                            "the connection broke before the answer was complete ({cause}), so the call may or may not have been carried out"
+                        ),
                     ),
                 };
                 return Err(Error::new(kind, message).because(lost).at(endpoint));
@@ -263,7 +274,7 @@ impl Http {
 }
 
 fn not_http(endpoint: &Endpoint, error: hyper::Error) -> Error {
-    let detail = error.source().map_or_else(|| error.to_string(), |source| source.to_string());
+    let detail = error.source().map_or_else(|| error.to_string(), ToString::to_string);
     Error::new(ErrorKind::Protocol, format!("what answers there does not speak HTTP ({detail})"))
         .remedy("check the port, and whether the URL should begin with https://")
         .because(error)

@@ -53,6 +53,4 @@ pub use plugin::PluginFailure;
 pub use secret::Secret;
 pub use task::Task;
 pub use tls::{Fingerprint, FingerprintError};
-pub use transfer::{
-    Cause, Diagnosis, Export, ExportFormat, Exported, Import, ImportFormat, Imported, Route,
-};
+pub use transfer::{Cause, Diagnosis, Export, ExportFormat, Exported, Import, ImportFormat, Imported, Route};

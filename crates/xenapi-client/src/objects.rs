@@ -1,8 +1,10 @@
 //! The implicit messages, which every class has: records, fields, looking up by name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use xenapi_types::field::{Field, MapValue, Settable};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use xenapi_types::field::{Field, ReadWrite};
 use xenapi_wire::{Class, Ref};
 
 use crate::client::Client;
@@ -121,8 +123,12 @@ impl Client {
     ///
     /// # Errors
     /// `NotFound` when there is no such object.
-    pub async fn get_field<F: Field>(&self, object: &Ref<F::Class>, _field: F) -> Result<F::Value> {
-        let value = self.invoke(&method_of::<F>("get"), &(object,)).await;
+    pub async fn get_field<C: Class, T: DeserializeOwned, M>(
+        &self,
+        object: &Ref<C>,
+        field: Field<C, T, M>,
+    ) -> Result<T> {
+        let value = self.invoke(&method::<C>(&format!("get_{}", field.name())), &(object,)).await;
         value.map_err(|error| gone(error, object))
     }
 
@@ -130,13 +136,14 @@ impl Client {
     ///
     /// # Errors
     /// `NotFound` when there is no such object.
-    pub async fn set_field<F: Settable>(
+    pub async fn set_field<C: Class, T: Serialize + Sync>(
         &self,
-        object: &Ref<F::Class>,
-        _field: F,
-        value: impl Into<F::Value> + Send,
+        object: &Ref<C>,
+        field: Field<C, T, ReadWrite>,
+        value: impl Into<T> + Send,
     ) -> Result<()> {
-        let done = self.invoke(&method_of::<F>("set"), &(object, value.into())).await;
+        let value: T = value.into();
+        let done = self.invoke(&method::<C>(&format!("set_{}", field.name())), &(object, value)).await;
         done.map_err(|error| gone(error, object))
     }
 
@@ -144,17 +151,15 @@ impl Client {
     ///
     /// # Errors
     /// `NotFound` when there is no such object; `MAP_DUPLICATE_KEY` when the key is there already.
-    pub async fn add_to<F: Settable>(
+    pub async fn add_to<C: Class, K: Serialize + Sync, V: Serialize + Sync>(
         &self,
-        object: &Ref<F::Class>,
-        _field: F,
-        key: impl Into<<F::Value as MapValue>::Key> + Send,
-        item: impl Into<<F::Value as MapValue>::Item> + Send,
-    ) -> Result<()>
-    where
-        F::Value: MapValue,
-    {
-        let done = self.invoke(&method_of::<F>("add_to"), &(object, key.into(), item.into())).await;
+        object: &Ref<C>,
+        field: Field<C, BTreeMap<K, V>, ReadWrite>,
+        key: impl Into<K> + Send,
+        item: impl Into<V> + Send,
+    ) -> Result<()> {
+        let params: (_, K, V) = (object, key.into(), item.into());
+        let done = self.invoke(&method::<C>(&format!("add_to_{}", field.name())), &params).await;
         done.map_err(|error| gone(error, object))
     }
 
@@ -162,16 +167,14 @@ impl Client {
     ///
     /// # Errors
     /// `NotFound` when there is no such object.
-    pub async fn remove_from<F: Settable>(
+    pub async fn remove_from<C: Class, K: Serialize + Sync, V>(
         &self,
-        object: &Ref<F::Class>,
-        _field: F,
-        key: impl Into<<F::Value as MapValue>::Key> + Send,
-    ) -> Result<()>
-    where
-        F::Value: MapValue,
-    {
-        let done = self.invoke(&method_of::<F>("remove_from"), &(object, key.into())).await;
+        object: &Ref<C>,
+        field: Field<C, BTreeMap<K, V>, ReadWrite>,
+        key: impl Into<K> + Send,
+    ) -> Result<()> {
+        let params: (_, K) = (object, key.into());
+        let done = self.invoke(&method::<C>(&format!("remove_from_{}", field.name())), &params).await;
         done.map_err(|error| gone(error, object))
     }
 
@@ -180,18 +183,14 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::add_to`].
-    pub async fn put_in<F: Settable>(
+    pub async fn put_in<C: Class, K: Serialize + Sync + Clone + Send, V: Serialize + Sync>(
         &self,
-        object: &Ref<F::Class>,
-        field: F,
-        key: impl Into<<F::Value as MapValue>::Key> + Send,
-        item: impl Into<<F::Value as MapValue>::Item> + Send,
-    ) -> Result<()>
-    where
-        F::Value: MapValue,
-        <F::Value as MapValue>::Key: Clone,
-    {
-        let key = key.into();
+        object: &Ref<C>,
+        field: Field<C, BTreeMap<K, V>, ReadWrite>,
+        key: impl Into<K> + Send,
+        item: impl Into<V> + Send,
+    ) -> Result<()> {
+        let key: K = key.into();
         self.remove_from(object, field, key.clone()).await?;
         self.add_to(object, field, key, item).await
     }
@@ -209,10 +208,6 @@ impl Client {
 /// A string literal for [`Client::records_where`].
 pub fn quote(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-fn method_of<F: Field>(verb: &str) -> String {
-    format!("{}.{verb}_{}", F::Class::NAME, F::NAME)
 }
 
 fn method<C: Class>(name: &str) -> String {

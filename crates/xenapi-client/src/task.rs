@@ -85,7 +85,8 @@ impl<T> Task<T> {
                 Ok(None) => return Err(self.vanished()),
                 Err(error) if error.kind() == ErrorKind::Failure => return Err(error.renamed(&self.label)),
                 Err(error) => {
-                    let message = "the host cannot be asked about the task, which may or may not have been carried out";
+                    let message =
+                        "the host cannot be asked about the task, which may or may not have been carried out";
                     let error = Error::new(ErrorKind::OutcomeUnknown, message).because(error);
                     return Err(error.about(&self.label).at(&self.client.endpoint()));
                 }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use sha2::{Digest, Sha256};
@@ -116,8 +118,7 @@ pub(crate) fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>> {
                 Error::new(ErrorKind::Config, format!("CA file {}: {problem}", path.display()))
             };
             let mut roots = RootCertStore::empty();
-            let certificates =
-                CertificateDer::pem_file_iter(path).map_err(|e| refuse(e.to_string()))?;
+            let certificates = CertificateDer::pem_file_iter(path).map_err(|e| refuse(e.to_string()))?;
             for certificate in certificates {
                 let certificate = certificate.map_err(|e| refuse(e.to_string()))?;
                 roots.add(certificate).map_err(|e| refuse(e.to_string()))?;

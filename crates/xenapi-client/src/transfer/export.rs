@@ -312,7 +312,12 @@ impl Pump {
     }
 
     /// Whether what came is the whole disk: the task decides, and what can be checked is checked.
-    async fn judge(&self, ended: Result<()>, broken: Option<hyper::Error>, page: Option<&[u8]>) -> Result<()> {
+    async fn judge(
+        &self,
+        ended: Result<()>,
+        broken: Option<hyper::Error>,
+        page: Option<&[u8]>,
+    ) -> Result<()> {
         let bytes = self.received.bytes();
         let incomplete = |what: String| {
             Error::new(ErrorKind::Transfer, what).remedy("the data are not usable: do the export again")
@@ -334,7 +339,9 @@ impl Pump {
         }
         match self.format {
             ExportFormat::Vhd if self.tail.starts_with(VHD_COOKIE) => Ok(()),
-            ExportFormat::Vhd => Err(incomplete(format!("the VHD has no footer at its end, after {bytes} bytes"))),
+            ExportFormat::Vhd => {
+                Err(incomplete(format!("the VHD has no footer at its end, after {bytes} bytes")))
+            }
             ExportFormat::Raw => match self.client.get_field(&self.vdi, vdi::field::VIRTUAL_SIZE).await {
                 Ok(size) if u64::try_from(size).is_ok_and(|size| bytes < size) => {
                     Err(incomplete(format!("only {bytes} of {size} bytes came")))

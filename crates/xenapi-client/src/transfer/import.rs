@@ -12,8 +12,8 @@ use xenapi_wire::Ref;
 
 use super::body::{Fault, Gate, Gated};
 use super::{
-    AFTERMATH, Answer, Diagnosis, Head, Look, MAX_REDIRECTS, Meter, Reception, Route, StallWatch, TransferTask,
-    loop_of_redirects, lost, receive, unanswered,
+    AFTERMATH, Answer, Diagnosis, Head, Look, MAX_REDIRECTS, Meter, Reception, Route, StallWatch,
+    TransferTask, loop_of_redirects, lost, receive, unanswered,
 };
 use crate::client::Client;
 use crate::endpoint::Endpoint;
@@ -174,8 +174,7 @@ where
         match result {
             Err(error) if matches!(error.kind(), ErrorKind::Failure | ErrorKind::Transfer) => {
                 let failure = error.failure().cloned();
-                let diagnosis =
-                    Diagnosis::of_import(&client, &vdi, format, sent.bytes(), len, failure).await;
+                let diagnosis = Diagnosis::of_import(&client, &vdi, format, sent.bytes(), len, failure).await;
                 Err(error
                     .into_kind(ErrorKind::Transfer)
                     .remedy(diagnosis.to_string())
@@ -207,7 +206,8 @@ where
         let mut body = self.body;
         let mut endpoint = route.endpoint;
         let mut renewed = false;
-        let mut task = TransferTask::create(&client, &self.label, &format!("xenapi-rs: {}", name(&self.vdi))).await?;
+        let mut task =
+            TransferTask::create(&client, &self.label, &format!("xenapi-rs: {}", name(&self.vdi))).await?;
         for _ in 0..=MAX_REDIRECTS {
             let session = client.session().await?;
             let fault = Fault::default();
@@ -345,7 +345,9 @@ impl<B> Started<B> {
             }
         };
         drop((incoming, connection));
-        if let Some(progress) = progress && sent.bytes() != told {
+        if let Some(progress) = progress
+            && sent.bytes() != told
+        {
             progress(sent.bytes());
         }
         // However the connection ended, the task knows.

@@ -117,7 +117,7 @@ async fn receive<B>(
 }
 
 /// Bytes moved, and when the last of them was.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct Meter(Arc<AtomicU64>);
 
 impl Meter {
@@ -179,7 +179,8 @@ impl TransferTask {
             Ok(Err(error)) => Err(error),
             Err(_) => {
                 task.abandon().await;
-                let message = format!("its task did not end within {} s of its connection", patience.as_secs());
+                let message =
+                    format!("its task did not end within {} s of its connection", patience.as_secs());
                 Err(Error::new(ErrorKind::OutcomeUnknown, message))
             }
         }
@@ -275,9 +276,9 @@ fn lost(error: impl Into<BoxError>) -> Error {
     Error::new(ErrorKind::Transfer, format!("the connection broke ({cause})")).because(error)
 }
 
-fn unanswered<B>(error: Unanswered<B>) -> Error {
+fn unanswered(error: Unanswered) -> Error {
     match error {
-        Unanswered::NotSent(_) => {
+        Unanswered::NotSent => {
             Error::new(ErrorKind::Unreachable, "the host closed the connection before the request was sent")
         }
         Unanswered::Lost(error) => lost(error),
