@@ -1,7 +1,7 @@
 //! What all parts of a running pool share.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Clock;
@@ -74,8 +74,8 @@ impl Core {
     }
 
     /// The datamodel.
-    pub fn schema(&self) -> &Arc<Schema> {
-        &self.router.schema
+    pub fn schema(&self) -> &'static Schema {
+        self.router.schema
     }
 
     /// Simulated time.
