@@ -37,7 +37,7 @@ use crate::http::Handlers;
 use crate::schema::Schema;
 
 pub use args::Args;
-pub(crate) use implicit::void;
+pub(crate) use implicit::{storable, void};
 pub(crate) use unmarshal::internal_error;
 
 type HandlerFuture = Pin<Box<dyn Future<Output = Result<Value, Failure>> + Send>>;
@@ -167,6 +167,11 @@ impl Ctx {
         }
     }
 
+    /// The guard of an operation that has been announced in `current_operations` already.
+    pub fn announced(self: &Arc<Self>, class: &'static str, reference: &str) -> Busy {
+        Busy { ctx: self.clone(), class, reference: reference.to_owned() }
+    }
+
     /// Marks an object as busy with an operation of this call until the guard is dropped.
     ///
     /// # Errors
@@ -178,7 +183,7 @@ impl Ctx {
         operation: &str,
     ) -> Result<Busy, Failure> {
         self.write(|tx| tx.set_entry(class, reference, "current_operations", &self.task, operation))?;
-        Ok(Busy { ctx: self.clone(), class, reference: reference.to_owned() })
+        Ok(self.announced(class, reference))
     }
 }
 
