@@ -36,6 +36,5 @@ mod tls;
 mod transfer;
 pub mod world;
 
-pub use classes::vm::Guests;
 pub use simulator::{Builder, Simulator, StartError};
 pub use world::World;
