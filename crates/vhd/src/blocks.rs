@@ -95,21 +95,25 @@ impl BlockSet {
     /// The bytes of the disk in the set, neighbours joined, ascending.
     pub fn extents(&self) -> impl Iterator<Item = Range<u64>> + '_ {
         let mut next = 0;
-        std::iter::from_fn(move || {
-            let start = self.next_where(next, true)?;
-            next = self.next_where(start, false).unwrap_or(self.capacity());
-            Some(self.block_bytes(start).start..self.block_bytes(next - 1).end)
-        })
+        std::iter::from_fn(move || self.extent_from(next).inspect(|extent| next = extent.end))
+    }
+
+    /// The first extent that has a byte at or behind `from`, without what lies before `from`.
+    pub fn extent_from(&self, from: u64) -> Option<Range<u64>> {
+        self.run_from(from, true)
     }
 
     /// The bytes of the disk not in the set, neighbours joined, ascending.
     pub fn gaps(&self) -> impl Iterator<Item = Range<u64>> + '_ {
         let mut next = 0;
-        std::iter::from_fn(move || {
-            let start = self.next_where(next, false)?;
-            next = self.next_where(start, true).unwrap_or(self.capacity());
-            Some(self.block_bytes(start).start..self.block_bytes(next - 1).end)
-        })
+        std::iter::from_fn(move || self.run_from(next, false).inspect(|gap| next = gap.end))
+    }
+
+    fn run_from(&self, from: u64, in_set: bool) -> Option<Range<u64>> {
+        let first = self.next_where(from / u64::from(self.block_size), in_set)?;
+        let behind = self.next_where(first, !in_set).unwrap_or(self.capacity());
+        let start = self.block_bytes(first).start.max(from);
+        Some(start..self.block_bytes(behind - 1).end).filter(|run| !run.is_empty())
     }
 
     /// The bytes of a piece, cut at the end of the disk.

@@ -8,7 +8,7 @@
 //! * [`DiskMap`] does the same for a file that can be read at any place, and answers where a byte
 //!   of the disk is.
 //! * [`Layout`] plans a new VHD from what is allocated: its exact length, then its pieces.
-//! * [`format`] has the structures, [`BlockSet`], [`bitmap`] and [`zero`] the tools.
+//! * [`mod@format`] has the structures, [`BlockSet`], [`bitmap`] and [`zero`] the tools.
 //!
 //! ```
 //! use vhd::format::Timestamp;

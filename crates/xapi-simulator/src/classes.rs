@@ -1,18 +1,65 @@
 //! What the methods do, one file a class, each with a `register(&mut Router)`.
 
 pub(crate) mod event;
+mod host;
+mod message;
+mod network;
 pub(crate) mod session;
 pub(crate) mod task;
+mod vif;
+pub(crate) mod vm;
 
-use crate::db::Db;
-use crate::dispatch::Router;
+use xenapi_wire::Failure;
+
+use crate::db::{Db, Tx};
+use crate::dispatch::{Router, storable, void};
 
 /// Registers the methods of every class.
 pub(crate) fn register(router: &mut Router) {
     event::register(router);
+    host::register(router);
+    message::register(router);
+    network::register(router);
     session::register(router);
     task::register(router);
+    vif::register(router);
+    vm::register(router);
 }
 
 /// Registers what computes the derived fields.
-pub(crate) fn derive(_db: &mut Db) {}
+pub(crate) fn derive(db: &mut Db) {
+    db.derive("VIF", vif::derive);
+    db.derive("VM", vm::derive);
+    db.derive("host", host::derive);
+}
+
+/// Registers a constructor: the fields are stored as they came, then `created` checks them and sets the others.
+/// When it refuses, nothing is left.
+fn constructor(
+    router: &mut Router,
+    class: &'static str,
+    created: impl Fn(&mut Tx<'_>, &str) -> Result<(), Failure> + Send + Sync + 'static,
+) {
+    router.raw(&format!("{class}.create"), move |ctx, args| {
+        let members = args.map(0);
+        members.values().try_for_each(storable)?;
+        ctx.write(|tx| {
+            let reference =
+                tx.create(class, members.iter().map(|(name, value)| (name.as_str(), value.clone())));
+            created(tx, &reference)?;
+            Ok(reference.into())
+        })
+    });
+}
+
+/// Registers a call whose only argument is the object and whose work is one change of the database.
+fn change(
+    router: &mut Router,
+    method: &str,
+    work: impl Fn(&mut Tx<'_>, &str) -> Result<(), Failure> + Send + Sync + 'static,
+) {
+    router.raw(method, move |ctx, args| {
+        ctx.write(|tx| work(tx, args.str(0)))?;
+        Ok(void())
+    });
+}

@@ -1,9 +1,10 @@
 //! What all parts of a running pool share.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::classes::vm::Guests;
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::dispatch::Router;
@@ -36,6 +37,8 @@ pub struct Config {
     pub event_batching: Duration,
     /// What every call waits before it is carried out.
     pub latency: Duration,
+    /// What guests do.
+    pub guests: Guests,
 }
 
 impl Default for Config {
@@ -47,6 +50,7 @@ impl Default for Config {
             auth_delay: Duration::from_millis(50),
             event_batching: Duration::from_millis(50),
             latency: Duration::ZERO,
+            guests: Guests::new(),
         }
     }
 }
@@ -74,8 +78,8 @@ impl Core {
     }
 
     /// The datamodel.
-    pub fn schema(&self) -> &Arc<Schema> {
-        &self.router.schema
+    pub fn schema(&self) -> &'static Schema {
+        self.router.schema
     }
 
     /// Simulated time.

@@ -29,7 +29,7 @@ mod tx;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use xenapi_wire::{Failure, Value};
@@ -52,11 +52,11 @@ pub struct Db {
 
 /// The state of all tables at one moment.
 pub struct View {
-    schema: Arc<Schema>,
-    tables: HashMap<Arc<str>, Table>,
+    schema: &'static Schema,
+    tables: HashMap<&'static str, Table>,
     generation: u64,
     /// Where each object was changed last: what `event.from` walks along.
-    history: BTreeMap<(u64, u64), (Arc<str>, String)>,
+    history: BTreeMap<(u64, u64), (&'static str, String)>,
     sequence: u64,
     deleted: BTreeMap<(u64, u64), Deleted>,
 }
@@ -74,7 +74,7 @@ struct Table {
 #[derive(Debug, Clone)]
 pub struct Deleted {
     /// Its class.
-    pub class: Arc<str>,
+    pub class: &'static str,
     /// Its reference.
     pub reference: String,
     /// The generation it was created in.
@@ -86,7 +86,7 @@ const DELETIONS_KEPT: usize = 10_000;
 
 impl Db {
     /// A database in memory.
-    pub fn in_memory(schema: Arc<Schema>) -> Self {
+    pub fn in_memory(schema: &'static Schema) -> Self {
         Self {
             state: Mutex::new(View::new(schema)),
             derivers: HashMap::new(),
@@ -102,7 +102,7 @@ impl Db {
     ///
     /// # Errors
     /// When the directory cannot be made, read or written, or its content is damaged beyond a torn last line.
-    pub fn open(schema: Arc<Schema>, directory: &Path) -> Result<Self, StateError> {
+    pub fn open(schema: &'static Schema, directory: &Path) -> Result<Self, StateError> {
         let mut view = View::new(schema);
         let journal = Journal::open(directory, &mut view)?;
         let generation = view.generation;
@@ -167,8 +167,8 @@ impl Db {
 }
 
 impl View {
-    fn new(schema: Arc<Schema>) -> Self {
-        let tables = schema.classes().map(|class| (class.name.clone(), Table::default())).collect();
+    fn new(schema: &'static Schema) -> Self {
+        let tables = schema.classes().map(|class| (class.name(), Table::default())).collect();
         Self {
             schema,
             tables,
@@ -180,8 +180,8 @@ impl View {
     }
 
     /// The classes.
-    pub fn schema(&self) -> &Arc<Schema> {
-        &self.schema
+    pub fn schema(&self) -> &'static Schema {
+        self.schema
     }
 
     /// The number of the last commit.
@@ -189,7 +189,7 @@ impl View {
         self.generation
     }
 
-    fn class(&self, class: &str) -> &Arc<Class> {
+    fn class(&self, class: &str) -> &'static Class {
         self.schema.class(class).unwrap_or_else(|| panic!("no class {class}"))
     }
 
@@ -219,7 +219,7 @@ impl View {
     /// All objects of a class, in the order of their references.
     pub fn objects<'a>(&'a self, class: &str) -> impl Iterator<Item = Object<'a>> + use<'a> {
         let class = self.class(class);
-        self.tables[&class.name].rows.iter().map(move |(reference, stored)| Object {
+        self.tables[class.name()].rows.iter().map(move |(reference, stored)| Object {
             class,
             reference,
             stored,

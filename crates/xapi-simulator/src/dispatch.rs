@@ -28,17 +28,16 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use serde_json::Value as Json;
+use xenapi_types::meta::{self, MessageMeta};
 use xenapi_wire::{Call, DateTime, Failure, Value};
 
 use crate::core::Core;
 use crate::db::{Tx, View};
 use crate::http::Handlers;
-use crate::json;
-use crate::schema::{Message, Schema};
+use crate::schema::Schema;
 
 pub use args::Args;
-pub(crate) use implicit::void;
+pub(crate) use implicit::{storable, void};
 pub(crate) use unmarshal::internal_error;
 
 type HandlerFuture = Pin<Box<dyn Future<Output = Result<Value, Failure>> + Send>>;
@@ -46,8 +45,8 @@ type Handler = Arc<dyn Fn(Arc<Ctx>, Args) -> HandlerFuture + Send + Sync>;
 
 /// What the methods do.
 pub struct Router {
-    pub(crate) schema: Arc<Schema>,
-    handlers: HashMap<Arc<str>, Handler>,
+    pub(crate) schema: &'static Schema,
+    handlers: HashMap<&'static str, Handler>,
     /// The HTTP handlers besides RPC.
     pub http: Handlers,
 }
@@ -57,7 +56,7 @@ pub struct Ctx {
     /// The pool.
     pub core: Arc<Core>,
     /// The message.
-    pub message: Arc<Message>,
+    pub message: &'static MessageMeta,
     /// The session it was made with; empty for calls without one.
     pub session: String,
     /// The task: an object of the database for asynchronous calls, otherwise only a name.
@@ -68,7 +67,7 @@ pub struct Ctx {
 
 impl Router {
     /// A router without handlers.
-    pub fn new(schema: Arc<Schema>) -> Self {
+    pub fn new(schema: &'static Schema) -> Self {
         Self { schema, handlers: HashMap::new(), http: Handlers::default() }
     }
 
@@ -79,7 +78,7 @@ impl Router {
     ) {
         self.raw(C::METHOD, move |ctx, args| {
             let output = f(ctx, typed(args)?)?;
-            untyped(ctx, &output)
+            untyped(&output)
         });
     }
 
@@ -90,7 +89,7 @@ impl Router {
     ) {
         self.blocking(C::METHOD, move |ctx, args| {
             let output = f(ctx, typed(args)?)?;
-            untyped(ctx, &output)
+            untyped(&output)
         });
     }
 
@@ -130,11 +129,8 @@ impl Router {
     }
 
     fn insert(&mut self, method: &str, handler: Handler) {
-        assert!(
-            self.schema.message(method).is_some() || method.starts_with("system."),
-            "the datamodel has no method {method}"
-        );
-        let before = self.handlers.insert(method.into(), handler);
+        let message = meta::message(method).unwrap_or_else(|| panic!("the datamodel has no method {method}"));
+        let before = self.handlers.insert(&message.method, handler);
         assert!(before.is_none(), "two handlers for {method}");
     }
 }
@@ -171,6 +167,11 @@ impl Ctx {
         }
     }
 
+    /// The guard of an operation that has been announced in `current_operations` already.
+    pub fn announced(self: &Arc<Self>, class: &'static str, reference: &str) -> Busy {
+        Busy { ctx: self.clone(), class, reference: reference.to_owned() }
+    }
+
     /// Marks an object as busy with an operation of this call until the guard is dropped.
     ///
     /// # Errors
@@ -182,7 +183,7 @@ impl Ctx {
         operation: &str,
     ) -> Result<Busy, Failure> {
         self.write(|tx| tx.set_entry(class, reference, "current_operations", &self.task, operation))?;
-        Ok(Busy { ctx: self.clone(), class, reference: reference.to_owned() })
+        Ok(self.announced(class, reference))
     }
 }
 
@@ -202,11 +203,10 @@ impl Drop for Busy {
 }
 
 fn typed<C: Call>(args: &Args) -> Result<C, Failure> {
-    let list = Json::Array(args.iter().map(json::encode).collect());
-    serde_json::from_value(list).map_err(|e| internal_error(&e.to_string()))
+    let list = Value::Array(args.iter().cloned().collect());
+    list.decode().map_err(|e| internal_error(&e.to_string()))
 }
 
-fn untyped<T: serde::Serialize>(ctx: &Ctx, output: &T) -> Result<Value, Failure> {
-    let json = serde_json::to_value(output).map_err(|e| internal_error(&e.to_string()))?;
-    json::decode(json, &ctx.message.result).map_err(|e| internal_error(&e))
+fn untyped<T: serde::Serialize>(output: &T) -> Result<Value, Failure> {
+    Value::encode(output).map_err(|e| internal_error(&e.to_string()))
 }

@@ -36,5 +36,6 @@ mod tls;
 mod transfer;
 pub mod world;
 
+pub use classes::vm::Guests;
 pub use simulator::{Builder, Simulator, StartError};
 pub use world::World;

@@ -94,10 +94,10 @@ impl Builder {
     /// # Errors
     /// When the state directory or the world cannot be used.
     pub async fn build(self) -> Result<Simulator, StartError> {
-        let schema = Arc::new(Schema::xapi());
+        let schema = Schema::xapi();
         let mut db = match &self.state_dir {
-            Some(directory) => Db::open(schema.clone(), &directory.join("objects"))?,
-            None => Db::in_memory(schema.clone()),
+            Some(directory) => Db::open(schema, &directory.join("objects"))?,
+            None => Db::in_memory(schema),
         };
         let mut router = Router::new(schema);
         classes::register(&mut router);
@@ -216,8 +216,8 @@ impl Simulator {
         self.core.db.read(|view| {
             let classes = view.schema().classes().filter(|class| class.persistent);
             let tables = classes.map(|class| {
-                let references = view.objects(&class.name).map(|o| o.reference().to_owned()).collect();
-                (class.name.to_string(), references)
+                let references = view.objects(class.name()).map(|o| o.reference().to_owned()).collect();
+                (class.name().to_owned(), references)
             });
             tables.filter(|(_, references): &(_, BTreeSet<String>)| !references.is_empty()).collect()
         })

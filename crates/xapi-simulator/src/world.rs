@@ -48,18 +48,19 @@ impl World {
     /// Puts the objects into an empty database.
     pub(crate) fn populate(&self, db: &Db) -> Result<(), WorldError> {
         db.write(|tx| {
-            let schema = tx.schema().clone();
+            let schema = tx.schema();
             for seed in &self.objects {
                 let wrong = |what: &str| WorldError(format!("{} {}: {what}", seed.class, seed.reference));
                 let class = schema.class(&seed.class).ok_or_else(|| wrong("unknown class"))?;
                 let mut fields: Vec<(&str, Value)> = Vec::new();
                 for (name, value) in &seed.fields {
-                    let field = class.field(name).ok_or_else(|| wrong(&format!("unknown field {name}")))?;
+                    let field =
+                        class.meta.field(name).ok_or_else(|| wrong(&format!("unknown field {name}")))?;
                     let value =
                         json::decode(value.clone(), &field.ty).map_err(|e| wrong(&format!("{name}: {e}")))?;
                     fields.push((name, value));
                 }
-                tx.create_as(&class.name, &seed.reference, fields);
+                tx.create_as(class.name(), &seed.reference, fields);
             }
             Ok(())
         })

@@ -1,8 +1,16 @@
 //! What the endpoint has, as far as planning needs it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use xenapi_client::{Client, ErrorKind, quote};
+use xenapi_storage::{Connection, Repository};
+use xenapi_types::{
+    Host, HostRecord, Network as NetworkClass, Pbd, PbdRecord, Pool, Sr, SrRecord, Vif, Vm, host, vm,
+};
 use xenapi_wire::{AnyClass, Ref};
+
+use crate::error::Cause;
+use crate::spec::{InstanceSpec, MacChoice};
 
 /// A picture of the pool, taken before an operation.
 #[derive(Debug, Clone, Default)]
@@ -10,9 +18,9 @@ pub struct Inventory {
     /// The hosts.
     pub nodes: Vec<Node>,
     /// The storage repositories.
-    pub srs: Vec<Sr>,
-    /// Uuid of the pool's default SR, if it has one that exists.
-    pub default_sr: Option<String>,
+    pub srs: Vec<Repository>,
+    /// The pool's default SR; may be null, or refer to one that is gone.
+    pub default_sr: Ref<AnyClass>,
     /// The networks.
     pub networks: Vec<Network>,
     /// Uuid of the VM that has the wanted name already.
@@ -25,7 +33,7 @@ pub struct Inventory {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     /// Its reference.
-    pub reference: Ref<AnyClass>,
+    pub reference: Ref<Host>,
     /// Its uuid: the node's name in this driver.
     pub uuid: String,
     /// `name_label`.
@@ -34,44 +42,131 @@ pub struct Node {
     pub address: String,
     /// Whether it takes new guests.
     pub enabled: bool,
+    /// What it runs, `XenServer 8.4.0`.
+    pub product: String,
+    /// Number of physical CPUs.
+    pub cpus: u32,
     /// Memory for new guests in bytes, as XAPI computes it.
     pub memory_free_bytes: u64,
-}
-
-/// A storage repository.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sr {
-    /// Its reference.
-    pub reference: Ref<AnyClass>,
-    /// Its uuid.
-    pub uuid: String,
-    /// `name_label`.
-    pub name: String,
-    /// Its type: `ext`, `lvm`.
-    pub kind: String,
-    /// `content_type`: `iso` for image libraries.
-    pub content_type: String,
-    /// `other_config`.
-    pub other_config: BTreeMap<String, String>,
-    /// `sm_config`.
-    pub sm_config: BTreeMap<String, String>,
-    /// Size in bytes; negative where it is not known.
-    pub physical_size_bytes: i64,
-    /// Bytes in use; negative where they are not known.
-    pub physical_utilisation_bytes: i64,
-    /// Uuids of the hosts that have it attached.
-    pub attached_to: Vec<String>,
 }
 
 /// A network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
     /// Its reference.
-    pub reference: Ref<AnyClass>,
+    pub reference: Ref<NetworkClass>,
     /// Its uuid.
     pub uuid: String,
     /// `name_label`.
     pub name: String,
     /// Its MTU.
     pub mtu: i64,
+}
+
+/// The hosts of the pool, in the order of their names.
+pub(crate) async fn read_nodes(client: &Client) -> Result<Vec<Node>, Cause> {
+    let hosts = client.all_records::<Host>().await.map_err(Cause::host("reading the hosts"))?;
+    let mut nodes = Vec::new();
+    for (reference, record) in hosts {
+        let free = client.call(host::ComputeFreeMemory { host: reference.clone() }).await;
+        let memory_free_bytes = match free {
+            Ok(bytes) => u64::try_from(bytes).unwrap_or(0),
+            // A host that is down is still a node, one without memory.
+            Err(error) if error.is("HOST_OFFLINE") || error.is("HOST_NOT_LIVE") => 0,
+            Err(error) => {
+                let doing = format!("asking for the free memory of host {:?}", record.name_label);
+                return Err(Cause::host(doing)(error));
+            }
+        };
+        nodes.push(node(reference, record, memory_free_bytes));
+    }
+    nodes.sort_by(|a, b| (&a.name, &a.uuid).cmp(&(&b.name, &b.uuid)));
+    Ok(nodes)
+}
+
+fn node(reference: Ref<Host>, record: HostRecord, memory_free_bytes: u64) -> Node {
+    let version = |key: &str| record.software_version.get(key).cloned().unwrap_or_default();
+    let product = format!("{} {}", version("product_brand"), version("product_version"));
+    let cpus = record.cpu_info.get("cpu_count").and_then(|count| count.parse().ok()).unwrap_or(0);
+    Node {
+        reference,
+        uuid: record.uuid,
+        name: record.name_label,
+        address: record.address,
+        enabled: record.enabled,
+        product: product.trim().to_owned(),
+        cpus,
+        memory_free_bytes,
+    }
+}
+
+/// All that a plan for `spec` needs to know.
+pub(crate) async fn read(client: &Client, spec: &InstanceSpec) -> Result<Inventory, Cause> {
+    let doing = |what: &'static str| Cause::host(format!("reading the pool's {what}"));
+    let (nodes, srs, pbds, pools, networks, name_taken_by, macs_taken) = tokio::try_join!(
+        read_nodes(client),
+        async { client.all_records::<Sr>().await.map_err(doing("storage repositories")) },
+        async { client.all_records::<Pbd>().await.map_err(doing("storage connections")) },
+        async { client.all_records::<Pool>().await.map_err(doing("settings")) },
+        async { client.all_records::<NetworkClass>().await.map_err(doing("networks")) },
+        async { name_taken(client, &spec.name).await.map_err(doing("VM names")) },
+        async { macs_taken(client, spec).await.map_err(doing("MAC addresses")) },
+    )?;
+    let default_sr = pools.into_values().next().map_or(Ref::NULL, |pool| pool.default_sr.cast());
+    let srs = srs.into_iter().map(|(reference, record)| repository(reference, record, &pbds)).collect();
+    let mut networks: Vec<_> = networks
+        .into_iter()
+        .map(|(reference, record)| Network {
+            reference,
+            uuid: record.uuid,
+            name: record.name_label,
+            mtu: record.mtu,
+        })
+        .collect();
+    networks.sort_by(|a, b| (&a.name, &a.uuid).cmp(&(&b.name, &b.uuid)));
+    Ok(Inventory { nodes, srs, default_sr, networks, name_taken_by, macs_taken })
+}
+
+fn repository(reference: Ref<Sr>, record: SrRecord, pbds: &HashMap<Ref<Pbd>, PbdRecord>) -> Repository {
+    let connections = pbds
+        .values()
+        .filter(|pbd| pbd.sr == reference)
+        .map(|pbd| Connection { host: pbd.host.clone().cast(), attached: pbd.currently_attached })
+        .collect();
+    Repository {
+        reference: reference.cast(),
+        uuid: record.uuid,
+        name_label: record.name_label,
+        sr_type: record.r#type,
+        is_tools_sr: record.is_tools_sr,
+        other_config: record.other_config,
+        sm_config: record.sm_config,
+        // XAPI says -1 for what it does not know.
+        physical_size: u64::try_from(record.physical_size).ok(),
+        physical_utilisation: u64::try_from(record.physical_utilisation).ok(),
+        connections,
+    }
+}
+
+/// Uuid of a VM with this name, if there is one: templates and snapshots count too.
+async fn name_taken(client: &Client, name: &str) -> xenapi_client::Result<Option<String>> {
+    let Some(vm) = client.all_by_name_label::<Vm>(name).await?.pop() else { return Ok(None) };
+    match client.get_field(&vm, vm::field::UUID).await {
+        Ok(uuid) => Ok(Some(uuid)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn macs_taken(client: &Client, spec: &InstanceSpec) -> xenapi_client::Result<BTreeMap<String, String>> {
+    let mut taken = BTreeMap::new();
+    for nic in &spec.nics {
+        let MacChoice::Given(mac) = nic.mac else { continue };
+        let expression = format!("field \"MAC\" = {}", quote(&mac.to_string()));
+        for vif in client.records_where::<Vif>(&expression).await?.into_values() {
+            let vm = client.record_opt(&vif.vm).await?;
+            taken.insert(mac.to_string(), vm.map_or_else(String::new, |vm| vm.name_label));
+        }
+    }
+    Ok(taken)
 }

@@ -1,21 +1,32 @@
 //! Instances on XenServer and XCP-ng hosts.
-//!
-//! What stands so far is everything that needs no connection: [what is wanted](spec), [what there
-//! is](inventory), and the [plan] that follows from both.
 
-#[allow(dead_code, reason = "for the verbs, which come next")]
 mod cancel;
+mod destroy;
+mod drive;
+mod driver;
+mod error;
+mod find;
 pub mod inventory;
+mod job;
 mod mac;
-#[allow(dead_code, reason = "for the verbs, which come next")]
-pub mod owner;
+mod operation;
 pub mod plan;
-#[allow(dead_code, reason = "for the verbs, which come next")]
 mod progress;
-#[allow(dead_code, reason = "for the verbs, which come next")]
+mod record;
+mod remove;
 mod rollback;
-mod size;
+mod snapshot;
+mod spawn;
 pub mod spec;
+mod transfer;
 
+pub use destroy::Destroyed;
+pub use driver::{Driver, Settings};
+pub use error::{Cause, Error, Op, Result};
+pub use find::Which;
+pub use inventory::Node;
+pub use operation::Operation;
 pub use progress::{Event, Progress, Stage, Transfer};
 pub use rollback::Leftover;
+pub use snapshot::{Existing, Snapshot};
+pub use spawn::{Checks, Instance, SpawnOptions};

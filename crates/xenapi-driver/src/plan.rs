@@ -6,21 +6,21 @@ mod conflict;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use config_drive::MacAddr;
 use uuid::Uuid;
 
 pub use conflict::{Conflict, Conflicts};
 
-use crate::inventory::{Inventory, Network, Node, Sr};
+use xenapi_storage::device::UserDevice;
+use xenapi_storage::ownership::{DiskUse, Ownership};
+use xenapi_storage::{DiskRequest, Place, Repository};
+
+use crate::inventory::{Inventory, Network, Node};
 use crate::mac;
-use crate::owner::Mark;
-use crate::spec::{InstanceSpec, Locking, Mac, MacChoice, OsType, Power, SrChoice, VmMode};
+use crate::spec::{InstanceSpec, Locking, MacChoice, OsType, Power, VmMode};
 
-/// The largest virtual disk that a VHD based SR holds, in bytes: 2040 GiB.
-const VHD_MAX_BYTES: u64 = 2040 << 30;
-
-/// Userdevice numbers, as Nova gives them. HVM guests see four disks until their PV drivers are loaded.
-const ROOT_DEVICE: u32 = 0;
-const CONFIG_DRIVE_DEVICE: u32 = 3;
+/// The unit of a VHD's data.
+const VHD_BLOCK_BYTES: u64 = 2 << 20;
 
 /// What is known about an image once its head has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,11 +39,11 @@ pub struct Plan {
     /// The host the VM starts on.
     pub node: Node,
     /// The SR that all disks go to.
-    pub sr: Sr,
+    pub sr: Repository,
     /// The root disk.
     pub root: DiskPlan,
-    /// Size of the image, at most the root disk's.
-    pub image_bytes: u64,
+    /// How the image gets there.
+    pub import: ImportPlan,
     /// The config drive; its size is known when it has been built.
     pub config_drive: Option<DiskPlan>,
     /// The VM.
@@ -52,6 +52,17 @@ pub struct Plan {
     pub nics: Vec<NicPlan>,
     /// Whether it is started.
     pub power: Power,
+}
+
+/// How an image is written to a new disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportPlan {
+    /// As a dynamic VHD of what is allocated: the host shows its progress and checks its structure.
+    Vhd,
+    /// As the pieces that are allocated, for disks that are no whole number of VHD blocks.
+    Chunked,
+    /// Every byte, for disks that do not read as zeros where nothing was written.
+    Raw,
 }
 
 /// A disk and how the VM sees it.
@@ -66,7 +77,7 @@ pub struct DiskPlan {
     /// `other_config`.
     pub other_config: BTreeMap<String, String>,
     /// `userdevice` of the VBD.
-    pub userdevice: u32,
+    pub userdevice: UserDevice,
     /// Whether the VM boots from it; the boot disk is writable, others are read-only.
     pub bootable: bool,
 }
@@ -100,7 +111,7 @@ pub struct NicPlan {
     /// The network.
     pub network: Network,
     /// `MAC`.
-    pub mac: Mac,
+    pub mac: MacAddr,
     /// `locking_mode` and the addresses it allows.
     pub locking: Locking,
     /// `other_config`.
@@ -120,7 +131,7 @@ pub fn plan(
     operation: Uuid,
 ) -> Result<Plan, Conflicts> {
     let mut found = Vec::new();
-    let mark = Mark { owner: owner.to_owned(), instance: spec.uuid, operation };
+    let mark = Ownership { owner: owner.to_owned(), instance: spec.uuid, operation };
 
     check_name(spec, inventory, &mut found);
     check_flavor(spec, &mut found);
@@ -128,10 +139,12 @@ pub fn plan(
     if let Some(node) = node {
         check_node(spec, node, &mut found);
     }
-    let sr = note(&mut found, choose_sr(spec, inventory));
     let virtual_bytes = spec.flavor.root_bytes().unwrap_or(image.virtual_bytes);
-    if let (Some(sr), Some(node)) = (sr, node) {
-        check_sr(sr, node, virtual_bytes, &mut found);
+    let sr = node.and_then(|node| note(&mut found, choose_sr(spec, inventory, node)));
+    if let Some(sr) = sr {
+        // How much of the image is data is not known yet; a thick SR takes the whole disk anyway.
+        let root = DiskRequest { virtual_bytes, data_bytes: Some(0) };
+        note(&mut found, sr.check_space(&[root]).map_err(Conflict::from));
     }
     if image.virtual_bytes > virtual_bytes {
         found.push(Conflict::ImageTooLarge {
@@ -148,26 +161,26 @@ pub fn plan(
     };
     let root = DiskPlan {
         name_label: spec.name.clone(),
-        name_description: "root".to_owned(),
-        virtual_bytes,
-        other_config: mark.disk_keys("root"),
-        userdevice: ROOT_DEVICE,
+        name_description: DiskUse::Root.as_str().to_owned(),
+        virtual_bytes: sr.facts().round_size(virtual_bytes).unwrap_or(virtual_bytes),
+        other_config: mark.disk_keys(DiskUse::Root),
+        userdevice: UserDevice::ROOT,
         bootable: true,
     };
     let config_drive = spec.config_drive.as_ref().map(|_| DiskPlan {
         name_label: "config-2".to_owned(),
-        name_description: "configdrive".to_owned(),
+        name_description: DiskUse::ConfigDrive.as_str().to_owned(),
         virtual_bytes: 0,
-        other_config: mark.disk_keys("configdrive"),
-        userdevice: CONFIG_DRIVE_DEVICE,
+        other_config: mark.disk_keys(DiskUse::ConfigDrive),
+        userdevice: UserDevice::CONFIG_DRIVE,
         bootable: false,
     });
     Ok(Plan {
         instance: spec.uuid,
         node: node.clone(),
         sr: sr.clone(),
+        import: choose_import(sr, root.virtual_bytes),
         root,
-        image_bytes: image.virtual_bytes,
         config_drive,
         vm: plan_vm(spec, &mark, xenstore_data),
         nics,
@@ -224,28 +237,24 @@ fn check_node(spec: &InstanceSpec, node: &Node, found: &mut Vec<Conflict>) {
     }
 }
 
-fn choose_sr<'a>(spec: &InstanceSpec, inventory: &'a Inventory) -> Result<&'a Sr, Conflict> {
-    let srs = &inventory.srs;
-    match &spec.sr {
-        SrChoice::PoolDefault => {
-            let default = inventory.default_sr.as_ref().ok_or(Conflict::NoDefaultSr)?;
-            srs.iter().find(|sr| sr.uuid == *default).ok_or(Conflict::NoDefaultSr)
-        }
-        SrChoice::Named(wanted) => {
-            pick(srs, wanted, |sr| &sr.uuid, |sr| &sr.name).map_err(|have| match have {
-                Pick::None(have) => Conflict::NoSuchSr { wanted: wanted.clone(), have },
-                Pick::Several(uuids) => Conflict::AmbiguousSr { wanted: wanted.clone(), uuids },
-            })
-        }
-    }
+fn choose_sr<'a>(
+    spec: &InstanceSpec,
+    inventory: &'a Inventory,
+    node: &Node,
+) -> Result<&'a Repository, Conflict> {
+    let host = node.reference.clone().cast();
+    let place = Place { host: &host, host_name: &node.name, default_sr: &inventory.default_sr };
+    Ok(spec.sr.select(&inventory.srs, place)?)
 }
 
-fn check_sr(sr: &Sr, node: &Node, virtual_bytes: u64, found: &mut Vec<Conflict>) {
-    if !sr.attached_to.contains(&node.uuid) {
-        found.push(Conflict::SrNotAttached { sr: sr.name.clone(), node: node.name.clone() });
-    }
-    if virtual_bytes > VHD_MAX_BYTES {
-        found.push(Conflict::DiskTooLarge { sr: sr.name.clone(), virtual_bytes, max_bytes: VHD_MAX_BYTES });
+fn choose_import(sr: &Repository, virtual_bytes: u64) -> ImportPlan {
+    if !sr.facts().prezeroed {
+        ImportPlan::Raw
+    } else if virtual_bytes.is_multiple_of(VHD_BLOCK_BYTES) {
+        ImportPlan::Vhd
+    } else {
+        // The last block of a VHD would reach beyond the end of the disk.
+        ImportPlan::Chunked
     }
 }
 
@@ -275,15 +284,12 @@ fn pick<'a, T>(
 fn plan_nics(
     spec: &InstanceSpec,
     inventory: &Inventory,
-    mark: &Mark,
+    mark: &Ownership,
     found: &mut Vec<Conflict>,
 ) -> Vec<NicPlan> {
-    let mut taken: Vec<Mac> = Vec::new();
+    let mut taken: Vec<MacAddr> = Vec::new();
     for nic in &spec.nics {
         let MacChoice::Given(mac) = nic.mac else { continue };
-        if mac.is_multicast() {
-            found.push(Conflict::MulticastMac(mac));
-        }
         if taken.contains(&mac) {
             found.push(Conflict::DuplicateMac(mac));
         }
@@ -315,7 +321,7 @@ fn plan_nics(
     nics
 }
 
-fn plan_vm(spec: &InstanceSpec, mark: &Mark, xenstore_data: BTreeMap<String, String>) -> VmPlan {
+fn plan_vm(spec: &InstanceSpec, mark: &Ownership, xenstore_data: BTreeMap<String, String>) -> VmPlan {
     let flavor = &spec.flavor;
     let mode = spec.vm_mode.unwrap_or(VmMode::Hvm);
     let mut vcpus_params = BTreeMap::new();

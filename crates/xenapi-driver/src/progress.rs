@@ -14,6 +14,8 @@ pub enum Stage {
     Image,
     /// Checking everything that can be checked before anything is touched.
     Plan,
+    /// Looking through the image for what has to be sent.
+    Scan,
     /// Creating the root disk and filling it.
     RootDisk,
     /// Reading the root disk back and comparing it with the image.
@@ -47,6 +49,7 @@ impl Stage {
             Self::Connect => "connect",
             Self::Image => "image",
             Self::Plan => "plan",
+            Self::Scan => "scan",
             Self::RootDisk => "root disk",
             Self::RootDiskCheck => "root disk check",
             Self::ConfigDrive => "config drive",
@@ -75,6 +78,15 @@ impl fmt::Display for Stage {
 pub enum Event {
     /// A stage began.
     Started(Stage),
+    /// How far the look through an image is, in bytes of its disk.
+    Scanned {
+        /// The stage.
+        stage: Stage,
+        /// Bytes looked at.
+        done_bytes: u64,
+        /// Size of the disk.
+        total_bytes: u64,
+    },
     /// Bytes moved; sent often, and at the end of every transfer.
     Bytes(Stage, Transfer),
     /// A stage ended well.

@@ -14,11 +14,9 @@ mod error;
 mod event_batch;
 pub mod field;
 mod generated;
-pub mod implicit;
 #[cfg(feature = "meta")]
 pub mod meta;
 mod open_enum;
-pub mod query;
 mod record;
 
 pub use error::ErrorCode;
@@ -31,7 +29,7 @@ pub use xenapi_wire::{Call, Class, Failure, Ref};
 mod prelude {
     pub(crate) use std::collections::BTreeMap;
 
-    pub(crate) use xenapi_wire::{DateTime, Ref, Value};
+    pub(crate) use xenapi_wire::{DateTime, Ref};
 
     pub(crate) use crate::call::{call, create};
     pub(crate) use crate::event_batch::EventBatch;
@@ -39,4 +37,6 @@ mod prelude {
     pub(crate) use crate::generated::types::*;
     pub(crate) use crate::open_enum::open_enum;
     pub(crate) use crate::record::record;
+
+    pub(crate) type Value = String;
 }

@@ -104,13 +104,13 @@ async fn from(ctx: Arc<Ctx>, args: Args) -> Result<Value, Failure> {
 fn inject(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
     let (class, reference) = (args.str(0), args.str(1));
     let unknown = || Failure::new("HANDLE_INVALID", [class, reference]);
-    let name = ctx.core.schema().class_ignoring_case(class).ok_or_else(unknown)?.name.clone();
+    let name = ctx.core.schema().class_ignoring_case(class).ok_or_else(unknown)?.name();
     ctx.write(|tx| {
-        if !tx.exists(&name, reference) {
+        if !tx.exists(name, reference) {
             return Err(unknown());
         }
         let before = Token { objects: tx.generation(), messages: 0 };
-        tx.inject(&name, reference)?;
+        tx.inject(name, reference)?;
         Ok(before.text().into())
     })
 }
@@ -119,7 +119,7 @@ fn inject(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
 const MESSAGE: &str = "message";
 
 fn is_event(class: &Class) -> bool {
-    class.events || &*class.name == MESSAGE
+    class.events || class.name() == MESSAGE
 }
 
 fn since(token: Token, class: &str) -> u64 {
@@ -130,8 +130,8 @@ fn changed<'v>(view: &'v View, sub: &Subscription, token: Token) -> impl Iterato
     view.changed_since(token.objects.min(token.messages)).filter(move |object| {
         let class = object.class();
         is_event(class)
-            && object.modified() > since(token, &class.name)
-            && sub.wants(&class.name, object.reference())
+            && object.modified() > since(token, class.name())
+            && sub.wants(class.name(), object.reference())
     })
 }
 
@@ -142,9 +142,9 @@ fn any(view: &View, sub: &Subscription, token: Token) -> bool {
 /// The generation, class and reference of what ended and was known at the token.
 fn deleted(view: &View, sub: &Subscription, token: Token) -> Vec<(u64, String, String)> {
     let ended = view.deleted_since(token.objects.min(token.messages)).filter(|(generation, gone)| {
-        let known = since(token, &gone.class);
-        let events = view.schema().class(&gone.class).is_some_and(|class| is_event(class));
-        events && *generation > known && gone.created <= known && sub.wants(&gone.class, &gone.reference)
+        let known = since(token, gone.class);
+        let events = view.schema().class(gone.class).is_some_and(is_event);
+        events && *generation > known && gone.created <= known && sub.wants(gone.class, &gone.reference)
     });
     ended.map(|(generation, gone)| (generation, gone.class.to_string(), gone.reference.clone())).collect()
 }
@@ -155,10 +155,10 @@ fn batch(view: &View, sub: &Subscription, token: Token) -> Value {
     let mut mods = Vec::new();
     let mut messages = Vec::new();
     for object in changed(view, sub, token) {
-        let class = &object.class().name;
+        let class = object.class().name();
         let added = object.created() > since(token, class);
         let operation = if added { "add" } else { "mod" };
-        if &**class == MESSAGE {
+        if class == MESSAGE {
             next.messages = next.messages.max(object.modified());
             messages.push(event(0, class, operation, object.reference(), Some(object.record())));
         } else {
@@ -203,9 +203,9 @@ fn event(id: u64, class: &str, operation: &str, reference: &str, snapshot: Optio
 fn counts(view: &View) -> Value {
     let counts = view.schema().classes().map(|class| {
         // Alerts and roles are not in the real server's database.
-        let stored = !matches!(&*class.name, "message" | "role");
-        let count = if stored { view.count(&class.name) } else { 0 };
-        (class.name.to_ascii_lowercase(), Value::Int(i64::try_from(count).unwrap_or(i64::MAX)))
+        let stored = !matches!(class.name(), "message" | "role");
+        let count = if stored { view.count(class.name()) } else { 0 };
+        (class.name().to_ascii_lowercase(), Value::Int(i64::try_from(count).unwrap_or(i64::MAX)))
     });
     Value::Struct(counts.collect())
 }

@@ -127,9 +127,9 @@ impl Journal {
             if !class.persistent {
                 continue;
             }
-            match view.table(&class.name).rows.get(reference) {
+            match view.table(class.name()).rows.get(reference) {
                 Some(row) => line.put.push(to_row(class, reference, row)),
-                None => line.del.push((class.name.to_string(), reference.clone())),
+                None => line.del.push((class.name().to_owned(), reference.clone())),
             }
         }
         let mut text = serde_json::to_vec(&line).expect("rows are plain data");
@@ -177,7 +177,7 @@ impl Inner {
         let new = self.directory.join("snapshot.json.new");
         let mut rows = Vec::new();
         for class in view.schema.classes().filter(|class| class.persistent) {
-            let table = view.table(&class.name);
+            let table = view.table(class.name());
             rows.extend(table.rows.iter().map(|(reference, row)| to_row(class, reference, row)));
         }
         let line = Line { generation: view.generation, put: rows, del: Vec::new() };
@@ -246,32 +246,31 @@ fn replay(path: &Path, view: &mut View) -> Result<u64, StateError> {
 fn apply(line: Line, view: &mut View) -> Result<(), String> {
     view.generation = line.generation;
     for row in line.put {
-        let class = view.schema.class(&row.class).cloned();
+        let class = view.schema.class(&row.class);
         // A class of another release: its objects are dropped, as a downgraded server would.
         let Some(class) = class else { continue };
-        let mut values: Vec<Value> =
-            class.fields.iter().map(|f| f.default.clone().unwrap_or_else(|| f.ty.zero())).collect();
+        let mut values: Vec<Value> = class.defaults().to_vec();
         for (name, value) in row.fields {
             if let Some(index) = class.index(&name) {
-                values[index] = json::decode(value, &class.fields[index].ty)
+                values[index] = json::decode(value, &class.fields()[index].ty)
                     .map_err(|e| format!("{} {}: {e}", row.class, row.reference))?;
             }
         }
         let stored = Stored { created: row.created, modified: row.modified, values };
-        let table = view.tables.get_mut(&class.name).expect("every class has a table");
-        let before = table.swap(&class, &row.reference, Some(stored));
+        let table = view.tables.get_mut(class.name()).expect("every class has a table");
+        let before = table.swap(class, &row.reference, Some(stored));
         view.record(
-            &class.name,
+            class.name(),
             &row.reference,
             before.map(|b| b.created).or(Some(row.created)),
             row.modified,
         );
     }
     for (class, reference) in line.del {
-        if let Some(class) = view.schema.class(&class).cloned() {
-            let table = view.tables.get_mut(&class.name).expect("every class has a table");
-            if let Some(before) = table.swap(&class, &reference, None) {
-                view.record(&class.name, &reference, Some(before.created), line.generation);
+        if let Some(class) = view.schema.class(&class) {
+            let table = view.tables.get_mut(class.name()).expect("every class has a table");
+            if let Some(before) = table.swap(class, &reference, None) {
+                view.record(class.name(), &reference, Some(before.created), line.generation);
             }
         }
     }
@@ -279,13 +278,13 @@ fn apply(line: Line, view: &mut View) -> Result<(), String> {
 }
 
 fn to_row(class: &Class, reference: &str, row: &Stored) -> Row {
-    let fields = class.fields.iter().zip(&row.values);
+    let fields = class.fields().iter().zip(&row.values);
     Row {
-        class: class.name.to_string(),
+        class: class.name().to_owned(),
         reference: reference.to_owned(),
         created: row.created,
         modified: row.modified,
-        fields: fields.map(|(field, value)| (field.name.to_string(), json::encode(value))).collect(),
+        fields: fields.map(|(field, value)| (field.name.to_owned(), json::encode(value))).collect(),
     }
 }
 

@@ -55,7 +55,7 @@ impl<'a> Object<'a> {
     /// When the class has no such field.
     pub fn get(&self, field: &str) -> &'a Value {
         let index =
-            self.class.index(field).unwrap_or_else(|| panic!("{} has no field {field}", self.class.name));
+            self.class.index(field).unwrap_or_else(|| panic!("{} has no field {field}", self.class.name()));
         &self.stored.values[index]
     }
 
@@ -132,8 +132,9 @@ impl<'a> Object<'a> {
 
     /// The record as clients see it.
     pub fn record(&self) -> Value {
-        let fields = self.class.fields.iter().zip(&self.stored.values).filter(|(field, _)| field.on_wire);
-        Value::Struct(fields.map(|(field, value)| (field.name.to_string(), value.clone())).collect())
+        let fields = self.class.fields().iter().zip(&self.stored.values);
+        let sent = fields.filter(|(field, value)| field.in_record && **value != Value::Nil);
+        Value::Struct(sent.map(|(field, value)| (field.name.to_owned(), value.clone())).collect())
     }
 }
 

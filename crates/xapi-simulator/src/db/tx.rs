@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Deref;
-use std::sync::Arc;
 
 use uuid::Uuid;
 use xenapi_wire::{Failure, Value};
@@ -24,22 +23,22 @@ pub struct Tx<'a> {
     derivers: &'a HashMap<&'static str, Derive>,
     /// What was there before, oldest first.
     undo: Vec<Before>,
-    to_derive: VecDeque<(Arc<str>, String)>,
-    touched: HashSet<(Arc<str>, String)>,
+    to_derive: VecDeque<(&'static str, String)>,
+    touched: HashSet<(&'static str, String)>,
     /// Objects that get a `mod` event without a change.
-    injected: Vec<(Arc<str>, String)>,
+    injected: Vec<(&'static str, String)>,
     committed: bool,
 }
 
 struct Before {
-    class: Arc<str>,
+    class: &'static str,
     reference: String,
     row: Option<Stored>,
 }
 
 /// What a commit changed.
 pub(super) struct Changes {
-    pub(super) touched: Vec<(Arc<str>, String)>,
+    pub(super) touched: Vec<(&'static str, String)>,
 }
 
 impl Deref for Tx<'_> {
@@ -88,8 +87,8 @@ impl<'a> Tx<'a> {
         }
         self.insert(class, reference, fields);
         // Other objects may refer to this one already: a world is loaded in any order.
-        let class = self.view.class(class).clone();
-        self.collect_links(&class, reference);
+        let class = self.view.class(class);
+        self.collect_links(class, reference);
     }
 
     fn insert<'f>(
@@ -98,14 +97,10 @@ impl<'a> Tx<'a> {
         reference: &str,
         fields: impl IntoIterator<Item = (&'f str, Value)>,
     ) {
-        let class = self.view.class(class).clone();
-        let mut values: Vec<Value> = class
-            .fields
-            .iter()
-            .map(|field| field.default.clone().unwrap_or_else(|| field.ty.zero()))
-            .collect();
+        let class = self.view.class(class);
+        let mut values = class.defaults().to_vec();
         for (name, value) in fields {
-            let index = class.index(name).unwrap_or_else(|| panic!("{} has no field {name}", class.name));
+            let index = class.index(name).unwrap_or_else(|| panic!("{} has no field {name}", class.name()));
             values[index] = value;
         }
         if let Some(uuid) = class.index("uuid")
@@ -113,15 +108,15 @@ impl<'a> Tx<'a> {
         {
             values[uuid] = Value::String(Uuid::new_v4().to_string());
         }
-        self.replace(&class, reference, Some(Stored { created: 0, modified: 0, values: values.clone() }));
-        for relation in ONE_TO_MANY.iter().filter(|r| *r.class == *class.name) {
+        self.replace(class, reference, Some(Stored { created: 0, modified: 0, values: values.clone() }));
+        for relation in ONE_TO_MANY.iter().filter(|r| *r.class == *class.name()) {
             if let Some(Value::String(target)) = class.index(relation.field).map(|i| &values[i]) {
                 self.link(relation.other, target, relation.set, reference);
             }
         }
-        for (index, field) in class.fields.iter().enumerate() {
+        for (index, field) in class.fields().iter().enumerate() {
             if let Value::Array(items) = &values[index]
-                && let Some((other, set)) = mirror(&class.name, &field.name)
+                && let Some((other, set)) = mirror(class.name(), field.name)
             {
                 for target in items.iter().filter_map(text) {
                     self.link(other, target, set, reference);
@@ -149,9 +144,9 @@ impl<'a> Tx<'a> {
         if before == value {
             return Ok(());
         }
-        let class = self.view.class(class).clone();
-        self.put(&class, reference, field, value.clone());
-        if let Some(relation) = ONE_TO_MANY.iter().find(|r| *r.class == *class.name && r.field == field) {
+        let class = self.view.class(class);
+        self.put(class, reference, field, value.clone());
+        if let Some(relation) = ONE_TO_MANY.iter().find(|r| *r.class == *class.name() && r.field == field) {
             if let Some(old) = text(&before) {
                 self.unlink(relation.other, old, relation.set, reference);
             }
@@ -159,7 +154,7 @@ impl<'a> Tx<'a> {
                 self.link(relation.other, new, relation.set, reference);
             }
         }
-        if let Some((other, set)) = mirror(&class.name, field) {
+        if let Some((other, set)) = mirror(class.name(), field) {
             for old in items(&before) {
                 self.unlink(other, old, set, reference);
             }
@@ -185,7 +180,7 @@ impl<'a> Tx<'a> {
         let object = self.view.object(class, reference)?;
         let mut map = object.map(field).clone();
         if map.contains_key(key) {
-            let field = object.class().field(field).map_or(field, |f| &f.db_name);
+            let field = object.class().meta.field(field).map_or(field, |f| f.db_name);
             return Err(Failure::new("MAP_DUPLICATE_KEY", [class, field, reference, key]));
         }
         map.insert(key.to_owned(), value.into());
@@ -234,25 +229,25 @@ impl<'a> Tx<'a> {
     pub fn delete(&mut self, class: &str, reference: &str) {
         let Some(object) = self.view.find(class, reference) else { return };
         let values = object.stored.values.clone();
-        let class = self.view.class(class).clone();
-        for relation in ONE_TO_MANY.iter().filter(|r| *r.class == *class.name) {
+        let class = self.view.class(class);
+        for relation in ONE_TO_MANY.iter().filter(|r| *r.class == *class.name()) {
             if let Some(target) = class.index(relation.field).and_then(|i| text(&values[i])) {
                 self.unlink(relation.other, target, relation.set, reference);
             }
         }
-        for (field, value) in class.fields.iter().zip(&values) {
-            if let Some((other, set)) = mirror(&class.name, &field.name) {
+        for (field, value) in class.fields().iter().zip(&values) {
+            if let Some((other, set)) = mirror(class.name(), field.name) {
                 for target in items(value) {
                     self.unlink(other, target, set, reference);
                 }
             }
         }
-        self.replace(&class, reference, None);
+        self.replace(class, reference, None);
     }
 
     /// Has the derived fields of an object computed again.
     pub fn touch(&mut self, class: &str, reference: &str) {
-        let name = self.view.class(class).name.clone();
+        let name = self.view.class(class).name();
         self.to_derive.push_back((name, reference.to_owned()));
     }
 
@@ -262,13 +257,13 @@ impl<'a> Tx<'a> {
     /// `HANDLE_INVALID` when there is no such object.
     pub fn inject(&mut self, class: &str, reference: &str) -> Result<(), Failure> {
         self.view.object(class, reference)?;
-        self.injected.push((self.view.class(class).name.clone(), reference.to_owned()));
+        self.injected.push((self.view.class(class).name(), reference.to_owned()));
         Ok(())
     }
 
-    fn put(&mut self, class: &Arc<Class>, reference: &str, field: &str, value: Value) {
-        let index = class.index(field).unwrap_or_else(|| panic!("{} has no field {field}", class.name));
-        if let Some(mut stored) = self.view.table(&class.name).rows.get(reference).cloned() {
+    fn put(&mut self, class: &'static Class, reference: &str, field: &str, value: Value) {
+        let index = class.index(field).unwrap_or_else(|| panic!("{} has no field {field}", class.name()));
+        if let Some(mut stored) = self.view.table(class.name()).rows.get(reference).cloned() {
             stored.values[index] = value;
             self.replace(class, reference, Some(stored));
         }
@@ -284,8 +279,8 @@ impl<'a> Tx<'a> {
         }
         let mut members: Vec<Value> = object.strs(set).map(|r| Value::String(r.to_owned())).collect();
         members.push(Value::String(member.to_owned()));
-        let class = self.view.class(class).clone();
-        self.put(&class, target, set, Value::Array(members));
+        let class = self.view.class(class);
+        self.put(class, target, set, Value::Array(members));
     }
 
     fn unlink(&mut self, class: &str, target: &str, set: &str, member: &str) {
@@ -298,13 +293,13 @@ impl<'a> Tx<'a> {
         }
         let members =
             object.strs(set).filter(|r| *r != member).map(|r| Value::String(r.to_owned())).collect();
-        let class = self.view.class(class).clone();
-        self.put(&class, target, set, Value::Array(members));
+        let class = self.view.class(class);
+        self.put(class, target, set, Value::Array(members));
     }
 
     /// Fills the sets of a new object from the references to it that are there already.
-    fn collect_links(&mut self, class: &Arc<Class>, reference: &str) {
-        for relation in ONE_TO_MANY.iter().filter(|r| *r.other == *class.name) {
+    fn collect_links(&mut self, class: &'static Class, reference: &str) {
+        for relation in ONE_TO_MANY.iter().filter(|r| *r.other == *class.name()) {
             if !self.knows(relation.class, relation.field) || !self.knows(relation.other, relation.set) {
                 continue;
             }
@@ -325,11 +320,11 @@ impl<'a> Tx<'a> {
     }
 
     /// The only place where rows change.
-    fn replace(&mut self, class: &Arc<Class>, reference: &str, row: Option<Stored>) {
-        let table = self.view.tables.get_mut(&class.name).expect("every class has a table");
+    fn replace(&mut self, class: &'static Class, reference: &str, row: Option<Stored>) {
+        let table = self.view.tables.get_mut(&class.name()).expect("every class has a table");
         let before = table.swap(class, reference, row);
-        let key = (class.name.clone(), reference.to_owned());
-        self.undo.push(Before { class: key.0.clone(), reference: key.1.clone(), row: before });
+        let key = (class.name(), reference.to_owned());
+        self.undo.push(Before { class: key.0, reference: key.1.clone(), row: before });
         self.touched.insert(key.clone());
         self.to_derive.push_back(key);
     }
@@ -337,17 +332,17 @@ impl<'a> Tx<'a> {
     /// Derives what follows, gives the changes their generation and makes them history.
     pub(super) fn commit(mut self) -> Option<Changes> {
         while let Some((class, reference)) = self.to_derive.pop_front() {
-            if let Some(derive) = self.derivers.get(&*class).copied()
-                && self.view.exists(&class, &reference)
+            if let Some(derive) = self.derivers.get(class).copied()
+                && self.view.exists(class, &reference)
             {
                 derive(&mut self, &reference);
             }
         }
         self.committed = true;
-        let mut existed: BTreeMap<(Arc<str>, String), Option<u64>> = BTreeMap::new();
+        let mut existed: BTreeMap<(&'static str, String), Option<u64>> = BTreeMap::new();
         for before in &self.undo {
             existed
-                .entry((before.class.clone(), before.reference.clone()))
+                .entry((before.class, before.reference.clone()))
                 .or_insert_with(|| before.row.as_ref().map(|row| row.created));
         }
         for key in &self.injected {
@@ -359,16 +354,16 @@ impl<'a> Tx<'a> {
         self.view.generation += 1;
         let generation = self.view.generation;
         // In the order in which they were touched first, as clients then see them.
-        let mut order: Vec<(Arc<str>, String)> = Vec::new();
+        let mut order: Vec<(&'static str, String)> = Vec::new();
         let mut seen = HashSet::new();
-        let undone = self.undo.iter().map(|b| (b.class.clone(), b.reference.clone()));
+        let undone = self.undo.iter().map(|b| (b.class, b.reference.clone()));
         for key in undone.chain(self.injected.iter().cloned()) {
             if seen.insert(key.clone()) {
                 order.push(key);
             }
         }
         for (class, reference) in &order {
-            let created = existed[&(class.clone(), reference.clone())];
+            let created = existed[&(*class, reference.clone())];
             self.view.record(class, reference, created, generation);
         }
         Some(Changes { touched: order })
@@ -381,9 +376,9 @@ impl Drop for Tx<'_> {
             return;
         }
         for before in self.undo.drain(..).rev() {
-            let class = self.view.class(&before.class).clone();
-            let table = self.view.tables.get_mut(&before.class).expect("every class has a table");
-            table.swap(&class, &before.reference, before.row);
+            let class = self.view.class(before.class);
+            let table = self.view.tables.get_mut(before.class).expect("every class has a table");
+            table.swap(class, &before.reference, before.row);
         }
     }
 }
@@ -392,7 +387,7 @@ impl View {
     /// Notes in the history that an object changed in this generation.
     pub(super) fn record(
         &mut self,
-        class: &Arc<str>,
+        class: &'static str,
         reference: &str,
         created_before: Option<u64>,
         generation: u64,
@@ -410,12 +405,12 @@ impl View {
                 }
                 row.modified = generation;
                 table.place.insert(reference.to_owned(), place);
-                self.history.insert(place, (class.clone(), reference.to_owned()));
+                self.history.insert(place, (class, reference.to_owned()));
             }
             // Made and deleted within one write: nobody ever saw it.
             None => {
                 if let Some(created) = created_before {
-                    let deleted = Deleted { class: class.clone(), reference: reference.to_owned(), created };
+                    let deleted = Deleted { class, reference: reference.to_owned(), created };
                     self.deleted.insert(place, deleted);
                     while self.deleted.len() > DELETIONS_KEPT {
                         self.deleted.pop_first();

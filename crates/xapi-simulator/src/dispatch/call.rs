@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tracing::debug;
 use uuid::Uuid;
+use xenapi_types::meta::{self, MessageMeta, Ty};
 use xenapi_wire::{Failure, Value};
 
 use super::unmarshal::{internal_error, unmarshal};
@@ -12,7 +13,7 @@ use crate::classes::{session, task};
 use crate::core::Core;
 use crate::fault::{Fault, Wire};
 use crate::rpc::{Answer, Outcome, Request};
-use crate::schema::{Kind, Message, Schema};
+use crate::schema;
 
 /// How a method was named.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,7 +31,7 @@ impl Core {
         request: Request,
     ) -> Option<(Outcome, Option<usize>)> {
         let (mode, name) = split_mode(&request.method);
-        let name = dotted(self.schema(), name);
+        let name = dotted(name);
         let fault = self.faults().strike(&name);
         if !self.config.latency.is_zero() {
             self.clock.sleep(self.config.latency).await;
@@ -68,17 +69,16 @@ impl Core {
 
     async fn carry_out(self: &Arc<Self>, host: &str, mode: Mode, name: &str, params: Vec<Value>) -> Outcome {
         if name == "system.listMethods" {
-            let names = self.schema().messages().map(|m| Value::String(m.method.to_string())).collect();
+            let names = meta::messages().iter().map(|m| m.method.as_str().into()).collect();
             return Ok(Answer::Bare(Value::Array(names)));
         }
         if name.starts_with("system.isAlive:") {
             return Ok(Answer::Bare(params.into_iter().next().unwrap_or_default()));
         }
-        let schema = self.schema().clone();
-        let Some(message) = schema.message(name) else {
+        let Some(message) = meta::message(name) else {
             return Err(Failure::new("MESSAGE_METHOD_UNKNOWN", [name]));
         };
-        let (session, args) = arguments(&schema, message, params)?;
+        let (session, args) = arguments(message, params)?;
         if let Some(session) = &session {
             session::check(self, session)?;
         }
@@ -86,14 +86,14 @@ impl Core {
             let text = format!("No async mode for this operation (rpc: {name})");
             return Err(Failure::new("Fault", [text]));
         }
-        if message.removed {
+        if message.life.removed.is_some() {
             return Err(Failure::new("MESSAGE_REMOVED", [] as [&str; 0]));
         }
         let session = session.unwrap_or_default();
         let ctx = |task: String| {
             Arc::new(Ctx {
                 core: self.clone(),
-                message: message.clone(),
+                message,
                 session: session.clone(),
                 task,
                 host: host.to_owned(),
@@ -110,11 +110,7 @@ impl Core {
         }
         let ctx = ctx(format!("DummyRef:|{}|{name}", Uuid::new_v4()));
         let value = guarded(ctx, args).await?;
-        Ok(if message.result == crate::schema::Type::EventBatch {
-            Answer::Batch(value)
-        } else {
-            Answer::Value(value)
-        })
+        Ok(if message.result == Ty::EventBatch { Answer::Batch(value) } else { Answer::Value(value) })
     }
 }
 
@@ -127,12 +123,9 @@ async fn guarded(ctx: Arc<Ctx>, args: Args) -> Result<Value, Failure> {
 }
 
 async fn run(ctx: Arc<Ctx>, args: Args) -> Result<Value, Failure> {
-    let handler = ctx.core.router.handlers.get(&ctx.message.method).cloned();
+    let handler = ctx.core.router.handlers.get(ctx.message.method.as_str()).cloned();
     match handler {
         Some(handler) => handler(ctx, args).await,
-        None if ctx.message.kind == Kind::Explicit => {
-            Err(Failure::new("NOT_IMPLEMENTED", [ctx.message.method.to_string()]))
-        }
         None => implicit::run(&ctx, &args),
     }
 }
@@ -147,53 +140,44 @@ fn split_mode(method: &str) -> (Mode, &str) {
 }
 
 /// The other spelling, `VM_get_all`, as the usual one.
-fn dotted(schema: &Schema, name: &str) -> String {
-    if schema.message(name).is_some() || name.contains('.') {
+fn dotted(name: &str) -> String {
+    if meta::message(name).is_some() || name.contains('.') {
         return name.to_owned();
     }
     let candidates = name.match_indices('_').map(|(i, _)| format!("{}.{}", &name[..i], &name[i + 1..]));
-    candidates.into_iter().find(|dotted| schema.message(dotted).is_some()).unwrap_or_else(|| name.to_owned())
+    candidates.into_iter().find(|dotted| meta::message(dotted).is_some()).unwrap_or_else(|| name.to_owned())
 }
 
 /// Checks the number of arguments, takes the session off and gives the rest their types.
-fn arguments(
-    schema: &Schema,
-    message: &Message,
-    mut params: Vec<Value>,
-) -> Result<(Option<String>, Args), Failure> {
-    let required = message.params.iter().filter(|p| p.default.is_none()).count();
+fn arguments(message: &MessageMeta, mut params: Vec<Value>) -> Result<(Option<String>, Args), Failure> {
     let session = usize::from(message.needs_session);
     let received = params.len() as i64 - session as i64;
-    // Messages with optional parameters do not look at surplus ones.
-    let optional = required < message.params.len();
-    let fits = if optional { received >= required as i64 } else { received == required as i64 };
+    let (required, optional) = match (&message.params, message.required_params()) {
+        (Some(declared), Some(required)) => (required as i64, required < declared.len()),
+        // Nothing is known about this method's parameters.
+        _ => (0, true),
+    };
+    // Methods with optional parameters do not look at surplus ones.
+    let fits = if optional { received >= required } else { received == required };
     if !fits {
-        let counts = [required.to_string(), received.to_string()];
-        let [expected, received] = counts;
-        return Err(Failure::new(
-            "MESSAGE_PARAMETER_COUNT_MISMATCH",
-            [message.method.to_string(), expected, received],
-        ));
+        let counts = [message.method.clone(), required.to_string(), received.to_string()];
+        return Err(Failure::new("MESSAGE_PARAMETER_COUNT_MISMATCH", counts));
     }
     let session = match message.needs_session {
-        true => Some(unmarshal_ref(schema, params.remove(0))?),
+        true => match unmarshal(params.remove(0), &Ty::String)? {
+            Value::String(text) => Some(text),
+            other => return Err(internal_error(&format!("{other:?}"))),
+        },
         false => None,
     };
-    params.truncate(message.params.len());
+    let Some(declared) = &message.params else { return Ok((session, Args::new(params))) };
     let mut given = params.into_iter();
-    let mut values = Vec::with_capacity(message.params.len());
-    for param in &message.params {
+    let mut values = Vec::with_capacity(declared.len());
+    for param in declared {
         values.push(match given.next() {
-            Some(value) => unmarshal(schema, value, &param.ty)?,
-            None => param.default.clone().unwrap_or_else(|| param.ty.zero()),
+            Some(value) => unmarshal(value, &param.ty)?,
+            None => schema::default(param.default.as_ref(), &param.ty),
         });
     }
     Ok((session, Args::new(values)))
-}
-
-fn unmarshal_ref(schema: &Schema, value: Value) -> Result<String, Failure> {
-    match unmarshal(schema, value, &crate::schema::Type::String)? {
-        Value::String(text) => Ok(text),
-        other => Err(internal_error(&format!("{other:?}"))),
-    }
 }

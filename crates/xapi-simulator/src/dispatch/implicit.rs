@@ -2,23 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use xenapi_types::meta::{FieldMeta, MessageKind};
 use xenapi_wire::{Failure, Value};
 
 use super::query::Query;
 use super::unmarshal::internal_error;
 use super::{Args, Ctx};
-use crate::schema::{Field, Kind, Type};
 
 pub(super) fn run(ctx: &Ctx, args: &Args) -> Result<Value, Failure> {
-    let class = &*ctx.message.class;
+    let class = ctx.message.class.name;
     match &ctx.message.kind {
-        Kind::GetAll => {
+        MessageKind::GetAll => {
             Ok(ctx.read(|view| view.objects(class).map(|o| o.reference()).collect::<Vec<_>>().into()))
         }
-        Kind::GetAllRecords => Ok(ctx.read(|view| {
+        MessageKind::GetAllRecords => Ok(ctx.read(|view| {
             Value::Struct(view.objects(class).map(|o| (o.reference().to_owned(), o.record())).collect())
         })),
-        Kind::GetAllWhere => {
+        MessageKind::GetAllWhere => {
             let query = Query::parse(args.str(0))?;
             ctx.read(|view| {
                 let mut found = Vec::new();
@@ -30,7 +30,7 @@ pub(super) fn run(ctx: &Ctx, args: &Args) -> Result<Value, Failure> {
                 Ok(found.into())
             })
         }
-        Kind::GetAllRecordsWhere => {
+        MessageKind::GetAllRecordsWhere => {
             let query = Query::parse(args.str(0))?;
             ctx.read(|view| {
                 let mut found = BTreeMap::new();
@@ -42,37 +42,63 @@ pub(super) fn run(ctx: &Ctx, args: &Args) -> Result<Value, Failure> {
                 Ok(Value::Struct(found))
             })
         }
-        Kind::GetRecord => ctx.read(|view| Ok(view.object(class, args.str(0))?.record())),
-        Kind::GetByUuid => ctx.read(|view| Ok(view.by_uuid(class, args.str(0))?.reference().into())),
-        Kind::GetByNameLabel => Ok(ctx.read(|view| view.by_name_label(class, args.str(0))).into()),
-        Kind::Create => create(ctx, args),
-        Kind::Destroy => ctx.write(|tx| {
+        MessageKind::GetRecord => ctx.read(|view| Ok(view.object(class, args.str(0))?.record())),
+        MessageKind::GetByUuid => ctx.read(|view| Ok(view.by_uuid(class, args.str(0))?.reference().into())),
+        MessageKind::GetByNameLabel => Ok(ctx.read(|view| view.by_name_label(class, args.str(0))).into()),
+        MessageKind::Create => create(ctx, args),
+        MessageKind::Destroy => ctx.write(|tx| {
             tx.object(class, args.str(0))?;
             tx.delete(class, args.str(0));
             Ok(void())
         }),
-        Kind::Get(field) => {
-            let field = field_of(ctx, *field)?;
-            ctx.read(|view| Ok(view.object(class, args.str(0))?.get(&field.name).clone()))
+        MessageKind::Get(field) => {
+            ctx.read(|view| Ok(view.object(class, args.str(0))?.get(field.name).clone()))
         }
-        Kind::Set(field) => {
-            let field = field_of(ctx, *field)?;
+        MessageKind::Set(field) => {
             storable(args.get(1))?;
-            ctx.write(|tx| tx.set(class, args.str(0), &field.name, args.get(1).clone()))?;
+            ctx.write(|tx| tx.set(class, args.str(0), field.name, args.get(1).clone()))?;
             Ok(void())
         }
-        Kind::Add(field) => {
-            let field = field_of(ctx, *field)?;
-            add(ctx, &field, args)?;
+        MessageKind::AddTo(field) => {
+            let key = key_of(args.get(1));
+            storable(&Value::Struct(BTreeMap::from([(key.clone(), args.get(2).clone())])))?;
+            ctx.write(|tx| tx.add_to(class, args.str(0), field.name, &key, args.get(2).clone()))?;
             Ok(void())
         }
-        Kind::Remove(field) => {
-            let field = field_of(ctx, *field)?;
-            remove(ctx, &field, args)?;
+        MessageKind::RemoveFrom(field) => {
+            let key = key_of(args.get(1));
+            ctx.write(|tx| tx.remove_from(class, args.str(0), field.name, &key))?;
             Ok(void())
         }
-        Kind::Explicit => Err(Failure::new("NOT_IMPLEMENTED", [ctx.message.method.to_string()])),
+        MessageKind::Add(field) => {
+            storable(args.get(1))?;
+            change_set(ctx, field, args, |items, item| {
+                if !items.contains(item) {
+                    items.push(item.clone());
+                }
+            })
+        }
+        MessageKind::Remove(field) => change_set(ctx, field, args, |items, item| items.retain(|i| i != item)),
+        MessageKind::Explicit(_) => Err(Failure::new("NOT_IMPLEMENTED", [&ctx.message.method])),
     }
+}
+
+fn change_set(
+    ctx: &Ctx,
+    field: &FieldMeta,
+    args: &Args,
+    change: impl FnOnce(&mut Vec<Value>, &Value),
+) -> Result<Value, Failure> {
+    let (class, reference) = (ctx.message.class.name, args.str(0));
+    ctx.write(|tx| {
+        let mut items = match tx.object(class, reference)?.get(field.name) {
+            Value::Array(items) => items.clone(),
+            _ => Vec::new(),
+        };
+        change(&mut items, args.get(1));
+        tx.set(class, reference, field.name, Value::Array(items))
+    })?;
+    Ok(void())
 }
 
 /// What a call without a result returns.
@@ -81,7 +107,7 @@ pub(crate) fn void() -> Value {
 }
 
 fn create(ctx: &Ctx, args: &Args) -> Result<Value, Failure> {
-    let class = &*ctx.message.class;
+    let class = ctx.message.class.name;
     let members = args.map(0);
     for value in members.values() {
         storable(value)?;
@@ -93,60 +119,12 @@ fn create(ctx: &Ctx, args: &Args) -> Result<Value, Failure> {
     Ok(reference.into())
 }
 
-fn add(ctx: &Ctx, field: &Field, args: &Args) -> Result<(), Failure> {
-    let (class, reference) = (&*ctx.message.class, args.str(0));
-    match &field.ty {
-        Type::Map(..) => {
-            let key = key_of(args.get(1));
-            storable(&Value::Struct(BTreeMap::from([(key.clone(), args.get(2).clone())])))?;
-            ctx.write(|tx| tx.add_to(class, reference, &field.name, &key, args.get(2).clone()))
-        }
-        _ => ctx.write(|tx| {
-            storable(args.get(1))?;
-            let mut items = items(tx.object(class, reference)?.get(&field.name));
-            if !items.contains(args.get(1)) {
-                items.push(args.get(1).clone());
-            }
-            tx.set(class, reference, &field.name, Value::Array(items))
-        }),
-    }
-}
-
-fn remove(ctx: &Ctx, field: &Field, args: &Args) -> Result<(), Failure> {
-    let (class, reference) = (&*ctx.message.class, args.str(0));
-    match &field.ty {
-        Type::Map(..) => {
-            let key = key_of(args.get(1));
-            ctx.write(|tx| tx.remove_from(class, reference, &field.name, &key))
-        }
-        _ => ctx.write(|tx| {
-            let mut items = items(tx.object(class, reference)?.get(&field.name));
-            items.retain(|item| item != args.get(1));
-            tx.set(class, reference, &field.name, Value::Array(items))
-        }),
-    }
-}
-
-fn items(value: &Value) -> Vec<Value> {
-    match value {
-        Value::Array(items) => items.clone(),
-        _ => Vec::new(),
-    }
-}
-
 fn key_of(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Int(n) => n.to_string(),
         _ => String::new(),
     }
-}
-
-fn field_of(ctx: &Ctx, index: usize) -> Result<Field, Failure> {
-    let class = ctx.core.schema().class(&ctx.message.class);
-    class
-        .and_then(|class| class.fields.get(index).cloned())
-        .ok_or_else(|| Failure::new("MESSAGE_METHOD_UNKNOWN", [ctx.message.method.to_string()]))
 }
 
 /// What XAPI's database refuses: control characters, and empty keys of maps.

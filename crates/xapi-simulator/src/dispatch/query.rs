@@ -65,10 +65,10 @@ impl Operand {
                 if name == "_ref" || name == "ref" {
                     return Ok(object.reference().to_owned());
                 }
-                let field = object.class().fields.iter().find(|f| *f.db_name == **name);
+                let field = object.class().meta.field_by_db_name(name);
                 let field =
                     field.ok_or_else(|| Failure::new("INTERNAL_ERROR", ["missing field", name, ""]))?;
-                Ok(View::text_of(object.get(&field.name)))
+                Ok(View::text_of(object.get(field.name)))
             }
         }
     }

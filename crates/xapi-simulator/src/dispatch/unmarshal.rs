@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use xenapi_types::meta::{self, Ty};
 use xenapi_wire::{DateTime, Failure, Value};
 
-use crate::schema::{Qualifier, Schema, Type};
+use crate::schema;
 
 /// The failure of everything unforeseen.
 pub(crate) fn internal_error(text: &str) -> Failure {
@@ -16,73 +17,70 @@ fn failure(text: &str) -> Failure {
 }
 
 /// Gives a value its declared type.
-pub(crate) fn unmarshal(schema: &Schema, value: Value, ty: &Type) -> Result<Value, Failure> {
+pub(crate) fn unmarshal(value: Value, ty: &Ty) -> Result<Value, Failure> {
     let expected =
         |what: &str, value: &Value| Err(failure(&format!("Expected {what}, got '{}'", show(value))));
     match (ty, value) {
-        (Type::String | Type::Ref(_), Value::String(text)) => Ok(Value::String(text)),
-        (Type::String | Type::Ref(_), other) => expected("string", &other),
-        (Type::Enum(name), Value::String(text)) => match schema.enum_value(name, &text) {
-            Some(value) => Ok(Value::String(value.to_string())),
+        (Ty::String | Ty::Ref(_), Value::String(text)) => Ok(Value::String(text)),
+        (Ty::String | Ty::Ref(_), other) => expected("string", &other),
+        (Ty::Enum(name), Value::String(text)) => match enum_value(name, &text) {
+            Some(value) => Ok(Value::from(value)),
             None => Err(failure("Unknown tag/contents")),
         },
-        (Type::Enum(_), _) => Err(failure("Unknown tag/contents")),
-        (Type::Int, Value::Int(n)) => Ok(Value::Int(n)),
-        (Type::Int, Value::String(text)) => {
+        (Ty::Enum(_), _) => Err(failure("Unknown tag/contents")),
+        (Ty::Int, Value::Int(n)) => Ok(Value::Int(n)),
+        (Ty::Int, Value::String(text)) => {
             parse_int(&text).map(Value::Int).ok_or_else(|| failure("Int64.of_string"))
         }
-        (Type::Int, other) => expected("int64", &other),
-        (Type::Float, Value::Double(x)) => Ok(Value::Double(x)),
-        (Type::Float, Value::Int(n)) => Ok(Value::Double(n as f64)),
-        (Type::Float, Value::String(text)) => {
+        (Ty::Int, other) => expected("int64", &other),
+        (Ty::Float, Value::Double(x)) => Ok(Value::Double(x)),
+        (Ty::Float, Value::Int(n)) => Ok(Value::Double(n as f64)),
+        (Ty::Float, Value::String(text)) => {
             parse_float(&text).map(Value::Double).ok_or_else(|| failure("float_of_string"))
         }
-        (Type::Float, other) => expected("float", &other),
-        (Type::Bool, Value::Bool(b)) => Ok(Value::Bool(b)),
-        (Type::Bool, other) => expected("bool", &other),
-        (Type::DateTime, Value::DateTime(date)) => parse_date(date.as_str()),
-        (Type::DateTime, Value::String(text)) => parse_date(&text),
-        (Type::DateTime, other) => expected("DateTime", &other),
-        (Type::Set(inner), Value::Array(items)) => items
+        (Ty::Float, other) => expected("float", &other),
+        (Ty::Bool, Value::Bool(b)) => Ok(Value::Bool(b)),
+        (Ty::Bool, other) => expected("bool", &other),
+        (Ty::DateTime, Value::DateTime(date)) => parse_date(date.as_str()),
+        (Ty::DateTime, Value::String(text)) => parse_date(&text),
+        (Ty::DateTime, other) => expected("DateTime", &other),
+        (Ty::Set(inner), Value::Array(items)) => {
+            items.into_iter().map(|item| unmarshal(item, inner)).collect::<Result<_, _>>().map(Value::Array)
+        }
+        (Ty::Set(_), other) => Err(failure(&format!("Expecting Rpc.Enum, but found '{}'", show(&other)))),
+        (Ty::Map(_, inner), Value::Struct(map)) => map
             .into_iter()
-            .map(|item| unmarshal(schema, item, inner))
-            .collect::<Result<_, _>>()
-            .map(Value::Array),
-        (Type::Set(_), other) => Err(failure(&format!("Expecting Rpc.Enum, but found '{}'", show(&other)))),
-        (Type::Map(_, inner), Value::Struct(map)) => map
-            .into_iter()
-            .map(|(key, value)| Ok((key, unmarshal(schema, value, inner)?)))
+            .map(|(key, value)| Ok((key, unmarshal(value, inner)?)))
             .collect::<Result<_, _>>()
             .map(Value::Struct),
-        (Type::Map(..), other) => Err(failure(&format!("Expecting Rpc.Dict, but found '{}'", show(&other)))),
-        (Type::Record(class), Value::Struct(map)) => record(schema, class, map).map(Value::Struct),
-        (Type::Record(_), other) => {
-            Err(failure(&format!("Expecting Rpc.Dict, but found '{}'", show(&other))))
-        }
-        (Type::Option(_), Value::Nil) => Ok(Value::Nil),
-        (Type::Option(inner), value) => unmarshal(schema, value, inner),
-        (Type::Void | Type::EventBatch, value) => Ok(value),
+        (Ty::Map(..), other) => Err(failure(&format!("Expecting Rpc.Dict, but found '{}'", show(&other)))),
+        (Ty::Record(class), Value::Struct(map)) => record(class, map).map(Value::Struct),
+        (Ty::Record(_), other) => Err(failure(&format!("Expecting Rpc.Dict, but found '{}'", show(&other)))),
+        (Ty::Option(_), Value::Nil) => Ok(Value::Nil),
+        (Ty::Option(inner), value) => unmarshal(value, inner),
+        (Ty::Void | Ty::EventBatch | Ty::Any, value) => Ok(value),
     }
 }
 
+/// The API's spelling of an enum's value given in any case.
+fn enum_value(name: &str, text: &str) -> Option<&'static str> {
+    meta::enum_values(name)?.iter().copied().find(|value| value.eq_ignore_ascii_case(text))
+}
+
 /// The members of a constructor: unknown ones are ignored, absent ones have their default.
-fn record(
-    schema: &Schema,
-    class: &str,
-    mut given: BTreeMap<String, Value>,
-) -> Result<BTreeMap<String, Value>, Failure> {
-    let Some(class) = schema.class(class) else { return Ok(given) };
+fn record(class: &str, mut given: BTreeMap<String, Value>) -> Result<BTreeMap<String, Value>, Failure> {
+    let Some(class) = meta::class(class) else { return Ok(given) };
     let mut members = BTreeMap::new();
-    for field in class.fields.iter().filter(|f| f.qualifier != Qualifier::Runtime) {
-        let value = match (given.remove(&*field.name), &field.default) {
-            (Some(value), _) => unmarshal(schema, value, &field.ty)?,
-            (None, Some(default)) => default.clone(),
+    for field in class.create_fields() {
+        let value = match (given.remove(field.name), &field.default) {
+            (Some(value), _) => unmarshal(value, &field.ty)?,
+            (None, Some(default)) => schema::default(Some(default), &field.ty),
             (None, None) => {
-                let text = format!("Server_helpers.Dispatcher_FieldNotFound({:?})", &*field.name);
+                let text = format!("Server_helpers.Dispatcher_FieldNotFound({:?})", field.name);
                 return Err(internal_error(&text));
             }
         };
-        members.insert(field.name.to_string(), value);
+        members.insert(field.name.to_owned(), value);
     }
     Ok(members)
 }

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::size::Size;
-use crate::spec::Mac;
+use config_drive::MacAddr;
+
+use xenapi_storage::{Choice, Rejection, SelectionError, Size, SpaceError};
 
 /// One reason why an instance cannot be made as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,69 +59,12 @@ pub enum Conflict {
         /// What there is.
         free_bytes: u64,
     },
-    /// No SR has this uuid or name.
-    #[error("no storage repository has the uuid or name {wanted:?}; use one of {}", List(.have))]
-    NoSuchSr {
-        /// The wanted SR.
-        wanted: String,
-        /// Names of the SRs there are.
-        have: Vec<String>,
-    },
-    /// Several SRs have this name.
-    #[error("several storage repositories are named {wanted:?}; use a uuid instead: {}", List(.uuids))]
-    AmbiguousSr {
-        /// The wanted name.
-        wanted: String,
-        /// Who has it.
-        uuids: Vec<String>,
-    },
-    /// The pool's default SR is not set, or does not exist any more.
-    #[error("the pool has no default storage repository; set one, or name the one to use")]
-    NoDefaultSr,
-    /// The host does not see the SR.
-    #[error(
-        "storage repository {sr:?} is not attached to host {node:?}; plug its PBD there or use another one"
-    )]
-    SrNotAttached {
-        /// The SR's name.
-        sr: String,
-        /// The host's name.
-        node: String,
-    },
-    /// The SR cannot hold writable disks.
-    #[error("storage repository {sr:?} of type {kind} does not hold virtual disks; use another one")]
-    SrNotForDisks {
-        /// The SR's name.
-        sr: String,
-        /// Its type.
-        kind: String,
-    },
-    /// The SR has too little room.
-    #[error(
-        "storage repository {sr:?} has {} free but the disks need {}; free space there or use another one",
-        Size(*.free_bytes), Size(*.needed_bytes)
-    )]
-    SrFull {
-        /// The SR's name.
-        sr: String,
-        /// What the disks take.
-        needed_bytes: u64,
-        /// What there is.
-        free_bytes: u64,
-    },
-    /// The SR cannot hold so large a disk.
-    #[error(
-        "the root disk of {} is larger than storage repository {sr:?} can hold ({}); use a smaller disk",
-        Size(*.virtual_bytes), Size(*.max_bytes)
-    )]
-    DiskTooLarge {
-        /// The SR's name.
-        sr: String,
-        /// The disk's size.
-        virtual_bytes: u64,
-        /// The largest size possible.
-        max_bytes: u64,
-    },
+    /// No storage repository can be used.
+    #[error("{}{}", .0, advice(.0))]
+    Sr(#[from] SelectionError),
+    /// The storage repository cannot take the disks.
+    #[error(transparent)]
+    Space(#[from] SpaceError),
     /// The image does not fit on the flavor's disk.
     #[error(
         "image {} is a disk of {} but the flavor's root disk has only {}; \
@@ -151,19 +95,14 @@ pub enum Conflict {
         /// Who has it.
         uuids: Vec<String>,
     },
-    /// A group address.
-    #[error(
-        "{0} is a multicast address, which no interface can have; clear the lowest bit of its first octet"
-    )]
-    MulticastMac(Mac),
     /// Two interfaces of the instance have the same address.
     #[error("two interfaces have the MAC address {0}; give each its own")]
-    DuplicateMac(Mac),
+    DuplicateMac(MacAddr),
     /// Another VM has the address.
     #[error("the MAC address {mac} is already in use by VM {vm:?}; choose another address")]
     MacInUse {
         /// The address.
-        mac: Mac,
+        mac: MacAddr,
         /// Name of the VM that has it.
         vm: String,
     },
@@ -195,6 +134,12 @@ impl Conflicts {
     }
 }
 
+impl From<Conflict> for Conflicts {
+    fn from(conflict: Conflict) -> Self {
+        Self(vec![conflict])
+    }
+}
+
 impl fmt::Display for Conflicts {
     /// The conflict's sentence, or all of them, numbered.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -209,6 +154,17 @@ impl fmt::Display for Conflicts {
 }
 
 impl std::error::Error for Conflicts {}
+
+/// What to do where the selection itself does not say it.
+fn advice(error: &SelectionError) -> &'static str {
+    match (&error.choice, error.candidates.first().map(|nearest| &nearest.rejection)) {
+        (Choice::PoolDefault, Some(Rejection::NotMeant))
+        | (_, Some(Rejection::SeveralOfThatName))
+        | (_, None) => "",
+        (_, Some(Rejection::NotAttached { .. })) => "; plug that PBD, or use another SR",
+        _ => "; use another SR",
+    }
+}
 
 /// Names in a sentence; the first few when there are many.
 struct List<'a>(&'a [String]);

@@ -1,22 +1,23 @@
+use xenapi_storage::Connection;
 use xenapi_wire::Ref;
 
 use super::*;
-use crate::spec::{ConfigDrive, Flavor, Nic};
+use crate::spec::{ConfigDrive, Flavor, Nic, SrChoice};
 
 const OPERATION: Uuid = Uuid::from_u128(0xabcd);
 
 fn inventory() -> Inventory {
-    let sr = |uuid: &str, name: &str, kind: &str| Sr {
-        reference: Ref::NULL,
+    let sr = |uuid: &str, name: &str, kind: &str| Repository {
+        reference: format!("OpaqueRef:{uuid}").into(),
         uuid: uuid.into(),
-        name: name.into(),
-        kind: kind.into(),
-        content_type: "user".into(),
+        name_label: name.into(),
+        sr_type: kind.into(),
+        is_tools_sr: false,
         other_config: BTreeMap::new(),
-        sm_config: BTreeMap::new(),
-        physical_size_bytes: 100 << 30,
-        physical_utilisation_bytes: 10 << 30,
-        attached_to: vec!["node-1".into()],
+        sm_config: map([("use_vhd", "true")]),
+        physical_size: Some(100 << 30),
+        physical_utilisation: Some(10 << 30),
+        connections: vec![Connection { host: "OpaqueRef:node-1".into(), attached: true }],
     };
     let network = |uuid: &str, name: &str| Network {
         reference: Ref::NULL,
@@ -26,11 +27,13 @@ fn inventory() -> Inventory {
     };
     Inventory {
         nodes: vec![Node {
-            reference: Ref::NULL,
+            reference: "OpaqueRef:node-1".into(),
             uuid: "node-1".into(),
             name: "xen1".into(),
             address: "10.0.0.1".into(),
             enabled: true,
+            product: "XenServer 8.4.0".into(),
+            cpus: 4,
             memory_free_bytes: 4 << 30,
         }],
         srs: vec![
@@ -39,11 +42,15 @@ fn inventory() -> Inventory {
             sr("sr-a", "twin", "nfs"),
             sr("sr-b", "twin", "nfs"),
         ],
-        default_sr: Some("sr-ext".into()),
+        default_sr: "OpaqueRef:sr-ext".into(),
         networks: vec![network("net-0", "lan"), network("net-1", "dmz")],
         name_taken_by: None,
         macs_taken: BTreeMap::from([("02:00:00:00:00:01".to_owned(), "old-vm".to_owned())]),
     }
+}
+
+fn mac(text: &str) -> MacAddr {
+    text.parse().unwrap()
 }
 
 fn image() -> ImageFacts {
@@ -134,12 +141,12 @@ fn processor_wishes() {
 #[test]
 fn disks() {
     let plan = planned(|spec| spec.config_drive = Some(ConfigDrive::default()));
-    assert_eq!((plan.root.virtual_bytes, plan.image_bytes), (4 << 30, 3 << 30));
-    assert_eq!((plan.root.userdevice, plan.root.bootable), (0, true));
+    assert_eq!((plan.root.virtual_bytes, plan.import), (4 << 30, ImportPlan::Vhd));
+    assert_eq!((plan.root.userdevice, plan.root.bootable), (UserDevice::ROOT, true));
     assert_eq!(plan.root.other_config["nova_disk_type"], "root");
     assert_eq!(plan.root.other_config["nova_instance_uuid"], plan.instance.to_string());
     let drive = plan.config_drive.expect("a config drive");
-    assert_eq!((drive.userdevice, drive.bootable, &*drive.name_label), (3, false, "config-2"));
+    assert_eq!((drive.userdevice.number(), drive.bootable, &*drive.name_label), (3, false, "config-2"));
     assert_eq!(planned(|spec| spec.flavor.root_gib = 0).root.virtual_bytes, 3 << 30);
     assert_eq!(planned(|spec| spec.flavor.root_gib = 3).root.virtual_bytes, 3 << 30);
 }
@@ -157,7 +164,7 @@ fn places() {
 
 #[test]
 fn interfaces_keep_their_order() {
-    let given = MacChoice::Given("02:00:00:00:00:09".parse().unwrap());
+    let given = MacChoice::Given(mac("02:00:00:00:00:09"));
     let plan = planned(|spec| {
         spec.nics = vec![Nic::on("dmz"), Nic { mac: given, ..Nic::on("net-0") }, Nic::on("dmz")];
     });
@@ -182,20 +189,35 @@ fn each_conflict_is_one_sentence() {
         "the name \"web1\" is already in use by VM vm-9; choose another name, or destroy that VM first",
     );
     refused(
-        |spec, _, _| spec.sr = SrChoice::Named("fast".into()),
-        "no storage repository has the uuid or name \"fast\"; use one of Local storage, Fast storage, twin, twin",
+        |spec, inventory, _| {
+            spec.sr = SrChoice::Named("fast".into());
+            inventory.srs.truncate(1);
+        },
+        "no SR matches \"fast\" and can be used: \"Local storage\" (ext, sr-ext) does not match; use another SR",
     );
     refused(
-        |spec, _, _| spec.sr = SrChoice::Named("twin".into()),
-        "several storage repositories are named \"twin\"; use a uuid instead: sr-a, sr-b",
+        |spec, inventory, _| {
+            spec.sr = SrChoice::Named("twin".into());
+            inventory.srs.drain(..2);
+        },
+        "more than one SR matches \"twin\"; choose one by its uuid: \"twin\" (nfs, sr-a) matches, but not alone; \
+         \"twin\" (nfs, sr-b) matches, but not alone",
     );
     refused(
-        |_, inventory, _| inventory.default_sr = None,
-        "the pool has no default storage repository; set one, or name the one to use",
+        |_, inventory, _| {
+            inventory.srs.truncate(1);
+            inventory.srs[0].connections[0].attached = false;
+        },
+        "no SR matches \"default-sr:true\" and can be used: \"Local storage\" (ext, sr-ext) has a PBD on host \"xen1\" \
+         that is not plugged; plug that PBD, or use another SR",
     );
     refused(
-        |_, inventory, _| inventory.srs[0].attached_to.clear(),
-        "storage repository \"Local storage\" is not attached to host \"xen1\"; plug its PBD there or use another one",
+        |spec, inventory, _| {
+            spec.sr = SrChoice::Named("sr-lvm".into());
+            inventory.srs[1].physical_size = Some(12 << 30);
+        },
+        "SR \"Fast storage\" (lvm, sr-lvm) has 2 GiB free and 4311744512 bytes (4.01 GiB) are needed; free some space, wait for the \
+         garbage collector to coalesce deleted snapshots, or choose another SR",
     );
     refused(
         |spec, _, _| spec.nics = vec![Nic::on("wan")],
@@ -217,12 +239,12 @@ fn each_conflict_is_one_sentence() {
     );
     refused(
         |spec, _, _| spec.flavor.root_gib = 3000,
-        "the root disk of 3000 GiB is larger than storage repository \"Local storage\" can hold (2040 GiB); \
-         use a smaller disk",
+        "a disk of 3000 GiB cannot be created in SR \"Local storage\" (ext, sr-ext), where the largest is 2040 GiB; \
+         choose a smaller disk or another SR",
     );
     refused(
         |spec, _, _| {
-            spec.nics = vec![Nic { mac: MacChoice::Given(Mac([2, 0, 0, 0, 0, 1])), ..Nic::on("lan") }];
+            spec.nics = vec![Nic { mac: MacChoice::Given(mac("02:00:00:00:00:01")), ..Nic::on("lan") }];
         },
         "the MAC address 02:00:00:00:00:01 is already in use by VM \"old-vm\"; choose another address",
     );
@@ -236,7 +258,8 @@ fn each_conflict_is_one_sentence() {
 fn all_conflicts_are_told_at_once() {
     let mut spec = spec();
     spec.sr = SrChoice::Named("gone".into());
-    spec.nics = vec![Nic::on("gone"), Nic { mac: MacChoice::Given(Mac([1; 6])), ..Nic::on("lan") }];
+    let twice = Nic { mac: MacChoice::Given(mac("02:00:00:00:00:07")), ..Nic::on("lan") };
+    spec.nics = vec![Nic::on("gone"), twice.clone(), twice];
     spec.name = String::new();
     let conflicts = plan(&spec, &inventory(), &image(), "me", OPERATION).unwrap_err();
     assert_eq!(conflicts.iter().count(), 4);

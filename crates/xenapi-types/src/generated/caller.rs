@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `Caller`. Since XAPI 26.17.0.
-        class Caller is Listed Labelled;
+        class Caller;
         /// A `Caller` as `get_record` returns it.
         "Caller" CallerRecord {
             /// `string`, read-only. Since XAPI 26.17.0.

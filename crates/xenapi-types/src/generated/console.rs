@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `console`.
-        class Console is Listed;
+        class Console;
         /// A `console` as `get_record` returns it.
         "console" ConsoleRecord {
             /// `string`, read-only.

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `crashdump`. Deprecated since XenServer 7.3 (inverness).
-        class Crashdump is Listed;
+        class Crashdump;
         /// A `crashdump` as `get_record` returns it.
         "crashdump" CrashdumpRecord {
             /// `string`, read-only.

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `PBD`.
-        class Pbd is Listed;
+        class Pbd;
         /// A `PBD` as `get_record` returns it.
         "PBD" PbdRecord {
             /// `string`, read-only.

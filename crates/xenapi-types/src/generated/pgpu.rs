@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `PGPU`. Since XenServer 6.0 (boston).
-        class Pgpu is Listed;
+        class Pgpu;
         /// A `PGPU` as `get_record` returns it.
         "PGPU" PgpuRecord {
             /// `string`, read-only. Since XenServer 6.0 (boston).

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `secret`. Since XenServer 5.6 (midnight-ride).
-        class Secret is Listed;
+        class Secret;
         /// A `secret` as `get_record` returns it.
         "secret" SecretRecord {
             /// `string`, read-only.

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `SM`.
-        class Sm is Listed Labelled;
+        class Sm;
         /// A `SM` as `get_record` returns it.
         "SM" SmRecord {
             /// `string`, read-only.

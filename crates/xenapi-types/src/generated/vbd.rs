@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `VBD`.
-        class Vbd is Listed;
+        class Vbd;
         /// A `VBD` as `get_record` returns it.
         "VBD" VbdRecord {
             /// `string`, read-only.

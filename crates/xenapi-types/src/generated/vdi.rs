@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `VDI`.
-        class Vdi is Listed Labelled;
+        class Vdi;
         /// A `VDI` as `get_record` returns it.
         "VDI" VdiRecord {
             /// `string`, read-only.

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `VM`.
-        class Vm is Listed Labelled;
+        class Vm;
         /// A `VM` as `get_record` returns it.
         "VM" VmRecord {
             /// `string`, read-only.

@@ -1,0 +1,59 @@
+//! Images into files of the other format.
+
+use std::path::Path;
+
+use crate::error::Error;
+use crate::image::Image;
+use crate::pool::PIECE;
+use crate::produce::Produce;
+use crate::progress::Stage;
+use crate::sink::Saved;
+use crate::target::{Existing, Partial};
+use crate::upload::Upload;
+
+impl Image {
+    /// Writes the disk as a dynamic VHD file. Blocking.
+    ///
+    /// # Errors
+    /// As [`Image::vhd_body`], and [`Error::Exists`], [`Error::Create`], [`Error::Write`].
+    pub fn save_vhd(&self, path: &Path, existing: Existing, upload: &Upload) -> Result<Saved, Error> {
+        let mut target = Partial::create(path, existing)?;
+        let (mut stream, stream_len, virtual_size) = self.vhd_stream(upload)?;
+        upload.progress.begin(Stage::Streaming, stream_len, virtual_size);
+        let mut position = 0;
+        while let Some(piece) = stream.next()? {
+            target.write_at(position, &piece.bytes)?;
+            position += piece.bytes.len() as u64;
+            upload.progress.add_wire(piece.bytes.len());
+            upload.progress.reach(piece.virtual_end);
+        }
+        target.complete(stream_len)?;
+        Ok(Saved { virtual_size, stream_len, blocks: stream.blocks() })
+    }
+
+    /// Writes the disk as a sparse raw file. Blocking.
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Changed`], [`Error::Exists`], [`Error::Create`] and
+    /// [`Error::Write`].
+    pub fn save_raw(&self, path: &Path, existing: Existing, upload: &Upload) -> Result<Saved, Error> {
+        let mut target = Partial::create(path, existing)?;
+        let size = upload.virtual_size.unwrap_or(self.virtual_size()).max(self.virtual_size());
+        upload.progress.begin(Stage::Streaming, size, size);
+        let mut reader = self.reader();
+        let mut buffer = vec![0; PIECE];
+        let mut at = 0;
+        while let Some(extent) = reader.next_data(at, self.virtual_size())? {
+            // At most a piece.
+            let len = usize::try_from(extent.end - extent.start).unwrap_or(PIECE).min(PIECE);
+            reader.read(extent.start, &mut buffer[..len])?;
+            target.write_at(extent.start, &buffer[..len])?;
+            at = extent.start + len as u64;
+            upload.progress.add_wire(len);
+            upload.progress.reach(at);
+        }
+        self.check_unchanged()?;
+        target.complete(size)?;
+        Ok(Saved { virtual_size: size, stream_len: size, blocks: 0 })
+    }
+}

@@ -1,0 +1,151 @@
+//! What can go wrong while a disk is read or written.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A failure, with the file it is about.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The image cannot be opened.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// The image.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The image is neither a file nor a block device.
+    #[error("{} is a {kind}; a disk image is a regular file or a block device", path.display())]
+    NotADisk {
+        /// The path.
+        path: PathBuf,
+        /// What it is instead.
+        kind: &'static str,
+    },
+    /// A raw image without a byte.
+    #[error("{} is empty: a disk has at least one byte", path.display())]
+    Empty {
+        /// The image.
+        path: PathBuf,
+    },
+    /// The image is a VHD, and malformed.
+    #[error("{} is not a usable VHD", path.display())]
+    Format {
+        /// The image.
+        path: PathBuf,
+        /// What is wrong, and where.
+        source: vhd::Error,
+    },
+    /// The image holds only what differs from another one.
+    #[error("{} is a differencing VHD, which is nothing without its parent {parent:?}; give the whole disk", path.display())]
+    Differencing {
+        /// The image.
+        path: PathBuf,
+        /// The parent's name, or its uuid where no name is given.
+        parent: String,
+    },
+    /// A VHD cannot be made of this disk.
+    #[error("cannot make a VHD of {}", path.display())]
+    Layout {
+        /// The image.
+        path: PathBuf,
+        /// Why not.
+        source: vhd::Error,
+    },
+    /// The disk was asked to be smaller than the image.
+    #[error("{} holds a disk of {virtual_size} bytes, which does not fit into {asked} bytes", path.display())]
+    DoesNotFit {
+        /// The image.
+        path: PathBuf,
+        /// The image's size in bytes.
+        virtual_size: u64,
+        /// The size asked for.
+        asked: u64,
+    },
+    /// Reading failed.
+    #[error("cannot read {len} bytes at byte {offset} of {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Byte of the file.
+        offset: u64,
+        /// How many bytes.
+        len: usize,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Somebody writes the image while it is read.
+    #[error("{} changed while it was read ({what}); what was sent is not a consistent disk", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// What changed.
+        what: &'static str,
+    },
+    /// The target cannot be made.
+    #[error("cannot create {}", path.display())]
+    Create {
+        /// The target.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The target exists and must not be replaced.
+    #[error("{} exists already; remove it or allow it to be replaced", path.display())]
+    Exists {
+        /// The target.
+        path: PathBuf,
+    },
+    /// Writing failed; the partial target is removed.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The target.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The stream is not the VHD it should be.
+    #[error("the received stream is not a complete VHD")]
+    Stream(#[source] vhd::Error),
+    /// The stream is a VHD that holds only what differs from another disk.
+    #[error("the received stream is a differencing VHD: only a part of a disk")]
+    PartOfDisk,
+    /// A stream of more or fewer bytes than it must have.
+    #[error("the stream has {got} bytes{}, it must have {expected}", if got > expected { " or more" } else { "" })]
+    Length {
+        /// Bytes seen.
+        got: u64,
+        /// Bytes there must be.
+        expected: u64,
+    },
+    /// The received disk is not the image.
+    #[error("the disk differs from {} at byte {offset} of the disk", path.display())]
+    Differs {
+        /// The image.
+        path: PathBuf,
+        /// The first difference that was found, in bytes of the disk.
+        offset: u64,
+    },
+    /// The received disk is smaller than the image.
+    #[error("the disk has {got} bytes, {} has {expected}", path.display())]
+    TooSmall {
+        /// The image.
+        path: PathBuf,
+        /// The disk's size.
+        got: u64,
+        /// The image's size.
+        expected: u64,
+    },
+    /// The body that brings the bytes failed.
+    #[error("the stream broke off after {position} bytes")]
+    Body {
+        /// Bytes received before.
+        position: u64,
+        /// What the body said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The worker thread ended without an answer, as when the runtime shuts down.
+    #[error("the transfer was interrupted")]
+    Interrupted,
+}

@@ -1,0 +1,49 @@
+//! Disk images as HTTP bodies of exact length, and back.
+//!
+//! [`vhd`] decides, this crate moves bytes: nothing of the API is known here, only files, block
+//! devices and [`http_body::Body`].
+//!
+//! ```no_run
+//! use disk_stream::{Declared, Image, Upload};
+//!
+//! # async fn demo() -> Result<(), disk_stream::Error> {
+//! let image = Image::open("disk.img", Declared::Unknown).await?;
+//! let body = image.vhd_body(Upload::default()).await?;
+//! println!("{} bytes for a disk of {}", body.stream_len(), body.virtual_size());
+//! // client.import(vdi, body)
+//! # Ok(()) }
+//! ```
+//!
+//! * [`Image`] is a raw disk or a VHD, in a file or on a block device; it becomes a [`DiskBody`] by
+//!   [`Image::vhd_body`], [`Image::raw_body`] or [`Image::chunked_body`].
+//! * [`receive`] gives a body to a [`VhdSink`], a [`RawSink`] (files that appear complete or not at
+//!   all) or a [`Verifier`] (is it the image that was sent?).
+//!
+//! Memory does not depend on what a disk holds: a stream needs one bit for each 2 MiB of the disk
+//! (128 KiB for 2 TiB), for a VHD source its block table (4 MiB for 2 TiB), and at most five pieces
+//! of 1 MiB.
+
+mod body;
+mod convert;
+mod error;
+mod image;
+mod pool;
+mod produce;
+mod progress;
+mod receive;
+mod scan;
+mod sink;
+mod target;
+mod upload;
+mod verify;
+
+pub use body::DiskBody;
+pub use error::Error;
+pub use image::{Declared, Format, Image, Reader};
+pub use progress::{Progress, Snapshot, Stage};
+pub use receive::{Consume, receive};
+pub use scan::{Zeros, scan};
+pub use sink::{RawSink, Saved, VhdSink};
+pub use target::Existing;
+pub use upload::Upload;
+pub use verify::{Verified, Verifier};

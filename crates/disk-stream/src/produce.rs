@@ -1,0 +1,212 @@
+//! The bytes of a stream, one piece after the other. Blocking; run by [`DiskBody`] on a thread of
+//! its own, or directly into a file.
+//!
+//! [`DiskBody`]: crate::DiskBody
+
+use bytes::Bytes;
+use vhd::BlockSet;
+use vhd::layout::{Layout, Segment, Segments};
+
+use crate::error::Error;
+use crate::image::Reader;
+use crate::pool::{PIECE, Pool, zeros};
+
+/// A piece of a stream, at most [`PIECE`] long.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pub(crate) bytes: Bytes,
+    /// How far on the disk the stream is behind this piece.
+    pub(crate) virtual_end: u64,
+}
+
+/// Something that makes a stream.
+pub(crate) trait Produce: Send {
+    /// The next piece; `None` at the end. Before the last piece of a disk is given out, the image
+    /// was found unchanged.
+    fn next(&mut self) -> Result<Option<Piece>, Error>;
+}
+
+/// Bytes read between two looks at whether the image is still the same.
+const CHECK_EVERY: u64 = 64 << 20;
+
+/// Reads a disk in pieces and watches for changes.
+struct Source {
+    reader: Reader,
+    pool: Pool,
+    unchecked: u64,
+}
+
+impl Source {
+    fn new(reader: Reader) -> Self {
+        Self { reader, pool: Pool::default(), unchecked: 0 }
+    }
+
+    fn read(&mut self, at: u64, len: u64) -> Result<Bytes, Error> {
+        let mut buffer = self.pool.take();
+        let len = usize::try_from(len).unwrap_or(PIECE).min(PIECE);
+        self.reader.read(at, buffer.fill(len))?;
+        self.unchecked += len as u64;
+        if self.unchecked >= CHECK_EVERY {
+            self.check()?;
+        }
+        Ok(buffer.freeze())
+    }
+
+    fn check(&mut self) -> Result<(), Error> {
+        self.unchecked = 0;
+        self.reader.image().check_unchanged()
+    }
+}
+
+/// A VHD by its plan.
+pub(crate) struct VhdStream {
+    source: Source,
+    segments: std::iter::Peekable<Segments>,
+    blocks: u32,
+    payload: std::ops::Range<u64>,
+    virtual_end: u64,
+}
+
+impl VhdStream {
+    pub(crate) fn new(reader: Reader, layout: Layout) -> Self {
+        // A disk of 2040 GiB has about a million blocks.
+        let blocks = u32::try_from(layout.block_count()).unwrap_or(u32::MAX);
+        let segments = layout.into_segments().peekable();
+        Self { source: Source::new(reader), segments, blocks, payload: 0..0, virtual_end: 0 }
+    }
+
+    pub(crate) fn blocks(&self) -> u32 {
+        self.blocks
+    }
+}
+
+impl Produce for VhdStream {
+    fn next(&mut self) -> Result<Option<Piece>, Error> {
+        if self.payload.is_empty() {
+            let bytes = match self.segments.next() {
+                None => return Ok(None),
+                Some(Segment::Payload { virtual_offset, len }) => {
+                    self.payload = virtual_offset..virtual_offset + len;
+                    return self.next();
+                }
+                Some(Segment::Meta(bytes)) => bytes,
+                Some(Segment::Zeros { len }) => {
+                    // A block at most, and blocks are a few pieces: no need to cut it.
+                    Bytes::from(vec![0; usize::try_from(len).unwrap_or(PIECE)])
+                }
+            };
+            if self.segments.peek().is_none() {
+                // The footer completes the disk: not for one that is no longer what was planned.
+                self.source.check()?;
+            }
+            return Ok(Some(Piece { bytes, virtual_end: self.virtual_end }));
+        }
+        let bytes = self.source.read(self.payload.start, self.payload.end - self.payload.start)?;
+        self.payload.start += bytes.len() as u64;
+        self.virtual_end = self.payload.start;
+        Ok(Some(Piece { bytes, virtual_end: self.virtual_end }))
+    }
+}
+
+/// The disk's bytes, all of them.
+pub(crate) struct RawStream {
+    source: Source,
+    at: u64,
+    end: u64,
+}
+
+impl RawStream {
+    pub(crate) fn new(reader: Reader, len: u64) -> Self {
+        Self { source: Source::new(reader), at: 0, end: len }
+    }
+}
+
+impl Produce for RawStream {
+    fn next(&mut self) -> Result<Option<Piece>, Error> {
+        let left = self.end - self.at;
+        if left == 0 {
+            return Ok(None);
+        }
+        let bytes = match self.source.reader.piece(self.at)? {
+            (None, len) if len.min(left) >= PIECE as u64 => zeros(left),
+            _ => self.source.read(self.at, left)?,
+        };
+        self.at += bytes.len() as u64;
+        if self.at == self.end {
+            self.source.check()?;
+        }
+        Ok(Some(Piece { bytes, virtual_end: self.at }))
+    }
+}
+
+/// XAPI's `chunked` framing of the allocated parts: offset (u64) and length (u32), little-endian,
+/// then the data; twelve zero bytes end it.
+pub(crate) struct ChunkedStream {
+    source: Source,
+    set: BlockSet,
+    at: u64,
+    chunk: std::ops::Range<u64>,
+    ended: bool,
+}
+
+/// Longest chunk: XAPI takes the data in steps of 2 MiB, longer ones save nothing.
+const CHUNK: u64 = 2 << 20;
+const CHUNK_HEADER: u64 = 12;
+
+impl ChunkedStream {
+    /// `set` has pieces of whole sectors.
+    pub(crate) fn new(reader: Reader, set: BlockSet) -> Self {
+        Self { source: Source::new(reader), set, at: 0, chunk: 0..0, ended: false }
+    }
+
+    /// Exact length of the stream in bytes.
+    pub(crate) fn stream_len(set: &BlockSet) -> u64 {
+        let chunk = |extent: std::ops::Range<u64>| {
+            let len = whole_sectors(extent.end) - extent.start;
+            len + len.div_ceil(CHUNK) * CHUNK_HEADER
+        };
+        set.extents().map(chunk).sum::<u64>() + CHUNK_HEADER
+    }
+
+    fn header(offset: u64, len: u64) -> Bytes {
+        let mut header = Vec::with_capacity(12);
+        header.extend_from_slice(&offset.to_le_bytes());
+        // At most CHUNK.
+        header.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes());
+        header.into()
+    }
+}
+
+/// The last sector of a disk that has no whole number of them is padded.
+fn whole_sectors(bytes: u64) -> u64 {
+    bytes.next_multiple_of(512)
+}
+
+impl Produce for ChunkedStream {
+    fn next(&mut self) -> Result<Option<Piece>, Error> {
+        if self.ended {
+            return Ok(None);
+        }
+        let bytes = if self.chunk.is_empty() {
+            match self.set.extent_from(self.at) {
+                Some(extent) => {
+                    let end = whole_sectors(extent.end).min(extent.start + CHUNK);
+                    self.chunk = extent.start..end;
+                    self.at = end;
+                    Self::header(self.chunk.start, end - self.chunk.start)
+                }
+                None => {
+                    self.source.check()?;
+                    self.ended = true;
+                    Self::header(0, 0)
+                }
+            }
+        } else {
+            let bytes = self.source.read(self.chunk.start, self.chunk.end - self.chunk.start)?;
+            self.chunk.start += bytes.len() as u64;
+            bytes
+        };
+        let virtual_end = if self.ended { self.set.virtual_size() } else { self.chunk.start };
+        Ok(Some(Piece { bytes, virtual_end }))
+    }
+}

@@ -1,0 +1,125 @@
+//! Images as upload streams.
+
+use std::time::SystemTime;
+
+use uuid::Uuid;
+use vhd::Layout;
+use vhd::format::{BLOCK_SIZE, Timestamp, round_up_to_block};
+use vhd::layout::{Dialect, Parameters};
+
+use crate::body::DiskBody;
+use crate::error::Error;
+use crate::image::Image;
+use crate::produce::{ChunkedStream, RawStream, VhdStream};
+use crate::progress::Progress;
+use crate::scan::{Zeros, scan};
+
+/// How an image becomes a stream.
+#[derive(Debug, Clone, Default)]
+pub struct Upload {
+    /// What to make of zeros in allocated parts of the image.
+    pub zeros: Zeros,
+    /// Counters to use; a UI keeps a clone.
+    pub progress: Progress,
+    /// Size of the disk in the stream, in bytes; what lies behind the image is zero. By default
+    /// the image's own size; for a VHD rounded up to whole 2 MiB, as a VDI is.
+    pub virtual_size: Option<u64>,
+    /// Identity of a VHD; random by default.
+    pub uuid: Option<Uuid>,
+    /// Time of creation of a VHD; now by default.
+    pub timestamp: Option<Timestamp>,
+}
+
+/// Finest grain of the chunked framing: smaller holes are sent as zeros.
+const CHUNKED_GRAIN: u32 = 64 << 10;
+
+impl Image {
+    /// The disk as a dynamic VHD with only what is allocated: the form for `import_raw_vdi` with
+    /// `format=vhd`. Looks the disk through first ([`Zeros::Detect`]) because the length must be
+    /// known; dropping the future lets that end by itself.
+    ///
+    /// # Errors
+    /// [`Error::DoesNotFit`], [`Error::Layout`] (larger than 2040 GiB), [`Error::Read`] and
+    /// [`Error::Changed`].
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub async fn vhd_body(&self, upload: Upload) -> Result<DiskBody, Error> {
+        let image = self.clone();
+        blocking(move || {
+            let (produce, len, size) = image.vhd_stream(&upload)?;
+            Ok(DiskBody::new(Box::new(produce), len, size, upload.progress))
+        })
+        .await
+    }
+
+    /// All bytes of the disk: the form for `import_raw_vdi` with `format=raw`.
+    ///
+    /// # Errors
+    /// [`Error::DoesNotFit`].
+    pub fn raw_body(&self, upload: Upload) -> Result<DiskBody, Error> {
+        let len = self.at_least(upload.virtual_size.unwrap_or(self.virtual_size()))?;
+        let produce = RawStream::new(self.reader(), len);
+        Ok(DiskBody::new(Box::new(produce), len, len, upload.progress))
+    }
+
+    /// The allocated parts of the disk in XAPI's `chunked` framing, in units of 64 KiB: the form
+    /// for `import_raw_vdi` with `chunked=true`, into a VDI that reads as zeros. Looks the disk
+    /// through first, as [`Image::vhd_body`].
+    ///
+    /// # Errors
+    /// [`Error::Read`] and [`Error::Changed`].
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub async fn chunked_body(&self, upload: Upload) -> Result<DiskBody, Error> {
+        let image = self.clone();
+        blocking(move || {
+            let set = scan(&image, CHUNKED_GRAIN, upload.zeros, &upload.progress)?;
+            let len = ChunkedStream::stream_len(&set);
+            let produce = ChunkedStream::new(image.reader(), set);
+            Ok(DiskBody::new(Box::new(produce), len, image.virtual_size(), upload.progress))
+        })
+        .await
+    }
+
+    /// The VHD, its length and its disk's size. Blocking.
+    pub(crate) fn vhd_stream(&self, upload: &Upload) -> Result<(VhdStream, u64, u64), Error> {
+        let layout = |source| Error::Layout { path: self.path().to_owned(), source };
+        let virtual_size = match upload.virtual_size {
+            Some(size) => self.at_least(size)?,
+            None => round_up_to_block(self.virtual_size()).unwrap_or(u64::MAX),
+        };
+        let parameters = Parameters {
+            virtual_size,
+            uuid: upload.uuid.unwrap_or_else(Uuid::new_v4),
+            timestamp: upload.timestamp.unwrap_or_else(now),
+            dialect: Dialect::XenapiRs,
+        };
+        // Sizes are judged before the disk is looked through.
+        Layout::fixed(&parameters).map_err(layout)?;
+        let blocks = scan(self, BLOCK_SIZE, upload.zeros, &upload.progress)?;
+        let plan = Layout::dynamic(&parameters, blocks).map_err(layout)?;
+        let len = plan.stream_len();
+        Ok((VhdStream::new(self.reader(), plan), len, virtual_size))
+    }
+
+    fn at_least(&self, asked: u64) -> Result<u64, Error> {
+        if asked < self.virtual_size() {
+            let virtual_size = self.virtual_size();
+            return Err(Error::DoesNotFit { path: self.path().to_owned(), virtual_size, asked });
+        }
+        Ok(asked)
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Timestamp::from_unix(since.map_or(0, |since| since.as_secs()))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(Error::Interrupted))
+}

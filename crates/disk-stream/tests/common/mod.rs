@@ -1,0 +1,92 @@
+//! Disks to test with, and tools to ask.
+#![allow(dead_code, clippy::print_stderr)]
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bytes::Bytes;
+use disk_stream::{Declared, Error, Image};
+use http_body_util::BodyExt;
+
+pub(crate) const MIB: u64 = 1 << 20;
+
+/// A sparse file with recognisable bytes in these extents.
+pub(crate) fn raw_disk(path: &Path, size: u64, extents: &[(u64, u64)]) {
+    let file = File::create(path).unwrap();
+    file.set_len(size).unwrap();
+    for (start, len) in extents {
+        let data: Vec<u8> = (*start..start + len).map(content).collect();
+        file.write_all_at(&data, *start).unwrap();
+    }
+    file.sync_all().unwrap();
+}
+
+/// Never zero, different in each sector and block.
+pub(crate) fn content(at: u64) -> u8 {
+    let mixed = (at / 512).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    (mixed as u8).wrapping_add(at as u8) | 1
+}
+
+/// A disk of 21 MiB and some sectors with data at odd places, and a written block of zeros.
+pub(crate) fn sample(folder: &Path) -> PathBuf {
+    let path = folder.join("sample.raw");
+    let size = 21 * MIB + 1536;
+    raw_disk(&path, size, &[(0, 5000), (3 * MIB + 512, 2 * MIB), (10 * MIB, 4 * MIB), (size - 700, 700)]);
+    let zeros = vec![0; 2 << 20];
+    File::options().write(true).open(&path).unwrap().write_all_at(&zeros, 16 * MIB).unwrap();
+    path
+}
+
+pub(crate) fn open(path: &Path) -> Result<Image, Error> {
+    Image::open_blocking(path, Declared::Unknown)
+}
+
+pub(crate) async fn collect<B>(body: B) -> Vec<u8>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: std::fmt::Debug,
+{
+    body.collect().await.unwrap().to_bytes().to_vec()
+}
+
+/// All of the disk.
+pub(crate) fn content_of(image: &Image) -> Vec<u8> {
+    let mut all = vec![0; usize::try_from(image.virtual_size()).unwrap()];
+    image.reader().read(0, &mut all).unwrap();
+    all
+}
+
+/// The files in a folder, by name.
+pub(crate) fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Whether a tool is there. Where it is not, the test is skipped, but not in CI.
+pub(crate) fn has(tool: &str) -> bool {
+    let found = Command::new(tool).arg("--version").output().is_ok();
+    if !found {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "{tool} is not installed");
+        eprintln!("skipped: {tool} is not installed");
+    }
+    found
+}
+
+/// Runs a tool that must succeed and returns what it printed.
+#[track_caller]
+pub(crate) fn run(tool: &str, arguments: &[&str]) -> String {
+    let output = Command::new(tool).args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{tool} {arguments:?}: {said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}

@@ -1,0 +1,293 @@
+//! `VM`.
+
+mod guests;
+mod lifecycle;
+mod memory;
+mod operations;
+pub(super) mod power;
+mod setters;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use xenapi_wire::{Failure, Value};
+
+pub use guests::Guests;
+pub(super) use lifecycle::derive;
+
+use super::message::about_vm;
+use crate::db::{NULL, is_null};
+use crate::dispatch::{Args, Busy, Ctx, Router, void};
+use operations::Power;
+
+pub(super) fn register(router: &mut Router) {
+    super::constructor(router, "VM", lifecycle::created);
+    super::change(router, "VM.destroy", lifecycle::destroy);
+    router.future("VM.start", |ctx, args| async move {
+        let vm = args.str(0).to_owned();
+        let _busy = begin(&ctx, &vm, "start").await?;
+        start(&ctx, &vm, None, args.bool(1))
+    });
+    router.future("VM.start_on", |ctx, args| async move {
+        let vm = args.str(0).to_owned();
+        let _busy = begin(&ctx, &vm, "start_on").await?;
+        start(&ctx, &vm, Some(args.str(1)), args.bool(2))
+    });
+    simple(router, "VM.pause", "pause", |ctx, vm| change(ctx, vm, Power::Paused, "VM_PAUSED", "paused"));
+    simple(router, "VM.unpause", "unpause", |ctx, vm| {
+        change(ctx, vm, Power::Running, "VM_UNPAUSED", "unpaused")
+    });
+    simple(router, "VM.clean_reboot", "clean_reboot", |ctx, vm| reboot(ctx, vm, "rebooted cleanly"));
+    simple(router, "VM.hard_reboot", "hard_reboot", |ctx, vm| reboot(ctx, vm, "rebooted forcibly"));
+    simple(router, "VM.clean_shutdown", "clean_shutdown", |ctx, vm| shut_down(ctx, vm, "shutdown"));
+    simple(router, "VM.hard_shutdown", "hard_shutdown", |ctx, vm| shut_down(ctx, vm, "shutdown forcibly"));
+    simple(router, "VM.shutdown", "shutdown", |ctx, vm| {
+        let suspended =
+            ctx.read(|view| Ok::<_, Failure>(Power::of(view.object("VM", vm)?) == Power::Suspended))?;
+        shut_down(ctx, vm, if suspended { "shutdown forcibly" } else { "shutdown" })
+    });
+    simple(router, "VM.suspend", "suspend", suspend);
+    router.future("VM.resume", |ctx, args| async move {
+        let vm = args.str(0).to_owned();
+        let _busy = begin(&ctx, &vm, "resume").await?;
+        resume(&ctx, &vm, None, args.bool(1))
+    });
+    router.future("VM.resume_on", |ctx, args| async move {
+        let vm = args.str(0).to_owned();
+        let _busy = begin(&ctx, &vm, "resume_on").await?;
+        resume(&ctx, &vm, Some(args.str(1)), args.bool(2))
+    });
+    router.raw("VM.power_state_reset", |ctx, args| {
+        ctx.write(|tx| {
+            if tx.object("VM", args.str(0))?.bool("is_control_domain") {
+                return Err(Failure::new("CANNOT_RESET_CONTROL_DOMAIN", [args.str(0)]));
+            }
+            power::halted(tx, args.str(0), &ctx.core.config().guests)
+        })?;
+        Ok(void())
+    });
+    questions(router);
+    setters::register(router);
+}
+
+/// Registers a call whose only argument is the VM and whose work is one change of the database.
+fn simple(
+    router: &mut Router,
+    method: &'static str,
+    op: &'static str,
+    work: impl Fn(&Ctx, &str) -> Result<(), Failure> + Copy + Send + Sync + 'static,
+) {
+    router.future(method, move |ctx, args| async move {
+        let _busy = begin(&ctx, args.str(0), op).await?;
+        work(&ctx, args.str(0))?;
+        Ok(void())
+    });
+}
+
+/// What a client may ask about a VM.
+fn questions(router: &mut Router) {
+    router.raw("VM.assert_operation_valid", |ctx, args| {
+        ctx.read(|view| operations::check(view.object("VM", args.str(0))?, args.str(1), None))?;
+        Ok(void())
+    });
+    router.raw("VM.update_allowed_operations", |ctx, args| {
+        ctx.write(|tx| {
+            tx.object("VM", args.str(0))?;
+            tx.touch("VM", args.str(0));
+            Ok::<_, Failure>(void())
+        })
+    });
+    router.raw("VM.get_possible_hosts", |ctx, args| {
+        ctx.read(|view| Ok(power::possible_hosts(view, view.object("VM", args.str(0))?).into()))
+    });
+    router.raw("VM.assert_can_boot_here", |ctx, args| {
+        ctx.read(|view| power::assert_can_run_on(view, view.object("VM", args.str(0))?, args.str(1)))?;
+        Ok(void())
+    });
+    router.raw("VM.assert_agile", |ctx, args| {
+        ctx.read(|view| {
+            let vm = view.object("VM", args.str(0))?;
+            for vbd in view.follow(vm, "VBDs", "VBD") {
+                let Some(vdi) = vbd.ref_opt("VDI").and_then(|vdi| view.find("VDI", vdi)) else { continue };
+                if view.find("SR", vdi.str("SR")).is_some_and(|sr| !sr.bool("shared")) {
+                    return Err(Failure::new("HA_CONSTRAINT_VIOLATION_SR_NOT_SHARED", [vdi.str("SR")]));
+                }
+            }
+            Ok(void())
+        })
+    });
+    router.raw("VM.get_cooperative", |ctx, args| {
+        ctx.read(|view| view.object("VM", args.str(0)).map(|_| Value::Bool(true)))
+    });
+    router.raw("VM.compute_memory_overhead", |ctx, args| {
+        ctx.read(|view| Ok(Value::Int(memory::overhead_bytes(view.object("VM", args.str(0))?))))
+    });
+    router.raw("VM.get_boot_record", |ctx, args| {
+        ctx.read(|view| {
+            let vm = view.object("VM", args.str(0))?;
+            operations::check(vm, "get_boot_record", None)?;
+            Ok(vm.record())
+        })
+    });
+    router.raw("VM.get_allowed_VBD_devices", |ctx, args| {
+        free_devices(ctx, args, "VBDs", "VBD", "userdevice", 255)
+    });
+    router
+        .raw("VM.get_allowed_VIF_devices", |ctx, args| free_devices(ctx, args, "VIFs", "VIF", "device", 15));
+    router.raw("VM.get_data_sources", |ctx, args| {
+        ctx.read(|view| operations::check(view.object("VM", args.str(0))?, "data_source_op", None))?;
+        Ok(Value::Array(Vec::new()))
+    });
+}
+
+/// The device numbers that are free, in ascending order.
+fn free_devices(
+    ctx: &Ctx,
+    args: &Args,
+    set: &str,
+    class: &'static str,
+    field: &str,
+    highest: u32,
+) -> Result<Value, Failure> {
+    ctx.read(|view| {
+        let vm = view.object("VM", args.str(0))?;
+        let taken: Vec<&str> = view.follow(vm, set, class).map(|device| device.str(field)).collect();
+        let free = (0..=highest).map(|n| n.to_string()).filter(|n| !taken.contains(&n.as_str()));
+        Ok(free.collect::<Vec<_>>().into())
+    })
+}
+
+/// How long XAPI lets a call wait for another one on the same object.
+const PATIENCE: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// Checks an operation and announces it in `current_operations`.
+///
+/// While another operation is in the way the call waits, as XAPI lets it: only then, and for up to two hours.
+async fn begin(ctx: &Arc<Ctx>, vm: &str, op: &'static str) -> Result<Busy, Failure> {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut commits = ctx.core.db().subscribe();
+    loop {
+        commits.borrow_and_update();
+        let checked = ctx.write(|tx| {
+            operations::check(tx.object("VM", vm)?, op, None)?;
+            tx.set_entry("VM", vm, "current_operations", &ctx.task, op)
+        });
+        match checked {
+            Ok(()) => return Ok(ctx.announced("VM", vm)),
+            Err(failure) if failure.code == "OTHER_OPERATION_IN_PROGRESS" => {
+                let change = tokio::time::timeout_at(deadline, commits.changed()).await;
+                if change.is_err() {
+                    return Err(failure);
+                }
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+fn host_text(view: &crate::db::View, host: &str) -> Result<String, Failure> {
+    let host = view.object("host", host)?;
+    Ok(format!("{} (uuid: {})", host.str("name_label"), host.str("uuid")))
+}
+
+fn start(ctx: &Ctx, vm: &str, on: Option<&str>, paused: bool) -> Result<Value, Failure> {
+    let now = ctx.date();
+    ctx.write(|tx| {
+        let host = choose_host(tx, vm, on)?;
+        power::assert_disks_free(tx, tx.object("VM", vm)?)?;
+        let state = if paused { Power::Paused } else { Power::Running };
+        power::started(tx, vm, &host, state, &ctx.core.config().guests, &now)?;
+        let what = format!("started on host: {}", host_text(tx, &host)?);
+        about_vm(tx, vm, "VM_STARTED", &what, &now)?;
+        Ok(void())
+    })
+}
+
+fn choose_host(view: &crate::db::View, vm: &str, on: Option<&str>) -> Result<String, Failure> {
+    let vm = view.object("VM", vm)?;
+    match on {
+        Some(host) => power::assert_can_run_on(view, vm, host).map(|()| host.to_owned()),
+        None => power::possible_hosts(view, vm)
+            .into_iter()
+            .next()
+            .ok_or_else(|| Failure::new("NO_HOSTS_AVAILABLE", [""; 0])),
+    }
+}
+
+fn change(ctx: &Ctx, vm: &str, state: Power, message: &str, what: &str) -> Result<(), Failure> {
+    let now = ctx.date();
+    ctx.write(|tx| {
+        power::set_state(tx, vm, state)?;
+        about_vm(tx, vm, message, what, &now)
+    })
+}
+
+fn reboot(ctx: &Ctx, vm: &str, what: &str) -> Result<(), Failure> {
+    let now = ctx.date();
+    ctx.write(|tx| {
+        let metrics = tx.object("VM", vm)?.str("metrics").to_owned();
+        if tx.exists("VM_metrics", &metrics) {
+            tx.set("VM_metrics", &metrics, "start_time", Value::DateTime(now.clone()))?;
+        }
+        power::set_state(tx, vm, Power::Running)?;
+        about_vm(tx, vm, "VM_REBOOTED", what, &now)
+    })
+}
+
+fn shut_down(ctx: &Ctx, vm: &str, what: &str) -> Result<(), Failure> {
+    let now = ctx.date();
+    ctx.write(|tx| {
+        // The memory of a suspended VM is thrown away with it.
+        let image = tx.object("VM", vm)?.str("suspend_VDI").to_owned();
+        if !is_null(&image) {
+            tx.set("VM", vm, "suspend_VDI", NULL)?;
+            tx.delete("VDI", &image);
+        }
+        power::halted(tx, vm, &ctx.core.config().guests)?;
+        about_vm(tx, vm, "VM_SHUTDOWN", what, &now)
+    })
+}
+
+/// `VM.suspend`: the memory goes to a VDI of type `suspend` on the first SR that is set for it.
+fn suspend(ctx: &Ctx, vm: &str) -> Result<(), Failure> {
+    let now = ctx.date();
+    ctx.write(|tx| {
+        let object = tx.object("VM", vm)?;
+        let memory = object.int("memory_dynamic_max");
+        let pool = tx.objects("pool").next().map(|pool| pool.str("suspend_image_SR").to_owned());
+        let host =
+            tx.find("host", object.str("resident_on")).map(|host| host.str("suspend_image_sr").to_owned());
+        let candidates = [Some(object.str("suspend_SR").to_owned()), pool, host];
+        let Some(sr) = candidates.into_iter().flatten().find(|sr| tx.exists("SR", sr)) else {
+            return Err(Failure::new("VM_NO_SUSPEND_SR", [vm]));
+        };
+        let image = tx.create(
+            "VDI",
+            [
+                ("name_label", "Suspend image".into()),
+                ("name_description", "Suspend image".into()),
+                ("SR", sr.into()),
+                ("virtual_size", Value::Int(memory)),
+                ("type", "suspend".into()),
+                ("managed", Value::Bool(true)),
+            ],
+        );
+        power::suspended(tx, vm, &image)?;
+        about_vm(tx, vm, "VM_SUSPENDED", "suspended", &now)
+    })
+}
+
+fn resume(ctx: &Ctx, vm: &str, on: Option<&str>, paused: bool) -> Result<Value, Failure> {
+    let now = ctx.date();
+    ctx.write(|tx| {
+        let host = choose_host(tx, vm, on)?;
+        let image = tx.object("VM", vm)?.str("suspend_VDI").to_owned();
+        let state = if paused { Power::Paused } else { Power::Running };
+        power::started(tx, vm, &host, state, &ctx.core.config().guests, &now)?;
+        tx.set("VM", vm, "suspend_VDI", NULL)?;
+        tx.delete("VDI", &image);
+        let what = format!("resumed on host: {}", host_text(tx, &host)?);
+        about_vm(tx, vm, "VM_RESUMED", &what, &now)?;
+        Ok(void())
+    })
+}

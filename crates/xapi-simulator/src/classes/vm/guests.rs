@@ -1,0 +1,60 @@
+//! How the guests of a simulated pool behave.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// What a guest does once its VM runs.
+#[derive(Debug, Clone)]
+pub struct Guests {
+    /// The tools are installed: `VM_guest_metrics` appear and clean shutdowns work.
+    pub have_tools: bool,
+    /// A running VM has a graphical and a text console.
+    pub have_consoles: bool,
+    /// `VM_metrics.memory_actual` is what the guest was given; otherwise it stays 0.
+    pub report_memory: bool,
+    /// `VM.xenstore_data` survives the start.
+    pub keep_xenstore_data: bool,
+    /// `VM_guest_metrics` survive a shutdown.
+    pub keep_guest_metrics: bool,
+    /// Domain numbers only grow, also across restarts of a VM.
+    last_domid: Arc<AtomicI64>,
+}
+
+impl Guests {
+    /// Guests as on a real host.
+    pub fn new() -> Self {
+        Self {
+            have_tools: true,
+            have_consoles: true,
+            report_memory: true,
+            keep_xenstore_data: true,
+            keep_guest_metrics: false,
+            last_domid: Arc::default(),
+        }
+    }
+
+    /// Guests of the server whose recordings are replayed, which ran on a simulated hypervisor.
+    pub fn recorded() -> Self {
+        Self {
+            have_consoles: false,
+            report_memory: false,
+            keep_xenstore_data: false,
+            keep_guest_metrics: true,
+            ..Self::new()
+        }
+    }
+
+    /// A domain number that was never used before; `in_use` is the highest one that is.
+    pub(super) fn next_domid(&self, in_use: i64) -> i64 {
+        let previous = self.last_domid.fetch_max(in_use, Ordering::Relaxed).max(in_use);
+        let next = previous + 1;
+        self.last_domid.fetch_max(next, Ordering::Relaxed);
+        next
+    }
+}
+
+impl Default for Guests {
+    fn default() -> Self {
+        Self::new()
+    }
+}

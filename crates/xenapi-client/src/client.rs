@@ -1,0 +1,388 @@
+//! The client: calls with a session, on whichever host answers for the pool.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+use tracing::Instrument;
+use xenapi_wire::{Call, Failure, Value};
+
+use crate::config::Config;
+use crate::connect::{Connect, Dialer, Network};
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind, Result};
+use crate::http::{Http, Repeat};
+use crate::rpc::{Rpc, repeat_of};
+use crate::session::{Session, Sessions};
+use crate::tls;
+
+/// How many hosts are followed from one to the next before it is called a loop.
+const MAX_HOPS: usize = 4;
+
+/// A client of one pool (or of one host, which is a pool of one).
+///
+/// Cloning is cheap and clones share everything: the session, the connections, the limits. Nothing
+/// is sent before the first call, which logs in; a session that XAPI has forgotten is replaced, and
+/// a member of the pool that refers to its coordinator is followed. Many calls may be made at once
+/// from one client.
+///
+/// Dropping the future of a call closes its connection and leaves the outcome of the call open.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) inner: Arc<Inner>,
+    deadline: Duration,
+}
+
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    pub(crate) rpc: Rpc,
+    pub(crate) sessions: Sessions,
+    permits: Semaphore,
+}
+
+/// Which of the calls in flight are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// An ordinary call.
+    Call,
+    /// A wait for events: it holds a connection for long and does nothing.
+    Wait,
+}
+
+impl Client {
+    /// A client over the network. Reads certificate files, but sends nothing yet.
+    ///
+    /// # Errors
+    /// `Config` when the certificates to trust cannot be read.
+    pub fn new(config: Config) -> Result<Self> {
+        Self::over(config, Network)
+    }
+
+    /// A client over connections of another kind: a simulator in this process, a tunnel.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn over(config: Config, connector: impl Connect) -> Result<Self> {
+        let dialer = Dialer {
+            connector: Arc::new(connector),
+            tls: tls::client_config(&config.trust)?,
+            timeout: config.timeouts.connect,
+        };
+        let http = Http::new(dialer, config.limits.response_bytes);
+        let rpc = Rpc::new(http, config.encoding, config.limits.response_bytes);
+        let sessions = Sessions::new(config.seeds[0].clone());
+        let permits = Semaphore::new(config.limits.concurrent_calls.max(1));
+        let deadline = config.timeouts.call;
+        Ok(Self { inner: Arc::new(Inner { config, rpc, sessions, permits }), deadline })
+    }
+
+    /// [`Client::new`], and logs in at once.
+    ///
+    /// # Errors
+    /// As [`Client::new`] and [`Client::login`].
+    pub async fn connect(config: Config) -> Result<Self> {
+        let client = Self::new(config)?;
+        client.login().await?;
+        Ok(client)
+    }
+
+    /// Logs in, unless that has been done: for those who want to know now.
+    ///
+    /// # Errors
+    /// `Unreachable`, `Untrusted`, `Credentials`.
+    pub async fn login(&self) -> Result<()> {
+        self.within("session.login_with_password", self.session()).await.map(drop)
+    }
+
+    /// Logs out and closes the connections that are not in use. Clones of this client, and calls
+    /// that are under way, end with `Closed`.
+    ///
+    /// A client that is dropped without this leaves its session to XAPI, which ends it after a day.
+    ///
+    /// # Errors
+    /// When the host does not confirm the log-out. The client is closed all the same.
+    pub async fn close(&self) -> Result<()> {
+        let session = self.inner.sessions.close();
+        let result = match session {
+            None => Ok(()),
+            Some(session) => {
+                let logout = self.exchange::<(), ()>(&session, "session.logout", &());
+                match self.within("session.logout", logout).await {
+                    Ok(Err(failure)) if failure.code != "SESSION_INVALID" => {
+                        Err(self.refuse("session.logout", &session, failure))
+                    }
+                    Ok(_) => Ok(()),
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        self.inner.rpc.http.close_idle();
+        result
+    }
+
+    /// This client with another deadline for each call instead of
+    /// [`Timeouts::call`](crate::Timeouts::call).
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        Self { inner: Arc::clone(&self.inner), deadline }
+    }
+
+    /// The host that is spoken to: the coordinator once logged in, before that the first seed.
+    pub fn endpoint(&self) -> Endpoint {
+        self.inner.sessions.seat()
+    }
+
+    /// Makes a call.
+    ///
+    /// ```no_run
+    /// # async fn example(client: xenapi_client::Client, vm: xenapi_wire::Ref<xenapi_types::Vm>) -> xenapi_client::Result<()> {
+    /// client.call(xenapi_types::vm::Start { vm, start_paused: false, force: false }).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `Failure` when XAPI refuses; else as [`ErrorKind`] tells.
+    pub async fn call<C: Call>(&self, call: C) -> Result<C::Output> {
+        self.invoke_as(C::METHOD, C::NEEDS_SESSION, &call).await
+    }
+
+    /// Makes any call by its name, with parameters as plain values; the session goes before them.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn call_dynamic(&self, method: &str, params: &[Value]) -> Result<Value> {
+        self.invoke(method, params).await
+    }
+
+    /// Makes any call by its name, with parameters that serialize as a sequence (a tuple, a slice)
+    /// without the session, and a result of the type asked for.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn invoke<P: Serialize + Sync + ?Sized, T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: &P,
+    ) -> Result<T> {
+        self.invoke_as(method, true, params).await
+    }
+
+    async fn invoke_as<P: Serialize + Sync + ?Sized, T: DeserializeOwned>(
+        &self,
+        method: &str,
+        needs_session: bool,
+        params: &P,
+    ) -> Result<T> {
+        if needs_session {
+            return self.within(method, self.with_session(method, params, Lane::Call)).await;
+        }
+        let seat = self.inner.sessions.seat();
+        let call = async {
+            let _permit = self.permit(Lane::Call).await?;
+            match self.inner.rpc.exchange(&seat, method, None, params).await? {
+                Ok(value) => Ok(value),
+                Err(failure) => Err(Error::from_failure(failure).about(method).at(&seat)),
+            }
+        };
+        self.within(method, call).await
+    }
+
+    /// Bounds a call in time and traces it.
+    pub(crate) async fn within<T>(&self, method: &str, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let span = tracing::debug_span!(
+            "xenapi.call",
+            method,
+            host = %self.endpoint(),
+            outcome = tracing::field::Empty,
+            duration_ms = tracing::field::Empty,
+            otel.kind = "client",
+        );
+        let started = Instant::now();
+        let result = match tokio::time::timeout(self.deadline, call.instrument(span.clone())).await {
+            Ok(result) => result,
+            Err(_) => {
+                let waited = format!("no answer within {} s", self.deadline.as_secs_f32());
+                Err(match repeat_of(method) {
+                    Repeat::Safe => Error::new(ErrorKind::Timeout, waited),
+                    Repeat::Unsafe => Error::new(
+                        ErrorKind::OutcomeUnknown,
+                        format!("{waited}, so the call may or may not have been carried out"),
+                    ),
+                }
+                .about(method)
+                .at(&self.endpoint()))
+            }
+        };
+        let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        span.record("duration_ms", millis);
+        match &result {
+            Ok(_) => span.record("outcome", "ok"),
+            Err(error) => match error.failure() {
+                Some(failure) => span.record("outcome", failure.code.as_str()),
+                None => span.record("outcome", tracing::field::debug(error.kind())),
+            },
+        };
+        result
+    }
+
+    /// One call with the session, however many times that session or its host has to be replaced.
+    ///
+    /// XAPI checks the session and the host's role before it does anything, so a call that these
+    /// turn away can be repeated whatever it does.
+    pub(crate) async fn with_session<P: Serialize + Sync + ?Sized, T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: &P,
+        lane: Lane,
+    ) -> Result<T> {
+        let mut logins_left = 1;
+        let mut moves_left = 1;
+        let mut hops = 0;
+        loop {
+            let session = self.session().await?;
+            let permit = self.permit(lane).await?;
+            let answer = self.exchange(&session, method, params).await;
+            drop(permit);
+            match answer {
+                Ok(Ok(value)) => return Ok(value),
+                Ok(Err(failure)) if session.is_refused_by(&failure) && logins_left > 0 => {
+                    logins_left -= 1;
+                    tracing::info!(host = %session.endpoint, "the session is gone, logging in again");
+                    self.inner.sessions.forget(&session);
+                }
+                Ok(Err(failure)) if failure.code == "HOST_IS_SLAVE" => {
+                    hops += 1;
+                    if hops > MAX_HOPS {
+                        return Err(loop_of_hosts(&session.endpoint));
+                    }
+                    self.inner.sessions.forget(&session);
+                    self.inner.sessions.move_to(session.endpoint.sibling(failure.param(0)));
+                }
+                Ok(Err(failure)) => return Err(self.refuse(method, &session, failure)),
+                // Nothing was sent: another host may answer for the pool by now.
+                Err(error)
+                    if error.kind() == ErrorKind::Unreachable
+                        && moves_left > 0
+                        && self.inner.config.seeds.iter().any(|seed| *seed != session.endpoint) =>
+                {
+                    moves_left -= 1;
+                    tracing::warn!(%error, "the host cannot be reached, trying the others");
+                    self.inner.sessions.forget(&session);
+                }
+                Err(error) => return Err(error.about(method)),
+            }
+        }
+    }
+
+    async fn exchange<P: Serialize + Sync + ?Sized, T: DeserializeOwned>(
+        &self,
+        session: &Session,
+        method: &str,
+        params: &P,
+    ) -> Result<Result<T, Failure>> {
+        let reference = Some(session.reference.expose());
+        self.inner.rpc.exchange(&session.endpoint, method, reference, params).await
+    }
+
+    fn refuse(&self, method: &str, session: &Session, failure: Failure) -> Error {
+        Error::from_failure(session.redact(failure)).about(method).at(&session.endpoint)
+    }
+
+    async fn permit(&self, lane: Lane) -> Result<Option<tokio::sync::SemaphorePermit<'_>>> {
+        match lane {
+            Lane::Wait => Ok(None),
+            Lane::Call => self
+                .inner
+                .permits
+                .acquire()
+                .await
+                .map(Some)
+                .map_err(|_| Error::new(ErrorKind::Closed, "the client is closed")),
+        }
+    }
+
+    /// The session, logged in if there is none. One log-in at a time, whoever needs it.
+    pub(crate) async fn session(&self) -> Result<Arc<Session>> {
+        if let Some(session) = self.inner.sessions.current()? {
+            return Ok(session);
+        }
+        let _turn = self.inner.sessions.login_turn().await?;
+        if let Some(session) = self.inner.sessions.current()? {
+            return Ok(session);
+        }
+        let seat = self.inner.sessions.seat();
+        let others = self.inner.config.seeds.iter().filter(|seed| **seed != seat);
+        let candidates: Vec<Endpoint> = std::iter::once(&seat).chain(others).cloned().collect();
+        let mut first_error = None;
+        for candidate in candidates {
+            match self.login_at(candidate).await {
+                Ok(session) => return self.inner.sessions.install(session),
+                Err(error) if error.kind() == ErrorKind::Unreachable => {
+                    tracing::warn!(%error, "log-in failed, trying the next address");
+                    first_error.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(first_error.unwrap_or_else(|| Error::new(ErrorKind::Config, "no host is configured")))
+    }
+
+    async fn login_at(&self, first: Endpoint) -> Result<Session> {
+        const METHOD: &str = "session.login_with_password";
+        let config = &self.inner.config;
+        let mut endpoint = first;
+        for _ in 0..=MAX_HOPS {
+            let params = [config.user.as_str(), config.password.expose(), "1.0", &config.originator];
+            let answer: Result<String, Failure> = self
+                .inner
+                .rpc
+                .exchange(&endpoint, METHOD, None, &params)
+                .await
+                .map_err(|error| error.about(METHOD))?;
+            match answer {
+                Ok(reference) => return Ok(Session::new(endpoint, reference)),
+                Err(failure) if failure.code == "HOST_IS_SLAVE" => {
+                    let coordinator = endpoint.sibling(failure.param(0));
+                    tracing::info!(member = %endpoint, %coordinator, "following to the pool's coordinator");
+                    endpoint = coordinator;
+                }
+                Err(failure) if failure.code == "SESSION_AUTHENTICATION_FAILED" => {
+                    return Err(Error::new(
+                        ErrorKind::Credentials,
+                        format!("user {:?} cannot log in: {}", config.user, failure.param(1)),
+                    )
+                    .remedy("check user and password")
+                    .with_failure(Some(failure))
+                    .at(&endpoint));
+                }
+                Err(failure) => {
+                    let error = Error::from_failure(failure);
+                    return Err(error.about(format!("log-in of user {:?}", config.user)).at(&endpoint));
+                }
+            }
+        }
+        Err(loop_of_hosts(&endpoint))
+    }
+}
+
+fn loop_of_hosts(last: &Endpoint) -> Error {
+    Error::new(
+        ErrorKind::Protocol,
+        format!("{MAX_HOPS} hosts in a row named another one as their coordinator"),
+    )
+    .remedy("check the state of the pool")
+    .at(last)
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("endpoint", &self.endpoint())
+            .field("user", &self.inner.config.user)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,191 @@
+//! What changes in the pool: `event.from`, and waiting for an object to get where it should be.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use xenapi_wire::{AnyClass, Class, Ref, Value};
+
+use crate::client::{Client, Lane};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How long one wait for events is at most. Long ones cost nothing; short ones notice sooner what
+/// XAPI sends no event for.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// How often an object is looked at when the server has no `event.from`.
+const POLL: Duration = Duration::from_secs(1);
+
+/// What `event.from` returns.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct EventBatch {
+    /// The changes: several to one object are one, an object made and destroyed in between is none.
+    pub events: Vec<Event>,
+    /// How many objects of each class (in lower case) there are. Tasks vanish without an event
+    /// when the toolstack restarts: a count that differs from one's own says so.
+    #[serde(default)]
+    pub valid_ref_counts: HashMap<String, i64>,
+    /// Where to go on from.
+    pub token: String,
+}
+
+/// A change of one object.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct Event {
+    /// The number of the event; starts again when the toolstack does.
+    pub id: i64,
+    /// The class, in lower case.
+    pub class: String,
+    /// What happened.
+    pub operation: Operation,
+    /// The object.
+    #[serde(rename = "ref")]
+    pub object: Ref<AnyClass>,
+    /// Its record; none when it was destroyed.
+    #[serde(default)]
+    pub snapshot: Option<Value>,
+}
+
+/// What happened to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Operation {
+    /// It is new, or was there already at the first look.
+    Add,
+    /// It changed.
+    Mod,
+    /// It is gone.
+    Del,
+}
+
+impl Client {
+    /// Waits for changes after `token`, up to `timeout`; then the batch may be empty. With the
+    /// empty token everything that there is comes at once, as added.
+    ///
+    /// `classes` are names of classes, `VM/OpaqueRef:…` for one object, or `*`. A wait has a
+    /// connection of its own and does not count among the concurrent calls. It can be dropped and
+    /// repeated with the same token without losing anything.
+    ///
+    /// # Errors
+    /// `EVENTS_LOST` and `EVENT_FROM_TOKEN_PARSE_FAILURE` mean: read everything again and begin
+    /// with the empty token.
+    pub async fn events_from(&self, classes: &[&str], token: &str, timeout: Duration) -> Result<EventBatch> {
+        const METHOD: &str = "event.from";
+        let patient = self.with_deadline(timeout + Duration::from_secs(60));
+        let params = (classes, token, timeout.as_secs_f64());
+        patient.within(METHOD, patient.with_session(METHOD, &params, Lane::Wait)).await
+    }
+
+    /// Waits until the record of an object fulfils a condition, and gives back that record.
+    ///
+    /// ```no_run
+    /// # async fn example(client: xenapi_client::Client, vm: xenapi_wire::Ref<xenapi_types::Vm>) -> xenapi_client::Result<()> {
+    /// use std::time::Duration;
+    /// let patience = Duration::from_secs(600);
+    /// let record = client.wait_until(&vm, patience, |vm| vm.resident_on.is_null()).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` when the object is gone, `Timeout` when `patience` is at its end.
+    pub async fn wait_until<C: Class>(
+        &self,
+        object: &Ref<C>,
+        patience: Duration,
+        mut condition: impl FnMut(&C::Record) -> bool,
+    ) -> Result<C::Record> {
+        let watching = async {
+            let mut watch = Watch::new(self, object.clone());
+            while let Some(record) = watch.next().await? {
+                if condition(&record) {
+                    return Ok(record);
+                }
+            }
+            let message = "it was destroyed while it was waited for";
+            Err(Error::new(ErrorKind::NotFound, message).about(name(object)).at(&self.endpoint()))
+        };
+        tokio::time::timeout(patience, watching).await.unwrap_or_else(|_| {
+            let message = format!("not in the state waited for after {} s", patience.as_secs_f32());
+            Err(Error::new(ErrorKind::Timeout, message).about(name(object)).at(&self.endpoint()))
+        })
+    }
+}
+
+/// How an object is named in an error.
+pub(crate) fn name<C: Class>(object: &Ref<C>) -> String {
+    format!("{} {object}", C::NAME)
+}
+
+/// The records of one object, whenever it may have changed.
+///
+/// Events only say when to look: the record is read after the token was given, so no change can
+/// fall between two looks. Trouble with the network is put up with for
+/// [`Timeouts::reconnect`](crate::Timeouts::reconnect).
+pub(crate) struct Watch<C: Class> {
+    client: Client,
+    object: Ref<C>,
+    token: Option<String>,
+    has_events: bool,
+    trouble_since: Option<Instant>,
+}
+
+impl<C: Class> Watch<C> {
+    pub(crate) fn new(client: &Client, object: Ref<C>) -> Self {
+        Self { client: client.clone(), object, token: None, has_events: true, trouble_since: None }
+    }
+
+    /// The record now, at once the first time; `None` when the object is gone.
+    pub(crate) async fn next(&mut self) -> Result<Option<C::Record>> {
+        let mut pause = Duration::from_millis(250);
+        loop {
+            let error = match self.step().await {
+                Ok(record) => {
+                    self.trouble_since = None;
+                    return Ok(record);
+                }
+                Err(error) => error,
+            };
+            let passing = matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout)
+                || ["HOST_STILL_BOOTING", "HOST_OFFLINE", "TOO_MANY_PENDING_TASKS"]
+                    .iter()
+                    .any(|c| error.is(c));
+            let since = *self.trouble_since.get_or_insert_with(Instant::now);
+            if !passing || since.elapsed() >= self.client.inner.config.timeouts.reconnect {
+                return Err(error);
+            }
+            tracing::debug!(%error, "the host does not answer, looking again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(10));
+        }
+    }
+
+    async fn step(&mut self) -> Result<Option<C::Record>> {
+        match (&self.token, self.has_events) {
+            // The first look is before any wait: XAPI lets one wait in vain for an unknown object.
+            (None, _) => {
+                let record = self.client.record_opt(&self.object).await?;
+                self.token = Some(String::new());
+                return Ok(record);
+            }
+            (Some(_), false) => tokio::time::sleep(POLL).await,
+            (Some(token), true) => {
+                let subscription = format!("{}/{}", C::NAME, self.object);
+                match self.client.events_from(&[&subscription], token, WAIT).await {
+                    Ok(batch) => self.token = Some(batch.token),
+                    Err(error) if error.is("MESSAGE_METHOD_UNKNOWN") => self.has_events = false,
+                    Err(error) if error.is("EVENTS_LOST") || error.is("EVENT_FROM_TOKEN_PARSE_FAILURE") => {
+                        self.token = Some(String::new());
+                    }
+                    // A new toolstack counts from the beginning again.
+                    Err(error) => {
+                        self.token = Some(String::new());
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        self.client.record_opt(&self.object).await
+    }
+}

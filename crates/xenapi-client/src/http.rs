@@ -1,0 +1,327 @@
+//! HTTP/1.1 to XAPI: one connection, and the pool of those that calls share.
+//!
+//! XAPI allows 1,024 bytes of headers in all, so requests carry the few that it reads and a short
+//! name of ours, always the same: newer servers keep rates by it.
+
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body::Body;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+
+use crate::connect::Dialer;
+use crate::endpoint::Endpoint;
+use crate::error::{BoxError, Error, ErrorKind, Result, root_cause};
+
+/// What the header block of a request may have, the blank line included: 1,024 bytes less what
+/// XAPI's reader keeps for itself.
+const MAX_HEAD_BYTES: usize = 1_006;
+
+const USER_AGENT: &str = concat!("xenapi-rs/", env!("CARGO_PKG_VERSION"));
+
+/// Connections older than this are not used again: something in between may have forgotten them.
+const MAX_IDLE: Duration = Duration::from_secs(90);
+
+/// One connection. Dropping it closes the socket, whatever is under way on it.
+pub(crate) struct Connection<B> {
+    sender: http1::SendRequest<B>,
+    driver: tokio::task::JoinHandle<()>,
+}
+
+impl<B> Drop for Connection<B> {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// Why a request got no answer.
+pub(crate) enum Unanswered {
+    /// Nothing of it was written.
+    NotSent,
+    /// It may have been carried out.
+    Lost(hyper::Error),
+}
+
+impl<B> Connection<B>
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    pub(crate) async fn open(dialer: &Dialer, endpoint: &Endpoint) -> Result<Self> {
+        let io = TokioIo::new(dialer.dial(endpoint).await?);
+        let (sender, connection) = http1::handshake(io).await.map_err(|e| {
+            Error::new(ErrorKind::Unreachable, "the connection broke at once").because(e).at(endpoint)
+        })?;
+        let driver = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection ended");
+            }
+        });
+        Ok(Self { sender, driver })
+    }
+
+    pub(crate) async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, Unanswered> {
+        if self.sender.ready().await.is_err() {
+            return Err(Unanswered::NotSent);
+        }
+        self.sender.try_send_request(request).await.map_err(|mut error| match error.take_message() {
+            Some(_) => Unanswered::NotSent,
+            None => Unanswered::Lost(error.into_error()),
+        })
+    }
+}
+
+/// A request with the headers that XAPI reads.
+///
+/// # Errors
+/// When the head is larger than XAPI accepts.
+pub(crate) fn request<B: Body>(
+    method: http::Method,
+    endpoint: &Endpoint,
+    path_and_query: &str,
+    more: &[(header::HeaderName, &str)],
+    body: B,
+) -> Result<Request<B>> {
+    let mut builder = Request::builder()
+        .method(method)
+        .uri(path_and_query)
+        .header(header::HOST, endpoint.host_header())
+        .header(header::USER_AGENT, USER_AGENT);
+    for (name, value) in more {
+        let mut value = header::HeaderValue::from_str(value)
+            .map_err(|e| Error::new(ErrorKind::Config, "a header cannot be sent").because(e))?;
+        value.set_sensitive(*name == header::COOKIE);
+        builder = builder.header(name, value);
+    }
+    let request = builder
+        .body(body)
+        .map_err(|e| Error::new(ErrorKind::Config, "the request is malformed").because(e))?;
+    let head = head_len(&request);
+    if head > MAX_HEAD_BYTES {
+        let message = format!("the request's head has {head} bytes and XAPI accepts {MAX_HEAD_BYTES}");
+        return Err(Error::new(ErrorKind::Config, message).at(endpoint));
+    }
+    Ok(request)
+}
+
+/// What hyper will write before the body.
+fn head_len<B: Body>(request: &Request<B>) -> usize {
+    let line =
+        request.method().as_str().len() + " ".len() + request.uri().to_string().len() + " HTTP/1.1\r\n".len();
+    let headers: usize = request
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len())
+        .sum();
+    line + headers + "content-length: 18446744073709551615\r\n".len() + "\r\n".len()
+}
+
+/// A complete answer.
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Reply {
+    pub(crate) fn content_type_is(&self, wanted: &str) -> bool {
+        self.headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|value| value.trim().to_ascii_lowercase().starts_with(wanted))
+    }
+}
+
+/// Whether a request that may have been carried out can be sent once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    Safe,
+    Unsafe,
+}
+
+/// The shared connections to all hosts of a pool.
+pub(crate) struct Http {
+    pub(crate) dialer: Dialer,
+    idle: Mutex<HashMap<Endpoint, Vec<Idle>>>,
+    max_response_bytes: usize,
+}
+
+struct Idle {
+    connection: Connection<Full<Bytes>>,
+    since: Instant,
+}
+
+impl Http {
+    pub(crate) fn new(dialer: Dialer, max_response_bytes: usize) -> Arc<Self> {
+        Arc::new(Self { dialer, idle: Mutex::default(), max_response_bytes })
+    }
+
+    /// Sends a body and reads the whole answer. A broken connection is replaced when nothing of the
+    /// request was written, or once when it is safe to repeat.
+    pub(crate) async fn post(
+        &self,
+        endpoint: &Endpoint,
+        path: &str,
+        content_type: &str,
+        body: &Bytes,
+        repeat: Repeat,
+    ) -> Result<Reply> {
+        let headers = [(header::CONTENT_TYPE, content_type)];
+        let mut repeats_left = if repeat == Repeat::Safe { 1 } else { 0 };
+        let mut fresh_left = 3;
+        loop {
+            let mut connection = match self.take_idle(endpoint) {
+                Some(connection) => connection,
+                None if fresh_left == 0 => {
+                    return Err(Error::new(
+                        ErrorKind::Unreachable,
+                        "the host closes every connection at once",
+                    )
+                    .remedy("check what listens on that port, and the host's load")
+                    .at(endpoint));
+                }
+                None => {
+                    fresh_left -= 1;
+                    Connection::open(&self.dialer, endpoint).await?
+                }
+            };
+            let request = request(http::Method::POST, endpoint, path, &headers, Full::new(body.clone()))?;
+            let lost: BoxError = match connection.send(request).await {
+                Err(Unanswered::NotSent) => continue,
+                Err(Unanswered::Lost(error)) => {
+                    if error.is_parse() {
+                        return Err(not_http(endpoint, error));
+                    }
+                    error.into()
+                }
+                Ok(response) => {
+                    let (parts, incoming) = response.into_parts();
+                    match Limited::new(incoming, self.max_response_bytes).collect().await {
+                        Ok(all) => {
+                            self.put_idle(endpoint, connection);
+                            let body = all.to_bytes();
+                            return Ok(Reply { status: parts.status, headers: parts.headers, body });
+                        }
+                        Err(error) if error.is::<LengthLimitError>() => {
+                            let message =
+                                format!("the answer is longer than {} bytes", self.max_response_bytes);
+                            return Err(Error::new(ErrorKind::Protocol, message)
+                                .remedy("raise Limits::response_bytes if the pool is that large")
+                                .at(endpoint));
+                        }
+                        Err(error) => error,
+                    }
+                }
+            };
+            if repeats_left == 0 {
+                let cause = root_cause(&*lost);
+                let (kind, message) = match repeat {
+                    Repeat::Safe => (
+                        ErrorKind::Unreachable,
+                        format!("the connection broke before the answer was complete ({cause})"),
+                    ),
+                    Repeat::Unsafe => (
+                        ErrorKind::OutcomeUnknown,
+                        format!(
+                            "the connection broke before the answer was complete ({cause}), so the call may or may not have been carried out"
+                        ),
+                    ),
+                };
+                return Err(Error::new(kind, message).because(lost).at(endpoint));
+            }
+            repeats_left -= 1;
+            tracing::debug!(%endpoint, error = %lost, "connection lost, the call is repeated");
+        }
+    }
+
+    fn take_idle(&self, endpoint: &Endpoint) -> Option<Connection<Full<Bytes>>> {
+        let mut idle = self.lock();
+        let list = idle.get_mut(endpoint)?;
+        while let Some(candidate) = list.pop() {
+            if candidate.since.elapsed() < MAX_IDLE && !candidate.connection.sender.is_closed() {
+                return Some(candidate.connection);
+            }
+        }
+        None
+    }
+
+    fn put_idle(&self, endpoint: &Endpoint, connection: Connection<Full<Bytes>>) {
+        if connection.sender.is_closed() {
+            return;
+        }
+        let mut idle = self.lock();
+        let list = idle.entry(endpoint.clone()).or_default();
+        list.retain(|old| old.since.elapsed() < MAX_IDLE && !old.connection.sender.is_closed());
+        list.push(Idle { connection, since: Instant::now() });
+    }
+
+    /// Closes the connections that nobody uses.
+    pub(crate) fn close_idle(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Endpoint, Vec<Idle>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn not_http(endpoint: &Endpoint, error: hyper::Error) -> Error {
+    let detail = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    Error::new(ErrorKind::Protocol, format!("what answers there does not speak HTTP ({detail})"))
+        .remedy("check the port, and whether the URL should begin with https://")
+        .because(error)
+        .at(endpoint)
+}
+
+/// The readable part of an error page, for an error's text.
+pub(crate) fn page_text(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(4_096)]);
+    let mut plain = String::new();
+    let mut in_tag = false;
+    for c in text.chars() {
+        match c {
+            '<' => {
+                in_tag = true;
+                plain.push(' ');
+            }
+            '>' => in_tag = false,
+            _ if !in_tag => plain.push(if c.is_control() { ' ' } else { c }),
+            _ => {}
+        }
+    }
+    let mut words = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((cut, _)) = words.char_indices().nth(300) {
+        words.truncate(cut);
+        words.push('…');
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_beyond_what_xapi_accepts_is_not_sent() {
+        let endpoint: Endpoint = "http://h".parse().unwrap();
+        let path = |len: usize| format!("/{}", "a".repeat(len));
+        let build = |len| request(http::Method::PUT, &endpoint, &path(len), &[], Full::<Bytes>::default());
+        assert!(build(800).is_ok());
+        let error = build(1_000).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+    }
+
+    #[test]
+    fn pages_are_reduced_to_their_words() {
+        let page = b"<html><body><h1>HTTP 500 internal server error</h1>An unexpected\nerror</body></html>";
+        assert_eq!(page_text(page), "HTTP 500 internal server error An unexpected error");
+    }
+}

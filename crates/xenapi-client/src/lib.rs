@@ -1,0 +1,56 @@
+//! A client for XenAPI, the management interface of XenServer and XCP-ng hosts.
+//!
+//! ```no_run
+//! use xenapi_client::{Client, Config, Trust};
+//! use xenapi_types::Vm;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config::new("https://xen1.example.org", "root", "secret")?
+//!     .trust(Trust::Fingerprints(vec!["3A:…".parse()?]));
+//! let client = Client::connect(config).await?;
+//! for (vm, record) in client.all_records::<Vm>().await? {
+//!     println!("{vm} {} {:?}", record.name_label, record.power_state);
+//! }
+//! client.close().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! * [`Client`]: calls, typed ([`Client::call`]) and by name ([`Client::call_dynamic`]); records and
+//!   fields of any class ([`Client::record`]); one session, kept alive.
+//! * [`Task`]: operations that take their time ([`Client::spawn_task`]).
+//! * [`Client::wait_until`], [`Client::events_from`]: what changes in the pool.
+//! * [`Client::import_vdi`], [`Client::export_vdi`]: the content of disks.
+//! * [`Client::call_plugin`]: scripts in dom0.
+//! * [`Error`], whose [`ErrorKind`] tells when to try again.
+//! * [`Connect`]: the seam at which the network can be replaced, by a simulator for example.
+//!
+//! What this crate does not do: it knows no disk formats, keeps no copy of the pool's database, and
+//! decides nothing about where things go.
+
+mod client;
+mod config;
+mod connect;
+mod endpoint;
+mod error;
+mod event;
+mod http;
+mod objects;
+mod plugin;
+mod rpc;
+mod secret;
+mod session;
+mod task;
+mod tls;
+mod transfer;
+
+pub use client::Client;
+pub use config::{Config, Encoding, Limits, Timeouts, Trust};
+pub use connect::{Connect, Connecting, Io, Network, connect_fn};
+pub use endpoint::{Endpoint, EndpointError};
+pub use error::{Error, ErrorKind, Result};
+pub use objects::quote;
+pub use plugin::PluginFailure;
+pub use secret::Secret;
+pub use task::Task;
+pub use tls::{Fingerprint, FingerprintError};
+pub use transfer::{Cause, Diagnosis, Export, ExportFormat, Exported, Import, ImportFormat, Imported, Route};

@@ -1,0 +1,169 @@
+//! One call as one HTTP request, in the encoding that the server understands.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use xenapi_wire::jsonrpc::{Id, Version};
+use xenapi_wire::{DecodeError, Failure, Limits, jsonrpc, xmlrpc};
+
+use crate::config::Encoding;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind, Result};
+use crate::http::{Http, Repeat, Reply, page_text};
+
+/// What XAPI reads of a request's body; it answers HTTP 500 to more.
+const MAX_REQUEST_BYTES: usize = 307_200;
+
+/// Calls to any host of a pool. The encoding is found out once: all hosts of a pool run the same
+/// version.
+pub(crate) struct Rpc {
+    pub(crate) http: Arc<Http>,
+    encoding: AtomicU8,
+    next_id: AtomicI64,
+    limits: Limits,
+}
+
+const UNKNOWN: u8 = 0;
+const JSON: u8 = 1;
+const XML: u8 = 2;
+
+/// An encoding in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Xml,
+}
+
+impl Rpc {
+    pub(crate) fn new(http: Arc<Http>, encoding: Encoding, max_response_bytes: usize) -> Self {
+        let encoding = match encoding {
+            Encoding::Auto => UNKNOWN,
+            Encoding::JsonRpc => JSON,
+            Encoding::XmlRpc => XML,
+        };
+        let limits = Limits { max_bytes: max_response_bytes, ..Limits::RESPONSE };
+        Self { http, encoding: encoding.into(), next_id: AtomicI64::new(1), limits }
+    }
+
+    /// Makes one call; the inner result is what XAPI says.
+    ///
+    /// # Errors
+    /// Everything that keeps XAPI from saying something, with the endpoint in it.
+    pub(crate) async fn exchange<P: Serialize + Sync + ?Sized, T: DeserializeOwned>(
+        &self,
+        endpoint: &Endpoint,
+        method: &str,
+        session: Option<&str>,
+        params: &P,
+    ) -> Result<Result<T, Failure>> {
+        let (mut form, probing) = match self.encoding.load(Ordering::Relaxed) {
+            UNKNOWN => (Form::Json, true),
+            JSON => (Form::Json, false),
+            _ => (Form::Xml, false),
+        };
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let mut reply = self.post(endpoint, form, id, method, session, params).await?;
+        if probing {
+            // A server without JSON-RPC takes the request for broken XML-RPC and executes nothing:
+            // it answers 404, or 500 with a page, or in its own encoding.
+            if reply.status != StatusCode::OK || !reply.content_type_is("application/json") {
+                tracing::debug!(%endpoint, status = %reply.status, "no JSON-RPC here, using XML-RPC");
+                form = Form::Xml;
+                reply = self.post(endpoint, form, id, method, session, params).await?;
+            }
+        }
+        let answer = self.read(form, id, &reply).map_err(|error| error.at(endpoint))?;
+        if probing {
+            self.encoding.store(if form == Form::Json { JSON } else { XML }, Ordering::Relaxed);
+        }
+        Ok(answer)
+    }
+
+    async fn post<P: Serialize + Sync + ?Sized>(
+        &self,
+        endpoint: &Endpoint,
+        form: Form,
+        id: i64,
+        method: &str,
+        session: Option<&str>,
+        params: &P,
+    ) -> Result<Reply> {
+        let text = match form {
+            Form::Json => jsonrpc::encode_call(Version::V2, &Id::Int(id), method, session, params),
+            Form::Xml => xmlrpc::encode_call(method, session, params),
+        };
+        let text = text.map_err(|e| {
+            Error::new(ErrorKind::Config, format!("the parameters cannot be sent: {e}"))
+                .because(e)
+                .at(endpoint)
+        })?;
+        let body = Bytes::from(text);
+        if body.len() > MAX_REQUEST_BYTES {
+            let message = format!("the call has {} bytes and XAPI accepts {MAX_REQUEST_BYTES}", body.len());
+            return Err(Error::new(ErrorKind::Config, message).at(endpoint));
+        }
+        let (path, content_type) = match form {
+            Form::Json => ("/jsonrpc", "application/json"),
+            Form::Xml => ("/", "text/xml"),
+        };
+        self.http.post(endpoint, path, content_type, &body, repeat_of(method)).await
+    }
+
+    fn read<T: DeserializeOwned>(&self, form: Form, id: i64, reply: &Reply) -> Result<Result<T, Failure>> {
+        if reply.status != StatusCode::OK {
+            let message = format!("HTTP {} instead of an answer: {}", reply.status, page_text(&reply.body));
+            return Err(Error::new(ErrorKind::Protocol, message)
+                .remedy("check that this is the address of a XenServer or XCP-ng host"));
+        }
+        let unreadable = |e: DecodeError| {
+            Error::new(ErrorKind::Protocol, format!("the answer cannot be read: {e}")).because(e)
+        };
+        match form {
+            Form::Xml => xmlrpc::decode_response(&reply.body, &self.limits).map_err(unreadable),
+            Form::Json => {
+                let answer = jsonrpc::decode_response(&reply.body, &self.limits).map_err(unreadable)?;
+                // XAPI answers with id 0 when it failed before it had read the request.
+                if answer.id != Some(Id::Int(id)) && answer.result.is_ok() {
+                    return Err(Error::new(ErrorKind::Protocol, "the answer belongs to another call"));
+                }
+                Ok(answer.result)
+            }
+        }
+    }
+}
+
+/// Whether a call whose answer was lost can be made again: those that only look, and log-in, which
+/// at worst leaves a session that XAPI ends by itself.
+pub(crate) fn repeat_of(method: &str) -> Repeat {
+    let (class, name) = method.rsplit_once('.').unwrap_or(("", method));
+    let only_looks = !class.starts_with("Async.")
+        && (name.starts_with("get_") || name.starts_with("assert_") || matches!(class, "system"))
+        || matches!(method, "event.from" | "session.login_with_password" | "pool.is_slave");
+    if only_looks { Repeat::Safe } else { Repeat::Unsafe }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_calls_that_look_are_repeated() {
+        for method in ["VM.get_record", "VM.get_all_records_where", "event.from", "VM.assert_can_boot_here"] {
+            assert_eq!(repeat_of(method), Repeat::Safe, "{method}");
+        }
+        for method in [
+            "VM.start",
+            "VDI.create",
+            "VM.set_name_label",
+            "task.create",
+            "Async.VM.get_record",
+            "session.logout",
+        ] {
+            assert_eq!(repeat_of(method), Repeat::Unsafe, "{method}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The one session that a client has, and the host that it is with.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use xenapi_wire::Failure;
+
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind, Result};
+use crate::secret::Secret;
+
+/// A session: its reference is the key to the pool, so it is kept like a password.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) reference: Secret,
+}
+
+impl Session {
+    pub(crate) fn new(endpoint: Endpoint, reference: String) -> Self {
+        Self { endpoint, reference: reference.into() }
+    }
+
+    /// Whether this failure is XAPI's not knowing this session, rather than another one that a
+    /// call was about.
+    pub(crate) fn is_refused_by(&self, failure: &Failure) -> bool {
+        failure.code == "SESSION_INVALID" && failure.param(0) == self.reference.expose()
+    }
+
+    /// The failure without the session's reference, which XAPI puts into some.
+    pub(crate) fn redact(&self, mut failure: Failure) -> Failure {
+        let secret = self.reference.expose();
+        if !secret.is_empty() {
+            for param in &mut failure.params {
+                if param.contains(secret) {
+                    *param = param.replace(secret, "<this session>");
+                }
+            }
+        }
+        failure
+    }
+}
+
+/// The state of being logged in.
+///
+/// ```text
+/// none --login--> current --SESSION_INVALID, HOST_IS_SLAVE, unreachable--> none
+///   \________________\____________close____________> closed
+/// ```
+pub(crate) struct Sessions {
+    state: Mutex<State>,
+    login: Semaphore,
+}
+
+struct State {
+    seat: Endpoint,
+    current: Option<Arc<Session>>,
+    closed: bool,
+}
+
+impl Sessions {
+    pub(crate) fn new(seat: Endpoint) -> Self {
+        Self { state: Mutex::new(State { seat, current: None, closed: false }), login: Semaphore::new(1) }
+    }
+
+    pub(crate) fn seat(&self) -> Endpoint {
+        self.lock().seat.clone()
+    }
+
+    pub(crate) fn current(&self) -> Result<Option<Arc<Session>>> {
+        let state = self.lock();
+        if state.closed {
+            return Err(closed());
+        }
+        Ok(state.current.clone())
+    }
+
+    /// Waits for the turn to log in.
+    pub(crate) async fn login_turn(&self) -> Result<SemaphorePermit<'_>> {
+        self.login.acquire().await.map_err(|_| closed())
+    }
+
+    pub(crate) fn install(&self, session: Session) -> Result<Arc<Session>> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(closed());
+        }
+        let session = Arc::new(session);
+        state.seat = session.endpoint.clone();
+        state.current = Some(Arc::clone(&session));
+        Ok(session)
+    }
+
+    /// Gives up `session`, unless another one has taken its place already.
+    pub(crate) fn forget(&self, session: &Arc<Session>) {
+        let mut state = self.lock();
+        if state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, session)) {
+            state.current = None;
+        }
+    }
+
+    /// Logs in elsewhere next time.
+    pub(crate) fn move_to(&self, seat: Endpoint) {
+        self.lock().seat = seat;
+    }
+
+    /// Ends it all, and gives back the session to log out.
+    pub(crate) fn close(&self) -> Option<Arc<Session>> {
+        self.login.close();
+        let mut state = self.lock();
+        state.closed = true;
+        state.current.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the client is closed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_never_shows_the_session() {
+        let session = Session::new("http://h".parse().unwrap(), "OpaqueRef:s".to_owned());
+        let failure = Failure::new("SESSION_INVALID", ["OpaqueRef:s"]);
+        assert!(session.is_refused_by(&failure));
+        assert!(!session.redact(failure).to_string().contains("OpaqueRef:s"));
+        assert!(!format!("{session:?}").contains("OpaqueRef:s"));
+        assert!(!session.is_refused_by(&Failure::new("SESSION_INVALID", ["OpaqueRef:other"])));
+    }
+
+    #[test]
+    fn only_the_present_session_is_forgotten() {
+        let endpoint: Endpoint = "http://h".parse().unwrap();
+        let sessions = Sessions::new(endpoint.clone());
+        let old = sessions.install(Session::new(endpoint.clone(), "a".to_owned())).unwrap();
+        let new = sessions.install(Session::new(endpoint, "b".to_owned())).unwrap();
+        sessions.forget(&old);
+        assert!(sessions.current().unwrap().is_some());
+        sessions.forget(&new);
+        assert!(sessions.current().unwrap().is_none());
+    }
+}

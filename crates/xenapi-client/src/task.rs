@@ -1,0 +1,191 @@
+//! Tasks: operations that go on in the host while one waits, or does something else.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
+use std::pin::Pin;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use xenapi_types::{TaskRecord, TaskStatusType};
+use xenapi_wire::{Call, Failure, Limits, Ref, xmlrpc};
+
+use crate::client::Client;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Watch;
+
+/// An operation under way in the host, whose result is a `T`.
+///
+/// It goes on whether anyone waits for it or not: dropping a `Task`, or the future of a wait,
+/// neither stops it nor loses its result, which XAPI keeps for about an hour. [`Task::cancel`]
+/// asks it to stop.
+pub struct Task<T> {
+    client: Client,
+    reference: Ref<xenapi_types::Task>,
+    label: String,
+    output: PhantomData<fn() -> T>,
+}
+
+impl Client {
+    /// Starts a call as a task, `Async.<method>`, and returns as soon as the host has accepted it.
+    ///
+    /// # Errors
+    /// As [`Client::call`]; `Config` when the call has no such form.
+    pub async fn spawn_task<C: Call>(&self, call: C) -> Result<Task<C::Output>> {
+        if !C::HAS_ASYNC {
+            let message = "this call cannot run as a task";
+            return Err(Error::new(ErrorKind::Config, message).about(C::METHOD));
+        }
+        self.spawn_task_of(C::METHOD, &call).await
+    }
+
+    /// Starts any call as a task by its name, with parameters as for [`Client::invoke`].
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn spawn_task_of<P, T>(&self, method: &str, params: &P) -> Result<Task<T>>
+    where
+        P: Serialize + Sync + ?Sized,
+        T: DeserializeOwned,
+    {
+        let method = format!("Async.{method}");
+        let reference = self.invoke(&method, params).await?;
+        Ok(Task::attach(self, reference, method))
+    }
+}
+
+impl<T> Task<T> {
+    /// A task that somebody else has started.
+    pub fn attach(client: &Client, reference: Ref<xenapi_types::Task>, label: impl Into<String>) -> Self {
+        Self { client: client.clone(), reference, label: label.into(), output: PhantomData }
+    }
+
+    /// The task as XAPI knows it.
+    pub fn reference(&self) -> &Ref<xenapi_types::Task> {
+        &self.reference
+    }
+
+    /// Asks the task to stop. It may go on to its end nevertheless: wait for it to know.
+    ///
+    /// Some operations cannot be stopped, and XAPI says nothing about that; the transfer of a disk
+    /// is one, which ends when its connection is closed.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn cancel(&self) -> Result<()> {
+        self.client.invoke("task.cancel", &(&self.reference,)).await
+    }
+
+    /// The end of the task, whatever it is, as its record.
+    pub(crate) async fn settle(&self, mut progress: impl FnMut(f64)) -> Result<TaskRecord> {
+        let mut watch = Watch::new(&self.client, self.reference.clone());
+        loop {
+            let record = match watch.next().await {
+                Ok(Some(record)) => record,
+                Ok(None) => return Err(self.vanished()),
+                Err(error) if error.kind() == ErrorKind::Failure => return Err(error.renamed(&self.label)),
+                Err(error) => {
+                    let message =
+                        "the host cannot be asked about the task, which may or may not have been carried out";
+                    let error = Error::new(ErrorKind::OutcomeUnknown, message).because(error);
+                    return Err(error.about(&self.label).at(&self.client.endpoint()));
+                }
+            };
+            // Progress reaches 1.0 before the result is there, and failures end with 1.0 too: only
+            // the status counts, which XAPI writes last.
+            if is_over(&record) {
+                return Ok(record);
+            }
+            progress(record.progress.clamp(0.0, 1.0));
+        }
+    }
+
+    /// Takes the record of a task that is over out of the host's database; nothing is lost when
+    /// that fails, for XAPI does it after an hour.
+    pub(crate) async fn destroy_record(&self) {
+        if let Err(error) = self.client.destroy(&self.reference).await
+            && error.kind() != ErrorKind::NotFound
+        {
+            tracing::debug!(task = %self.label, %error, "the task's record stays behind");
+        }
+    }
+
+    /// Ends a task that nobody in the host will end: one that was made for a transfer which the
+    /// host did not accept.
+    pub(crate) async fn abandon(&self) {
+        let status = self.client.invoke::<_, ()>("task.set_status", &(&self.reference, "cancelled")).await;
+        if let Err(error) = status {
+            tracing::debug!(task = %self.label, %error, "the task cannot be ended");
+        }
+        self.destroy_record().await;
+    }
+
+    fn vanished(&self) -> Error {
+        Error::new(
+            ErrorKind::OutcomeUnknown,
+            "the task vanished before its end: its toolstack was restarted, or somebody destroyed it",
+        )
+        .remedy("look whether the operation has been carried out")
+        .about(&self.label)
+        .at(&self.client.endpoint())
+    }
+}
+
+impl<T: DeserializeOwned> Task<T> {
+    /// Waits for the end of the task, and takes its record out of the host's database.
+    ///
+    /// # Errors
+    /// `Failure` with what XAPI says; `Cancelled`; `OutcomeUnknown` when the task vanished with
+    /// its toolstack, or the host has been out of reach for too long.
+    pub async fn wait(self) -> Result<T> {
+        self.wait_with(|_| {}).await
+    }
+
+    /// [`Task::wait`], with the progress from 0.0 to 1.0 told whenever it changes. It may jump and
+    /// go back, and says nothing about the outcome.
+    ///
+    /// # Errors
+    /// As [`Task::wait`].
+    pub async fn wait_with(self, progress: impl FnMut(f64)) -> Result<T> {
+        let record = self.settle(progress).await?;
+        self.destroy_record().await;
+        check(&record).map_err(|error| error.about(&self.label).at(&self.client.endpoint()))?;
+        xmlrpc::decode_value(&record.result, &Limits::RESPONSE).map_err(|e| {
+            Error::new(ErrorKind::Protocol, format!("the task's result cannot be read: {e}"))
+                .because(e)
+                .about(&self.label)
+                .at(&self.client.endpoint())
+        })
+    }
+}
+
+impl<T: DeserializeOwned + Send + 'static> IntoFuture for Task<T> {
+    type Output = Result<T>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.wait())
+    }
+}
+
+impl<T> fmt::Debug for Task<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("label", &self.label).field("reference", &self.reference).finish()
+    }
+}
+
+pub(crate) fn is_over(record: &TaskRecord) -> bool {
+    matches!(record.status, TaskStatusType::Success | TaskStatusType::Failure | TaskStatusType::Cancelled)
+}
+
+/// Whether a task that is over was successful.
+pub(crate) fn check(record: &TaskRecord) -> Result<()> {
+    match record.status {
+        TaskStatusType::Success => Ok(()),
+        TaskStatusType::Cancelled => {
+            let failure = Failure::from(record.error_info.clone());
+            Err(Error::new(ErrorKind::Cancelled, "it was cancelled").with_failure(Some(failure)))
+        }
+        _ => Err(Error::from_failure(Failure::from(record.error_info.clone()))),
+    }
+}

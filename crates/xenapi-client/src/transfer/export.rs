@@ -1,0 +1,353 @@
+//! Downloads: the content of a disk.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Empty};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use xenapi_types::{Vdi, vdi};
+use xenapi_wire::Ref;
+
+use super::{
+    AFTERMATH, Answer, Head, Look, MAX_REDIRECTS, Meter, Reception, Route, StallWatch, TransferTask,
+    loop_of_redirects, lost, receive, unanswered,
+};
+use crate::client::Client;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::name;
+use crate::http::{Connection, page_text};
+
+/// What the bytes of a download shall be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ExportFormat {
+    /// The whole content of the disk, zeros included.
+    Raw,
+    /// A dynamic VHD of what is allocated; with a base, a differencing one of what differs from it.
+    Vhd,
+}
+
+/// What a download that succeeded was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Exported {
+    /// How many bytes came.
+    pub bytes: u64,
+    /// The host that they came from.
+    pub endpoint: Endpoint,
+}
+
+/// A download under way.
+///
+/// Its end is only reported ([`Export::chunk`] gives `None`, the stream ends) when the transfer's
+/// task has succeeded: a download that breaks off ends with an error instead. Data are read ahead
+/// by a few pieces only, so a slow reader slows down the host. Dropping it closes the connection.
+#[derive(Debug)]
+pub struct Export {
+    pieces: mpsc::Receiver<Piece>,
+    pump: AbortHandle,
+    end: Option<Exported>,
+    received: Meter,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Data(Bytes),
+    End(Result<Exported>),
+}
+
+impl Client {
+    /// Begins to read a disk, as a whole or, for a VHD, what differs from `base`.
+    ///
+    /// XAPI reads the disk as it is: export a snapshot of a disk that is in use. `base` must be an
+    /// ancestor of it, as an older snapshot is. Returns when the host has accepted the transfer;
+    /// the first data may take minutes.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such disk; else as [`Client::import_vdi`].
+    pub async fn export_vdi(
+        &self,
+        vdi: &Ref<Vdi>,
+        format: ExportFormat,
+        base: Option<&Ref<Vdi>>,
+    ) -> Result<Export> {
+        self.export_vdi_via(self.route_to(vdi).await?, vdi, format, base).await
+    }
+
+    /// [`Client::export_vdi`] through a host of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`Client::export_vdi`].
+    pub async fn export_vdi_via(
+        &self,
+        route: Route,
+        vdi: &Ref<Vdi>,
+        format: ExportFormat,
+        base: Option<&Ref<Vdi>>,
+    ) -> Result<Export> {
+        let subject = format!("export of {}", name(vdi));
+        if base.is_some() && format != ExportFormat::Vhd {
+            return Err(Error::new(ErrorKind::Config, "only a VHD can be relative to a base").about(subject));
+        }
+        let accepted = accept(self, route, vdi, format, base).await;
+        let (answer, task, endpoint) = accepted.map_err(|error| error.renamed(&subject))?;
+        let received = Meter::new();
+        let (sender, pieces) = mpsc::channel(4);
+        let pump = Pump {
+            client: self.clone(),
+            vdi: vdi.clone(),
+            format,
+            endpoint,
+            received: received.clone(),
+            sender: sender.clone(),
+            tail: BytesMut::new(),
+        };
+        let pump = tokio::spawn(async move {
+            let result = pump.run(answer, task).await.map_err(|error| error.renamed(&subject));
+            // Nobody listens any more when the download was dropped.
+            let _ = sender.send(Piece::End(result)).await;
+        });
+        Ok(Export { pieces, pump: pump.abort_handle(), end: None, received })
+    }
+}
+
+impl Export {
+    /// The next piece, or `None` when all has come and the host has confirmed it. Can be dropped
+    /// and called again without losing anything.
+    ///
+    /// # Errors
+    /// `Transfer` when the download broke off or the task failed, also after all of the data.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        std::future::poll_fn(|cx| self.poll_piece(cx)).await
+    }
+
+    /// Reads and drops what is left, and says what came in all.
+    ///
+    /// # Errors
+    /// As [`Export::chunk`].
+    pub async fn finish(mut self) -> Result<Exported> {
+        while self.chunk().await?.is_some() {}
+        self.end.take().ok_or_else(stopped)
+    }
+
+    /// How many bytes have come from the host so far.
+    pub fn bytes_received(&self) -> u64 {
+        self.received.bytes()
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        if self.end.is_some() {
+            return Poll::Ready(Ok(None));
+        }
+        Poll::Ready(match ready!(self.pieces.poll_recv(cx)) {
+            Some(Piece::Data(data)) => Ok(Some(data)),
+            Some(Piece::End(Ok(end))) => {
+                self.end = Some(end);
+                Ok(None)
+            }
+            Some(Piece::End(Err(error))) => Err(error),
+            None => Err(stopped()),
+        })
+    }
+}
+
+impl futures_core::Stream for Export {
+    type Item = Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_piece(cx).map(Result::transpose)
+    }
+}
+
+impl Drop for Export {
+    fn drop(&mut self) {
+        self.pump.abort();
+    }
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::Transfer, "the download has already ended with an error")
+}
+
+type Accepted = (Answer<Empty<Bytes>>, TransferTask, Endpoint);
+
+async fn accept(
+    client: &Client,
+    route: Route,
+    vdi: &Ref<Vdi>,
+    format: ExportFormat,
+    base: Option<&Ref<Vdi>>,
+) -> Result<Accepted> {
+    let mut query = match format {
+        ExportFormat::Raw => "&format=raw".to_owned(),
+        ExportFormat::Vhd => "&format=vhd".to_owned(),
+    };
+    if let Some(base) = base {
+        query.push_str(&format!("&base={base}"));
+    }
+    let head = Head { method: http::Method::GET, path: "/export_raw_vdi", query, vdi };
+    let mut endpoint = route.endpoint;
+    let mut renewed = false;
+    let label = "export of a disk";
+    let mut task = TransferTask::create(client, label, &format!("xenapi-rs: {}", name(vdi))).await?;
+    for _ in 0..=MAX_REDIRECTS {
+        let session = client.session().await?;
+        let request = head.build(&endpoint, &session, task.reference(), Empty::new())?;
+        let asking = async {
+            let mut connection = Connection::open(&client.inner.rpc.http.dialer, &endpoint).await?;
+            let stall = client.inner.config.timeouts.stall;
+            let response = tokio::time::timeout(stall, connection.send(request)).await;
+            let response = response
+                .map_err(|_| Error::new(ErrorKind::Transfer, "no answer to the request"))?
+                .map_err(unanswered)?;
+            receive(&endpoint, connection, response).await
+        };
+        match asking.await {
+            Ok(Reception::Accepted(answer)) => return Ok((answer, task, endpoint)),
+            Ok(Reception::Moved(target)) => {
+                tracing::debug!(from = %endpoint, to = %target, "the transfer is passed on to another host");
+                endpoint = target;
+            }
+            Ok(Reception::Denied { status, .. }) if status == http::StatusCode::UNAUTHORIZED && !renewed => {
+                renewed = true;
+                task.abandon().await;
+                client.inner.sessions.forget(&session);
+                task = TransferTask::create(client, label, &name(vdi)).await?;
+            }
+            Ok(Reception::Denied { status, page }) => {
+                return Err(task.denied(status, &page).await.at(&endpoint));
+            }
+            Err(error) => {
+                task.abandon().await;
+                return Err(error.at(&endpoint));
+            }
+        }
+    }
+    task.abandon().await;
+    Err(loop_of_redirects().at(&endpoint))
+}
+
+/// Moves the data from the connection to whoever reads them.
+struct Pump {
+    client: Client,
+    vdi: Ref<Vdi>,
+    format: ExportFormat,
+    endpoint: Endpoint,
+    received: Meter,
+    sender: mpsc::Sender<Piece>,
+    /// The last bytes that came.
+    tail: BytesMut,
+}
+
+/// The footer of a VHD begins with this and has 512 bytes.
+const VHD_COOKIE: &[u8] = b"conectix";
+const VHD_FOOTER_LEN: usize = 512;
+
+/// What a failing export begins with, or goes on with wherever it was.
+const SECOND_ANSWER: &[u8] = b"HTTP/1.";
+
+impl Pump {
+    async fn run(mut self, answer: Answer<Empty<Bytes>>, task: TransferTask) -> Result<Exported> {
+        let Answer { mut incoming, connection } = answer;
+        let mut stall = StallWatch::new(self.client.inner.config.timeouts.stall);
+        let mut look = tokio::time::interval(stall.period());
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Held back until it is clear that they are not an answer.
+        let mut first = Some(BytesMut::new());
+        let broken = loop {
+            let frame = tokio::select! {
+                frame = incoming.frame() => frame,
+                _ = look.tick() => match stall.look(&self.received, &task).await {
+                    Look::Moving => continue,
+                    // What is still in the socket comes before the end of the connection.
+                    Look::Ended(_) => continue,
+                    Look::Stalled => {
+                        drop(connection);
+                        task.abandon().await;
+                        return Err(stall.error().at(&self.endpoint));
+                    }
+                },
+            };
+            let data = match frame {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => data,
+                    Err(_) => continue,
+                },
+                Some(Err(error)) => break Some(error),
+                None => break None,
+            };
+            self.received.add(data.len());
+            self.remember(&data);
+            let Some(held) = &mut first else {
+                self.pass(data).await?;
+                continue;
+            };
+            held.extend_from_slice(&data);
+            let known = held.len().min(SECOND_ANSWER.len());
+            if held[..known] != SECOND_ANSWER[..known]
+                && let Some(held) = first.take()
+            {
+                self.pass(held.freeze()).await?;
+            }
+        };
+        drop((incoming, connection));
+        let ended = task.finish(AFTERMATH).await;
+        let page = first.filter(|held| held.starts_with(SECOND_ANSWER));
+        self.judge(ended, broken, page.as_deref()).await.map_err(|error| error.at(&self.endpoint))?;
+        Ok(Exported { bytes: self.received.bytes(), endpoint: self.endpoint })
+    }
+
+    async fn pass(&self, data: Bytes) -> Result<()> {
+        let passed = self.sender.send(Piece::Data(data)).await;
+        passed.map_err(|_| Error::new(ErrorKind::Closed, "nobody reads the download any more"))
+    }
+
+    fn remember(&mut self, data: &[u8]) {
+        self.tail.extend_from_slice(&data[data.len().saturating_sub(VHD_FOOTER_LEN)..]);
+        let excess = self.tail.len().saturating_sub(VHD_FOOTER_LEN);
+        let _ = self.tail.split_to(excess);
+    }
+
+    /// Whether what came is the whole disk: the task decides, and what can be checked is checked.
+    async fn judge(
+        &self,
+        ended: Result<()>,
+        broken: Option<hyper::Error>,
+        page: Option<&[u8]>,
+    ) -> Result<()> {
+        let bytes = self.received.bytes();
+        let incomplete = |what: String| {
+            Error::new(ErrorKind::Transfer, what).remedy("the data are not usable: do the export again")
+        };
+        if let Err(error) = ended {
+            return Err(match (error.kind(), broken) {
+                (ErrorKind::OutcomeUnknown, Some(cut)) => lost(cut),
+                (ErrorKind::Failure, _) => {
+                    error.into_kind(ErrorKind::Transfer).remedy(format!("it failed after {bytes} bytes"))
+                }
+                _ => error,
+            });
+        }
+        if let Some(page) = page {
+            return Err(incomplete(format!("an error page came instead of data: {}", page_text(page))));
+        }
+        if let Some(cut) = broken {
+            return Err(lost(cut));
+        }
+        match self.format {
+            ExportFormat::Vhd if self.tail.starts_with(VHD_COOKIE) => Ok(()),
+            ExportFormat::Vhd => {
+                Err(incomplete(format!("the VHD has no footer at its end, after {bytes} bytes")))
+            }
+            ExportFormat::Raw => match self.client.get_field(&self.vdi, vdi::field::VIRTUAL_SIZE).await {
+                Ok(size) if u64::try_from(size).is_ok_and(|size| bytes < size) => {
+                    Err(incomplete(format!("only {bytes} of {size} bytes came")))
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Removing an instance with all that was made for it, and nothing else.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+use xenapi_storage::ownership::Claim;
+use xenapi_types::{Vdi, VdiRecord, Vm, VmRecord};
+use xenapi_wire::Ref;
+
+use crate::cancel::Stop;
+use crate::driver::Driver;
+use crate::error::{Cause, Error, Op};
+use crate::find::{self, Which};
+use crate::job::{Failed, Job};
+use crate::operation::Operation;
+use crate::progress::{Progress, Stage};
+use crate::remove;
+
+/// What was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Destroyed {
+    /// Uuid of the VM, if there was one.
+    pub vm_uuid: Option<String>,
+    /// Uuids of the disks.
+    pub disk_uuids: Vec<String>,
+    /// Uuids of disks that were attached but were not made for this instance by this driver, or that
+    /// another VM uses: they are still there.
+    pub kept_disk_uuids: Vec<String>,
+}
+
+impl Driver {
+    /// Removes an instance: its VM, stopped at once, and the disks that this driver made for it,
+    /// attached or not.
+    ///
+    /// It can be repeated, after a crash too: what is gone already is no error. Disks of others stay,
+    /// copies and snapshots of the instance's disks among them. Cancelling it leaves the rest in place
+    /// for the next call.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::NoSuchInstance`] when a name fits no VM (an unknown uuid is no error: nothing is
+    /// left of it); [`Cause::NotOurs`] when the VM was not made by this driver's owner.
+    pub fn destroy(&self, which: Which, progress: Progress) -> Operation<Destroyed> {
+        let object = format!("instance {which}");
+        let job = Job::new(self.clone(), progress);
+        let name = object.clone();
+        Operation::start(&self.0.running, Op::Destroy, object, |stop| async move {
+            let result = body(&job, &which, &stop).await;
+            result.map_err(|Failed { stage, cause }| Error::new(Op::Destroy, name, stage, cause))
+        })
+    }
+}
+
+struct Found {
+    instance: Uuid,
+    vm: Option<(Ref<Vm>, VmRecord)>,
+    ours: Vec<(Ref<Vdi>, VdiRecord)>,
+    kept_disk_uuids: Vec<String>,
+}
+
+async fn body(job: &Job, which: &Which, stop: &Stop) -> Result<Destroyed, Failed> {
+    let found = job.stage(Stage::Find, find(job, which)).await?;
+    if let Some((vm, record)) = &found.vm {
+        let stopping = async {
+            stop.check()?;
+            let doing = format!("stopping VM {}", record.uuid);
+            remove::stop(job.client(), vm, record).await.map_err(Cause::host(doing))
+        };
+        job.stage(Stage::Stop, stopping).await?;
+    }
+    tracing::info!(instance = %found.instance, disks = found.ours.len(), "destroying");
+    let patience = job.driver.settings().detach_timeout;
+    let removing = async {
+        let mut done = Destroyed { kept_disk_uuids: found.kept_disk_uuids, ..Destroyed::default() };
+        if let Some((vm, record)) = found.vm {
+            stop.check()?;
+            let doing = format!("removing VM {}", record.uuid);
+            remove::vm(job.client(), &vm).await.map_err(Cause::host(doing))?;
+            done.vm_uuid = Some(record.uuid);
+        }
+        for (vdi, record) in found.ours {
+            stop.check()?;
+            let doing = format!("removing disk {} of storage repository {}", record.uuid, record.sr);
+            remove::vdi(job.client(), &vdi, patience).await.map_err(Cause::host(doing))?;
+            done.disk_uuids.push(record.uuid);
+        }
+        Ok(done)
+    };
+    job.stage(Stage::Remove, removing).await
+}
+
+async fn find(job: &Job, which: &Which) -> Result<Found, Cause> {
+    let owner = &job.driver.settings().owner;
+    let vm = find::vm(job.client(), which).await?;
+    let instance = match (&vm, which) {
+        (None, Which::Named(name)) => return Err(Cause::NoSuchInstance(name.clone())),
+        (None, Which::Instance(uuid)) => *uuid,
+        (Some((_, record)), _) => match made_for(&record.other_config, &record.uuid, owner) {
+            Some(instance) => instance,
+            None => return Err(Cause::NotOurs { uuid: record.uuid.clone(), owner: owner.clone() }),
+        },
+    };
+    let attached = match &vm {
+        Some((_, record)) => find::disks(job.client(), record).await?,
+        None => Vec::new(),
+    };
+    let disks = job.client().all_records::<Vdi>().await;
+    let disks = disks.map_err(Cause::host(format!("looking for the disks of instance {instance}")))?;
+    let (mut ours, mut kept_disk_uuids) = (Vec::new(), Vec::new());
+    for (vdi, record) in disks {
+        let is_attached = attached.iter().any(|(_, vbd)| vbd.vdi == vdi);
+        let shared = record.vbds.iter().any(|vbd| !attached.iter().any(|(own, _)| own == vbd));
+        let is_ours = made_for(&record.other_config, &record.uuid, owner) == Some(instance)
+            && record.managed
+            && !record.is_a_snapshot;
+        // dom0 may still hold a disk whose import failed; such a disk has no VBD of our VM.
+        if is_ours && (!shared || !is_attached) {
+            ours.push((vdi, record));
+        } else if is_attached {
+            kept_disk_uuids.push(record.uuid);
+        }
+    }
+    ours.sort_by(|(_, a), (_, b)| a.uuid.cmp(&b.uuid));
+    Ok(Found { instance, vm, ours, kept_disk_uuids })
+}
+
+/// The instance that an object was made for by this owner, unless the object is a copy.
+fn made_for(other_config: &BTreeMap<String, String>, uuid: &str, owner: &str) -> Option<Uuid> {
+    match Claim::read(other_config, uuid) {
+        Claim::Original(maker) | Claim::Unsealed(maker) if maker.owner == owner => Some(maker.instance),
+        _ => None,
+    }
+}

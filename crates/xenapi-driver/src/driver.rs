@@ -1,0 +1,107 @@
+//! One driver for one endpoint.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use xenapi_client::Client;
+
+use crate::error::{Cause, Error, Op, Result};
+use crate::inventory::{self, Node};
+use crate::operation::Running;
+use crate::progress::Stage;
+
+/// Speaks for one XAPI endpoint, a host or a pool, and shows each host as a node.
+///
+/// It keeps nothing in memory that matters: what it made is marked in XAPI itself
+/// ([`xenapi_storage::ownership`]), so that several drivers may work on the same pool and any of them can
+/// be ended at any time. Cloning is cheap; clones share the connection.
+#[derive(Debug, Clone)]
+pub struct Driver(pub(crate) Arc<Inner>);
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) client: Client,
+    pub(crate) settings: Settings,
+    pub(crate) running: Running,
+}
+
+/// How a driver behaves.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Who this driver is in the objects that it makes; only its own objects are ever removed.
+    /// Drivers with the same name are one and the same to each other.
+    pub owner: String,
+    /// How long a VM may take from its start until it is `Running`.
+    pub running_timeout: Duration,
+    /// How long to wait until a host lets go of a disk that is to be removed.
+    pub detach_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            owner: "xenapi-rs".to_owned(),
+            running_timeout: Duration::from_secs(60),
+            detach_timeout: Duration::from_secs(120),
+        }
+    }
+}
+
+impl Driver {
+    /// Logs in to the endpoint and makes sure that it is one.
+    ///
+    /// # Errors
+    ///
+    /// When the host cannot be reached or is not trusted, or the log-in is refused.
+    pub async fn connect(config: xenapi_client::Config) -> Result<Self> {
+        let failed =
+            |object: &str, error| Error::new(Op::Connect, object, Stage::Connect, Cause::host("")(error));
+        let client = Client::new(config).map_err(|error| failed("the host", error))?;
+        let endpoint = client.endpoint().to_string();
+        client.login().await.map_err(|error| failed(&endpoint, error))?;
+        Ok(Self::over(client, Settings::default()))
+    }
+
+    /// A driver over a client that there is already.
+    pub fn over(client: Client, settings: Settings) -> Self {
+        Self(Arc::new(Inner { client, settings, running: Running::default() }))
+    }
+
+    /// The client that the driver uses.
+    pub fn client(&self) -> &Client {
+        &self.0.client
+    }
+
+    /// How this driver behaves.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// The hosts of the endpoint, in the order of their names.
+    ///
+    /// # Errors
+    ///
+    /// When the host cannot be asked.
+    pub async fn nodes(&self) -> Result<Vec<Node>> {
+        let nodes = inventory::read_nodes(&self.0.client).await;
+        nodes.map_err(|cause| Error::new(Op::Nodes, self.endpoint(), Stage::Find, cause))
+    }
+
+    /// Waits until operations that were cancelled or dropped have undone what they did, and logs
+    /// out. Clones of this driver end with it.
+    ///
+    /// # Errors
+    ///
+    /// When the host does not confirm the log-out.
+    pub async fn close(self) -> Result<()> {
+        self.0.running.settled().await;
+        let closed = self.0.client.close().await;
+        closed.map_err(|error| {
+            Error::new(Op::Connect, self.endpoint(), Stage::Connect, Cause::host("logging out")(error))
+        })
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        self.0.client.endpoint().to_string()
+    }
+}

@@ -1,0 +1,298 @@
+//! What can go wrong, in one sentence that says what failed, where, and what to do.
+
+use std::fmt;
+
+use xenapi_wire::Failure;
+
+use crate::plan::Conflicts;
+use crate::progress::Stage;
+use crate::rollback::Leftover;
+
+/// The result of every verb.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A verb that failed.
+///
+/// Whatever it had made is gone again, except for the [leftovers](Error::leftovers).
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    op: Op,
+    object: String,
+    stage: Stage,
+    cause: Cause,
+    leftovers: Vec<Leftover>,
+}
+
+/// A verb of the driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Op {
+    /// `Driver::connect`.
+    Connect,
+    /// `Driver::nodes`.
+    Nodes,
+    /// `Driver::spawn`.
+    Spawn,
+    /// `Driver::snapshot`.
+    Snapshot,
+    /// `Driver::destroy`.
+    Destroy,
+    /// `Driver::verify_root`.
+    Verify,
+}
+
+/// Why a verb failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    /// It cannot be done as asked for; nothing was touched.
+    #[error(transparent)]
+    Conflicts(#[from] Conflicts),
+    /// It was cancelled.
+    #[error("it was cancelled")]
+    Cancelled,
+    /// A call or a transfer failed.
+    #[error("{}", Told { doing, source })]
+    Host {
+        /// What was being done, with the object's name: `creating the root disk in SR "fast"`.
+        doing: String,
+        /// What the client says.
+        source: xenapi_client::Error,
+    },
+    /// The image cannot be used.
+    #[error("{}; use an intact raw image, or a dynamic or fixed VHD without a parent", Chain(.0))]
+    Image(#[source] disk_stream::Error),
+    /// The config drive cannot be built.
+    #[error("the config drive cannot be built: {0}")]
+    ConfigDrive(#[from] config_drive::Error),
+    /// What was read back is not what was written.
+    #[error(
+        "{disk} read back from the host differs from its source at byte {offset}; \
+         do not use it, and check the health of its storage repository"
+    )]
+    Differs {
+        /// The disk.
+        disk: String,
+        /// Offset of the first difference on the disk, in bytes.
+        offset: u64,
+    },
+    /// There is no such instance.
+    #[error("no VM has the name or instance uuid {0:?}; check the spelling")]
+    NoSuchInstance(String),
+    /// The name fits several VMs.
+    #[error("several VMs are named {name:?}; use the instance's uuid instead: {}", .uuids.join(", "))]
+    AmbiguousInstance {
+        /// The name.
+        name: String,
+        /// Uuids of the VMs.
+        uuids: Vec<String>,
+    },
+    /// The VM was not made by this driver, so it is left alone.
+    #[error(
+        "VM {uuid} was not made by owner {owner:?} of this driver, so it is left alone; remove it by other means"
+    )]
+    NotOurs {
+        /// The VM's uuid.
+        uuid: String,
+        /// Who we are.
+        owner: String,
+    },
+    /// The VM has no disk with userdevice 0.
+    #[error("VM {0} has no root disk (a disk with userdevice 0); attach one")]
+    NoRootDisk(String),
+    /// A wait came to its end.
+    #[error("VM {vm} is {state} and not Running {seconds} s after its start; look at its console")]
+    NotRunning {
+        /// Its uuid.
+        vm: String,
+        /// Its power state.
+        state: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// What came from the host could not be kept or compared.
+    #[error("{}; check the target's directory, its rights and free space", Chain(.0))]
+    File(#[source] disk_stream::Error),
+    /// The task that ran the operation ended early.
+    #[error(
+        "the program's runtime was shut down during the operation; destroy the instance to remove what is left of it"
+    )]
+    Aborted,
+}
+
+impl Cause {
+    /// Puts the object's name and the deed to a client error.
+    pub(crate) fn host(doing: impl Into<String>) -> impl FnOnce(xenapi_client::Error) -> Self {
+        let doing = doing.into();
+        |source| Self::Host { doing, source }
+    }
+
+    pub(crate) fn image(error: disk_stream::Error) -> Self {
+        Self::Image(error)
+    }
+
+    pub(crate) fn file(error: disk_stream::Error) -> Self {
+        Self::File(error)
+    }
+}
+
+impl From<crate::cancel::Stopped> for Cause {
+    fn from(_: crate::cancel::Stopped) -> Self {
+        Self::Cancelled
+    }
+}
+
+impl Error {
+    pub(crate) fn new(op: Op, object: impl Into<String>, stage: Stage, cause: impl Into<Cause>) -> Self {
+        Self(Box::new(Inner { op, object: object.into(), stage, cause: cause.into(), leftovers: Vec::new() }))
+    }
+
+    pub(crate) fn with_leftovers(mut self, leftovers: Vec<Leftover>) -> Self {
+        self.0.leftovers = leftovers;
+        self
+    }
+
+    /// The verb.
+    pub fn op(&self) -> Op {
+        self.0.op
+    }
+
+    /// The stage at which it failed.
+    pub fn stage(&self) -> Stage {
+        self.0.stage
+    }
+
+    /// Why.
+    pub fn cause(&self) -> &Cause {
+        &self.0.cause
+    }
+
+    /// What XAPI answered, when that is the reason.
+    pub fn failure(&self) -> Option<&Failure> {
+        match &self.0.cause {
+            Cause::Host { source, .. } => source.failure(),
+            _ => None,
+        }
+    }
+
+    /// What could not be undone and is still there.
+    pub fn leftovers(&self) -> &[Leftover] {
+        &self.0.leftovers
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connect",
+            Self::Nodes => "list the nodes of",
+            Self::Spawn => "spawn",
+            Self::Snapshot => "snapshot",
+            Self::Destroy => "destroy",
+            Self::Verify => "verify",
+        })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { op, object, stage, cause, leftovers } = &*self.0;
+        match op {
+            // Nothing is gained by saying at which stage of connecting one could not connect.
+            Op::Connect => write!(f, "cannot connect to {object}: {cause}")?,
+            _ => write!(f, "cannot {op} {object} (at {stage}): {cause}")?,
+        }
+        if !leftovers.is_empty() {
+            write!(f, "; remove by hand what could not be undone: ")?;
+            for (i, leftover) in leftovers.iter().enumerate() {
+                write!(f, "{}{leftover}", if i == 0 { "" } else { ", " })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { op, object, stage, cause, leftovers } = &*self.0;
+        f.debug_struct("Error")
+            .field("op", op)
+            .field("object", object)
+            .field("stage", stage)
+            .field("cause", cause)
+            .field("leftovers", leftovers)
+            .finish()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // The cause's own text is in ours.
+        self.0.cause.source()
+    }
+}
+
+/// An error with its reasons, which its own text leaves out.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut reason = self.0.source();
+        while let Some(error) = reason {
+            write!(f, ": {error}")?;
+            reason = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// A client error after what was being done, with the remedy for codes that have one.
+struct Told<'a> {
+    doing: &'a str,
+    source: &'a xenapi_client::Error,
+}
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { doing, source } = self;
+        if doing.is_empty() {
+            write!(f, "{source}")?;
+        } else {
+            write!(f, "{doing}: {source}")?;
+        }
+        match source.failure().and_then(|failure| remedy(&failure.code)) {
+            Some(remedy) => write!(f, "; {remedy}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What to do about a code of XAPI that a user of this driver is likely to meet.
+fn remedy(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "SR_BACKEND_FAILURE_44" => "the storage repository is full: free space there or use another one",
+        "SR_BACKEND_FAILURE_46" => "another host still holds the disk: detach it there",
+        "SR_BACKEND_FAILURE_79" => "the storage repository cannot make a disk of this size: use another size",
+        "SR_BACKEND_FAILURE_109" => {
+            "the disk's chain of snapshots is too long: delete snapshots and wait until they are merged"
+        }
+        "SR_HAS_NO_PBDS" | "SR_NOT_ATTACHED" => "the storage repository is not attached: plug its PBD",
+        "VDI_IN_USE" => "the disk is in use: wait until whatever holds it is done",
+        "VDI_IO_ERROR" => {
+            "the host could not write or read the disk: look at the health and the free space of its \
+             storage repository, then try again"
+        }
+        "NO_HOSTS_AVAILABLE" => "no host can run the VM now: check memory, storage and networks",
+        "HOST_NOT_ENOUGH_FREE_MEMORY" => "free memory on the host or use a smaller flavor",
+        "HOST_DISABLED" => "enable the host or use another one",
+        "HOST_OFFLINE" => "bring the host back or use another one",
+        "VM_HVM_REQUIRED" => {
+            "switch the processor's virtualisation on in the host's firmware, or use mode xen"
+        }
+        "LICENCE_RESTRICTION" => "the host's licence does not allow it",
+        "RBAC_PERMISSION_DENIED" => "use an account with the role vm-admin or higher",
+        _ => return None,
+    })
+}

@@ -1,0 +1,86 @@
+//! Finding an instance again.
+
+use uuid::Uuid;
+use xenapi_client::Client;
+use xenapi_storage::ownership::{self, Claim};
+use xenapi_types::{Vbd, VbdRecord, VbdType, Vm, VmRecord};
+use xenapi_wire::Ref;
+
+use crate::error::Cause;
+
+/// Which instance is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// The instance with this uuid, which is not the VM's.
+    Instance(Uuid),
+    /// The VM with this `name_label`.
+    Named(String),
+}
+
+impl Which {
+    /// A uuid or else a name, as a person gives it.
+    pub fn parse(text: &str) -> Self {
+        match text.parse() {
+            Ok(uuid) => Self::Instance(uuid),
+            Err(_) => Self::Named(text.to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Display for Which {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Instance(uuid) => uuid.fmt(f),
+            Self::Named(name) => write!(f, "{name:?}"),
+        }
+    }
+}
+
+/// The VM of an instance, if there is one. Templates and snapshots are none.
+pub(crate) async fn vm(client: &Client, which: &Which) -> Result<Option<(Ref<Vm>, VmRecord)>, Cause> {
+    let mut found: Vec<(Ref<Vm>, VmRecord)> = match which {
+        Which::Named(name) => {
+            let expression = format!("field \"name__label\" = {}", xenapi_client::quote(name));
+            let found = client.records_where::<Vm>(&expression).await;
+            found.map_err(Cause::host(format!("looking for VM {name:?}")))?.into_iter().collect()
+        }
+        Which::Instance(uuid) => {
+            let text = uuid.to_string();
+            let all = client.all_records::<Vm>().await;
+            let all = all.map_err(Cause::host(format!("looking for instance {uuid}")))?;
+            all.into_iter().filter(|(_, record)| !is_copy(record) && names(record, &text)).collect()
+        }
+    };
+    found.retain(|(_, record)| !record.is_a_template && !record.is_a_snapshot && !record.is_control_domain);
+    if found.len() > 1 {
+        let uuids = found.into_iter().map(|(_, record)| record.uuid).collect();
+        return Err(Cause::AmbiguousInstance { name: which.to_string(), uuids });
+    }
+    Ok(found.pop())
+}
+
+/// Whether a VM says that it is this instance.
+fn names(record: &VmRecord, instance: &str) -> bool {
+    [ownership::INSTANCE, ownership::NOVA_UUID]
+        .iter()
+        .any(|key| record.other_config.get(*key).is_some_and(|value| value == instance))
+}
+
+/// A clone inherits its original's keys, but not its uuid.
+fn is_copy(record: &VmRecord) -> bool {
+    matches!(Claim::read(&record.other_config, &record.uuid), Claim::Copy(_))
+}
+
+/// The VBDs of a VM that hold disks, in the order of their numbers.
+pub(crate) async fn disks(client: &Client, vm: &VmRecord) -> Result<Vec<(Ref<Vbd>, VbdRecord)>, Cause> {
+    let mut found = Vec::new();
+    for reference in &vm.vbds {
+        let record = client.record_opt(reference).await;
+        let record = record.map_err(Cause::host(format!("reading the disks of VM {}", vm.uuid)))?;
+        if let Some(record) = record.filter(|vbd| vbd.r#type == VbdType::Disk && !vbd.empty) {
+            found.push((reference.clone(), record));
+        }
+    }
+    found.sort_by_key(|(_, vbd)| vbd.userdevice.parse::<u32>().unwrap_or(u32::MAX));
+    Ok(found)
+}

@@ -1,0 +1,99 @@
+//! What every verb that changes something works with.
+
+use uuid::Uuid;
+use xenapi_client::Client;
+use xenapi_storage::{Repository, ownership};
+use xenapi_types::{Vdi, vdi};
+use xenapi_wire::Ref;
+
+use crate::cancel::Stop;
+use crate::driver::Driver;
+use crate::error::Cause;
+use crate::plan::DiskPlan;
+use crate::progress::{Progress, Stage};
+use crate::record;
+use crate::remove;
+use crate::rollback::Rollback;
+
+/// One call of a verb.
+pub(crate) struct Job {
+    pub(crate) driver: Driver,
+    pub(crate) operation: Uuid,
+    pub(crate) rollback: Rollback,
+    pub(crate) progress: Progress,
+}
+
+/// A stage that failed.
+pub(crate) struct Failed {
+    pub(crate) stage: Stage,
+    pub(crate) cause: Cause,
+}
+
+/// A disk that was created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Disk {
+    pub(crate) reference: Ref<Vdi>,
+    pub(crate) uuid: String,
+    /// In bytes, as the SR made it: never less than asked for.
+    pub(crate) virtual_bytes: u64,
+}
+
+impl Job {
+    pub(crate) fn new(driver: Driver, progress: Progress) -> Self {
+        Self { driver, operation: Uuid::new_v4(), rollback: Rollback::default(), progress }
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        self.driver.client()
+    }
+
+    /// Runs a part of the verb as `stage`.
+    pub(crate) async fn stage<T>(
+        &self,
+        stage: Stage,
+        body: impl Future<Output = Result<T, Cause>>,
+    ) -> Result<T, Failed> {
+        self.progress.stage(stage, body).await.map_err(|cause| Failed { stage, cause })
+    }
+
+    /// Makes a disk, to be removed again if the operation fails.
+    pub(crate) async fn create_disk(
+        &self,
+        plan: &DiskPlan,
+        sr: &Repository,
+        stop: &Stop,
+    ) -> Result<Disk, Cause> {
+        let doing =
+            || format!("creating disk {:?} in storage repository {:?}", plan.name_label, sr.name_label);
+        stop.check()?;
+        let reference = self
+            .client()
+            .call(record::vdi(plan, &sr.reference.clone().cast()))
+            .await
+            .map_err(Cause::host(doing()))?;
+        self.remember_disk(&reference, &plan.name_label);
+        let made = self.client().record(&reference).await.map_err(Cause::host(doing()))?;
+        let seal = self.client().add_to(&reference, vdi::field::OTHER_CONFIG, ownership::SELF, &made.uuid);
+        seal.await.map_err(Cause::host(doing()))?;
+        let virtual_bytes = u64::try_from(made.virtual_size).unwrap_or(0);
+        Ok(Disk { reference, uuid: made.uuid, virtual_bytes })
+    }
+
+    /// Has the disk removed if the operation fails.
+    pub(crate) fn remember_disk(&self, vdi: &Ref<Vdi>, name: &str) {
+        let (client, vdi_) = (self.client().clone(), vdi.clone());
+        let patience = self.driver.settings().detach_timeout;
+        self.rollback.push(format!("disk {name:?} ({vdi})"), async move {
+            remove::vdi(&client, &vdi_, patience).await
+        });
+    }
+
+    /// Before anything is made: what is made although nobody heard of it is found by its operation.
+    pub(crate) fn remember_lost_answers(&self, vm_name: &str, disk_names: Vec<String>) {
+        let (client, operation, vm_name) = (self.client().clone(), self.operation, vm_name.to_owned());
+        let patience = self.driver.settings().detach_timeout;
+        self.rollback.push(format!("objects of operation {operation}"), async move {
+            remove::sweep(&client, operation, &vm_name, &disk_names, patience).await
+        });
+    }
+}

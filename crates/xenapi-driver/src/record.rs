@@ -1,0 +1,107 @@
+//! The records that a plan becomes, field by field as Nova's XenAPI driver made them.
+
+use std::collections::BTreeMap;
+
+use xenapi_types::{
+    OnCrashBehaviour, OnNormalExit, Sr, VbdMode, VbdType, Vdi, VdiType, VifLockingMode, Vm, vbd, vdi, vif, vm,
+};
+use xenapi_wire::Ref;
+
+use crate::plan::{DiskPlan, NicPlan, Plan};
+use crate::spec::{Locking, VmMode};
+
+/// The VM. It has no devices yet, and is halted.
+pub(crate) fn vm(plan: &Plan) -> vm::Create {
+    let wanted = &plan.vm;
+    let memory = wanted.memory_bytes as i64;
+    let vcpus = i64::from(wanted.vcpus);
+    let common = vm::Create {
+        name_label: wanted.name_label.clone(),
+        user_version: 0,
+        is_a_template: false,
+        affinity: plan.node.reference.clone(),
+        // All three are equal, so that nothing balloons the guest.
+        memory_static_max: memory,
+        memory_dynamic_max: memory,
+        memory_dynamic_min: memory,
+        memory_static_min: 0,
+        vcpus_max: vcpus,
+        vcpus_at_startup: vcpus,
+        vcpus_params: wanted.vcpus_params.clone(),
+        // `destroy` ends the domain; the VM's record and disks stay.
+        actions_after_shutdown: OnNormalExit::Destroy,
+        actions_after_reboot: OnNormalExit::Restart,
+        actions_after_crash: OnCrashBehaviour::Destroy,
+        platform: wanted.platform.clone(),
+        other_config: wanted.other_config.clone(),
+        xenstore_data: wanted.xenstore_data.clone(),
+        ..vm::Create::default()
+    };
+    match wanted.mode {
+        VmMode::Hvm => vm::Create {
+            hvm_boot_policy: "BIOS order".to_owned(),
+            hvm_boot_params: BTreeMap::from([("order".to_owned(), "dc".to_owned())]),
+            ..common
+        },
+        // The guest's own boot loader configuration names the kernel.
+        VmMode::Pv => vm::Create { pv_bootloader: "pygrub".to_owned(), ..common },
+    }
+}
+
+/// A disk's VDI, in `sr`.
+pub(crate) fn vdi(disk: &DiskPlan, sr: &Ref<Sr>) -> vdi::Create {
+    vdi::Create {
+        name_label: disk.name_label.clone(),
+        name_description: disk.name_description.clone(),
+        sr: sr.clone(),
+        virtual_size: disk.virtual_bytes as i64,
+        r#type: VdiType::User,
+        sharable: false,
+        read_only: false,
+        other_config: disk.other_config.clone(),
+        ..vdi::Create::default()
+    }
+}
+
+/// A disk's place in a VM.
+pub(crate) fn vbd(
+    disk: &DiskPlan,
+    vm: &Ref<Vm>,
+    vdi: &Ref<Vdi>,
+    keys: BTreeMap<String, String>,
+) -> vbd::Create {
+    vbd::Create {
+        vm: vm.clone(),
+        vdi: vdi.clone(),
+        userdevice: disk.userdevice.number().to_string(),
+        bootable: disk.bootable,
+        mode: if disk.bootable { VbdMode::Rw } else { VbdMode::Ro },
+        r#type: VbdType::Disk,
+        unpluggable: true,
+        empty: false,
+        other_config: keys,
+        ..vbd::Create::default()
+    }
+}
+
+/// A network interface.
+pub(crate) fn vif(nic: &NicPlan, vm: &Ref<Vm>) -> vif::Create {
+    let (locking_mode, ipv4_allowed, ipv6_allowed) = match &nic.locking {
+        Locking::NetworkDefault => (VifLockingMode::NetworkDefault, Vec::new(), Vec::new()),
+        Locking::Unlocked => (VifLockingMode::Unlocked, Vec::new(), Vec::new()),
+        Locking::Disabled => (VifLockingMode::Disabled, Vec::new(), Vec::new()),
+        Locking::Locked { ipv4, ipv6 } => (VifLockingMode::Locked, ipv4.clone(), ipv6.clone()),
+    };
+    vif::Create {
+        device: nic.device.to_string(),
+        network: nic.network.reference.clone(),
+        vm: vm.clone(),
+        mac: nic.mac.to_string(),
+        mtu: nic.network.mtu,
+        other_config: nic.other_config.clone(),
+        locking_mode,
+        ipv4_allowed,
+        ipv6_allowed,
+        ..vif::Create::default()
+    }
+}

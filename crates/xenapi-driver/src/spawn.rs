@@ -1,0 +1,324 @@
+//! From an image to a running instance.
+//!
+//! ```text
+//! image head ─► plan ─┬─► root disk: create, import, (compare) ──────┬─► VM ─► devices ─► start
+//!  + inventory        └─► config drive: create, import, (compare) ───┘
+//! ```
+
+use std::time::Duration;
+
+use uuid::Uuid;
+use xenapi_client::ErrorKind;
+use xenapi_storage::DiskRequest;
+use xenapi_storage::ownership::{self, Ownership};
+use xenapi_types::{Vm, VmPowerState, vdi, vm};
+use xenapi_wire::Ref;
+
+use crate::cancel::Stop;
+use crate::drive;
+use crate::driver::Driver;
+use crate::error::{Cause, Error, Op};
+use crate::inventory;
+use crate::job::{Disk, Failed, Job};
+use crate::operation::Operation;
+use crate::plan::{self, Conflict, Conflicts, DiskPlan, Plan};
+use crate::progress::{Progress, Stage, Transfer};
+use crate::record;
+use crate::remove;
+use crate::spec::{InstanceSpec, Power};
+use crate::transfer::{self, Prepared, Source};
+
+/// How an instance is made.
+#[derive(Debug, Clone, Default)]
+pub struct SpawnOptions {
+    /// What is read back and compared before the VM starts.
+    pub checks: Checks,
+    /// Who is told what happens.
+    pub progress: Progress,
+}
+
+/// Which disks are read back and compared with what was written to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Checks {
+    /// None.
+    None,
+    /// The config drive: small, and a guest with a damaged one is hard to reach.
+    #[default]
+    ConfigDrive,
+    /// The root disk too: it goes over the wire a second time.
+    AllDisks,
+}
+
+/// A new instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Instance {
+    /// The instance's uuid, as it was given.
+    pub uuid: Uuid,
+    /// Its name.
+    pub name: String,
+    /// Uuid of the VM.
+    pub vm_uuid: String,
+    /// Uuid of the host.
+    pub node_uuid: String,
+    /// Name of the host.
+    pub node_name: String,
+    /// Name of the SR that holds the disks.
+    pub sr_name: String,
+    /// Uuid of the root disk.
+    pub root_uuid: String,
+    /// Size of the root disk in bytes, as the SR made it.
+    pub root_bytes: u64,
+    /// What its import moved.
+    pub root_import: Transfer,
+    /// Whether the root disk was read back and found equal to the image.
+    pub root_checked: bool,
+    /// Uuid of the config drive.
+    pub config_drive_uuid: Option<String>,
+    /// MAC addresses in the order of the devices.
+    pub macs: Vec<String>,
+}
+
+impl Driver {
+    /// Makes an instance.
+    ///
+    /// Everything that can be checked is checked first, and all conflicts are reported at once.
+    /// When something fails later, or the operation is cancelled or dropped, all that was made is
+    /// removed again before it ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::Conflicts`] when it cannot be done as asked for; [`Cause::Image`] when the image cannot be
+    /// used; [`Cause::Host`] when the host fails; [`Cause::Differs`] when a disk read back is not what was
+    /// written.
+    pub fn spawn(&self, spec: InstanceSpec, options: SpawnOptions) -> Operation<Instance> {
+        let object = format!("instance {:?}", spec.name);
+        let SpawnOptions { checks, progress } = options;
+        let job = Job::new(self.clone(), progress);
+        let name = object.clone();
+        Operation::start(&self.0.running, Op::Spawn, object, |stop| async move {
+            match body(&job, &spec, checks, &stop).await {
+                Ok(instance) => {
+                    job.rollback.commit();
+                    Ok(instance)
+                }
+                Err(Failed { stage, cause }) => {
+                    let leftovers = job.rollback.undo(&job.progress).await;
+                    Err(Error::new(Op::Spawn, name, stage, cause).with_leftovers(leftovers))
+                }
+            }
+        })
+    }
+}
+
+async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Result<Instance, Failed> {
+    let source = job.stage(Stage::Image, Source::open(&spec.image)).await?;
+    let (plan, drive) = job.stage(Stage::Plan, decide(job, spec, &source)).await?;
+    let prepared = job.stage(Stage::Scan, prepare(job, &plan, &source, drive.as_ref(), stop)).await?;
+    let disks = plan.config_drive.iter().chain([&plan.root]).map(|disk| disk.name_label.clone());
+    job.remember_lost_answers(&plan.vm.name_label, disks.collect());
+
+    let ((root, root_import), config_drive) = stop
+        .both(
+            async |stop| root_disk(job, &plan, &source, prepared, checks, &stop).await,
+            async |stop| config_drive(job, &plan, drive, checks, &stop).await,
+        )
+        .await?;
+    let (vm, vm_uuid) = job.stage(Stage::Vm, create_vm(job, &plan, stop)).await?;
+    job.stage(Stage::Devices, attach(job, &plan, &vm, &root, config_drive.as_ref(), stop)).await?;
+    if plan.power == Power::On {
+        job.stage(Stage::Start, start(job, &plan, &vm, &vm_uuid, stop)).await?;
+    }
+    Ok(Instance {
+        uuid: plan.instance,
+        name: plan.vm.name_label.clone(),
+        vm_uuid,
+        node_uuid: plan.node.uuid.clone(),
+        node_name: plan.node.name.clone(),
+        sr_name: plan.sr.name_label.clone(),
+        root_uuid: root.uuid,
+        root_bytes: root.virtual_bytes,
+        root_import,
+        root_checked: checks == Checks::AllDisks,
+        config_drive_uuid: config_drive.map(|disk| disk.uuid),
+        macs: plan.nics.iter().map(|nic| nic.mac.to_string()).collect(),
+    })
+}
+
+/// The plan, and the config drive that belongs to it: what is wrong with either is found before
+/// anything is touched.
+async fn decide(
+    job: &Job,
+    spec: &InstanceSpec,
+    source: &Source,
+) -> Result<(Plan, Option<config_drive::Image>), Cause> {
+    let inventory = inventory::read(job.client(), spec).await?;
+    let owner = &job.driver.settings().owner;
+    let mut plan = plan::plan(spec, &inventory, &source.facts(), owner, job.operation)?;
+    let Some((wanted, disk)) = spec.config_drive.as_ref().zip(plan.config_drive.as_mut()) else {
+        return Ok((plan, None));
+    };
+    let image = drive::build(spec, wanted, &plan.nics).map_err(Cause::ConfigDrive)?;
+    disk.virtual_bytes = image.len_bytes();
+    Ok((plan, Some(image)))
+}
+
+/// The upload of the root disk, made ready; then it is known how much both disks really take.
+async fn prepare(
+    job: &Job,
+    plan: &Plan,
+    source: &Source,
+    drive: Option<&config_drive::Image>,
+    stop: &Stop,
+) -> Result<Prepared, Cause> {
+    let prepared = transfer::prepare(job, plan, source, stop).await?;
+    let root =
+        DiskRequest { virtual_bytes: plan.root.virtual_bytes, data_bytes: Some(prepared.data_bytes()) };
+    let drive = drive.map(|image| DiskRequest { virtual_bytes: image.len_bytes(), data_bytes: None });
+    let disks: Vec<_> = [root].into_iter().chain(drive).collect();
+    plan.sr.check_space(&disks).map_err(|error| Conflicts::from(Conflict::from(error)))?;
+    Ok(prepared)
+}
+
+async fn root_disk(
+    job: &Job,
+    plan: &Plan,
+    source: &Source,
+    prepared: Prepared,
+    checks: Checks,
+    stop: &Stop,
+) -> Result<(Disk, Transfer), Failed> {
+    let (disk, moved) = job
+        .stage(Stage::RootDisk, async {
+            let mut disk = job.create_disk(&plan.root, &plan.sr, stop).await?;
+            grow(job, plan, &mut disk, stop).await?;
+            let moved = transfer::import_image(job, plan, source, prepared, &disk, stop).await?;
+            Ok((disk, moved))
+        })
+        .await?;
+    if checks == Checks::AllDisks {
+        let check = transfer::compare_image(job, source, &disk, stop);
+        job.stage(Stage::RootDiskCheck, check).await?;
+    }
+    Ok((disk, moved))
+}
+
+/// SRs round sizes up, so that there is nothing to do; one that rounded down would lose the image's end.
+async fn grow(job: &Job, plan: &Plan, disk: &mut Disk, stop: &Stop) -> Result<(), Cause> {
+    let wanted = plan.root.virtual_bytes;
+    if disk.virtual_bytes >= wanted {
+        return Ok(());
+    }
+    stop.check()?;
+    let doing = format!("growing the root disk {} to {wanted} bytes", disk.uuid);
+    let call = vdi::Resize { vdi: disk.reference.clone(), size: wanted as i64 };
+    job.client().call(call).await.map_err(Cause::host(doing))?;
+    disk.virtual_bytes = wanted;
+    Ok(())
+}
+
+async fn config_drive(
+    job: &Job,
+    plan: &Plan,
+    image: Option<config_drive::Image>,
+    checks: Checks,
+    stop: &Stop,
+) -> Result<Option<Disk>, Failed> {
+    let Some((wanted, image)) = plan.config_drive.as_ref().zip(image) else { return Ok(None) };
+    let disk = job
+        .stage(Stage::ConfigDrive, async {
+            let disk = job.create_disk(wanted, &plan.sr, stop).await?;
+            transfer::import_config_drive(job, plan, &image, &disk, stop).await?;
+            Ok(disk)
+        })
+        .await?;
+    if checks != Checks::None {
+        let check = transfer::compare_config_drive(job, &image, &disk, stop);
+        job.stage(Stage::ConfigDriveCheck, check).await?;
+    }
+    Ok(Some(disk))
+}
+
+async fn create_vm(job: &Job, plan: &Plan, stop: &Stop) -> Result<(Ref<Vm>, String), Cause> {
+    let doing = || format!("creating VM {:?}", plan.vm.name_label);
+    stop.check()?;
+    let vm = job.client().call(record::vm(plan)).await.map_err(Cause::host(doing()))?;
+    let (client, undo) = (job.client().clone(), vm.clone());
+    job.rollback
+        .push(format!("VM {:?} ({vm})", plan.vm.name_label), async move { remove::vm(&client, &undo).await });
+    let uuid = job.client().get_field(&vm, vm::field::UUID).await.map_err(Cause::host(doing()))?;
+    // From now on the keys are those of this very VM, and of no clone of it.
+    let seal = job.client().add_to(&vm, vm::field::OTHER_CONFIG, ownership::SELF, &uuid);
+    seal.await.map_err(Cause::host(doing()))?;
+    Ok((vm, uuid))
+}
+
+/// Disks and interfaces; they go with their VM when it is removed.
+async fn attach(
+    job: &Job,
+    plan: &Plan,
+    vm: &Ref<Vm>,
+    root: &Disk,
+    config_drive: Option<&Disk>,
+    stop: &Stop,
+) -> Result<(), Cause> {
+    let owner = job.driver.settings().owner.clone();
+    let keys = Ownership { owner, instance: plan.instance, operation: job.operation }.keys();
+    let disks = [(Some(&plan.root), Some(root)), (plan.config_drive.as_ref(), config_drive)];
+    for (wanted, disk) in disks.into_iter().filter_map(|(wanted, disk)| wanted.zip(disk)) {
+        let DiskPlan { name_label, userdevice, .. } = wanted;
+        let doing = format!("attaching disk {name_label:?} as device {userdevice}");
+        stop.check()?;
+        let call = record::vbd(wanted, vm, &disk.reference, keys.clone());
+        job.client().call(call).await.map_err(Cause::host(doing))?;
+    }
+    for nic in &plan.nics {
+        let doing = format!("attaching interface {} to network {:?}", nic.device, nic.network.name);
+        stop.check()?;
+        job.client().call(record::vif(nic, vm)).await.map_err(Cause::host(doing))?;
+    }
+    Ok(())
+}
+
+async fn start(job: &Job, plan: &Plan, vm: &Ref<Vm>, vm_uuid: &str, stop: &Stop) -> Result<(), Cause> {
+    let client = job.client();
+    let doing = || format!("starting VM {:?} on host {:?}", plan.vm.name_label, plan.node.name);
+    stop.check()?;
+    let call =
+        vm::StartOn { vm: vm.clone(), host: plan.node.reference.clone(), start_paused: false, force: false };
+    let task = client.spawn_task(call).await.map_err(Cause::host(doing()))?;
+    let reference = task.reference().clone();
+    let wait = task.wait();
+    tokio::pin!(wait);
+    match stop.guard(&mut wait).await {
+        Ok(started) => started.map_err(Cause::host(doing()))?,
+        Err(stopped) => {
+            // The VM can be removed only when its start is over, one way or the other.
+            let task = xenapi_client::Task::<()>::attach(client, reference, "VM.start_on");
+            if let Err(error) = task.cancel().await {
+                tracing::debug!(%error, "the start cannot be cancelled");
+            }
+            let _ = wait.await;
+            return Err(stopped.into());
+        }
+    }
+    let patience = job.driver.settings().running_timeout;
+    let running = client.wait_until(vm, patience, |vm| vm.power_state == VmPowerState::Running);
+    match stop.guard(running).await? {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::Timeout => {
+            return Err(not_running(job, vm, vm_uuid, patience).await?);
+        }
+        Err(error) => return Err(Cause::host(doing())(error)),
+    }
+    // Console logs in dom0 are named by the domain, which is unknown once the guest has stopped.
+    let domid = client.get_field(vm, vm::field::DOMID).await.map_err(Cause::host(doing()))?;
+    let noted = client.put_in(vm, vm::field::OTHER_CONFIG, "last_dom_id", &domid.to_string()).await;
+    noted.map_err(Cause::host(doing()))
+}
+
+async fn not_running(job: &Job, vm: &Ref<Vm>, vm_uuid: &str, patience: Duration) -> Result<Cause, Cause> {
+    let state = job.client().get_field(vm, vm::field::POWER_STATE).await;
+    let state = state.map_err(Cause::host("asking for the VM's power state"))?;
+    Ok(Cause::NotRunning { vm: vm_uuid.to_owned(), state: state.to_string(), seconds: patience.as_secs() })
+}

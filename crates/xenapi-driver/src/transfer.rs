@@ -1,0 +1,283 @@
+//! Moving the content of disks: images and config drives in, the same back for comparison, snapshots
+//! out.
+
+use std::io::Read;
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use disk_stream::{Declared, DiskBody, Existing, Image, Saved, Upload, Verifier, VhdSink, receive};
+use futures_core::Stream;
+use http_body::{Body, Frame};
+use xenapi_client::{Export, ExportFormat, ImportFormat};
+
+use crate::cancel::Stop;
+use crate::error::Cause;
+use crate::job::{Disk, Job};
+use crate::plan::{ImageFacts, ImportPlan, Plan};
+use crate::progress::{Event, Progress, Stage, Transfer};
+
+/// Where the content of a root disk comes from.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    image: Image,
+}
+
+/// Between two looks at the counters of a transfer.
+const TICK: Duration = Duration::from_millis(200);
+
+impl Source {
+    /// Opens an image and checks its structure; the data are not read.
+    pub(crate) async fn open(path: &Path) -> Result<Self, Cause> {
+        let image = Image::open(path, Declared::Unknown).await.map_err(Cause::image)?;
+        Ok(Self { image })
+    }
+
+    pub(crate) fn facts(&self) -> ImageFacts {
+        ImageFacts { path: self.image.path().to_owned(), virtual_bytes: self.image.virtual_size() }
+    }
+}
+
+/// An upload that is ready: how much it will be is known.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    format: ImportFormat,
+    body: DiskBody,
+}
+
+impl Prepared {
+    /// Bytes of the disk that will be written, at most.
+    pub(crate) fn data_bytes(&self) -> u64 {
+        self.body.stream_len()
+    }
+}
+
+/// Looks through the image for what has to be sent. Nothing in the host is touched.
+pub(crate) async fn prepare(job: &Job, plan: &Plan, source: &Source, stop: &Stop) -> Result<Prepared, Cause> {
+    let counters = disk_stream::Progress::new();
+    let upload = Upload {
+        virtual_size: Some(plan.root.virtual_bytes),
+        progress: counters.clone(),
+        ..Upload::default()
+    };
+    let making = async {
+        match plan.import {
+            ImportPlan::Vhd => source.image.vhd_body(upload).await.map(|body| (ImportFormat::Vhd, body)),
+            // Of these the size does not matter: only what is allocated is sent.
+            ImportPlan::Chunked => {
+                source.image.chunked_body(upload).await.map(|body| (ImportFormat::RawChunked, body))
+            }
+            ImportPlan::Raw => source.image.raw_body(upload).map(|body| (ImportFormat::Raw, body)),
+        }
+    };
+    let making = watched(&job.progress, Stage::Scan, &counters, making);
+    let (format, body) = stop.guard(making).await?.map_err(Cause::image)?;
+    Ok(Prepared { format, body })
+}
+
+/// Writes the image to a disk that has never been written to.
+pub(crate) async fn import_image(
+    job: &Job,
+    plan: &Plan,
+    source: &Source,
+    prepared: Prepared,
+    disk: &Disk,
+    stop: &Stop,
+) -> Result<Transfer, Cause> {
+    let Prepared { format, body } = prepared;
+    let doing = || {
+        let image = source.image.path().display();
+        format!("importing image {image} into disk {} of SR {:?}", disk.uuid, plan.sr.name_label)
+    };
+    let label = format!("import of the root disk of {}", plan.vm.name_label);
+    let moved = import(job, Stage::RootDisk, disk, format, body, label, doing, stop).await?;
+    source.image.check_unchanged().map_err(Cause::image)?;
+    Ok(moved)
+}
+
+/// Writes a config drive to a disk, which may be larger.
+pub(crate) async fn import_config_drive(
+    job: &Job,
+    plan: &Plan,
+    image: &config_drive::Image,
+    disk: &Disk,
+    stop: &Stop,
+) -> Result<Transfer, Cause> {
+    let body = DiskBody::from_bytes(image.to_vec());
+    let label = format!("import of the config drive of {}", plan.vm.name_label);
+    let doing = || format!("importing the config drive into disk {}", disk.uuid);
+    import(job, Stage::ConfigDrive, disk, ImportFormat::Raw, body, label, doing, stop).await
+}
+
+#[allow(clippy::too_many_arguments, reason = "one call for two kinds of disks")]
+async fn import(
+    job: &Job,
+    stage: Stage,
+    disk: &Disk,
+    format: ImportFormat,
+    body: DiskBody,
+    label: String,
+    doing: impl Fn() -> String,
+    stop: &Stop,
+) -> Result<Transfer, Cause> {
+    let total = body.stream_len();
+    let at = move |wire_bytes, virtual_bytes| Transfer {
+        wire_bytes,
+        wire_total_bytes: Some(total),
+        virtual_bytes,
+    };
+    let (progress, virtual_bytes) = (job.progress.clone(), disk.virtual_bytes);
+    progress.send(Event::Bytes(stage, at(0, virtual_bytes)));
+    let import = job
+        .client()
+        .import_vdi(&disk.reference, format, body)
+        .label(label)
+        .on_progress(move |sent| progress.send(Event::Bytes(stage, at(sent, virtual_bytes))));
+    // Closing the connection is the only way to make a host give up a transfer.
+    let imported = stop.guard(import.into_future()).await?.map_err(Cause::host(doing()))?;
+    let moved = at(imported.bytes, virtual_bytes);
+    job.progress.send(Event::Bytes(stage, moved));
+    let patience = job.driver.settings().detach_timeout;
+    let detached = stop.guard(job.client().wait_until_detached(&disk.reference, patience)).await?;
+    detached.map_err(Cause::host(format!("waiting until the host lets go of disk {}", disk.uuid)))?;
+    Ok(moved)
+}
+
+/// Tells how far the look through an image is while its upload is being made.
+async fn watched<T>(
+    progress: &Progress,
+    stage: Stage,
+    counters: &disk_stream::Progress,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut tick = tokio::time::interval(TICK);
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            result = &mut work => return result,
+            _ = tick.tick() => {
+                let now = counters.snapshot();
+                if now.stage == disk_stream::Stage::Scanning && now.virtual_size > 0 {
+                    let (done_bytes, total_bytes) = (now.virtual_bytes, now.virtual_size);
+                    progress.send(Event::Scanned { stage, done_bytes, total_bytes });
+                }
+            }
+        }
+    }
+}
+
+/// Reads a config drive back and compares it with what was to be written.
+pub(crate) async fn compare_config_drive(
+    job: &Job,
+    image: &config_drive::Image,
+    disk: &Disk,
+    stop: &Stop,
+) -> Result<(), Cause> {
+    let doing = || format!("reading the config drive back from disk {}", disk.uuid);
+    let export = stop.guard(job.client().export_vdi(&disk.reference, ExportFormat::Raw, None)).await?;
+    let mut export = export.map_err(Cause::host(doing()))?;
+    let mut reader = image.reader();
+    let (mut position, mut expected) = (0, Vec::new());
+    while let Some(chunk) = stop.guard(export.chunk()).await?.map_err(Cause::host(doing()))? {
+        expected.clear();
+        // Reading from memory cannot fail; what lies behind the image is zero.
+        let _ = (&mut reader).take(chunk.len() as u64).read_to_end(&mut expected);
+        expected.resize(chunk.len(), 0);
+        if let Some(index) = chunk.iter().zip(&expected).position(|(got, wanted)| got != wanted) {
+            return Err(differs("the config drive", disk, position + index as u64));
+        }
+        position += chunk.len() as u64;
+        let wire_bytes = export.bytes_received();
+        let moved = Transfer { wire_bytes, wire_total_bytes: None, virtual_bytes: disk.virtual_bytes };
+        job.progress.send(Event::Bytes(Stage::ConfigDriveCheck, moved));
+    }
+    if position < image.len_bytes() { Err(differs("the config drive", disk, position)) } else { Ok(()) }
+}
+
+fn differs(what: &str, disk: &Disk, offset: u64) -> Cause {
+    Cause::Differs { disk: format!("{what} ({})", disk.uuid), offset }
+}
+
+/// Reads a root disk back and compares it with its image: every byte that either side has.
+pub(crate) async fn compare_image(job: &Job, source: &Source, disk: &Disk, stop: &Stop) -> Result<(), Cause> {
+    let doing = || format!("reading the root disk back from disk {}", disk.uuid);
+    let body = export(job, Stage::RootDiskCheck, disk, doing, stop).await?;
+    let comparing = receive(body, Verifier::of_vhd(&source.image), disk_stream::Progress::new());
+    match stop.guard(comparing).await? {
+        Ok(_) => Ok(()),
+        Err(disk_stream::Error::Differs { offset, .. }) => Err(differs("the root disk", disk, offset)),
+        Err(error) => Err(received(error, doing())),
+    }
+}
+
+/// Writes a disk to a file, as a VHD.
+pub(crate) async fn export_to_file(
+    job: &Job,
+    disk: &Disk,
+    path: &Path,
+    existing: Existing,
+    stop: &Stop,
+) -> Result<Saved, Cause> {
+    let doing = || format!("exporting disk {}", disk.uuid);
+    // Before the transfer: a directory that is not there costs no more than a look.
+    let sink = VhdSink::create(path, existing).map_err(Cause::file)?;
+    let body = export(job, Stage::Export, disk, doing, stop).await?;
+    let saved = stop.guard(receive(body, sink, disk_stream::Progress::new())).await?;
+    saved.map_err(|error| received(error, doing()))
+}
+
+async fn export(
+    job: &Job,
+    stage: Stage,
+    disk: &Disk,
+    doing: impl Fn() -> String,
+    stop: &Stop,
+) -> Result<Download, Cause> {
+    let export = stop.guard(job.client().export_vdi(&disk.reference, ExportFormat::Vhd, None)).await?;
+    let export = export.map_err(Cause::host(doing()))?;
+    let progress = job.progress.clone();
+    Ok(Download { export, stage, progress, virtual_bytes: disk.virtual_bytes, told: None })
+}
+
+/// An export as a body whose bytes are counted.
+struct Download {
+    export: Export,
+    stage: Stage,
+    progress: Progress,
+    virtual_bytes: u64,
+    told: Option<Instant>,
+}
+
+impl Body for Download {
+    type Data = Bytes;
+    type Error = xenapi_client::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, xenapi_client::Error>>> {
+        let piece = ready!(Pin::new(&mut self.export).poll_next(cx));
+        let is_end = piece.is_none();
+        if is_end || self.told.is_none_or(|told| told.elapsed() >= TICK) {
+            self.told = Some(Instant::now());
+            let wire_bytes = self.export.bytes_received();
+            let wire_total_bytes = is_end.then_some(wire_bytes);
+            let moved = Transfer { wire_bytes, wire_total_bytes, virtual_bytes: self.virtual_bytes };
+            self.progress.send(Event::Bytes(self.stage, moved));
+        }
+        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+    }
+}
+
+/// Tells what failed in the host from what failed here.
+fn received(error: disk_stream::Error, doing: String) -> Cause {
+    match error {
+        disk_stream::Error::Body { position, source } => match source.downcast::<xenapi_client::Error>() {
+            Ok(source) => Cause::Host { doing, source: *source },
+            Err(source) => Cause::file(disk_stream::Error::Body { position, source }),
+        },
+        error => Cause::file(error),
+    }
+}

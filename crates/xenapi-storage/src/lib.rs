@@ -1,0 +1,25 @@
+//! XenAPI's storage as a model: decisions about disks, made from records, without a connection.
+//!
+//! * [`Repository`]: a storage repository (SR) as decisions need it.
+//! * [`Choice`]: which repository disks go to, by uuid, by name, or with the filter that OpenStack
+//!   Nova's operators know; [`Choice::select`] decides, or says of every repository why it is not the one.
+//! * [`Facts`]: what differs between types of repositories, as data: rounding, limits, provisioning.
+//! * [`Repository::check_space`]: whether disks fit before anything is created.
+//! * [`device`]: the numbers of a VM's disks and the names guests see.
+//! * [`ownership`]: the `other_config` keys that say whose an object is.
+//!
+//! What it does not do: call a server, read a VHD, or choose a host.
+
+pub mod device;
+mod facts;
+pub mod ownership;
+mod repository;
+mod select;
+mod size;
+mod space;
+
+pub use facts::{Allocation, Facts, Format, Holds, VHD_MAX_BYTES};
+pub use repository::{Connection, Repository};
+pub use select::{Candidate, Choice, FilterSyntax, Place, Rejection, SelectionError};
+pub use size::Size;
+pub use space::{DiskRequest, SpaceError};

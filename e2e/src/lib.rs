@@ -1,0 +1,7 @@
+//! What end-to-end tests share: real disk images, and other people's tools to judge them.
+//!
+//! * [`image`]: a 4 GiB disk with an ext4 file system full of files, as raw and as VHD.
+//! * [`tools`]: qemu-img, e2fsck and others, and what happens when one is missing.
+
+pub mod image;
+pub mod tools;
