@@ -299,6 +299,8 @@ fn choose_footer(
     let front = Footer::parse(front, 0, Structure::FrontFooter);
     let short = !Footer::has_cookie(last) && Footer::has_cookie(&last[1..]) && len % 512 == 511;
     match (end_footer(last, len), front) {
+        // One sector alone is the copy at the start of a disk that was cut behind it.
+        (Ok(only), Ok(_)) if end_at == 0 && only.disk_type != DiskType::Fixed => Ok((only, None)),
         (Ok(end), front) => {
             if short {
                 warnings.push(Warning::ShortEndFooter);
