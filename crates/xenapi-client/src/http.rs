@@ -183,7 +183,7 @@ impl Http {
                 None if fresh_left == 0 => {
                     return Err(Error::new(
                         ErrorKind::Unreachable,
-                        "the host closes every connection at once",
+                        "every connection ended before a request could be sent",
                     )
                     .remedy("check what listens on that port, and the host's load")
                     .at(endpoint));

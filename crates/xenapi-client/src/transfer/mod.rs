@@ -47,6 +47,9 @@ const MAX_REDIRECTS: usize = 3;
 /// nobody will end. After a cut XAPI still flushes the disk and detaches it, for up to 5 minutes.
 const AFTERMATH: Duration = Duration::from_secs(360);
 
+/// How long a look at the task may take while the data wait.
+const LOOK: Duration = Duration::from_secs(20);
+
 /// A transfer's request, less its body.
 struct Head<'a> {
     method: http::Method,
@@ -252,7 +255,8 @@ impl StallWatch {
             self.moved_at = Instant::now();
             return Look::Moving;
         }
-        match task.client.record_opt(task.reference()).await {
+        let client = task.client.with_deadline(LOOK);
+        match client.record_opt(task.reference()).await {
             Ok(Some(record)) if task::is_over(&record) => return Look::Ended(task::check(&record)),
             Ok(Some(record)) if (record.progress - self.last_progress).abs() > f64::EPSILON => {
                 self.last_progress = record.progress;

@@ -1,0 +1,140 @@
+//! Logging in, staying logged in, finding the coordinator.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use support::{client, config, in_process, session_calls, text};
+use xenapi_client::{Client, ErrorKind};
+use xenapi_wire::{Failure, Value};
+
+#[tokio::test]
+async fn a_wrong_password_names_user_and_host() {
+    let client = client(|mut peer, _| async move {
+        while let Some(head) = peer.head().await {
+            peer.answer_call(&head, |_, _| {
+                Err::<Value, _>(Failure::new(
+                    "SESSION_AUTHENTICATION_FAILED",
+                    ["root", "Authentication failure"],
+                ))
+            })
+            .await;
+        }
+    });
+    let error = client.login().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Credentials);
+    let shown = format!("{error} {error:?}");
+    assert!(shown.contains("\"root\"") && shown.contains("http://10.0.0.1"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[tokio::test]
+async fn an_expired_session_is_replaced_once_whatever_the_call() {
+    let logins = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&logins);
+    let client = client(move |mut peer, _| {
+        let logins = Arc::clone(&logins);
+        async move {
+            while let Some(head) = peer.head().await {
+                peer.answer_call(&head, |method, params| match method {
+                    "session.login_with_password" => {
+                        Ok(text(&format!("OpaqueRef:session-{}", logins.fetch_add(1, Ordering::SeqCst))))
+                    }
+                    // Only the second session is known.
+                    _ if params[0].as_str() == Some("OpaqueRef:session-1") => Ok(text("done")),
+                    _ => Err(Failure::new("SESSION_INVALID", [params[0].as_str().unwrap()])),
+                })
+                .await;
+            }
+        }
+    });
+    assert_eq!(client.call_dynamic("VM.start", &[]).await.unwrap(), text("done"));
+    assert_eq!(seen.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_session_that_is_refused_again_and_again_is_an_error_without_the_session() {
+    let client = client(|mut peer, _| async move {
+        while let Some(head) = peer.head().await {
+            peer.answer_call(&head, |method, params| {
+                session_calls(method)
+                    .unwrap_or_else(|| Err(Failure::new("SESSION_INVALID", [params[0].as_str().unwrap()])))
+            })
+            .await;
+        }
+    });
+    let error = client.call_dynamic("VM.start", &[]).await.unwrap_err();
+    assert!(error.is("SESSION_INVALID"));
+    let shown = format!("{error} {error:?}");
+    assert!(!shown.contains(support::SESSION), "{shown}");
+}
+
+/// A pool whose coordinator is 10.0.0.2, which every other host refers to.
+fn pool(coordinator: Arc<std::sync::Mutex<String>>) -> Client {
+    let script = move |mut peer: support::Peer, url: String| {
+        let coordinator = Arc::clone(&coordinator);
+        async move {
+            while let Some(head) = peer.head().await {
+                let address = coordinator.lock().unwrap().clone();
+                peer.answer_call(&head, |method, _| {
+                    if url != format!("http://{address}") {
+                        return Err(Failure::new("HOST_IS_SLAVE", [address]));
+                    }
+                    session_calls(method).unwrap_or_else(|| Ok(text(&url)))
+                })
+                .await;
+            }
+        }
+    };
+    Client::over(config(), in_process(script)).unwrap()
+}
+
+#[tokio::test]
+async fn the_coordinator_is_followed_at_log_in_and_later() {
+    let coordinator = Arc::new(std::sync::Mutex::new("10.0.0.2".to_owned()));
+    let client = pool(Arc::clone(&coordinator));
+    assert_eq!(client.call_dynamic("VM.start", &[]).await.unwrap(), text("http://10.0.0.2"));
+    *coordinator.lock().unwrap() = "10.0.0.3".to_owned();
+    assert_eq!(client.call_dynamic("VM.start", &[]).await.unwrap(), text("http://10.0.0.3"));
+    assert_eq!(client.endpoint().to_string(), "http://10.0.0.3");
+}
+
+#[tokio::test]
+async fn hosts_that_refer_to_each_other_are_not_followed_for_ever() {
+    let script = |mut peer: support::Peer, url: String| async move {
+        while let Some(head) = peer.head().await {
+            let other = if url.ends_with('1') { "10.0.0.2" } else { "10.0.0.1" };
+            peer.answer_call(&head, |_, _| Err::<Value, _>(Failure::new("HOST_IS_SLAVE", [other]))).await;
+        }
+    };
+    let client = Client::over(config(), in_process(script)).unwrap();
+    let error = client.login().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+}
+
+#[tokio::test]
+async fn close_logs_out_and_ends_the_client() {
+    let logouts = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&logouts);
+    let client = client(move |mut peer, _| {
+        let logouts = Arc::clone(&logouts);
+        async move {
+            while let Some(head) = peer.head().await {
+                peer.answer_call(&head, |method, _| {
+                    logouts.fetch_add(usize::from(method == "session.logout"), Ordering::SeqCst);
+                    session_calls(method).unwrap_or(Ok(text("")))
+                })
+                .await;
+            }
+        }
+    });
+    client.call_dynamic("VM.start", &[]).await.unwrap();
+    let clone = client.clone();
+    client.close().await.unwrap();
+    assert_eq!(seen.load(Ordering::SeqCst), 1);
+    let error = clone.call_dynamic("VM.start", &[]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    clone.close().await.unwrap();
+    assert_eq!(seen.load(Ordering::SeqCst), 1);
+}

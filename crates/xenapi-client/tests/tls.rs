@@ -1,0 +1,123 @@
+//! Certificates: XAPI's are self-signed as a rule.
+
+mod support;
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::ServerConfig;
+use rustls_pki_types::PrivateKeyDer;
+use support::{listen, session_calls};
+use xenapi_client::{Client, Config, ErrorKind, Fingerprint, Trust};
+
+struct Host {
+    port: u16,
+    fingerprint: Fingerprint,
+    pem: String,
+}
+
+async fn host(names: &[&str]) -> Host {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).unwrap();
+    let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
+    let config = ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    let port = listen(Some(config), |mut peer| async move {
+        while let Some(head) = peer.head().await {
+            peer.answer_call(&head, |method, _| session_calls(method).unwrap()).await;
+        }
+    })
+    .await;
+    Host { port, fingerprint: Fingerprint::of_certificate(cert.der()), pem: cert.pem() }
+}
+
+impl Host {
+    async fn log_in(&self, trust: Trust) -> xenapi_client::Result<Client> {
+        let url = format!("https://127.0.0.1:{}", self.port);
+        Client::connect(Config::new(&url, "root", "x").unwrap().trust(trust)).await
+    }
+}
+
+#[tokio::test]
+async fn a_pinned_certificate_is_enough_whatever_its_name() {
+    let host = host(&["xen1"]).await;
+    host.log_in(Trust::Fingerprints(vec![host.fingerprint])).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_certificate_than_the_pinned_one_is_refused_with_both_fingerprints() {
+    let host = host(&["127.0.0.1"]).await;
+    let other = Fingerprint::of_certificate(b"another");
+    let error = host.log_in(Trust::Fingerprints(vec![other])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Untrusted);
+    let shown = error.to_string();
+    assert!(shown.contains(&host.fingerprint.to_string()) && shown.contains(&other.to_string()), "{shown}");
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_is_refused_with_its_fingerprint_and_the_remedy() {
+    let known = host(&["127.0.0.1"]).await;
+    let unknown = host(&["127.0.0.1"]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, &known.pem).unwrap();
+    let error = unknown.log_in(Trust::CaFile(file.clone())).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Untrusted, "{error}");
+    let shown = error.to_string();
+    assert!(shown.contains(&unknown.fingerprint.to_string()), "{shown}");
+    assert!(shown.contains("trust that fingerprint") && shown.contains("https://127.0.0.1"), "{shown}");
+
+    known.log_in(Trust::CaFile(file)).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_name_matters_with_a_ca() {
+    let host = host(&["xen1.example.org"]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, &host.pem).unwrap();
+    let error = host.log_in(Trust::CaFile(file)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Untrusted, "{error}");
+    assert!(error.to_string().contains("another name"), "{error}");
+}
+
+#[tokio::test]
+async fn anything_goes_only_when_asked_for() {
+    let host = host(&["xen1"]).await;
+    host.log_in(Trust::DangerAcceptAny).await.unwrap();
+}
+
+#[tokio::test]
+async fn plain_and_tls_mixed_up() {
+    let host = host(&["xen1"]).await;
+    let plain = Config::new(&format!("http://127.0.0.1:{}", host.port), "root", "x").unwrap();
+    let error = Client::connect(plain).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Protocol | ErrorKind::Unreachable), "{error}");
+
+    let port = listen(None, |mut peer| async move {
+        peer.fill().await;
+        peer.write("HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    })
+    .await;
+    let tls = Config::new(&format!("https://127.0.0.1:{port}"), "root", "x").unwrap();
+    let error = Client::connect(tls.trust(Trust::DangerAcceptAny)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
+    assert!(error.to_string().contains("does not speak TLS"), "{error}");
+}
+
+#[test]
+fn files_that_hold_no_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty.pem");
+    std::fs::write(&empty, "nothing").unwrap();
+    for file in [empty, folder.path().join("missing.pem")] {
+        let config = Config::new("https://h", "root", "x").unwrap().trust(Trust::CaFile(file.clone()));
+        let error = Client::new(config).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
+    }
+    let config = Config::new("https://h", "root", "x").unwrap().trust(Trust::Fingerprints(Vec::new()));
+    assert_eq!(Client::new(config).unwrap_err().kind(), ErrorKind::Config);
+}
