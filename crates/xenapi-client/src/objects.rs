@@ -1,10 +1,8 @@
 //! The implicit messages, which every class has: records, fields, looking up by name.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use xenapi_types::field::{Field, ReadWrite};
+use xenapi_types::field::{Field, MapValue, Settable};
 use xenapi_wire::{Class, Ref};
 
 use crate::client::Client;
@@ -123,12 +121,8 @@ impl Client {
     ///
     /// # Errors
     /// `NotFound` when there is no such object.
-    pub async fn get_field<C: Class, T: DeserializeOwned, M>(
-        &self,
-        object: &Ref<C>,
-        field: Field<C, T, M>,
-    ) -> Result<T> {
-        let value = self.invoke(&method::<C>(&format!("get_{}", field.name())), &(object,)).await;
+    pub async fn get_field<F: Field>(&self, object: &Ref<F::Class>, _field: F) -> Result<F::Value> {
+        let value = self.invoke(&method::<F::Class>(&format!("get_{}", F::NAME)), &(object,)).await;
         value.map_err(|error| gone(error, object))
     }
 
@@ -136,14 +130,14 @@ impl Client {
     ///
     /// # Errors
     /// `NotFound` when there is no such object.
-    pub async fn set_field<C: Class, T: Serialize + Sync>(
+    pub async fn set_field<F: Settable>(
         &self,
-        object: &Ref<C>,
-        field: Field<C, T, ReadWrite>,
-        value: impl Into<T> + Send,
+        object: &Ref<F::Class>,
+        _field: F,
+        value: impl Into<F::Value> + Send,
     ) -> Result<()> {
-        let value: T = value.into();
-        let done = self.invoke(&method::<C>(&format!("set_{}", field.name())), &(object, value)).await;
+        let value: F::Value = value.into();
+        let done = self.invoke(&method::<F::Class>(&format!("set_{}", F::NAME)), &(object, value)).await;
         done.map_err(|error| gone(error, object))
     }
 
@@ -151,15 +145,19 @@ impl Client {
     ///
     /// # Errors
     /// `NotFound` when there is no such object; `MAP_DUPLICATE_KEY` when the key is there already.
-    pub async fn add_to<C: Class, K: Serialize + Sync, V: Serialize + Sync>(
+    pub async fn add_to<F: Settable>(
         &self,
-        object: &Ref<C>,
-        field: Field<C, BTreeMap<K, V>, ReadWrite>,
-        key: impl Into<K> + Send,
-        item: impl Into<V> + Send,
-    ) -> Result<()> {
-        let params: (_, K, V) = (object, key.into(), item.into());
-        let done = self.invoke(&method::<C>(&format!("add_to_{}", field.name())), &params).await;
+        object: &Ref<F::Class>,
+        _field: F,
+        key: impl Into<<F::Value as MapValue>::Key> + Send,
+        item: impl Into<<F::Value as MapValue>::Item> + Send,
+    ) -> Result<()>
+    where
+        F::Value: MapValue,
+    {
+        let params: (_, <F::Value as MapValue>::Key, <F::Value as MapValue>::Item) =
+            (object, key.into(), item.into());
+        let done = self.invoke(&method::<F::Class>(&format!("add_to_{}", F::NAME)), &params).await;
         done.map_err(|error| gone(error, object))
     }
 
@@ -167,14 +165,17 @@ impl Client {
     ///
     /// # Errors
     /// `NotFound` when there is no such object.
-    pub async fn remove_from<C: Class, K: Serialize + Sync, V>(
+    pub async fn remove_from<F: Settable>(
         &self,
-        object: &Ref<C>,
-        field: Field<C, BTreeMap<K, V>, ReadWrite>,
-        key: impl Into<K> + Send,
-    ) -> Result<()> {
-        let params: (_, K) = (object, key.into());
-        let done = self.invoke(&method::<C>(&format!("remove_from_{}", field.name())), &params).await;
+        object: &Ref<F::Class>,
+        _field: F,
+        key: impl Into<<F::Value as MapValue>::Key> + Send,
+    ) -> Result<()>
+    where
+        F::Value: MapValue,
+    {
+        let params: (_, <F::Value as MapValue>::Key) = (object, key.into());
+        let done = self.invoke(&method::<F::Class>(&format!("remove_from_{}", F::NAME)), &params).await;
         done.map_err(|error| gone(error, object))
     }
 
@@ -183,14 +184,17 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::add_to`].
-    pub async fn put_in<C: Class, K: Serialize + Sync + Clone + Send, V: Serialize + Sync>(
+    pub async fn put_in<F: Settable>(
         &self,
-        object: &Ref<C>,
-        field: Field<C, BTreeMap<K, V>, ReadWrite>,
-        key: impl Into<K> + Send,
-        item: impl Into<V> + Send,
-    ) -> Result<()> {
-        let key: K = key.into();
+        object: &Ref<F::Class>,
+        field: F,
+        key: impl Into<<F::Value as MapValue>::Key> + Send,
+        item: impl Into<<F::Value as MapValue>::Item> + Send,
+    ) -> Result<()>
+    where
+        F::Value: MapValue<Key: Clone>,
+    {
+        let key: <F::Value as MapValue>::Key = key.into();
         self.remove_from(object, field, key.clone()).await?;
         self.add_to(object, field, key, item).await
     }

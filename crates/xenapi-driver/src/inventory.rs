@@ -1,13 +1,11 @@
 //! What the endpoint has, as far as planning needs it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use xenapi_client::{Client, ErrorKind, quote};
-use xenapi_storage::{Connection, Repository};
-use xenapi_types::{
-    Host, HostRecord, Network as NetworkClass, Pbd, PbdRecord, Pool, Sr, SrRecord, Vif, Vm, host, vm,
-};
-use xenapi_wire::{AnyClass, Ref};
+use xenapi_storage::Repository;
+use xenapi_types::{Host, HostRecord, Network as NetworkClass, Pbd, Pool, Sr, Vif, Vm, host, vm};
+use xenapi_wire::Ref;
 
 use crate::error::Cause;
 use crate::spec::{InstanceSpec, MacChoice};
@@ -20,7 +18,7 @@ pub struct Inventory {
     /// The storage repositories.
     pub srs: Vec<Repository>,
     /// The pool's default SR; may be null, or refer to one that is gone.
-    pub default_sr: Ref<AnyClass>,
+    pub default_sr: Ref<Sr>,
     /// The networks.
     pub networks: Vec<Network>,
     /// Uuid of the VM that has the wanted name already.
@@ -112,8 +110,11 @@ pub(crate) async fn read(client: &Client, spec: &InstanceSpec) -> Result<Invento
         async { name_taken(client, &spec.name).await.map_err(doing("VM names")) },
         async { macs_taken(client, spec).await.map_err(doing("MAC addresses")) },
     )?;
-    let default_sr = pools.into_values().next().map_or(Ref::NULL, |pool| pool.default_sr.cast());
-    let srs = srs.into_iter().map(|(reference, record)| repository(reference, record, &pbds)).collect();
+    let default_sr = pools.into_values().next().map_or(Ref::NULL, |pool| pool.default_sr);
+    let srs = srs
+        .into_iter()
+        .map(|(reference, record)| Repository::new(reference, &record, pbds.values()))
+        .collect();
     let mut networks: Vec<_> = networks
         .into_iter()
         .map(|(reference, record)| Network {
@@ -125,27 +126,6 @@ pub(crate) async fn read(client: &Client, spec: &InstanceSpec) -> Result<Invento
         .collect();
     networks.sort_by(|a, b| (&a.name, &a.uuid).cmp(&(&b.name, &b.uuid)));
     Ok(Inventory { nodes, srs, default_sr, networks, name_taken_by, macs_taken })
-}
-
-fn repository(reference: Ref<Sr>, record: SrRecord, pbds: &HashMap<Ref<Pbd>, PbdRecord>) -> Repository {
-    let connections = pbds
-        .values()
-        .filter(|pbd| pbd.sr == reference)
-        .map(|pbd| Connection { host: pbd.host.clone().cast(), attached: pbd.currently_attached })
-        .collect();
-    Repository {
-        reference: reference.cast(),
-        uuid: record.uuid,
-        name_label: record.name_label,
-        sr_type: record.r#type,
-        is_tools_sr: record.is_tools_sr,
-        other_config: record.other_config,
-        sm_config: record.sm_config,
-        // XAPI says -1 for what it does not know.
-        physical_size: u64::try_from(record.physical_size).ok(),
-        physical_utilisation: u64::try_from(record.physical_utilisation).ok(),
-        connections,
-    }
 }
 
 /// Uuid of a VM with this name, if there is one: templates and snapshots count too.

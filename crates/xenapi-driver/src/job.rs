@@ -66,11 +66,8 @@ impl Job {
         let doing =
             || format!("creating disk {:?} in storage repository {:?}", plan.name_label, sr.name_label);
         stop.check()?;
-        let reference = self
-            .client()
-            .call(record::vdi(plan, &sr.reference.clone().cast()))
-            .await
-            .map_err(Cause::host(doing()))?;
+        let reference =
+            self.client().call(record::vdi(plan, &sr.reference)).await.map_err(Cause::host(doing()))?;
         self.remember_disk(&reference, &plan.name_label);
         let made = self.client().record(&reference).await.map_err(Cause::host(doing()))?;
         let seal = self.client().add_to(&reference, vdi::field::OTHER_CONFIG, ownership::SELF, &made.uuid);

@@ -242,8 +242,7 @@ fn choose_sr<'a>(
     inventory: &'a Inventory,
     node: &Node,
 ) -> Result<&'a Repository, Conflict> {
-    let host = node.reference.clone().cast();
-    let place = Place { host: &host, host_name: &node.name, default_sr: &inventory.default_sr };
+    let place = Place { host: &node.reference, host_name: &node.name, default_sr: &inventory.default_sr };
     Ok(spec.sr.select(&inventory.srs, place)?)
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use xenapi_wire::{AnyClass, Ref};
+use xenapi_types::{Host, Ref, Sr};
 
 use crate::{Holds, Repository};
 
@@ -51,11 +51,11 @@ pub struct FilterSyntax {
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
     /// The host that must reach the repository.
-    pub host: &'a Ref<AnyClass>,
+    pub host: &'a Ref<Host>,
     /// Its name, for messages.
     pub host_name: &'a str,
     /// The `default_SR` of the pool; may be null, or refer to a repository that is gone.
-    pub default_sr: &'a Ref<AnyClass>,
+    pub default_sr: &'a Ref<Sr>,
 }
 
 /// No repository can be used: of every one there is, why not.

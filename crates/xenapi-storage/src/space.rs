@@ -96,7 +96,7 @@ impl Repository {
 
 #[cfg(test)]
 mod tests {
-    use xenapi_wire::Ref;
+    use xenapi_types::Ref;
 
     use super::*;
 

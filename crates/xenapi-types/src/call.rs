@@ -7,12 +7,12 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::ser::{SerializeSeq, Serializer};
 
+use xenapi_wire::Call;
+
 use crate::record::{AsMap, Fields};
 
 /// The parameters of a call, in order.
-pub(crate) trait Params: Sized {
-    /// What the call is named in error messages.
-    const METHOD: &'static str;
+pub(crate) trait Params: Call {
     /// How many parameters there must be.
     const REQUIRED: usize;
 
@@ -130,7 +130,6 @@ macro_rules! call {
         }
 
         impl $crate::call::Params for $call {
-            const METHOD: &'static str = $method;
             const REQUIRED: usize = <[&str]>::len(&[$(stringify!($req)),*]);
 
             #[allow(unused_variables, reason = "calls without parameters")]
@@ -174,7 +173,6 @@ macro_rules! create {
         }
 
         impl $crate::call::Params for $call {
-            const METHOD: &'static str = $method;
             const REQUIRED: usize = 1;
 
             fn read<'de, A: serde::de::SeqAccess<'de>>(

@@ -1,69 +1,81 @@
-//! Names of fields that know their class, their type, and whether they can be set.
+//! Fields as types, so that getters and setters are checked when they are compiled.
+//!
+//! Each class's module has its fields: `vm::field::NAME_LABEL`. They are values without content and
+//! types at the same time: `implicit::get(vm, vm::field::NAME_LABEL)`.
 
-use std::fmt;
-use std::marker::PhantomData;
+use std::collections::BTreeMap;
 
-/// A field of class `C` with values of type `T`; `M` is [`ReadWrite`] or [`ReadOnly`].
-///
-/// The constants of these are in each class's module: `vm::field::NAME_LABEL`.
-pub struct Field<C, T, M = ReadOnly> {
-    name: &'static str,
-    class: PhantomData<fn() -> C>,
-    value: PhantomData<fn() -> T>,
-    mode: PhantomData<fn() -> M>,
-}
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use xenapi_wire::Class;
 
-/// Mode of a field for which `set_<field>` exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadWrite {}
-
-/// Mode of a field that only has a getter. Some have an explicit call that sets them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadOnly {}
-
-impl<C, T, M> Field<C, T, M> {
-    pub(crate) const fn new(name: &'static str) -> Self {
-        Self { name, class: PhantomData, value: PhantomData, mode: PhantomData }
-    }
-
+/// A field of a class, for which `get_<field>` exists.
+pub trait Field: Copy + Send + Sync + 'static {
+    /// The class.
+    type Class: Class;
+    /// The type of its values.
+    type Value: Serialize + DeserializeOwned + Send + Sync + 'static;
     /// The name on the wire.
-    pub const fn name(&self) -> &'static str {
-        self.name
-    }
+    const NAME: &'static str;
 }
 
-impl<C, T, M> Clone for Field<C, T, M> {
-    fn clone(&self) -> Self {
-        *self
-    }
+/// A field for which `set_<field>` exists.
+///
+/// Some others have an explicit call that sets them, such as `vdi::SetNameLabel`.
+pub trait Settable: Field {}
+
+/// The values of a field that is a map.
+pub trait MapValue {
+    /// The type of its keys.
+    type Key: Serialize + DeserializeOwned + Send + Sync + 'static;
+    /// The type of what stands under a key.
+    type Item: Serialize + DeserializeOwned + Send + Sync + 'static;
 }
 
-impl<C, T, M> Copy for Field<C, T, M> {}
-
-impl<C, T, M> fmt::Debug for Field<C, T, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)
-    }
+/// The values of a field that is a set.
+pub trait SetValue {
+    /// The type of its elements.
+    type Item: Serialize + DeserializeOwned + Send + Sync + 'static;
 }
 
-/// Declares the constants of a class: `rw NAME "wire name" Type;`.
+impl<K, V> MapValue for BTreeMap<K, V>
+where
+    K: Serialize + DeserializeOwned + Send + Sync + 'static,
+    V: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    type Key = K;
+    type Item = V;
+}
+
+impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> SetValue for Vec<T> {
+    type Item = T;
+}
+
+/// Declares the fields of a class: `rw NAME "wire name" Type;`.
 macro_rules! field_names {
-    ($class:ident; $($mode:ident $constant:ident $name:literal $ty:ty;)*) => {
+    ($class:ident; $($mode:ident $field:ident $name:literal $ty:ty;)*) => {
         $(
-            #[doc = concat!("`", $name, "`")]
-            pub const $constant: $crate::field::Field<$class, $ty, $crate::field::mode!($mode)> =
-                $crate::field::Field::new($name);
+            #[doc = concat!("`", $name, "`, `", stringify!($ty), "`")]
+            #[allow(non_camel_case_types, reason = "used as a value first")]
+            #[derive(Debug, Clone, Copy)]
+            pub struct $field;
+
+            impl $crate::field::Field for $field {
+                type Class = $class;
+                type Value = $ty;
+                const NAME: &'static str = $name;
+            }
+
+            $crate::field::settable! { $mode $field }
         )*
     };
 }
 
-macro_rules! mode {
-    (rw) => {
-        $crate::field::ReadWrite
+macro_rules! settable {
+    (rw $field:ident) => {
+        impl $crate::field::Settable for $field {}
     };
-    (ro) => {
-        $crate::field::ReadOnly
-    };
+    (ro $field:ident) => {};
 }
 
-pub(crate) use {field_names, mode};
+pub(crate) use {field_names, settable};

@@ -14,9 +14,11 @@ mod error;
 mod event_batch;
 pub mod field;
 mod generated;
+pub mod implicit;
 #[cfg(feature = "meta")]
 pub mod meta;
 mod open_enum;
+pub mod query;
 mod record;
 
 pub use error::ErrorCode;
@@ -29,7 +31,7 @@ pub use xenapi_wire::{Call, Class, Failure, Ref};
 mod prelude {
     pub(crate) use std::collections::BTreeMap;
 
-    pub(crate) use xenapi_wire::{DateTime, Ref};
+    pub(crate) use xenapi_wire::{DateTime, Ref, Value};
 
     pub(crate) use crate::call::{call, create};
     pub(crate) use crate::event_batch::EventBatch;
@@ -37,6 +39,4 @@ mod prelude {
     pub(crate) use crate::generated::types::*;
     pub(crate) use crate::open_enum::open_enum;
     pub(crate) use crate::record::record;
-
-    pub(crate) type Value = String;
 }

@@ -170,7 +170,7 @@ macro_rules! fields {
 
 /// Declares a record, and with `Vdi = "VDI",` before it the class it belongs to.
 macro_rules! record {
-    ($(#[$class_meta:meta])* class $class:ident; $(#[$meta:meta])* $name:literal $record:ident $body:tt) => {
+    ($(#[$class_meta:meta])* class $class:ident $(is $($kind:ident)*)?; $(#[$meta:meta])* $name:literal $record:ident $body:tt) => {
         $(#[$class_meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $class {}
@@ -179,6 +179,8 @@ macro_rules! record {
             const NAME: &'static str = $name;
             type Record = $record;
         }
+
+        $($(impl $crate::implicit::$kind for $class {})*)?
 
         $crate::record::record! { $(#[$meta])* $name $record $body }
     };

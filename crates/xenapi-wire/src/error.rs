@@ -123,7 +123,8 @@ impl DecodeError {
         self
     }
 
-    fn bare(kind: DecodeErrorKind) -> Self {
+    /// An error whose place is not known, or not known yet.
+    pub(crate) fn unplaced(kind: DecodeErrorKind) -> Self {
         Self(Box::new(Inner { kind, offset: None, path: Vec::new() }))
     }
 }
@@ -155,21 +156,31 @@ impl std::error::Error for DecodeError {}
 
 impl serde::de::Error for DecodeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::bare(DecodeErrorKind::Invalid(message.to_string()))
+        Self::unplaced(DecodeErrorKind::Invalid(message.to_string()))
     }
 
     fn invalid_type(found: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
         let found = kind_of(&found).to_owned();
-        Self::bare(DecodeErrorKind::WrongType { expected: expected.to_string(), found })
+        Self::unplaced(DecodeErrorKind::WrongType { expected: expected.to_string(), found })
     }
 
     fn invalid_value(found: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
-        let found = format!("another {}", kind_of(&found).trim_start_matches("a "));
-        Self::bare(DecodeErrorKind::WrongType { expected: expected.to_string(), found })
+        use serde::de::Unexpected as U;
+        let found = match found {
+            U::Signed(_) | U::Unsigned(_) => "an integer beyond its range",
+            _ => "another value",
+        };
+        let found = found.to_owned();
+        Self::unplaced(DecodeErrorKind::WrongType { expected: expected.to_string(), found })
+    }
+
+    fn unknown_variant(_variant: &str, expected: &'static [&'static str]) -> Self {
+        let expected = format!("one of {}", expected.join(", "));
+        Self::unplaced(DecodeErrorKind::WrongType { expected, found: "another value".to_owned() })
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::bare(DecodeErrorKind::Missing(field.to_owned()))
+        Self::unplaced(DecodeErrorKind::Missing(field.to_owned()))
     }
 }
 

@@ -40,6 +40,8 @@ mod codec;
 mod datetime;
 mod error;
 mod failure;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod jsonrpc;
 mod limits;
 mod number;

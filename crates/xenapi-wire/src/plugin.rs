@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{DecodeError, DecodeErrorKind, EncodeError};
 use crate::failure::Failure;
-use crate::xmlrpc;
+use crate::xmlrpc::{self, Answer};
 use crate::{Limits, Value};
 
 /// What a plugin is asked to do.
@@ -78,5 +78,9 @@ pub fn encode_response(result: Result<&str, &Failure>) -> Result<String, EncodeE
 /// When the output is no XML-RPC response with a text in it, for which XAPI reports
 /// `XENAPI_PLUGIN_FAILURE` too.
 pub fn decode_response(output: &[u8], limits: &Limits) -> Result<Result<String, Failure>, DecodeError> {
-    xmlrpc::decode_response(output, limits)
+    Ok(match xmlrpc::decode_answer(output, limits)? {
+        Answer::Returned(text) => Ok(text),
+        Answer::Failed(failure) => Err(failure),
+        Answer::Fault { code, text } => Err(Failure::new("XENAPI_PLUGIN_FAILURE", ["fault", &code, &text])),
+    })
 }

@@ -74,7 +74,13 @@ fn record(facts: &Facts, class: &Class) -> Result<String> {
     if has_references(class) {
         let text = format!("The class `{}`.{}", class.name, rust::life(facts, &class.life));
         out += &doc("        ", &text);
-        out += &format!("        class {name};\n");
+        let kinds = match (class.get_all, class.labelled) {
+            (true, true) => " is Listed Labelled",
+            (true, false) => " is Listed",
+            (false, true) => " is Labelled",
+            (false, false) => "",
+        };
+        out += &format!("        class {name}{kinds};\n");
     }
     out += &doc("        ", &format!("A `{}` as `get_record` returns it.", class.name));
     out += &format!("        {:?} {name}Record {{\n", class.name);

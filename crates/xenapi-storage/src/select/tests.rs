@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::Connection;
 
-fn host(n: u128) -> Ref<AnyClass> {
+fn host(n: u128) -> Ref<Host> {
     Ref::from_uuid_bits(0xf00 + n)
 }
 
@@ -43,7 +43,7 @@ fn pool() -> Vec<Repository> {
 }
 
 #[track_caller]
-fn check(filter: &str, on_host: u128, default_sr: &Ref<AnyClass>, expected: Result<&str, &[&str]>) {
+fn check(filter: &str, on_host: u128, default_sr: &Ref<Sr>, expected: Result<&str, &[&str]>) {
     let choice: Choice = filter.parse().unwrap();
     let mut pool = pool();
     for _ in 0..2 {

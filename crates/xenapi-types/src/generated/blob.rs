@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `blob`. Since XenServer 5.0 (orlando).
-        class Blob;
+        class Blob is Listed Labelled;
         /// A `blob` as `get_record` returns it.
         "blob" BlobRecord {
             /// `string`, read-only.

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `Bond`. Since XenServer 4.1 (miami).
-        class Bond;
+        class Bond is Listed;
         /// A `Bond` as `get_record` returns it.
         "Bond" BondRecord {
             /// `string`, read-only.

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `Caller`. Since XAPI 26.17.0.
-        class Caller;
+        class Caller is Listed Labelled;
         /// A `Caller` as `get_record` returns it.
         "Caller" CallerRecord {
             /// `string`, read-only. Since XAPI 26.17.0.

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `Certificate`. Since Citrix Hypervisor 8.2 (stockholm).
-        class Certificate;
+        class Certificate is Listed;
         /// A `Certificate` as `get_record` returns it.
         "Certificate" CertificateRecord {
             /// `string`, read-only. Since Citrix Hypervisor 8.2 (stockholm).

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `console`.
-        class Console;
+        class Console is Listed;
         /// A `console` as `get_record` returns it.
         "console" ConsoleRecord {
             /// `string`, read-only.

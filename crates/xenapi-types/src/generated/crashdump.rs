@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `crashdump`. Deprecated since XenServer 7.3 (inverness).
-        class Crashdump;
+        class Crashdump is Listed;
         /// A `crashdump` as `get_record` returns it.
         "crashdump" CrashdumpRecord {
             /// `string`, read-only.

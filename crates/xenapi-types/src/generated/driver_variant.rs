@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `Driver_variant`. Since XAPI 25.2.0.
-        class DriverVariant;
+        class DriverVariant is Listed;
         /// A `Driver_variant` as `get_record` returns it.
         "Driver_variant" DriverVariantRecord {
             /// `string`, read-only. Since XAPI 25.2.0.

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `Feature`. Since XenServer 7.2 (falcon).
-        class Feature;
+        class Feature is Listed Labelled;
         /// A `Feature` as `get_record` returns it.
         "Feature" FeatureRecord {
             /// `string`, read-only. Since XenServer 7.2 (falcon).

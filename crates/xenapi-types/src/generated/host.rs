@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `host`.
-        class Host;
+        class Host is Listed Labelled;
         /// A `host` as `get_record` returns it.
         "host" HostRecord {
             /// `string`, read-only.
@@ -164,10 +164,10 @@ pub(crate) mod types {
             73 "console_idle_timeout" [opt] console_idle_timeout: Option<i64>;
             /// `bool`, read-only. Since XAPI 25.27.0.
             74 "ssh_auto_mode" [opt] ssh_auto_mode: Option<bool>;
-            /// `bool`, read-only. Since XAPI 25.31.0.
-            75 "secure_boot" [opt] secure_boot: Option<bool>;
             /// `string`, read-only. Since XAPI 26.0.0.
-            76 "max_cstate" [opt] max_cstate: Option<String>;
+            75 "max_cstate" [opt] max_cstate: Option<String>;
+            /// `bool`, read-only. Since XAPI 25.31.0.
+            76 "secure_boot" [opt] secure_boot: Option<bool>;
             /// `enum host_ntp_mode`, read-only. Since XAPI 26.0.0.
             77 "ntp_mode" [opt] ntp_mode: Option<HostNtpMode>;
             /// `string set`, read-only. Since XAPI 26.0.0.
@@ -1144,8 +1144,8 @@ pub mod field {
         ro SSH_EXPIRY "ssh_expiry" DateTime;
         ro CONSOLE_IDLE_TIMEOUT "console_idle_timeout" i64;
         ro SSH_AUTO_MODE "ssh_auto_mode" bool;
-        ro SECURE_BOOT "secure_boot" bool;
         ro MAX_CSTATE "max_cstate" String;
+        ro SECURE_BOOT "secure_boot" bool;
         ro NTP_MODE "ntp_mode" HostNtpMode;
         ro NTP_CUSTOM_SERVERS "ntp_custom_servers" Vec<String>;
         ro TIMEZONE "timezone" String;

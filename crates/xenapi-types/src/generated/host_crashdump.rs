@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `host_crashdump`.
-        class HostCrashdump;
+        class HostCrashdump is Listed;
         /// A `host_crashdump` as `get_record` returns it.
         "host_crashdump" HostCrashdumpRecord {
             /// `string`, read-only.

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `Host_driver`. Since XAPI 25.2.0.
-        class HostDriver;
+        class HostDriver is Listed;
         /// A `Host_driver` as `get_record` returns it.
         "Host_driver" HostDriverRecord {
             /// `string`, read-only. Since XAPI 25.2.0.

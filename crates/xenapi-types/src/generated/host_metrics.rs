@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `host_metrics`.
-        class HostMetrics;
+        class HostMetrics is Listed;
         /// A `host_metrics` as `get_record` returns it.
         "host_metrics" HostMetricsRecord {
             /// `string`, read-only.

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `host_patch`. Deprecated since XenServer 7.1 (ely).
-        class HostPatch;
+        class HostPatch is Listed Labelled;
         /// A `host_patch` as `get_record` returns it.
         "host_patch" HostPatchRecord {
             /// `string`, read-only.

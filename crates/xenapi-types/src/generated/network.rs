@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `network`.
-        class Network;
+        class Network is Listed Labelled;
         /// A `network` as `get_record` returns it.
         "network" NetworkRecord {
             /// `string`, read-only.

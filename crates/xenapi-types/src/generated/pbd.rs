@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `PBD`.
-        class Pbd;
+        class Pbd is Listed;
         /// A `PBD` as `get_record` returns it.
         "PBD" PbdRecord {
             /// `string`, read-only.

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `PCI`. Since XenServer 6.0 (boston).
-        class Pci;
+        class Pci is Listed;
         /// A `PCI` as `get_record` returns it.
         "PCI" PciRecord {
             /// `string`, read-only. Since XenServer 6.0 (boston).

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `PGPU`. Since XenServer 6.0 (boston).
-        class Pgpu;
+        class Pgpu is Listed;
         /// A `PGPU` as `get_record` returns it.
         "PGPU" PgpuRecord {
             /// `string`, read-only. Since XenServer 6.0 (boston).

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `PIF`.
-        class Pif;
+        class Pif is Listed;
         /// A `PIF` as `get_record` returns it.
         "PIF" PifRecord {
             /// `string`, read-only.

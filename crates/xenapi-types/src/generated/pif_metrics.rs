@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `PIF_metrics`.
-        class PifMetrics;
+        class PifMetrics is Listed;
         /// A `PIF_metrics` as `get_record` returns it.
         "PIF_metrics" PifMetricsRecord {
             /// `string`, read-only.

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `pool`.
-        class Pool;
+        class Pool is Listed;
         /// A `pool` as `get_record` returns it.
         "pool" PoolRecord {
             /// `string`, read-only.
@@ -111,26 +111,26 @@ pub(crate) mod types {
             48 "local_auth_max_threads" [opt] local_auth_max_threads: Option<i64>;
             /// `int`, set by `create` only. Since XAPI 23.27.0. Prototype: may change.
             49 "ext_auth_max_threads" [opt] ext_auth_max_threads: Option<i64>;
-            /// `secret ref`, read-only. Since XAPI 23.9.0. Prototype: may change.
-            50 "telemetry_uuid" [opt] telemetry_uuid: Option<Ref<Secret>>;
-            /// `enum telemetry_frequency`, read-only. Since XAPI 23.9.0. Prototype: may change.
-            51 "telemetry_frequency" [opt] telemetry_frequency: Option<TelemetryFrequency>;
-            /// `datetime`, read-only. Since XAPI 23.9.0. Prototype: may change.
-            52 "telemetry_next_collection" [opt] telemetry_next_collection: Option<DateTime>;
-            /// `datetime`, read-only. Since XAPI 23.18.0. Prototype: may change.
-            53 "last_update_sync" [opt] last_update_sync: Option<DateTime>;
-            /// `enum update_sync_frequency`, read-only. Since XAPI 23.18.0. Prototype: may change.
-            54 "update_sync_frequency" [opt] update_sync_frequency: Option<UpdateSyncFrequency>;
-            /// `int`, read-only. Since XAPI 23.18.0. Prototype: may change.
-            55 "update_sync_day" [opt] update_sync_day: Option<i64>;
-            /// `bool`, read-only. Since XAPI 23.18.0. Prototype: may change.
-            56 "update_sync_enabled" [opt] update_sync_enabled: Option<bool>;
             /// `bool`, read-only. Since XAPI 24.31.0.
-            57 "ext_auth_cache_enabled" [opt] ext_auth_cache_enabled: Option<bool>;
+            50 "ext_auth_cache_enabled" [opt] ext_auth_cache_enabled: Option<bool>;
             /// `int`, read-only. Since XAPI 24.31.0.
-            58 "ext_auth_cache_size" [opt] ext_auth_cache_size: Option<i64>;
+            51 "ext_auth_cache_size" [opt] ext_auth_cache_size: Option<i64>;
             /// `int`, read-only. Since XAPI 24.31.0.
-            59 "ext_auth_cache_expiry" [opt] ext_auth_cache_expiry: Option<i64>;
+            52 "ext_auth_cache_expiry" [opt] ext_auth_cache_expiry: Option<i64>;
+            /// `secret ref`, read-only. Since XAPI 23.9.0. Prototype: may change.
+            53 "telemetry_uuid" [opt] telemetry_uuid: Option<Ref<Secret>>;
+            /// `enum telemetry_frequency`, read-only. Since XAPI 23.9.0. Prototype: may change.
+            54 "telemetry_frequency" [opt] telemetry_frequency: Option<TelemetryFrequency>;
+            /// `datetime`, read-only. Since XAPI 23.9.0. Prototype: may change.
+            55 "telemetry_next_collection" [opt] telemetry_next_collection: Option<DateTime>;
+            /// `datetime`, read-only. Since XAPI 23.18.0. Prototype: may change.
+            56 "last_update_sync" [opt] last_update_sync: Option<DateTime>;
+            /// `enum update_sync_frequency`, read-only. Since XAPI 23.18.0. Prototype: may change.
+            57 "update_sync_frequency" [opt] update_sync_frequency: Option<UpdateSyncFrequency>;
+            /// `int`, read-only. Since XAPI 23.18.0. Prototype: may change.
+            58 "update_sync_day" [opt] update_sync_day: Option<i64>;
+            /// `bool`, read-only. Since XAPI 23.18.0. Prototype: may change.
+            59 "update_sync_enabled" [opt] update_sync_enabled: Option<bool>;
             /// `(string -> string) map`, read-only. Since XAPI 24.19.1.
             60 "recommendations" [opt] recommendations: Option<BTreeMap<String, String>>;
             /// `(string -> string) map`, read-write. Since XAPI 25.6.0.
@@ -163,6 +163,8 @@ pub(crate) mod types {
             ExchangeCaCertificatesOnJoin "exchange_ca_certificates_on_join",
             CopyPrimaryHostCerts "copy_primary_host_certs",
             Eject "eject",
+            SyncBundle "sync_bundle",
+            ExchangeCrlsOnJoin "exchange_crls_on_join",
         }
     }
 
@@ -1049,6 +1051,9 @@ pub mod field {
         rw COORDINATOR_BIAS "coordinator_bias" bool;
         ro LOCAL_AUTH_MAX_THREADS "local_auth_max_threads" i64;
         ro EXT_AUTH_MAX_THREADS "ext_auth_max_threads" i64;
+        ro EXT_AUTH_CACHE_ENABLED "ext_auth_cache_enabled" bool;
+        ro EXT_AUTH_CACHE_SIZE "ext_auth_cache_size" i64;
+        ro EXT_AUTH_CACHE_EXPIRY "ext_auth_cache_expiry" i64;
         ro TELEMETRY_UUID "telemetry_uuid" Ref<Secret>;
         ro TELEMETRY_FREQUENCY "telemetry_frequency" TelemetryFrequency;
         ro TELEMETRY_NEXT_COLLECTION "telemetry_next_collection" DateTime;
@@ -1056,9 +1061,6 @@ pub mod field {
         ro UPDATE_SYNC_FREQUENCY "update_sync_frequency" UpdateSyncFrequency;
         ro UPDATE_SYNC_DAY "update_sync_day" i64;
         ro UPDATE_SYNC_ENABLED "update_sync_enabled" bool;
-        ro EXT_AUTH_CACHE_ENABLED "ext_auth_cache_enabled" bool;
-        ro EXT_AUTH_CACHE_SIZE "ext_auth_cache_size" i64;
-        ro EXT_AUTH_CACHE_EXPIRY "ext_auth_cache_expiry" i64;
         ro RECOMMENDATIONS "recommendations" BTreeMap<String, String>;
         rw LICENSE_SERVER "license_server" BTreeMap<String, String>;
         rw HA_REBOOT_VM_ON_INTERNAL_SHUTDOWN "ha_reboot_vm_on_internal_shutdown" bool;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `pool_patch`. Since XenServer 4.1 (miami). Deprecated since XenServer 7.1
         /// (ely).
-        class PoolPatch;
+        class PoolPatch is Listed Labelled;
         /// A `pool_patch` as `get_record` returns it.
         "pool_patch" PoolPatchRecord {
             /// `string`, read-only.

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `PVS_cache_storage`. Since XenServer 7.1 (ely).
-        class PvsCacheStorage;
+        class PvsCacheStorage is Listed;
         /// A `PVS_cache_storage` as `get_record` returns it.
         "PVS_cache_storage" PvsCacheStorageRecord {
             /// `string`, read-only. Since XenServer 7.1 (ely).

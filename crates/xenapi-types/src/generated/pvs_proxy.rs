@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `PVS_proxy`. Since XenServer 7.1 (ely).
-        class PvsProxy;
+        class PvsProxy is Listed;
         /// A `PVS_proxy` as `get_record` returns it.
         "PVS_proxy" PvsProxyRecord {
             /// `string`, read-only. Since XenServer 7.1 (ely).

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `PVS_server`. Since XenServer 7.1 (ely).
-        class PvsServer;
+        class PvsServer is Listed;
         /// A `PVS_server` as `get_record` returns it.
         "PVS_server" PvsServerRecord {
             /// `string`, read-only. Since XenServer 7.1 (ely).

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `Rate_limit`. Since XAPI 26.17.0.
-        class RateLimit;
+        class RateLimit is Listed Labelled;
         /// A `Rate_limit` as `get_record` returns it.
         "Rate_limit" RateLimitRecord {
             /// `string`, read-only. Since XAPI 26.17.0.

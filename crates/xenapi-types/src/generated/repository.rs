@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `Repository`. Since XAPI 1.301.0.
-        class Repository;
+        class Repository is Listed Labelled;
         /// A `Repository` as `get_record` returns it.
         "Repository" RepositoryRecord {
             /// `string`, read-only. Since XAPI 1.301.0.

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `role`. Since XenServer 5.6 (midnight-ride).
-        class Role;
+        class Role is Listed Labelled;
         /// A `role` as `get_record` returns it.
         "role" RoleRecord {
             /// `string`, read-only.

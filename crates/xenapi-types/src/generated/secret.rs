@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `secret`. Since XenServer 5.6 (midnight-ride).
-        class Secret;
+        class Secret is Listed;
         /// A `secret` as `get_record` returns it.
         "secret" SecretRecord {
             /// `string`, read-only.

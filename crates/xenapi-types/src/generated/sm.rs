@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `SM`.
-        class Sm;
+        class Sm is Listed Labelled;
         /// A `SM` as `get_record` returns it.
         "SM" SmRecord {
             /// `string`, read-only.

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `SR`.
-        class Sr;
+        class Sr is Listed Labelled;
         /// A `SR` as `get_record` returns it.
         "SR" SrRecord {
             /// `string`, read-only.

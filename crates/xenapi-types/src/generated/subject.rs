@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `subject`. Since XenServer 5.5 (george).
-        class Subject;
+        class Subject is Listed;
         /// A `subject` as `get_record` returns it.
         "subject" SubjectRecord {
             /// `string`, read-only.

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `task`.
-        class Task;
+        class Task is Listed Labelled;
         /// A `task` as `get_record` returns it.
         "task" TaskRecord {
             /// `string`, read-only.

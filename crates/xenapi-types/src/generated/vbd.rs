@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `VBD`.
-        class Vbd;
+        class Vbd is Listed;
         /// A `VBD` as `get_record` returns it.
         "VBD" VbdRecord {
             /// `string`, read-only.

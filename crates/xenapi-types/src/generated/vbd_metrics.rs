@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `VBD_metrics`. Removed in XenServer 6.1 (tampa).
-        class VbdMetrics;
+        class VbdMetrics is Listed;
         /// A `VBD_metrics` as `get_record` returns it.
         "VBD_metrics" VbdMetricsRecord {
             /// `string`, read-only.

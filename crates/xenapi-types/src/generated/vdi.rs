@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `VDI`.
-        class Vdi;
+        class Vdi is Listed Labelled;
         /// A `VDI` as `get_record` returns it.
         "VDI" VdiRecord {
             /// `string`, read-only.

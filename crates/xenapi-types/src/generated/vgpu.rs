@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `VGPU`. Since XenServer 6.0 (boston).
-        class Vgpu;
+        class Vgpu is Listed;
         /// A `VGPU` as `get_record` returns it.
         "VGPU" VgpuRecord {
             /// `string`, read-only. Since XenServer 6.0 (boston).

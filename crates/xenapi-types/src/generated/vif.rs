@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `VIF`.
-        class Vif;
+        class Vif is Listed;
         /// A `VIF` as `get_record` returns it.
         "VIF" VifRecord {
             /// `string`, read-only.

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `VIF_metrics`. Removed in XenServer 6.1 (tampa).
-        class VifMetrics;
+        class VifMetrics is Listed;
         /// A `VIF_metrics` as `get_record` returns it.
         "VIF_metrics" VifMetricsRecord {
             /// `string`, read-only.

@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `VLAN`. Since XenServer 4.1 (miami).
-        class Vlan;
+        class Vlan is Listed;
         /// A `VLAN` as `get_record` returns it.
         "VLAN" VlanRecord {
             /// `string`, read-only.

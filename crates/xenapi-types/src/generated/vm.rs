@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `VM`.
-        class Vm;
+        class Vm is Listed Labelled;
         /// A `VM` as `get_record` returns it.
         "VM" VmRecord {
             /// `string`, read-only.

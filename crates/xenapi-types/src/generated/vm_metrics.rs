@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `VM_metrics`.
-        class VmMetrics;
+        class VmMetrics is Listed;
         /// A `VM_metrics` as `get_record` returns it.
         "VM_metrics" VmMetricsRecord {
             /// `string`, read-only.

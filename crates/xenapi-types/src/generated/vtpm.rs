@@ -7,7 +7,7 @@ pub(crate) mod types {
 
     record! {
         /// The class `VTPM`. Since XAPI 22.26.0. Prototype: may change.
-        class Vtpm;
+        class Vtpm is Listed;
         /// A `VTPM` as `get_record` returns it.
         "VTPM" VtpmRecord {
             /// `string`, read-only.

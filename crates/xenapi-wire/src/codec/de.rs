@@ -46,7 +46,7 @@ impl<'de, S: Source<'de>> Reader<'_, 'de, S> {
         let kind = DecodeErrorKind::WrongType { expected: expected.to_string(), found: found.to_owned() };
         match self.source.offset() {
             Some(offset) => DecodeError::new(kind, offset),
-            None => de::Error::custom(kind),
+            None => DecodeError::unplaced(kind),
         }
     }
 

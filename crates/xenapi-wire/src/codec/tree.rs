@@ -25,7 +25,7 @@ impl<'v> TreeSource<'v> {
 }
 
 fn out_of_order() -> DecodeError {
-    serde::de::Error::custom(DecodeErrorKind::Malformed("a value was asked for where none is"))
+    DecodeError::unplaced(DecodeErrorKind::Malformed("a value was asked for where none is"))
 }
 
 impl<'v> Source<'v> for TreeSource<'v> {

@@ -280,5 +280,5 @@ fn begin(scanner: &mut Scanner<'_>, expected: &'static str) -> Result<(), Decode
 
 fn text_of<'b>(body: &'b [u8], limits: &Limits) -> Result<Cow<'b, str>, DecodeError> {
     limits.check_size(body.len())?;
-    Ok(String::from_utf8_lossy(body))
+    Ok(std::str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed))
 }

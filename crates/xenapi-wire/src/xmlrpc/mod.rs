@@ -119,25 +119,43 @@ pub fn decode_response<T: DeserializeOwned>(
     body: &[u8],
     limits: &Limits,
 ) -> Result<Result<T, Failure>, DecodeError> {
+    Ok(match decode_answer(body, limits)? {
+        Answer::Returned(value) => Ok(value),
+        Answer::Failed(failure) => Err(failure),
+        Answer::Fault { code, text } => Err(Failure::new(crate::failure::FAULT, [code, text])),
+    })
+}
+
+/// What a server may answer.
+pub(crate) enum Answer<T> {
+    Returned(T),
+    Failed(Failure),
+    Fault { code: String, text: String },
+}
+
+pub(crate) fn decode_answer<T: DeserializeOwned>(
+    body: &[u8],
+    limits: &Limits,
+) -> Result<Answer<T>, DecodeError> {
     let text = text_of(body, limits)?;
     let mut scanner = Scanner::new(&text, limits.max_depth, Reading::Response);
     root(&mut scanner, "methodResponse", "an XML-RPC response")?;
-    let result = if scanner.next_is("fault")? {
+    let answer = if scanner.next_is("fault")? {
         scanner.open("fault", "a fault")?;
         let fault = fault(&mut scanner)?;
         scanner.close("fault")?;
-        Err(fault)
+        fault
     } else {
         scanner.open("params", "a response without params")?;
         scanner.open("param", "a response without a value")?;
-        let result = outcome(&mut scanner)?;
+        let answer = outcome(&mut scanner)?;
         scanner.close("param")?;
         scanner.close("params")?;
-        result
+        answer
     };
     scanner.close("methodResponse")?;
     scanner.end()?;
-    Ok(result)
+    Ok(answer)
 }
 
 /// Reads the result of a finished task: `<value>…</value>` as text, or the empty text of a task
@@ -245,7 +263,7 @@ fn is_char(c: char) -> bool {
 /// The body as text; owned when bytes that are not UTF-8 had to be replaced.
 fn text_of<'b>(body: &'b [u8], limits: &Limits) -> Result<Cow<'b, str>, DecodeError> {
     limits.check_size(body.len())?;
-    Ok(String::from_utf8_lossy(body))
+    Ok(std::str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed))
 }
 
 fn invalid_at(body: &[u8]) -> usize {
@@ -259,20 +277,20 @@ fn root(scanner: &mut Scanner<'_>, name: &'static str, expected: &'static str) -
         scanner.open(name, "no root element")?;
         return Ok(());
     }
-    let rest = scanner.rest();
-    if format!("<{name}").starts_with(rest) && !rest.is_empty() {
-        return Err(DecodeError::new(DecodeErrorKind::Truncated, scanner.offset().unwrap_or(0) + rest.len()));
+    let cut_off = scanner.malformed("no root element");
+    if *cut_off.kind() == DecodeErrorKind::Truncated && scanner.rest().starts_with('<') {
+        return Err(cut_off);
     }
-    let found = crate::error::nature_of(rest);
-    Err(DecodeError::new(DecodeErrorKind::NotRpc { expected, found }, scanner.offset().unwrap_or(0)))
+    let found = crate::error::nature_of(scanner.rest());
+    Err(DecodeError::new(DecodeErrorKind::NotRpc { expected, found }, scanner.mark().0))
 }
 
 /// Reads a value that is a struct with a `Status`, or else is the result itself.
-fn outcome<T: DeserializeOwned>(scanner: &mut Scanner<'_>) -> Result<Result<T, Failure>, DecodeError> {
+fn outcome<T: DeserializeOwned>(scanner: &mut Scanner<'_>) -> Result<Answer<T>, DecodeError> {
     let start = scanner.mark();
     if scanner.event()? != Event::Struct {
         scanner.back_to(start);
-        return read(scanner).map(Ok);
+        return read(scanner).map(Answer::Returned);
     }
     let (mut status, mut value, mut failure) = (None, None, None);
     let mut first = true;
@@ -289,21 +307,21 @@ fn outcome<T: DeserializeOwned>(scanner: &mut Scanner<'_>) -> Result<Result<T, F
             // A result that happens to be a struct.
             _ if status.is_none() && value.is_none() && failure.is_none() => {
                 scanner.back_to(start);
-                return read(scanner).map(Ok);
+                return read(scanner).map(Answer::Returned);
             }
             _ => scanner.skip()?,
         }
     }
     let end = scanner.mark();
     match (status.as_deref(), value, failure) {
-        (Some("Success"), Some(Read::Done(value)), _) => Ok(Ok(value)),
+        (Some("Success"), Some(Read::Done(value)), _) => Ok(Answer::Returned(value)),
         (Some("Success"), Some(Read::At(mark)), _) => {
             scanner.back_to(mark);
             let value = read(scanner)?;
             scanner.back_to(end);
-            Ok(Ok(value))
+            Ok(Answer::Returned(value))
         }
-        (Some("Failure"), _, Some(failure)) => Ok(Err(failure)),
+        (Some("Failure"), _, Some(failure)) => Ok(Answer::Failed(failure)),
         (Some("Failure"), _, None) => Err(scanner.malformed("a failure without ErrorDescription")),
         (Some("Success"), None, _) => Err(scanner.malformed("a success without Value")),
         _ => Err(scanner.malformed("a response whose Status is neither Success nor Failure")),
@@ -322,8 +340,8 @@ fn description(scanner: &mut Scanner<'_>) -> Result<Failure, DecodeError> {
     Ok(Failure::from_value(&value))
 }
 
-fn fault(scanner: &mut Scanner<'_>) -> Result<Failure, DecodeError> {
+fn fault<T>(scanner: &mut Scanner<'_>) -> Result<Answer<T>, DecodeError> {
     let value: Value = read(scanner)?;
     let member = |name| value.get(name).map_or_else(String::new, crate::failure::text_of);
-    Ok(Failure::new(crate::failure::FAULT, [member("faultCode"), member("faultString")]))
+    Ok(Answer::Fault { code: member("faultCode"), text: member("faultString") })
 }

@@ -59,8 +59,12 @@ impl<'de> Scanner<'de> {
     }
 
     pub(super) fn malformed(&self, what: &'static str) -> DecodeError {
-        // At the end of the input every complaint has the same cause.
-        if self.at >= self.text.len() { self.truncated() } else { DecodeError::malformed(what, self.at) }
+        // At the end of the input, or at a tag without end, every complaint has the same cause.
+        match self.bytes().first() {
+            None => self.truncated(),
+            Some(b'<') if memchr(b'>', self.bytes()).is_none() => self.truncated(),
+            Some(_) => DecodeError::malformed(what, self.at),
+        }
     }
 
     fn truncated(&self) -> DecodeError {
@@ -85,6 +89,9 @@ impl<'de> Scanner<'de> {
     }
 
     fn skip_past(&mut self, end: &str) -> Result<(), DecodeError> {
+        if self.eat(end) {
+            return Ok(());
+        }
         let found = memmem::find(self.bytes(), end.as_bytes()).ok_or_else(|| self.truncated())?;
         self.at += found + end.len();
         Ok(())
@@ -160,8 +167,7 @@ impl<'de> Scanner<'de> {
     /// Reads `<name>`; true if it was `<name/>`.
     pub(super) fn open(&mut self, name: &'static str, missing: &'static str) -> Result<bool, DecodeError> {
         if !self.next_is(name)? {
-            let partial = self.rest().len() <= name.len() && format!("<{name}").starts_with(self.rest());
-            return Err(if partial { self.truncated() } else { self.malformed(missing) });
+            return Err(self.malformed(missing));
         }
         Ok(self.tag()?.empty)
     }
@@ -173,25 +179,16 @@ impl<'de> Scanner<'de> {
     }
 
     fn close_here(&mut self, name: &str) -> Result<(), DecodeError> {
-        let rest = self.bytes();
-        let (start, end) = rest.split_at(rest.len().min(2 + name.len()));
-        if start == [b"</", name.as_bytes()].concat() {
-            self.at += start.len();
-            match end.first() {
-                Some(b'>') => self.at += 1,
-                _ => {
-                    self.skip_blanks();
-                    if !self.eat(">") {
-                        return Err(self.malformed("a closing tag has no end"));
-                    }
-                }
-            }
-            return Ok(());
+        let rest = self.bytes().strip_prefix(b"</").and_then(|rest| rest.strip_prefix(name.as_bytes()));
+        let Some(rest) = rest else {
+            return Err(self.malformed("another tag or text where an element should end"));
+        };
+        let blanks = rest.iter().take_while(|b| b.is_ascii_whitespace()).count();
+        if rest.get(blanks) != Some(&b'>') {
+            return Err(self.malformed("a closing tag of another name"));
         }
-        if format!("</{name}>").as_bytes().starts_with(rest) {
-            return Err(self.truncated());
-        }
-        Err(self.malformed("another tag or text where an element should end"))
+        self.at += 2 + name.len() + blanks + 1;
+        Ok(())
     }
 
     /// Reads any opening tag. Attributes mean nothing in XML-RPC.
@@ -323,16 +320,15 @@ impl<'de> Scanner<'de> {
             }
             return Ok(name);
         }
-        let start = self.at;
-        self.skip_past("</name>")?;
-        let name = &self.text[start..self.at - "</name>".len()];
-        if memchr(b'&', name.as_bytes()).is_some()
-            && memchr(b'<', name.as_bytes()).is_none()
-            && let Ok(unescaped) = unescape(name)
-        {
-            return Ok(Cow::Owned(unescaped));
+        let (start, end) = (self.at, "</name>");
+        self.at += memchr(b'<', self.bytes()).ok_or_else(|| self.truncated())?;
+        let well_formed = self.starts_with(end);
+        self.skip_past(end)?;
+        let name = &self.text[start..self.at - end.len()];
+        match memchr(b'&', name.as_bytes()) {
+            Some(_) if well_formed => Ok(unescape(name).map_or(Cow::Borrowed(name), Cow::Owned)),
+            _ => Ok(Cow::Borrowed(name)),
         }
-        Ok(Cow::Borrowed(name))
     }
 }
 
@@ -382,14 +378,12 @@ impl<'de> Source<'de> for Scanner<'de> {
         if !self.eat("<value>") && self.open("value", "no value where one should be")? {
             return Ok(Event::Text(Cow::Borrowed("")));
         }
-        let start = self.at;
         let text = self.text()?;
         if self.starts_with("</") {
             self.close_here("value")?;
             return Ok(Event::Text(text));
         }
         if !text.trim_ascii().is_empty() {
-            self.at = start;
             return Err(self.malformed("text beside a typed value"));
         }
         let start = self.at;

@@ -68,26 +68,30 @@ impl XmlSink {
 
     /// Text with what XML reserves escaped.
     pub(super) fn escaped(&mut self, text: &str) -> Result<(), EncodeError> {
+        let exact = self.manner == Manner::Exact;
+        let bytes = text.as_bytes();
         let mut done = 0;
-        for (at, c) in text.char_indices() {
-            let replacement = match c {
-                '<' => "&lt;",
-                '>' => "&gt;",
-                '&' => "&amp;",
-                '"' => "&quot;",
-                '\t' | '\n' => continue,
+        for (at, &byte) in bytes.iter().enumerate() {
+            let replacement = match byte {
+                b'<' => "&lt;",
+                b'>' => "&gt;",
+                b'&' => "&amp;",
+                b'"' => "&quot;",
+                b'\t' | b'\n' => continue,
                 // A parser turns a bare one into a line feed.
-                '\r' if self.manner == Manner::Exact => "&#13;",
-                '\r' => continue,
-                '\0'..='\x1f' if self.manner == Manner::Xapi => "",
-                c if self.manner == Manner::Exact && !super::is_char(c) => {
-                    return Err(EncodeError::Character(c));
+                b'\r' if exact => "&#13;",
+                b'\r' => continue,
+                0..0x20 if exact => return Err(EncodeError::Character(byte.into())),
+                0..0x20 => "",
+                0xef if exact && matches!(bytes[at..], [_, 0xbf, 0xbe | 0xbf, ..]) => {
+                    let last = char::from_u32(0xff40 + u32::from(bytes[at + 2]));
+                    return Err(EncodeError::Character(last.unwrap_or_default()));
                 }
                 _ => continue,
             };
             self.out.push_str(&text[done..at]);
             self.out.push_str(replacement);
-            done = at + c.len_utf8();
+            done = at + 1;
         }
         self.out.push_str(&text[done..]);
         Ok(())

@@ -247,6 +247,8 @@ pub static ENUMS: &[EnumMeta] = &[
             "exchange_ca_certificates_on_join",
             "copy_primary_host_certs",
             "eject",
+            "sync_bundle",
+            "exchange_crls_on_join",
         ],
     },
     EnumMeta { name: "pool_guest_secureboot_readiness", values: &["ready", "ready_no_dbx", "not_ready"] },

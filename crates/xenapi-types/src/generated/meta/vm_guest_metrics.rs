@@ -22,6 +22,7 @@ pub(super) const CLASS: ClassMeta = ClassMeta {
 static FIELDS: &[FieldMeta] = &[
     FieldMeta { name: "uuid", db_name: "uuid", ty: Ty::String, mode: Mode::Runtime, default: None, set_role: None, in_record: true, life: Life { since: "rio", prototyped: false, deprecated: None, removed: None } },
     FieldMeta { name: "os_version", db_name: "os_version", ty: Ty::Map(&Ty::String, &Ty::String), mode: Mode::Runtime, default: None, set_role: None, in_record: true, life: Life { since: "rio", prototyped: false, deprecated: None, removed: None } },
+    FieldMeta { name: "netbios_name", db_name: "netbios_name", ty: Ty::Map(&Ty::String, &Ty::String), mode: Mode::Runtime, default: Some(Default::Map(&[])), set_role: None, in_record: true, life: Life { since: "24.28.0", prototyped: false, deprecated: None, removed: None } },
     FieldMeta { name: "PV_drivers_version", db_name: "PV_drivers_version", ty: Ty::Map(&Ty::String, &Ty::String), mode: Mode::Runtime, default: None, set_role: None, in_record: true, life: Life { since: "rio", prototyped: false, deprecated: None, removed: None } },
     FieldMeta { name: "PV_drivers_up_to_date", db_name: "PV_drivers_up_to_date", ty: Ty::Bool, mode: Mode::Runtime, default: None, set_role: None, in_record: true, life: Life { since: "rio", prototyped: false, deprecated: Some("dundee"), removed: None } },
     FieldMeta { name: "memory", db_name: "memory", ty: Ty::Map(&Ty::String, &Ty::String), mode: Mode::Runtime, default: Some(Default::Map(&[])), set_role: None, in_record: true, life: Life { since: "rio", prototyped: false, deprecated: Some("george"), removed: Some("george") } },
@@ -34,7 +35,6 @@ static FIELDS: &[FieldMeta] = &[
     FieldMeta { name: "can_use_hotplug_vbd", db_name: "can_use_hotplug_vbd", ty: Ty::Enum("tristate_type"), mode: Mode::Runtime, default: Some(Default::Text("unspecified")), set_role: None, in_record: true, life: Life { since: "dundee", prototyped: false, deprecated: None, removed: None } },
     FieldMeta { name: "can_use_hotplug_vif", db_name: "can_use_hotplug_vif", ty: Ty::Enum("tristate_type"), mode: Mode::Runtime, default: Some(Default::Text("unspecified")), set_role: None, in_record: true, life: Life { since: "dundee", prototyped: false, deprecated: None, removed: None } },
     FieldMeta { name: "PV_drivers_detected", db_name: "PV_drivers_detected", ty: Ty::Bool, mode: Mode::Runtime, default: Some(Default::Bool(false)), set_role: None, in_record: true, life: Life { since: "dundee", prototyped: false, deprecated: None, removed: None } },
-    FieldMeta { name: "netbios_name", db_name: "netbios_name", ty: Ty::Map(&Ty::String, &Ty::String), mode: Mode::Runtime, default: Some(Default::Map(&[])), set_role: None, in_record: true, life: Life { since: "24.28.0", prototyped: false, deprecated: None, removed: None } },
     FieldMeta { name: "services", db_name: "services", ty: Ty::Map(&Ty::String, &Ty::String), mode: Mode::Runtime, default: Some(Default::Map(&[])), set_role: None, in_record: true, life: Life { since: "25.15.0", prototyped: false, deprecated: None, removed: None } },
 ];
 

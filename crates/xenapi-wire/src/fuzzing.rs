@@ -1,0 +1,71 @@
+//! What the fuzz targets do, here so that the tests can run it too.
+
+use std::collections::BTreeMap;
+
+use serde::de::IgnoredAny;
+
+use crate::{DateTime, Limits, Value, jsonrpc, plugin, xmlrpc};
+
+/// Decodes bytes in every way there is. Nothing may panic.
+pub fn decode_anything(bytes: &[u8]) {
+    let limits = &Limits { max_bytes: 1 << 20, max_depth: 64 };
+    let _ = xmlrpc::decode_call(bytes, limits);
+    let _ = xmlrpc::decode_response::<Value>(bytes, limits);
+    let _ = xmlrpc::decode_response::<BTreeMap<String, IgnoredAny>>(bytes, limits);
+    let _ = xmlrpc::decode_response::<BTreeMap<i64, Vec<Option<f64>>>>(bytes, limits);
+    let _ = plugin::decode_response(bytes, limits);
+    let _ = jsonrpc::decode_call(bytes, limits);
+    let _ = jsonrpc::decode_response::<Value>(bytes, limits);
+    let _ = jsonrpc::decode_response::<BTreeMap<String, IgnoredAny>>(bytes, limits);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = xmlrpc::decode_value::<Value>(text, limits);
+        let _ = plugin::PluginCall::decode(text);
+    }
+}
+
+/// A value that came in over XML-RPC goes out and comes in as the same value.
+pub fn xmlrpc_roundtrip(bytes: &[u8]) {
+    let Ok(call) = xmlrpc::decode_call(bytes, &Limits::REQUEST) else { return };
+    // An integer or a date that the caller tagged may be the empty text or text; all else is equal.
+    let encoded =
+        xmlrpc::encode_call(&call.method, None, &call.params).expect("a decoded call can be encoded");
+    let again =
+        xmlrpc::decode_call(encoded.as_bytes(), &Limits::RESPONSE).expect("an encoded call can be decoded");
+    assert_eq!(again.method, call.method);
+    assert!(same(&Value::Array(again.params), &Value::Array(call.params)), "{encoded}");
+}
+
+/// A value that came in over JSON-RPC goes out and comes in as the same value.
+pub fn jsonrpc_roundtrip(bytes: &[u8]) {
+    let Ok(call) = jsonrpc::decode_call(bytes, &Limits::REQUEST) else { return };
+    let encoded = jsonrpc::encode_response(call.version, &call.id, Ok(&Value::Array(call.params.clone())))
+        .expect("a decoded call can be encoded");
+    let again = jsonrpc::decode_response::<Value>(encoded.as_bytes(), &Limits::RESPONSE)
+        .expect("an encoded value can be decoded");
+    assert_eq!(again.id.as_ref(), Some(&call.id));
+    assert!(same(&again.result.expect("a result"), &Value::Array(call.params)), "{encoded}");
+}
+
+/// A date that reads is written in XAPI's form and reads as the same second.
+pub fn datetime(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(date) = text.parse::<DateTime>() else { return };
+    let seconds = date.unix_seconds().expect("it was parsed");
+    // A zone may carry a date out of the years that can be written.
+    if (-62_167_219_200..=253_402_300_799).contains(&seconds) {
+        assert_eq!(DateTime::from_unix_seconds(seconds).unix_seconds(), Ok(seconds), "{text}");
+    }
+}
+
+/// Equality with NaN equal to itself, and over XML-RPC an integer to its text.
+fn same(after: &Value, before: &Value) -> bool {
+    match (after, before) {
+        (Value::Double(a), Value::Double(b)) => a == b || a.is_nan() && b.is_nan(),
+        (Value::String(a), Value::Int(b)) => *a == b.to_string(),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::Struct(a), Value::Struct(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0 && same(a.1, b.1))
+        }
+        _ => after == before,
+    }
+}
