@@ -1,0 +1,3 @@
+//! Nothing: the benchmarks are the `[[bench]]` targets beside this folder.
+//!
+//! `cargo bench -p benches --bench codec` runs one of them.

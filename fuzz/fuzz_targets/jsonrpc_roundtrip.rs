@@ -1,0 +1,3 @@
+//! What JSON-RPC brought in goes out and comes in unchanged.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| xenapi_wire::fuzzing::jsonrpc_roundtrip(bytes));
