@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
 use crate::codec::{Event, Source};
 use crate::error::{DecodeError, DecodeErrorKind};
@@ -98,11 +98,13 @@ impl<'de> Scanner<'de> {
     /// Text up to a quote or backslash, which is passed.
     fn part(&mut self) -> Result<&'de str, DecodeError> {
         let start = self.at;
-        let len = memchr2(b'"', b'\\', self.bytes()).ok_or_else(|| self.truncated())?;
-        let part = &self.text[start..start + len];
-        if part.bytes().any(|b| b < 0x20) {
-            return Err(DecodeError::malformed("a control character in a string", start));
+        let len = plain_len(self.bytes());
+        match self.bytes().get(len) {
+            Some(b'"' | b'\\') => {}
+            Some(_) => return Err(DecodeError::malformed("a control character in a string", start + len)),
+            None => return Err(self.truncated()),
         }
+        let part = &self.text[start..start + len];
         self.at += len + 1;
         Ok(part)
     }
@@ -182,6 +184,27 @@ impl<'de> Scanner<'de> {
         };
         Ok(event)
     }
+}
+
+/// How many bytes there are before a quote, a backslash or a control character. Most strings are
+/// short, so eight bytes are looked at in one word rather than by a routine made for long ones.
+fn plain_len(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    // The high bit of each byte that is less than `n`; right up to the first such byte.
+    let less = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word & HIGH;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let quote = less(word ^ (ONES * u64::from(b'"')), 1);
+        let backslash = less(word ^ (ONES * u64::from(b'\\')), 1);
+        let found = less(word, 0x20) | quote | backslash;
+        if found != 0 {
+            return index * 8 + found.trailing_zeros() as usize / 8;
+        }
+    }
+    let is_plain = |b: &&u8| !matches!(b, 0..0x20 | b'"' | b'\\');
+    words.len() * 8 + rest.iter().take_while(is_plain).count()
 }
 
 /// A number in JSON's syntax. An integer beyond 64 bits is none: XAPI refuses it too, and a float
@@ -307,6 +330,23 @@ impl Scanner<'_> {
             // An odd number of backslashes escapes the quote.
             if backslashes % 2 == 0 {
                 return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn plain_bytes_are_counted() {
+        for before in 0..20 {
+            for byte in 0..=255u8 {
+                let mut bytes = vec![b'a'; before];
+                bytes.extend([byte, b'x', b'"', b'\\', 0x1f, 0xff, b'y', b'z', b'"']);
+                let stops = |b: &u8| *b < 0x20 || *b == b'"' || *b == b'\\';
+                let expected = bytes.iter().position(stops);
+                assert_eq!(Some(super::plain_len(&bytes)), expected, "{bytes:?}");
+                assert_eq!(super::plain_len(&bytes[..before]), before);
             }
         }
     }
