@@ -4,8 +4,13 @@ pub(crate) mod event;
 mod host;
 mod message;
 mod network;
+mod pbd;
 pub(crate) mod session;
+pub(crate) mod sm;
+mod sr;
 pub(crate) mod task;
+pub(crate) mod vbd;
+pub(crate) mod vdi;
 mod vif;
 pub(crate) mod vm;
 
@@ -20,14 +25,23 @@ pub(crate) fn register(router: &mut Router) {
     host::register(router);
     message::register(router);
     network::register(router);
+    pbd::register(router);
     session::register(router);
+    sr::register(router);
     task::register(router);
+    vbd::register(router);
+    vdi::register(router);
     vif::register(router);
     vm::register(router);
+    crate::transfer::handler::register(router);
 }
 
 /// Registers what computes the derived fields.
 pub(crate) fn derive(db: &mut Db) {
+    db.derive("PBD", pbd::derive);
+    db.derive("SR", sr::derive);
+    db.derive("VBD", vbd::derive);
+    db.derive("VDI", vdi::derive);
     db.derive("VIF", vif::derive);
     db.derive("VM", vm::derive);
     db.derive("host", host::derive);

@@ -10,6 +10,7 @@ use crate::db::Db;
 use crate::dispatch::Router;
 use crate::fault::Faults;
 use crate::schema::Schema;
+use crate::storage::Storage;
 
 /// A running pool.
 pub struct Core {
@@ -18,6 +19,7 @@ pub struct Core {
     pub(crate) clock: Clock,
     pub(crate) faults: Faults,
     pub(crate) config: Config,
+    pub(crate) storage: Storage,
     /// The sessions of `session.slave_local_login`, which are not in the database.
     pub(crate) local_sessions: Mutex<HashSet<String>>,
 }
@@ -95,6 +97,11 @@ impl Core {
     /// How the pool behaves.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The disks.
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.storage
     }
 
     pub(crate) fn local_sessions(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {

@@ -20,7 +20,7 @@ mod tests;
 
 pub(crate) use layer::{BLOCK, Disk};
 pub(crate) use map::BlockMap;
-pub(crate) use store::{DiskInfo, Overrun, Store, copy_blocks};
+pub(crate) use store::{DiskInfo, Overrun, Store};
 
 use uuid::Uuid;
 

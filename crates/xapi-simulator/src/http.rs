@@ -7,7 +7,7 @@
 
 mod conn;
 mod head;
-mod page;
+pub(crate) mod page;
 mod serve;
 
 use std::future::Future;
@@ -20,6 +20,7 @@ pub use page::Page;
 pub(crate) use serve::serve;
 
 use crate::core::Core;
+use crate::fault::Fault;
 
 /// A request with its connection, the body not yet read.
 pub struct Exchange {
@@ -29,6 +30,8 @@ pub struct Exchange {
     pub host: String,
     /// What was asked.
     pub head: Head,
+    /// A fault that strikes while the request is carried out.
+    pub fault: Option<Fault>,
     /// The body comes from here and the answer goes there.
     pub conn: Conn,
 }

@@ -11,6 +11,7 @@
 //! * `classes`: what the methods do, one file a class.
 //! * [`db`]: the objects, their relations and their history.
 //! * `disk`: the contents of VDIs as sparse files.
+//! * `storage`: storage repositories with their disks.
 //! * `sr_types`: what storage repositories can do, by type.
 //! * `transfer`: the import and export handlers.
 //! * [`fault`] and [`clock`]: what tests turn.
@@ -20,7 +21,6 @@ mod classes;
 pub mod clock;
 pub mod core;
 pub mod db;
-#[allow(dead_code, unused_imports)] // until the storage classes use it
 mod disk;
 pub mod dispatch;
 pub mod fault;
@@ -29,10 +29,9 @@ mod json;
 mod rpc;
 pub mod schema;
 mod simulator;
-#[allow(dead_code)] // until the storage classes use it
 mod sr_types;
+mod storage;
 mod tls;
-#[allow(dead_code)] // until the storage classes use it
 mod transfer;
 pub mod world;
 

@@ -18,6 +18,7 @@ use crate::dispatch::Router;
 use crate::fault::Faults;
 use crate::http::{Conn, serve};
 use crate::schema::Schema;
+use crate::storage::Storage;
 use crate::tls;
 use crate::world::{World, WorldError};
 
@@ -105,12 +106,18 @@ impl Builder {
         if db.read(|view| view.count("pool")) == 0 {
             self.world.populate(&db)?;
         }
+        classes::sm::install(&db);
+        let storage = match &self.state_dir {
+            Some(directory) => Storage::at(&directory.join("disks")),
+            None => Storage::temporary(),
+        };
         let core = Arc::new(Core {
             db,
             router,
             clock: self.clock.unwrap_or_else(Clock::system),
             faults: Faults::default(),
             config: self.config,
+            storage,
             local_sessions: Mutex::new(HashSet::new()),
         });
         Ok(Simulator { core, stop: watch::Sender::new(false) })

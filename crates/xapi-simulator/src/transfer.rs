@@ -5,10 +5,12 @@
 //! `VDI_IO_ERROR ["Device I/O errors"]` in the task, and only there.
 //!
 //! * [`import`] and [`export`]: the helper's part: streams from and to disks.
-//! * [`tar`]: the archive form with its checksums.
+//! * [`handler`]: XAPI's part: who may, which disk, what is answered.
+//! * `tar`: the archive form with its checksums.
 //! * `pipe`: overlaps the socket with the disk.
 
 pub(crate) mod export;
+pub(crate) mod handler;
 pub(crate) mod import;
 mod pipe;
 mod tar;

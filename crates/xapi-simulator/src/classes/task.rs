@@ -65,7 +65,7 @@ pub(crate) fn create(
     })
 }
 
-/// Ends a pending task with its outcome. A task that was completed by hand stays as it is.
+/// Ends a pending task with its outcome; [`Value::Nil`] is success without a result. A task that was completed by hand stays as it is.
 pub(crate) fn finish(core: &Core, task: &str, outcome: Result<Value, Failure>) {
     let _ = core.db.write(|tx| {
         let object = tx.object("task", task)?;
@@ -78,7 +78,9 @@ pub(crate) fn finish(core: &Core, task: &str, outcome: Result<Value, Failure>) {
         tx.set("task", task, "allowed_operations", Value::Array(Vec::new()))?;
         match outcome {
             Ok(value) => {
-                tx.set("task", task, "result", xmlrpc::fragment(&value))?;
+                if value != Value::Nil {
+                    tx.set("task", task, "result", xmlrpc::fragment(&value))?;
+                }
                 tx.set("task", task, "status", "success")?;
             }
             Err(failure) => {

@@ -395,7 +395,7 @@ impl Store {
 ///
 /// # Errors
 /// As [`Disk::write_at`].
-pub(crate) fn copy_blocks(from: &Disk, to: &Disk) -> Result<(), DiskError> {
+fn copy_blocks(from: &Disk, to: &Disk) -> Result<(), DiskError> {
     let len = from.len_bytes();
     let mut buf = vec![0; BLOCK as usize];
     for block in from.allocated().iter() {

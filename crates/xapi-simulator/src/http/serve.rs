@@ -18,7 +18,7 @@ const MAX_BODY: u64 = 307_200;
 /// Serves a connection to the host of this reference until it ends.
 pub(crate) async fn serve(core: Arc<Core>, host: String, conn: Conn) {
     let head = Head::parse("GET / HTTP/1.1").expect("a request line");
-    let mut exchange = Exchange { core, host, head, conn };
+    let mut exchange = Exchange { core, host, head, fault: None, conn };
     loop {
         match next(&mut exchange).await {
             Ok(After::KeepOpen) => {}
@@ -62,7 +62,8 @@ async fn next(exchange: &mut Exchange) -> io::Result<After> {
         }
     };
     if let Some(handler) = exchange.core.router().http.find(verb, &exchange.head.path) {
-        return match exchange.core.faults().strike(&exchange.head.path) {
+        exchange.fault = exchange.core.faults().strike(&exchange.head.path);
+        return match exchange.fault.clone() {
             None => handler(exchange).await,
             Some(fault) => {
                 let core = exchange.core.clone();

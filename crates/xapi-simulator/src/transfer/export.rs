@@ -60,11 +60,6 @@ pub(crate) struct Base {
     pub(crate) modified: Timestamp,
 }
 
-/// The blocks of a disk that are allocated in it or an ancestor: what a chain of VHDs exports.
-pub(crate) fn allocated_blocks(disk: &Disk) -> BlockMap {
-    disk.allocated()
-}
-
 /// The blocks that are allocated in a layer of one of the two chains and not of the other.
 pub(crate) fn changed_blocks(disk: &Disk, base: &Disk) -> BlockMap {
     let (ours, theirs) = (disk.chain(), base.chain());

@@ -227,7 +227,7 @@ fn deltas_rebuild_the_disk_they_were_taken_from() {
         export::vhd(&mut delta, &to, size, &blocks, Some(&parent), &mut |_| {}).await.unwrap();
         assert_eq!(delta[60..64], 4u32.to_be_bytes(), "not a differencing disk");
         assert_eq!(delta[512 + 40..512 + 56], *snapshot.as_bytes());
-        let whole = export_vhd(&from, size, &export::allocated_blocks(&from)).await;
+        let whole = export_vhd(&from, size, &from.allocated()).await;
 
         let rebuilt = fixture.disk(size);
         for stream in [&whole, &delta] {

@@ -1,0 +1,621 @@
+//! `PUT /import_raw_vdi` and `GET /export_raw_vdi` with the real server's order of events: who may, which host, which
+//! disk, what format, then `200`, then the work, then the outcome in the task, then the end of the connection.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use tokio::io::AsyncReadExt;
+use uuid::Uuid;
+use vhd::format::Timestamp;
+use xenapi_wire::{Failure, Value};
+
+use super::{TransferError, export, import};
+use crate::classes::vbd::Plugged;
+use crate::classes::{session, task, vdi};
+use crate::core::Core;
+use crate::db::{NULL, View};
+use crate::disk::Disk;
+use crate::dispatch::{Router, internal_error};
+use crate::fault::Fault;
+use crate::http::page::Page;
+use crate::http::{After, Exchange, Verb};
+use crate::sr_types::Layout;
+use crate::storage::{Backend, Sr};
+
+pub(crate) fn register(router: &mut Router) {
+    router.http.add(Verb::Put, "/import_raw_vdi", |exchange| {
+        Box::pin(
+            async move { Request { action: "put_import_raw_vdi", exchange }.answer(Direction::In).await },
+        )
+    });
+    router.http.add(Verb::Get, "/export_raw_vdi", |exchange| {
+        Box::pin(
+            async move { Request { action: "get_export_raw_vdi", exchange }.answer(Direction::Out).await },
+        )
+    });
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    In,
+    Out,
+}
+
+/// A task of the client's, or one that lives as long as the request.
+struct Task {
+    reference: String,
+    own: bool,
+}
+
+/// An answer other than `200`.
+enum Refusal {
+    /// A page, and the failure for the task if it is told.
+    Page(Box<Page>, Option<Failure>),
+    /// Only a status line; the task fails.
+    Status(&'static str, Failure, After),
+    /// Another host sees the disk; the task waits for the next attempt.
+    Elsewhere(String),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Raw,
+    Chunked,
+    Vhd,
+    Tar,
+}
+
+impl Format {
+    /// Content type and file suffix of an export.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Raw | Self::Chunked => ("application/octet-stream", "raw"),
+            Self::Vhd => ("application/vhd", "vhd"),
+            Self::Tar => ("application/x-tar", "tar"),
+        }
+    }
+}
+
+struct Request<'a> {
+    action: &'static str,
+    exchange: &'a mut Exchange,
+}
+
+/// Headers that every answer of these handlers has.
+const CLOSING: &str = "Connection: close\r\nCache-Control: no-cache, no-store\r\n";
+
+impl Request<'_> {
+    async fn answer(mut self, direction: Direction) -> std::io::Result<After> {
+        let core = self.exchange.core.clone();
+        let login = match self.authenticate().await {
+            Ok(login) => login,
+            Err(page) => {
+                self.exchange.conn.send(&page.bytes("HTTP/1.1")).await?;
+                return Ok(After::Close);
+            }
+        };
+        let task = self.task(&core, direction, &login.session);
+        let after = self.with_task(&core, &task, direction).await;
+        if login.own {
+            session::end(&core, &login.session);
+        }
+        if task.own {
+            // The client knows it from the answer's header only; XAPI removes it when it has ended.
+            let _ = core.db().write(|tx| {
+                tx.delete("task", &task.reference);
+                Ok::<_, Failure>(())
+            });
+        }
+        after
+    }
+
+    /// The session: given, or made for user and password.
+    async fn authenticate(&mut self) -> Result<Login, Page> {
+        let (core, head) = (&self.exchange.core, &self.exchange.head);
+        let action = self.action;
+        let denied = || Page::unauthorised(action);
+        if let Some(session) = head.param("session_id") {
+            session::check(core, session).map_err(|_| denied())?;
+            return Ok(Login { session: session.to_owned(), own: false });
+        }
+        if head.cookie("pool_secret").is_some_and(|secret| secret == core.config().pool_secret) {
+            let session = session::start(core, &self.exchange.host, "", "", true);
+            return Ok(Login { session, own: true });
+        }
+        let Some(authorization) = head.header("authorization") else { return Err(denied()) };
+        let malformed =
+            || Page::internal_error(Some("Failure(\"Failed to parse the authorization header\")"));
+        let encoded = authorization.strip_prefix("Basic ").ok_or_else(malformed)?;
+        let decoded = base64::engine::general_purpose::STANDARD.decode(encoded).map_err(|_| malformed())?;
+        let decoded = String::from_utf8(decoded).map_err(|_| malformed())?;
+        let (user, password) = decoded.split_once(':').ok_or_else(malformed)?;
+        session::password(core, user, password).await.map_err(|_| denied())?;
+        let session = session::start(core, &self.exchange.host, user, "", false);
+        Ok(Login { session, own: true })
+    }
+
+    fn task(&self, core: &Core, direction: Direction, session: &str) -> Task {
+        let head = &self.exchange.head;
+        if let Some(given) = head.param("task_id").or_else(|| head.header("task-id")) {
+            return Task { reference: given.to_owned(), own: false };
+        }
+        let label = match direction {
+            Direction::In => "Importing raw VDI",
+            Direction::Out => "Exporting raw VDI",
+        };
+        let made = task::create(core, &self.exchange.host, session, label, "");
+        Task { reference: made.unwrap_or_else(|_| NULL.to_owned()), own: true }
+    }
+
+    async fn with_task(
+        &mut self,
+        core: &Arc<Core>,
+        task: &Task,
+        direction: Direction,
+    ) -> std::io::Result<After> {
+        let refusal = match direction {
+            Direction::In => match self.import_plan() {
+                Ok(plan) => return self.import(core, task, plan).await,
+                Err(refusal) => refusal,
+            },
+            Direction::Out => match self.export_plan() {
+                Ok((vdi, format)) => return self.export(core, task, &vdi, format).await,
+                Err(refusal) => refusal,
+            },
+        };
+        let conn = &mut self.exchange.conn;
+        match refusal {
+            Refusal::Page(page, failure) => {
+                if let Some(failure) = failure {
+                    task::finish(core, &task.reference, Err(failure));
+                }
+                conn.send(&page.bytes("HTTP/1.1")).await?;
+                Ok(After::Close)
+            }
+            Refusal::Status(status, failure, after) => {
+                task::finish(core, &task.reference, Err(failure));
+                conn.send(format!("{status}\r\n{CLOSING}\r\n").as_bytes()).await?;
+                Ok(after)
+            }
+            Refusal::Elsewhere(location) => {
+                let answer = format!("HTTP/1.1 302 Found\r\n{CLOSING}Location: {location}\r\n\r\n");
+                conn.send(answer.as_bytes()).await?;
+                // In spite of the header: what the client has sent of the body is the next request.
+                Ok(After::KeepOpen)
+            }
+        }
+    }
+
+    /// The VDI of this name, by reference or uuid. XAPI looks it up while it checks the caller's role, and so calls an
+    /// unknown one a lack of permission.
+    fn vdi(&self, name: &str) -> Result<String, Refusal> {
+        let found = self.exchange.core.db().read(|view| find_vdi(view, name));
+        found.map_err(|failure| {
+            let reason = format!("UUID_INVALID: [ VDI; {name} ]");
+            let page = Page::internal_error(Some(&missing_text(&failure)));
+            Refusal::Page(Box::new(page), Some(self.denied(&reason)))
+        })
+    }
+
+    fn denied(&self, reason: &str) -> Failure {
+        Failure::new("RBAC_PERMISSION_DENIED", [&format!("http/{}", self.action), reason])
+    }
+
+    fn format(&self) -> Result<Format, Refusal> {
+        let head = &self.exchange.head;
+        let unknown =
+            |text: String| Refusal::Status("HTTP/1.0 404 Not Found", internal_error(&text), After::Close);
+        let format = match head.param("format") {
+            None | Some("raw") => Format::Raw,
+            Some("vhd") => Format::Vhd,
+            Some("tar") => Format::Tar,
+            Some(other) => return Err(unknown(format!("Unknown format {other}"))),
+        };
+        Ok(format)
+    }
+
+    /// Refuses to work on an SR that this host does not see.
+    fn route(&self, sr: &str) -> Result<(), Refusal> {
+        let exchange = &self.exchange;
+        exchange.core.db().read(|view| {
+            let plugged: Vec<&str> = view
+                .objects("PBD")
+                .filter(|pbd| pbd.str("SR") == sr && pbd.bool("currently_attached"))
+                .map(|pbd| pbd.str("host"))
+                .collect();
+            if plugged.contains(&exchange.host.as_str()) {
+                return Ok(());
+            }
+            match plugged.first().and_then(|host| view.find("host", host)) {
+                Some(host) => {
+                    let target = &exchange.head.target;
+                    Err(Refusal::Elsewhere(format!("https://{}{target}", host.str("address"))))
+                }
+                None => {
+                    let failure = Failure::new("SR_HAS_NO_PBDS", [sr]);
+                    let page = Box::new(Page::internal_error(Some(&shown(&failure))));
+                    Err(Refusal::Page(page, Some(failure)))
+                }
+            }
+        })
+    }
+
+    fn import_plan(&self) -> Result<ImportPlan, Refusal> {
+        let (db, head) = (self.exchange.core.db(), &self.exchange.head);
+        let vdi = head.param("vdi").map(|name| self.vdi(name)).transpose()?;
+        let bad_request = |failure| Refusal::Status("HTTP/1.1 400 Bad Request", failure, After::KeepOpen);
+        let sr = match &vdi {
+            Some(vdi) => db.read(|view| view.find("VDI", vdi).map(|vdi| vdi.str("SR").to_owned())),
+            None => db.read(|view| {
+                let by_ref = head.param("sr_id").and_then(|sr| view.find("SR", sr));
+                let sr = by_ref.or_else(|| view.by_uuid("SR", head.param("sr_uuid")?).ok())?;
+                Some(sr.reference().to_owned())
+            }),
+        };
+        let Some(sr) = sr else {
+            return Err(bad_request(Failure::new("VDI_MISSING", [] as [&str; 0])));
+        };
+        self.route(&sr)?;
+        let refuse =
+            |text: String| Refusal::Status("HTTP/1.0 404 Not Found", internal_error(&text), After::Close);
+        let mut format = self.format()?;
+        if head.param("chunked").is_some() {
+            if format != Format::Raw {
+                return Err(refuse("Cannot handle chunked VHD".to_owned()));
+            }
+            format = Format::Chunked;
+        }
+        if let Some(encoding) = head.header("transfer-encoding") {
+            return Err(refuse(format!("Cannot handle encoding: {encoding}")));
+        }
+        if format == Format::Tar {
+            return Err(refuse("Unknown format tar".to_owned()));
+        }
+        let length = head.content_length();
+        if vdi.is_none() && (format != Format::Raw || length.is_none()) {
+            let text = "Importing anything but raw of a known length directly into an SR not yet supported";
+            return Err(bad_request(internal_error(text)));
+        }
+        Ok(ImportPlan { vdi, sr, format, length })
+    }
+
+    async fn import(&mut self, core: &Arc<Core>, task: &Task, plan: ImportPlan) -> std::io::Result<After> {
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\n{CLOSING}task-id:{}\r\ncontent-type: application/octet-stream\r\n\r\n",
+            task.reference
+        );
+        self.exchange.conn.send(answer.as_bytes()).await?;
+        let outcome = self.receive(core, task, plan).await;
+        let page = outcome.as_ref().err().map(|failure| {
+            let failed = failure.code == "VDI_IO_ERROR";
+            let status =
+                if failed { format!("HTTP/1.1 400 Bad Request\r\n{CLOSING}\r\n") } else { String::new() };
+            [status.into_bytes(), Page::internal_error(Some(&shown(failure))).bytes("HTTP/1.1")].concat()
+        });
+        task::finish(core, &task.reference, outcome.map(Value::from));
+        let cut = matches!(self.exchange.fault, Some(Fault::DropAfterBytes(_) | Fault::DropAfterExecution));
+        if cut {
+            return Ok(After::Reset);
+        }
+        if let Some(page) = page {
+            self.exchange.conn.send(&page).await?;
+        }
+        Ok(After::Close)
+    }
+
+    /// Reads the body into the disk; the result is the VDI.
+    async fn receive(&mut self, core: &Arc<Core>, task: &Task, plan: ImportPlan) -> Result<String, Failure> {
+        let host = self.exchange.host.clone();
+        let (vdi, plugged, disk) = {
+            let (core, sr) = (core.clone(), plan.sr.clone());
+            let (given, length) = (plan.vdi, plan.length);
+            blocking(move || {
+                let vdi = match given {
+                    Some(vdi) => vdi,
+                    None => new_vdi(&core, &sr, length.unwrap_or(0))?,
+                };
+                let disk = attachable(&core, &vdi, plan.format)?;
+                let plugged = Plugged::new(&core, &host, &vdi, "RW")?;
+                Ok((vdi, plugged, disk))
+            })
+            .await?
+        };
+        let mut note = progress_of(core, &task.reference);
+        let limit = match self.exchange.fault {
+            Some(Fault::DropAfterBytes(limit)) => limit as u64,
+            _ => u64::MAX,
+        };
+        let mut body = (&mut self.exchange.conn).take(limit);
+        let result = match plan.format {
+            Format::Raw | Format::Tar => import::raw(&mut body, plan.length, &disk, &mut note).await,
+            Format::Chunked => import::chunked(&mut body, &disk).await,
+            Format::Vhd => import::vhd(&mut body, plan.length, &disk, &mut note).await,
+        };
+        drop(plugged);
+        result.map(|()| vdi).map_err(|error| io_failure("import", &error))
+    }
+
+    fn export_plan(&self) -> Result<(String, Format), Refusal> {
+        let Some(name) = self.exchange.head.param("vdi") else {
+            let text = "Failure(\"Missing vdi query parameter\")";
+            let failure = self.denied(&format!("INTERNAL_ERROR: [ {text} ]"));
+            let page = Box::new(Page::internal_error(Some(text)));
+            return Err(Refusal::Page(page, Some(failure)));
+        };
+        let vdi = self.vdi(name)?;
+        let format = self.format()?;
+        let sr = self
+            .exchange
+            .core
+            .db()
+            .read(|view| view.find("VDI", &vdi).map_or_else(String::new, |vdi| vdi.str("SR").to_owned()));
+        self.route(&sr)?;
+        Ok((vdi, format))
+    }
+
+    async fn export(
+        &mut self,
+        core: &Arc<Core>,
+        task: &Task,
+        vdi: &str,
+        format: Format,
+    ) -> std::io::Result<After> {
+        let uuid = core
+            .db()
+            .read(|view| view.find("VDI", vdi).map_or_else(String::new, |vdi| vdi.str("uuid").to_owned()));
+        let (content_type, suffix) = format.names();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\n{CLOSING}task-id:{}\r\ncontent-type:{content_type}\r\n\
+             content-disposition: attachment; filename=\"{uuid}.{suffix}\"\r\n\r\n",
+            task.reference
+        );
+        self.exchange.conn.send(answer.as_bytes()).await?;
+        let outcome = self.transmit(core, task, vdi, format).await;
+        let page = outcome.as_ref().err().map(|failure| {
+            let text = match failure.code.as_str() {
+                "INTERNAL_ERROR" => failure.param(0).to_owned(),
+                "UUID_INVALID" => missing_text(failure),
+                _ => shown(failure),
+            };
+            Page::internal_error(Some(&text)).bytes("HTTP/1.1")
+        });
+        // Without a result of its own.
+        task::finish(core, &task.reference, outcome.map(|()| Value::Nil));
+        if matches!(self.exchange.fault, Some(Fault::DropAfterBytes(_) | Fault::DropAfterExecution)) {
+            return Ok(After::Reset);
+        }
+        if let Some(page) = page {
+            self.exchange.conn.send(&page).await?;
+        }
+        Ok(After::Close)
+    }
+
+    async fn transmit(
+        &mut self,
+        core: &Arc<Core>,
+        task: &Task,
+        vdi: &str,
+        format: Format,
+    ) -> Result<(), Failure> {
+        let base = self.exchange.head.param("base").map(str::to_owned);
+        let source = {
+            let (core, host, vdi) = (core.clone(), self.exchange.host.clone(), vdi.to_owned());
+            blocking(move || Source::open(&core, &host, &vdi, format, base.as_deref())).await?
+        };
+        let mut note = progress_of(core, &task.reference);
+        let limit = match self.exchange.fault {
+            Some(Fault::DropAfterBytes(limit)) => limit as u64,
+            _ => u64::MAX,
+        };
+        let mut out = Limited { inner: &mut self.exchange.conn, left: limit };
+        let Source { disk, len_bytes, blocks, base, .. } = &source;
+        let result = match blocks {
+            None if format == Format::Tar => export::tar(&mut out, disk, *len_bytes, &mut note).await,
+            None => export::raw(&mut out, disk, *len_bytes, &mut note).await,
+            Some(blocks) => export::vhd(&mut out, disk, *len_bytes, blocks, base.as_ref(), &mut note).await,
+        };
+        drop(source);
+        result.map_err(|error| io_failure("export", &error))
+    }
+}
+
+struct Login {
+    session: String,
+    /// Whether it was made for this request.
+    own: bool,
+}
+
+struct ImportPlan {
+    vdi: Option<String>,
+    sr: String,
+    format: Format,
+    length: Option<u64>,
+}
+
+/// A disk on its way out, attached for reading.
+struct Source {
+    disk: Disk,
+    len_bytes: u64,
+    blocks: Option<crate::disk::BlockMap>,
+    base: Option<export::Base>,
+    _plugged: Vec<Plugged>,
+}
+
+/// VHDs are not exported beyond this size, 2040 GiB.
+const MAX_VHD: u64 = vhd::format::MAX_VIRTUAL_SIZE;
+
+impl Source {
+    /// Does file work.
+    fn open(
+        core: &Arc<Core>,
+        host: &str,
+        vdi: &str,
+        format: Format,
+        base: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let size = core.db().read(|view| view.object("VDI", vdi).map(|vdi| vdi.int("virtual_size")))?;
+        let len_bytes = u64::try_from(size).unwrap_or(0);
+        if format == Format::Vhd && len_bytes > MAX_VHD {
+            return Err(Failure::new("VDI_TOO_LARGE", [vdi, &MAX_VHD.to_string()]));
+        }
+        let base = match base.filter(|_| format == Format::Vhd) {
+            Some(name) => {
+                let found = core.db().read(|view| find_vdi(view, name));
+                Some(found.map_err(|_| Failure::new("UUID_INVALID", ["VDI", name]))?)
+            }
+            None => None,
+        };
+        let (backend, uuid) = opened(core, vdi)?;
+        let disk = backend.disk(uuid)?;
+        let mut plugged = vec![Plugged::new(core, host, vdi, "RO")?];
+        if format != Format::Vhd {
+            return Ok(Self { disk, len_bytes, blocks: None, base: None, _plugged: plugged });
+        }
+        let is_vhd = backend.sr.kind.is_vhd();
+        let Some(base) = base else {
+            let blocks = if is_vhd {
+                disk.allocated()
+            } else {
+                let unreadable = |e: crate::disk::DiskError| io_failure("export", &e.into());
+                export::nonzero_blocks(&disk, len_bytes).map_err(unreadable)?
+            };
+            return Ok(Self { disk, len_bytes, blocks: Some(blocks), base: None, _plugged: plugged });
+        };
+        let (base_backend, base_uuid) = opened(core, &base)?;
+        if !is_vhd || !base_backend.sr.kind.is_vhd() {
+            return Err(internal_error("Failure(\"Cannot compute differences on non-VHD images\")"));
+        }
+        let base_disk = base_backend.disk(base_uuid)?;
+        plugged.push(Plugged::new(core, host, &base, "RO")?);
+        let blocks = export::changed_blocks(&disk, &base_disk);
+        let base = export::Base {
+            uuid: base_uuid,
+            path: format!("/run/sr-mount/{}/{base_uuid}.vhd", base_backend.sr.uuid),
+            modified: Timestamp::from_unix(core.clock().now().as_second().try_into().unwrap_or(0)),
+        };
+        Ok(Self { disk, len_bytes, blocks: Some(blocks), base: Some(base), _plugged: plugged })
+    }
+}
+
+/// An output that breaks after so many bytes: a fault on demand.
+struct Limited<'a> {
+    inner: &'a mut crate::http::Conn,
+    left: u64,
+}
+
+impl tokio::io::AsyncWrite for Limited<'_> {
+    fn poll_write(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        bytes: &[u8],
+    ) -> std::task::Poll<std::io::Result<usize>> {
+        if self.left == 0 {
+            return std::task::Poll::Ready(Err(std::io::ErrorKind::ConnectionReset.into()));
+        }
+        let len = bytes.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let written = std::pin::Pin::new(&mut *self.inner).poll_write(cx, &bytes[..len]);
+        if let std::task::Poll::Ready(Ok(n)) = &written {
+            self.left -= *n as u64;
+        }
+        written
+    }
+
+    fn poll_flush(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::pin::Pin::new(&mut *self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::pin::Pin::new(&mut *self.inner).poll_shutdown(cx)
+    }
+}
+
+fn find_vdi(view: &View, name: &str) -> Result<String, Failure> {
+    if let Some(vdi) = view.find("VDI", name) {
+        return Ok(vdi.reference().to_owned());
+    }
+    view.by_uuid("VDI", name).map(|vdi| vdi.reference().to_owned())
+}
+
+/// What the page says about a VDI that is not there.
+fn missing_text(failure: &Failure) -> String {
+    format!("Db_exn.Read_missing_uuid(\"VDI\", \"\", \"{}\")", failure.param(1))
+}
+
+/// A failure as XAPI's pages print it.
+fn shown(failure: &Failure) -> String {
+    format!("{}: [ {} ]", failure.code, failure.params.join("; "))
+}
+
+/// What becomes of everything that goes wrong with the bytes. The log says what it was.
+fn io_failure(what: &str, error: &TransferError) -> Failure {
+    tracing::info!(%error, "{what} failed");
+    Failure::new("VDI_IO_ERROR", ["Device I/O errors"])
+}
+
+async fn blocking<T: Send + 'static>(
+    f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(f).await.unwrap_or_else(|e| Err(internal_error(&e.to_string())))
+}
+
+/// The SR and the disk of a VDI. Does file work.
+fn opened(core: &Core, vdi: &str) -> Result<(Backend, Uuid), Failure> {
+    let (sr, uuid) = core.db().read(|view| {
+        let vdi = view.object("VDI", vdi)?;
+        vdi::require_plugged(view, vdi.str("SR"))?;
+        Ok::<_, Failure>((Sr::of(view, vdi.str("SR"))?, vdi::uuid_of(vdi)))
+    })?;
+    Ok((core.storage().open(sr)?, uuid))
+}
+
+/// Opens a disk to be written in this format. Does file work.
+fn attachable(core: &Core, vdi: &str, format: Format) -> Result<Disk, Failure> {
+    let (backend, uuid) = opened(core, vdi)?;
+    let raw = core
+        .db()
+        .read(|view| view.find("VDI", vdi).is_some_and(|vdi| vdi.entry("sm_config", "type") == Some("raw")));
+    if format == Format::Vhd && !backend.sr.is_prezeroed(raw) {
+        let error = TransferError::Stream("unimplemented: a VHD into a disk that does not read as zeros");
+        return Err(io_failure("import", &error));
+    }
+    backend.disk(uuid)
+}
+
+/// The disk for an upload that names only an SR.
+fn new_vdi(core: &Core, sr: &str, length: u64) -> Result<String, Failure> {
+    let sr = core.db().read(|view| Sr::of(view, sr))?;
+    let backend = core.storage().open(sr)?;
+    if backend.sr.kind.layout == Layout::Isos {
+        return Err(Failure::new("SR_OPERATION_NOT_SUPPORTED", [backend.sr.reference]));
+    }
+    let _exclusive = backend.exclusive();
+    let volume = backend.create(i64::try_from(length).unwrap_or(i64::MAX))?;
+    let fields =
+        vec![("name_label", "Imported VDI".into()), ("type", "user".into()), ("metadata_of_pool", "".into())];
+    let made = core.db().write(|tx| Ok(vdi::insert(tx, &backend, &volume, fields)));
+    if made.is_err() {
+        backend.remove(volume.uuid)?;
+    }
+    made
+}
+
+/// Notes progress in a task, a percent at a time.
+fn progress_of(core: &Arc<Core>, task: &str) -> impl FnMut(f64) + Send + use<> {
+    let (core, task) = (core.clone(), task.to_owned());
+    let mut noted = 0;
+    move |done| {
+        let percent = (done * 100.0) as u32;
+        // The end is noted with the outcome.
+        if percent > noted && percent < 100 {
+            noted = percent;
+            // A task that was destroyed meanwhile needs no progress.
+            let _ = core.db().write(|tx| tx.set("task", &task, "progress", f64::from(percent) / 100.0));
+        }
+    }
+}
