@@ -10,6 +10,7 @@
 //! Nothing here talks to a server; see `xenapi-client`.
 
 mod call;
+pub mod chunked;
 mod error;
 mod event_batch;
 pub mod field;
@@ -21,7 +22,7 @@ mod open_enum;
 pub mod query;
 mod record;
 
-pub use error::ErrorCode;
+pub use error::{ErrorCode, FailureExt, Retry, SrBackendFailure};
 pub use event_batch::EventBatch;
 pub use generated::types::*;
 pub use generated::*;
