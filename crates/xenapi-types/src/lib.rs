@@ -15,6 +15,7 @@ mod error;
 mod event_batch;
 pub mod field;
 mod generated;
+pub mod handler;
 pub mod implicit;
 #[cfg(feature = "meta")]
 pub mod meta;
