@@ -28,7 +28,7 @@ pub trait Consume: Send + 'static {
 }
 
 /// Frames that wait between network and consumer.
-const AHEAD: usize = 8;
+const AHEAD: usize = 4;
 
 /// Feeds all data of `body` to `consumer`, which runs on Tokio's blocking pool.
 ///

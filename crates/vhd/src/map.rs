@@ -24,7 +24,8 @@ pub struct DiskMap {
 struct Dynamic {
     header: Box<DynamicHeader>,
     shape: Shape,
-    entries: Vec<u32>,
+    /// As in the file: what is looked up is decoded then.
+    table: Vec<u8>,
     allocated: u32,
 }
 
@@ -110,10 +111,13 @@ pub enum Place {
     Block(BlockPlace),
     /// Not in this file: zero, or the parent's.
     Unallocated {
-        /// Bytes of the disk of which this is true.
+        /// Bytes of the disk of which this is true, and maybe of more behind them.
         len: u64,
     },
 }
+
+/// Entries looked at for one answer, so that many answers about a large gap stay cheap.
+const LOOK_AHEAD: u32 = 4096;
 
 /// A block in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,9 +191,7 @@ impl DiskMap {
 
         let mut table = vec![0; shape.blocks as usize * 4];
         read(offset, &mut table)?;
-        let entries: Vec<u32> = table::entries(&table).collect();
-        drop(table);
-        let placed = table::place(entries.iter().copied(), &footer, &header, &shape, end)?;
+        let placed = table::place(table::entries(&table), &footer, &header, &shape, end)?;
         if end.is_none() {
             let metadata_end = (header.table_offset + header.table_len()).min(len);
             let blocks_end =
@@ -198,7 +200,7 @@ impl DiskMap {
             warnings.push(Warning::EndFooterMissing);
         }
         let allocated = u32::try_from(placed.len()).unwrap_or(u32::MAX);
-        Ok(Self { footer, dynamic: Some(Dynamic { header, shape, entries, allocated }), warnings })
+        Ok(Self { footer, dynamic: Some(Dynamic { header, shape, table, allocated }), warnings })
     }
 
     /// The footer that was used.
@@ -247,8 +249,9 @@ impl DiskMap {
         if let Some(block) = dynamic.block(number) {
             return Some(Place::Block(block));
         }
-        let next = (number + 1..dynamic.shape.blocks).find(|next| dynamic.entry(*next) != UNALLOCATED);
-        let end = next.map_or(self.virtual_size(), |next| dynamic.start(next));
+        let last = dynamic.shape.blocks.min(number.saturating_add(LOOK_AHEAD));
+        let next = (number + 1..last).find(|next| dynamic.entry(*next) != UNALLOCATED);
+        let end = dynamic.start(next.unwrap_or(last)).min(self.virtual_size());
         Some(Place::Unallocated { len: end - virtual_offset })
     }
 
@@ -266,7 +269,8 @@ impl DiskMap {
 
 impl Dynamic {
     fn entry(&self, block: u32) -> u32 {
-        self.entries.get(block as usize).copied().unwrap_or(UNALLOCATED)
+        let entry = self.table.as_chunks::<4>().0.get(block as usize);
+        entry.map_or(UNALLOCATED, |entry| u32::from_be_bytes(*entry))
     }
 
     fn start(&self, block: u32) -> u64 {
