@@ -1,0 +1,175 @@
+//! Answers of a real server, given to the client as they were recorded.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use support::{Peer, client, config, in_process, session_calls};
+use testdata::Step;
+use xenapi_client::{Client, Encoding, ErrorKind, Task};
+use xenapi_wire::jsonrpc::Id;
+use xenapi_wire::{Limits, Ref, Value, jsonrpc, xmlrpc};
+
+/// A client whose every call, but for the session's, gets the recorded answer of one step.
+fn replaying(step: &Step) -> Client {
+    let json = step.transport == "jsonrpc2";
+    let body = String::from_utf8(step.response.body()).unwrap();
+    let content_type = if json { "application/json" } else { "text/xml" };
+    let encoding = if json { Encoding::JsonRpc } else { Encoding::XmlRpc };
+    let script = move |mut peer: Peer, _| {
+        let body = body.clone();
+        async move {
+            while let Some(head) = peer.head().await {
+                let request = peer.body(&head).await;
+                let (method, id) = if json {
+                    let call = jsonrpc::decode_call(&request, &Limits::REQUEST).unwrap();
+                    (call.method, call.id)
+                } else {
+                    (xmlrpc::decode_call(&request, &Limits::REQUEST).unwrap().method, Id::Int(0))
+                };
+                let answer = match session_calls(&method) {
+                    Some(answer) if json => {
+                        jsonrpc::encode_response(jsonrpc::Version::V2, &id, answer.as_ref()).unwrap()
+                    }
+                    Some(answer) => xmlrpc::encode_response(answer.as_ref()).unwrap(),
+                    // The answer to another client's request, but for its number.
+                    None if json => format!("{}\"id\":{id}}}", &body[..body.rfind("\"id\":").unwrap()]),
+                    None => body.clone(),
+                };
+                peer.answer("200 OK", content_type, answer).await;
+            }
+        }
+    };
+    Client::over(config().encoding(encoding), in_process(script)).unwrap()
+}
+
+/// The steps of a scenario that call `method`.
+fn steps(scenario: &str, method: &str) -> Vec<Step> {
+    let steps = testdata::scenario(scenario).steps;
+    steps.into_iter().filter(|step| step.method_name.as_deref() == Some(method)).collect()
+}
+
+/// Those among them that were answered in XML-RPC.
+fn xml_steps(scenario: &str, method: &str) -> Vec<Step> {
+    let answered = |step: &Step| step.transport == "xmlrpc" && step.response.status == Some(200);
+    steps(scenario, method).into_iter().filter(answered).collect()
+}
+
+#[tokio::test]
+async fn every_batch_of_events_is_read() {
+    let (mut batches, mut failures, mut snapshots) = (0, 0, 0);
+    for scenario in ["events_from", "events_from_json"] {
+        for step in steps(scenario, "event.from") {
+            let answer = replaying(&step).events_from(&["*"], "", std::time::Duration::ZERO).await;
+            match answer {
+                Ok(batch) => {
+                    batches += 1;
+                    assert!(!batch.token.is_empty(), "{}", step.note);
+                    snapshots += batch.events.iter().filter(|event| event.snapshot.is_some()).count();
+                }
+                Err(error) => {
+                    failures += 1;
+                    assert_eq!(error.kind(), ErrorKind::Failure, "{}: {error}", step.note);
+                }
+            }
+        }
+    }
+    assert!(batches >= 60 && failures >= 8 && snapshots >= 200, "{batches} {failures} {snapshots}");
+}
+
+#[tokio::test]
+async fn every_ended_task_gives_its_result_or_its_failure() {
+    let (mut results, mut failures) = (0, 0);
+    for scenario in ["tasks", "plugins", "vdi_ops"] {
+        for step in xml_steps(scenario, "task.get_record") {
+            let body = step.response.body();
+            let Ok(record) = xmlrpc::decode_response::<Value>(&body, &Limits::RESPONSE).unwrap() else {
+                continue;
+            };
+            let status = record.get("status").and_then(Value::as_str).unwrap().to_owned();
+            if !["success", "failure", "cancelled"].contains(&status.as_str()) {
+                continue;
+            }
+            let task = Task::<Value>::attach(&replaying(&step), Ref::NULL, step.note.clone());
+            let told = record.get("error_info").and_then(Value::as_array).unwrap().to_vec();
+            match task.wait().await {
+                Ok(_) => {
+                    results += 1;
+                    assert_eq!(status, "success", "{}", step.note);
+                }
+                Err(error) => {
+                    failures += 1;
+                    assert_ne!(status, "success", "{}: {error}", step.note);
+                    let code = error.failure().unwrap().code.as_str();
+                    assert_eq!(Some(code), told.first().map_or(Some(""), Value::as_str), "{}", step.note);
+                }
+            }
+        }
+    }
+    assert!(results >= 12 && failures >= 6, "{results} {failures}");
+}
+
+#[tokio::test]
+async fn what_plugins_print_and_how_they_fail() {
+    let (mut texts, mut failures) = (0, 0);
+    for step in xml_steps("plugins", "host.call_plugin") {
+        let body = step.response.body();
+        let recorded = xmlrpc::decode_response::<Value>(&body, &Limits::RESPONSE).unwrap();
+        let answer = replaying(&step).call_plugin(&Ref::NULL, "golden", "f", &BTreeMap::new()).await;
+        match (recorded, answer) {
+            (Ok(value), Ok(text)) => {
+                texts += 1;
+                assert_eq!(value.as_str(), Some(text.as_str()));
+            }
+            (Err(failure), Err(error)) => {
+                assert_eq!(error.failure(), Some(&failure), "{}", step.note);
+                let plugin = error.plugin_failure();
+                assert_eq!(plugin.is_some(), failure.code == "XENAPI_PLUGIN_FAILURE");
+                if let Some(plugin) = plugin {
+                    failures += 1;
+                    assert_eq!(
+                        vec![&plugin.status, &plugin.stdout, &plugin.stderr],
+                        [&failure.params[0], &failure.params[1], &failure.params[2]]
+                    );
+                }
+                assert!(error.to_string().contains("plugin golden, function f"), "{error}");
+            }
+            (recorded, answer) => panic!("{}: {recorded:?} became {answer:?}", step.note),
+        }
+    }
+    assert!(texts >= 5 && failures >= 8, "{texts} {failures}");
+}
+
+#[tokio::test]
+async fn refused_log_ins() {
+    let mut seen = 0;
+    for step in steps("session_denied", "session.login_with_password") {
+        if step.transport == "jsonrpc1" || step.response.body().windows(7).any(|w| w == b"Success") {
+            continue;
+        }
+        let body = step.response.body();
+        if step.transport == "jsonrpc2" && !body.windows(7).any(|w| w == b"\"error\"") {
+            continue;
+        }
+        seen += 1;
+        let json = step.transport == "jsonrpc2";
+        let client = client(move |mut peer, _| {
+            let body = String::from_utf8(body.clone()).unwrap();
+            async move {
+                while let Some(head) = peer.head().await {
+                    peer.body(&head).await;
+                    match (json, head.path()) {
+                        (true, _) => peer.answer("200 OK", "application/json", &body).await,
+                        (false, "/jsonrpc") => {
+                            peer.answer("500 Internal Error", "text/html", "<html/>").await
+                        }
+                        (false, _) => peer.answer("200 OK", "text/xml", &body).await,
+                    }
+                }
+            }
+        });
+        let error = client.login().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Credentials, "{}: {error}", step.note);
+    }
+    assert!(seen >= 2, "{seen}");
+}
