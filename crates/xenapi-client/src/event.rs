@@ -1,10 +1,9 @@
 //! What changes in the pool: `event.from`, and waiting for an object to get where it should be.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
-use xenapi_wire::{AnyClass, Class, Ref, Value};
+use xenapi_types::EventBatch;
+use xenapi_wire::{Class, Ref};
 
 use crate::client::{Client, Lane};
 use crate::error::{Error, ErrorKind, Result};
@@ -16,53 +15,12 @@ const WAIT: Duration = Duration::from_secs(30);
 /// How often an object is looked at when the server has no `event.from`.
 const POLL: Duration = Duration::from_secs(1);
 
-/// What `event.from` returns.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[non_exhaustive]
-pub struct EventBatch {
-    /// The changes: several to one object are one, an object made and destroyed in between is none.
-    pub events: Vec<Event>,
-    /// How many objects of each class (in lower case) there are. Tasks vanish without an event
-    /// when the toolstack restarts: a count that differs from one's own says so.
-    #[serde(default)]
-    pub valid_ref_counts: HashMap<String, i64>,
-    /// Where to go on from.
-    pub token: String,
-}
-
-/// A change of one object.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[non_exhaustive]
-pub struct Event {
-    /// The number of the event; starts again when the toolstack does.
-    pub id: i64,
-    /// The class, in lower case.
-    pub class: String,
-    /// What happened.
-    pub operation: Operation,
-    /// The object.
-    #[serde(rename = "ref")]
-    pub object: Ref<AnyClass>,
-    /// Its record; none when it was destroyed.
-    #[serde(default)]
-    pub snapshot: Option<Value>,
-}
-
-/// What happened to an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Operation {
-    /// It is new, or was there already at the first look.
-    Add,
-    /// It changed.
-    Mod,
-    /// It is gone.
-    Del,
-}
-
 impl Client {
     /// Waits for changes after `token`, up to `timeout`; then the batch may be empty. With the
     /// empty token everything that there is comes at once, as added.
+    ///
+    /// Several changes of one object are one event, an object that came and went is none. Sessions
+    /// and tasks vanish without events when the toolstack restarts: `valid_ref_counts` tells.
     ///
     /// `classes` are names of classes, `VM/OpaqueRef:…` for one object, or `*`. A wait has a
     /// connection of its own and does not count among the concurrent calls. It can be dropped and

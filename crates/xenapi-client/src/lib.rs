@@ -48,7 +48,6 @@ pub use config::{Config, Encoding, Limits, Timeouts, Trust};
 pub use connect::{Connect, Connecting, Io, Network, connect_fn};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Error, ErrorKind, Result};
-pub use objects::quote;
 pub use plugin::PluginFailure;
 pub use secret::Secret;
 pub use task::Task;

@@ -1,8 +1,10 @@
 //! The implicit messages, which every class has: records, fields, looking up by name.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use xenapi_types::field::{Field, MapValue, Settable};
+use xenapi_types::implicit::{self, Labelled, Listed};
+use xenapi_types::query::{Query, QuoteError};
 use xenapi_wire::{Class, Ref};
 
 use crate::client::Client;
@@ -14,8 +16,7 @@ impl Client {
     /// # Errors
     /// `NotFound` when there is no such object (any more).
     pub async fn record<C: Class>(&self, object: &Ref<C>) -> Result<C::Record> {
-        let record = self.invoke(&method::<C>("get_record"), &(object,)).await;
-        record.map_err(|error| gone(error, object))
+        gone(self.call(implicit::get_record(object.clone())).await, object)
     }
 
     /// The record of an object, or `None` when there is no such object (any more).
@@ -30,32 +31,49 @@ impl Client {
         }
     }
 
-    /// The records of all objects of a class.
+    /// All objects of a class with their records.
     ///
     /// # Errors
     /// As [`Client::call`].
-    pub async fn all_records<C: Class>(&self) -> Result<HashMap<Ref<C>, C::Record>> {
-        self.invoke(&method::<C>("get_all_records"), &()).await
+    pub async fn all_records<C: Listed>(&self) -> Result<BTreeMap<Ref<C>, C::Record>> {
+        self.call(implicit::get_all_records()).await
     }
 
     /// All objects of a class.
     ///
     /// # Errors
     /// As [`Client::call`].
-    pub async fn all<C: Class>(&self) -> Result<Vec<Ref<C>>> {
-        self.invoke(&method::<C>("get_all"), &()).await
+    pub async fn all<C: Listed>(&self) -> Result<Vec<Ref<C>>> {
+        self.call(implicit::get_all()).await
     }
 
-    /// The records of the objects for which an expression holds, chosen by the server:
-    /// `field "name__label" = "x" and not (field "power_state" = "Running")`.
-    ///
-    /// Fields have their database names here: `name__label`, `memory__static_max`. Text that comes
-    /// from elsewhere must be quoted with [`quote`].
+    /// The objects that a query matches, with their records; the host does the choosing.
     ///
     /// # Errors
-    /// As [`Client::call`]; `INVALID_VALUE` for an expression that cannot be read.
-    pub async fn records_where<C: Class>(&self, expression: &str) -> Result<HashMap<Ref<C>, C::Record>> {
-        self.invoke(&method::<C>("get_all_records_where"), &(expression,)).await
+    /// As [`Client::call`].
+    pub async fn records_where<C: Listed>(&self, query: &Query) -> Result<BTreeMap<Ref<C>, C::Record>> {
+        self.call(implicit::get_all_records_where(query)).await
+    }
+
+    /// The objects with a name, with their records. Any name will do, also one with quotation
+    /// marks, which no [`Query`] can hold.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn records_named<C: Listed + Labelled>(
+        &self,
+        name: &str,
+    ) -> Result<BTreeMap<Ref<C>, C::Record>> {
+        if let Ok(query) = Query::eq("name__label", name) {
+            return self.records_where(&query).await;
+        }
+        let mut found = BTreeMap::new();
+        for object in self.all_by_name_label::<C>(name).await? {
+            if let Some(record) = self.record_opt(&object).await? {
+                found.insert(object, record);
+            }
+        }
+        Ok(found)
     }
 
     /// The object with this uuid.
@@ -64,10 +82,7 @@ impl Client {
     /// `NotFound` when there is none.
     pub async fn by_uuid<C: Class>(&self, uuid: &str) -> Result<Ref<C>> {
         let found = self.by_uuid_opt(uuid).await?;
-        found.ok_or_else(|| {
-            let message = format!("there is no {} with uuid {uuid}", C::NAME);
-            Error::new(ErrorKind::NotFound, message).at(&self.endpoint())
-        })
+        found.ok_or_else(|| self.not_found(format!("there is no {} with uuid {uuid}", C::NAME)))
     }
 
     /// The object with this uuid, if there is one.
@@ -75,7 +90,7 @@ impl Client {
     /// # Errors
     /// As [`Client::call`].
     pub async fn by_uuid_opt<C: Class>(&self, uuid: &str) -> Result<Option<Ref<C>>> {
-        match self.invoke(&method::<C>("get_by_uuid"), &(uuid,)).await {
+        match self.call(implicit::get_by_uuid(uuid)).await {
             Ok(object) => Ok(Some(object)),
             Err(error) if error.is("UUID_INVALID") => Ok(None),
             Err(error) => Err(error),
@@ -86,19 +101,16 @@ impl Client {
     ///
     /// # Errors
     /// `NotFound` when there is none, `Ambiguous` when there are several.
-    pub async fn by_name_label<C: Class>(&self, name: &str) -> Result<Ref<C>> {
+    pub async fn by_name_label<C: Labelled>(&self, name: &str) -> Result<Ref<C>> {
         let found = self.by_name_label_opt(name).await?;
-        found.ok_or_else(|| {
-            let message = format!("there is no {} named {name:?}", C::NAME);
-            Error::new(ErrorKind::NotFound, message).at(&self.endpoint())
-        })
+        found.ok_or_else(|| self.not_found(format!("there is no {} named {name:?}", C::NAME)))
     }
 
     /// The one object with this name, if there is one.
     ///
     /// # Errors
     /// `Ambiguous` when there are several.
-    pub async fn by_name_label_opt<C: Class>(&self, name: &str) -> Result<Option<Ref<C>>> {
+    pub async fn by_name_label_opt<C: Labelled>(&self, name: &str) -> Result<Option<Ref<C>>> {
         let mut found = self.all_by_name_label(name).await?;
         if found.len() > 1 {
             let message = format!("there are {} objects of class {} named {name:?}", found.len(), C::NAME);
@@ -113,17 +125,16 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::call`].
-    pub async fn all_by_name_label<C: Class>(&self, name: &str) -> Result<Vec<Ref<C>>> {
-        self.invoke(&method::<C>("get_by_name_label"), &(name,)).await
+    pub async fn all_by_name_label<C: Labelled>(&self, name: &str) -> Result<Vec<Ref<C>>> {
+        self.call(implicit::get_by_name_label(name)).await
     }
 
     /// One field of an object: `client.get_field(&vdi, vdi::field::VIRTUAL_SIZE)`.
     ///
     /// # Errors
     /// `NotFound` when there is no such object.
-    pub async fn get_field<F: Field>(&self, object: &Ref<F::Class>, _field: F) -> Result<F::Value> {
-        let value = self.invoke(&method::<F::Class>(&format!("get_{}", F::NAME)), &(object,)).await;
-        value.map_err(|error| gone(error, object))
+    pub async fn get_field<F: Field>(&self, object: &Ref<F::Class>, field: F) -> Result<F::Value> {
+        gone(self.call(implicit::get(object.clone(), field)).await, object)
     }
 
     /// Sets one field of an object.
@@ -133,50 +144,37 @@ impl Client {
     pub async fn set_field<F: Settable>(
         &self,
         object: &Ref<F::Class>,
-        _field: F,
-        value: impl Into<F::Value> + Send,
+        field: F,
+        value: impl Into<F::Value>,
     ) -> Result<()> {
-        let value: F::Value = value.into();
-        let done = self.invoke(&method::<F::Class>(&format!("set_{}", F::NAME)), &(object, value)).await;
-        done.map_err(|error| gone(error, object))
+        gone(self.call(implicit::set(object.clone(), field, value.into())).await, object)
     }
 
     /// Adds a key to a map of an object.
     ///
     /// # Errors
     /// `NotFound` when there is no such object; `MAP_DUPLICATE_KEY` when the key is there already.
-    pub async fn add_to<F: Settable>(
+    pub async fn add_to<F: Settable<Value: MapValue>>(
         &self,
         object: &Ref<F::Class>,
-        _field: F,
-        key: impl Into<<F::Value as MapValue>::Key> + Send,
-        item: impl Into<<F::Value as MapValue>::Item> + Send,
-    ) -> Result<()>
-    where
-        F::Value: MapValue,
-    {
-        let params: (_, <F::Value as MapValue>::Key, <F::Value as MapValue>::Item) =
-            (object, key.into(), item.into());
-        let done = self.invoke(&method::<F::Class>(&format!("add_to_{}", F::NAME)), &params).await;
-        done.map_err(|error| gone(error, object))
+        field: F,
+        key: impl Into<<F::Value as MapValue>::Key>,
+        item: impl Into<<F::Value as MapValue>::Item>,
+    ) -> Result<()> {
+        gone(self.call(implicit::add_to(object.clone(), field, key.into(), item.into())).await, object)
     }
 
     /// Removes a key from a map of an object. That the key is not there is no error.
     ///
     /// # Errors
     /// `NotFound` when there is no such object.
-    pub async fn remove_from<F: Settable>(
+    pub async fn remove_from<F: Settable<Value: MapValue>>(
         &self,
         object: &Ref<F::Class>,
-        _field: F,
-        key: impl Into<<F::Value as MapValue>::Key> + Send,
-    ) -> Result<()>
-    where
-        F::Value: MapValue,
-    {
-        let params: (_, <F::Value as MapValue>::Key) = (object, key.into());
-        let done = self.invoke(&method::<F::Class>(&format!("remove_from_{}", F::NAME)), &params).await;
-        done.map_err(|error| gone(error, object))
+        field: F,
+        key: impl Into<<F::Value as MapValue>::Key>,
+    ) -> Result<()> {
+        gone(self.call(implicit::remove_from(object.clone(), field, key.into())).await, object)
     }
 
     /// Sets a key of a map of an object, whether it is there or not. Not atomic: in between there
@@ -184,17 +182,17 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::add_to`].
-    pub async fn put_in<F: Settable>(
+    pub async fn put_in<F>(
         &self,
         object: &Ref<F::Class>,
         field: F,
-        key: impl Into<<F::Value as MapValue>::Key> + Send,
-        item: impl Into<<F::Value as MapValue>::Item> + Send,
+        key: impl Into<<F::Value as MapValue>::Key>,
+        item: impl Into<<F::Value as MapValue>::Item>,
     ) -> Result<()>
     where
-        F::Value: MapValue<Key: Clone>,
+        F: Settable<Value: MapValue<Key: Clone>>,
     {
-        let key: <F::Value as MapValue>::Key = key.into();
+        let (key, item) = (key.into(), item.into());
         self.remove_from(object, field, key.clone()).await?;
         self.add_to(object, field, key, item).await
     }
@@ -204,26 +202,27 @@ impl Client {
     /// # Errors
     /// `NotFound` when there is no such object (any more).
     pub async fn destroy<C: Class>(&self, object: &Ref<C>) -> Result<()> {
-        let done = self.invoke(&method::<C>("destroy"), &(object,)).await;
-        done.map_err(|error| gone(error, object))
+        // Its own call in each class's module; the same message in all of them.
+        gone(self.invoke(&format!("{}.destroy", C::NAME), &(object,)).await, object)
+    }
+
+    fn not_found(&self, message: String) -> Error {
+        Error::new(ErrorKind::NotFound, message).at(&self.endpoint())
     }
 }
 
-/// A string literal for [`Client::records_where`].
-pub fn quote(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-fn method<C: Class>(name: &str) -> String {
-    format!("{}.{name}", C::NAME)
+impl From<QuoteError> for Error {
+    fn from(error: QuoteError) -> Self {
+        Self::new(ErrorKind::Config, error.to_string()).because(error)
+    }
 }
 
 /// `NotFound` for the failure by which XAPI says that the very object of the call does not exist.
-fn gone<C: Class>(error: Error, object: &Ref<C>) -> Error {
-    match error.failure() {
+fn gone<C: Class, T>(result: Result<T>, object: &Ref<C>) -> Result<T> {
+    result.map_err(|error| match error.failure() {
         Some(failure) if failure.code == "HANDLE_INVALID" && failure.param(1) == object.to_string() => {
             error.into_kind(ErrorKind::NotFound)
         }
         _ => error,
-    }
+    })
 }

@@ -65,7 +65,7 @@ async fn every_batch_of_events_is_read() {
                 Ok(batch) => {
                     batches += 1;
                     assert!(!batch.token.is_empty(), "{}", step.note);
-                    snapshots += batch.events.iter().filter(|event| event.snapshot.is_some()).count();
+                    snapshots += batch.events.iter().filter(|event| event.snapshot != Value::Nil).count();
                 }
                 Err(error) => {
                     failures += 1;
@@ -161,7 +161,7 @@ async fn refused_log_ins() {
                     match (json, head.path()) {
                         (true, _) => peer.answer("200 OK", "application/json", &body).await,
                         (false, "/jsonrpc") => {
-                            peer.answer("500 Internal Error", "text/html", "<html/>").await
+                            peer.answer("500 Internal Error", "text/html", "<html/>").await;
                         }
                         (false, _) => peer.answer("200 OK", "text/xml", &body).await,
                     }

@@ -40,8 +40,7 @@ impl std::fmt::Display for Which {
 pub(crate) async fn vm(client: &Client, which: &Which) -> Result<Option<(Ref<Vm>, VmRecord)>, Cause> {
     let mut found: Vec<(Ref<Vm>, VmRecord)> = match which {
         Which::Named(name) => {
-            let expression = format!("field \"name__label\" = {}", xenapi_client::quote(name));
-            let found = client.records_where::<Vm>(&expression).await;
+            let found = client.records_named::<Vm>(name).await;
             found.map_err(Cause::host(format!("looking for VM {name:?}")))?.into_iter().collect()
         }
         Which::Instance(uuid) => {

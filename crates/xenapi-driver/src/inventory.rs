@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use xenapi_client::{Client, ErrorKind, quote};
+use xenapi_client::{Client, ErrorKind};
 use xenapi_storage::Repository;
+use xenapi_types::query::Query;
 use xenapi_types::{Host, HostRecord, Network as NetworkClass, Pbd, Pool, Sr, Vif, Vm, host, vm};
 use xenapi_wire::Ref;
 
@@ -142,8 +143,8 @@ async fn macs_taken(client: &Client, spec: &InstanceSpec) -> xenapi_client::Resu
     let mut taken = BTreeMap::new();
     for nic in &spec.nics {
         let MacChoice::Given(mac) = nic.mac else { continue };
-        let expression = format!("field \"MAC\" = {}", quote(&mac.to_string()));
-        for vif in client.records_where::<Vif>(&expression).await?.into_values() {
+        let query = Query::eq("MAC", mac.to_string())?;
+        for vif in client.records_where::<Vif>(&query).await?.into_values() {
             let vm = client.record_opt(&vif.vm).await?;
             taken.insert(mac.to_string(), vm.map_or_else(String::new, |vm| vm.name_label));
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
-use xenapi_client::{Client, Error, ErrorKind, Result, quote};
+use xenapi_client::{Client, Error, ErrorKind, Result};
 use xenapi_storage::ownership::Claim;
 use xenapi_types::{Vbd, Vdi, VdiRecord, Vm, VmPowerState, VmRecord};
 use xenapi_types::{vbd, vm};
@@ -94,14 +94,13 @@ pub(crate) async fn sweep(
     disk_names: &[String],
     patience: Duration,
 ) -> Result<()> {
-    let by_name = |name: &str| format!("field \"name__label\" = {}", quote(name));
-    for (reference, record) in client.records_where::<Vm>(&by_name(vm_name)).await? {
+    for (reference, record) in client.records_named::<Vm>(vm_name).await? {
         if made_by(&record.other_config, &record.uuid, operation) {
             vm(client, &reference).await?;
         }
     }
     for name in disk_names {
-        for (reference, record) in client.records_where::<Vdi>(&by_name(name)).await? {
+        for (reference, record) in client.records_named::<Vdi>(name).await? {
             if made_by(&record.other_config, &record.uuid, operation) {
                 vdi(client, &reference, patience).await?;
             }
