@@ -320,15 +320,20 @@ impl<'de> Scanner<'de> {
             }
             return Ok(name);
         }
-        let (start, end) = (self.at, "</name>");
-        self.at += memchr(b'<', self.bytes()).ok_or_else(|| self.truncated())?;
-        let well_formed = self.starts_with(end);
-        self.skip_past(end)?;
-        let name = &self.text[start..self.at - end.len()];
+        let (name, well_formed) = self.raw_name()?;
         match memchr(b'&', name.as_bytes()) {
             Some(_) if well_formed => Ok(unescape(name).map_or(Cow::Borrowed(name), Cow::Owned)),
             _ => Ok(Cow::Borrowed(name)),
         }
+    }
+
+    /// What stands before `</name>`, and whether it has no markup in it.
+    fn raw_name(&mut self) -> Result<(&'de str, bool), DecodeError> {
+        let (start, end) = (self.at, "</name>");
+        self.at += memchr(b'<', self.bytes()).ok_or_else(|| self.truncated())?;
+        let well_formed = self.starts_with(end);
+        self.skip_past(end)?;
+        Ok((&self.text[start..self.at - end.len()], well_formed))
     }
 }
 
@@ -487,17 +492,18 @@ impl<'de> Source<'de> for Scanner<'de> {
             } else if rest.starts_with(b"<value>") {
                 depth += 1;
                 self.at += 7;
+            } else if rest.starts_with(b"<name>") {
+                self.at += 6;
+                self.raw_name()?;
             } else if rest.starts_with(b"</value") {
                 depth -= 1;
                 self.close_here("value")?;
             } else if rest.starts_with(b"<!--") {
                 self.skip_past("-->")?;
-            } else if rest.starts_with(b"<value") && self.next_is("value")? {
-                depth += usize::from(!self.tag()?.empty);
             } else if rest.starts_with(b"<![CDATA[") {
                 self.skip_past("]]>")?;
-            } else if rest.starts_with(b"<name>") {
-                self.skip_past("</name>")?;
+            } else if rest.starts_with(b"<value") && self.next_is("value")? {
+                depth += usize::from(!self.tag()?.empty);
             } else {
                 self.at += 1;
             }
