@@ -343,6 +343,39 @@ fn failures_over_json() {
 }
 
 #[test]
+fn calls_over_json() {
+    let decode = |text: &str| jsonrpc::decode_call(text.as_bytes(), &Limits::REQUEST).map(|call| call.params);
+    let object: Value = [("a", 1)].into_iter().collect();
+    for (params, v1, v2) in [
+        (r#","params":[1]"#, Some(vec![1.into()]), Some(vec![1.into()])),
+        (r#","params":[]"#, Some(vec![]), Some(vec![])),
+        (r#","params":{"a":1}"#, None, Some(vec![object])),
+        (r#","params":null"#, None, Some(vec![])),
+        ("", None, Some(vec![])),
+        (r#","params":"a""#, None, None),
+    ] {
+        assert_eq!(decode(&format!(r#"{{"method":"m","id":"x"{params}}}"#)).ok(), v1, "{params}");
+        assert_eq!(
+            decode(&format!(r#"{{"id":1{params},"jsonrpc":"2.0","method":"m"}}"#)).ok(),
+            v2,
+            "{params}"
+        );
+    }
+    for (member, call) in [("method", r#"{"id":1,"params":[]}"#), ("id", r#"{"method":"m","params":[]}"#)] {
+        assert_eq!(decode(call).expect_err(call).kind(), &Kind::Missing(member.into()));
+    }
+    for call in [
+        r#"{"jsonrpc":2.0,"method":"m","params":[],"id":1}"#,
+        r#"{"jsonrpc":"1.0","method":"m","params":[],"id":1}"#,
+        r#"{"method":"m","params":[],"id":1.5}"#,
+        r#"{"method":"m","params":[],"id":null}"#,
+        r#"{"method":1,"params":[],"id":1}"#,
+    ] {
+        assert!(matches!(decode(call).expect_err(call).kind(), Kind::Malformed(_)), "{call}");
+    }
+}
+
+#[test]
 fn plugins() {
     let call = plugin::PluginCall {
         function: "copy".into(),

@@ -61,8 +61,8 @@ pub struct IncomingCall {
     pub id: Id,
     /// The method, with `Async.` before it if it was there.
     pub method: String,
-    /// All parameters; the session, if the method takes one, is the first. An object in place of
-    /// the array is one parameter, `null` or nothing is none.
+    /// All parameters; the session, if the method takes one, is the first. In version 2.0 an object
+    /// in place of the array is one parameter, `null` or nothing is none.
     pub params: Vec<Value>,
 }
 
@@ -157,10 +157,9 @@ pub fn decode_call(body: &[u8], limits: &Limits) -> Result<IncomingCall, DecodeE
     };
     let mut scanner = Scanner::new(text, limits.max_depth);
     begin(&mut scanner, "a JSON-RPC call")?;
-    let (mut version, mut id, mut method, mut params) = (Version::V1, None, None, Vec::new());
+    let (mut version, mut id, mut method, mut params) = (Version::V1, None, None, Value::Nil);
     let mut first = true;
     while let Some(name) = scanner.key(std::mem::take(&mut first))? {
-        let start = scanner.mark();
         match &*name {
             "jsonrpc" => match scanner.event()? {
                 Event::Text(text) if text == "2.0" => version = Version::V2,
@@ -175,23 +174,21 @@ pub fn decode_call(body: &[u8], limits: &Limits) -> Result<IncomingCall, DecodeE
                 Event::Int(number) => id = Some(Id::Int(number)),
                 _ => return Err(scanner.malformed("an id that is neither text nor an integer")),
             },
-            "params" => {
-                params = match read::<Value, _>(&mut scanner).map_err(|e| e.in_key("params"))? {
-                    Value::Array(params) => params,
-                    Value::Nil => Vec::new(),
-                    object @ Value::Struct(_) => vec![object],
-                    _ => {
-                        scanner.back_to(start);
-                        return Err(scanner.malformed("params that are neither an array nor an object"));
-                    }
-                }
-            }
+            "params" => params = read(&mut scanner).map_err(|e| e.in_key("params"))?,
             _ => scanner.skip()?,
         }
     }
     scanner.end()?;
-    let method = method.ok_or_else(|| DecodeError::new(DecodeErrorKind::Missing("method".into()), 0))?;
-    let id = id.ok_or_else(|| DecodeError::new(DecodeErrorKind::Missing("id".into()), 0))?;
+    let missing = |name: &str| DecodeError::new(DecodeErrorKind::Missing(name.to_owned()), text.len());
+    let params = match (params, version) {
+        (Value::Array(params), _) => params,
+        (Value::Nil, Version::V2) => Vec::new(),
+        (object @ Value::Struct(_), Version::V2) => vec![object],
+        _ => {
+            return Err(DecodeError::malformed("params of a kind that the version does not have", text.len()));
+        }
+    };
+    let (method, id) = (method.ok_or_else(|| missing("method"))?, id.ok_or_else(|| missing("id"))?);
     Ok(IncomingCall { version, id, method, params })
 }
 
