@@ -35,6 +35,12 @@ impl World {
         Self { objects: Vec::new() }
     }
 
+    /// A pool to try things on: one host with 8 CPUs and 64 GiB of memory, two networks, a thin SR of type ext
+    /// ("Local storage", the default) and a thick one of type lvm ("Local LVM"), 512 GiB each.
+    pub fn demo() -> Self {
+        Self::from_json(include_str!("world/demo.json")).expect("a part of this program")
+    }
+
     /// A world from JSON: a list of `{"class": "VM", "ref": "OpaqueRef:…", "fields": {…}}`. Sets that follow from
     /// references (`VM.VBDs`) need not be given.
     ///
@@ -80,5 +86,25 @@ impl World {
 impl From<Failure> for WorldError {
     fn from(failure: Failure) -> Self {
         Self(failure.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::Schema;
+
+    #[test]
+    fn the_demo_pool_fits_the_datamodel() {
+        let db = Db::in_memory(Schema::xapi());
+        World::demo().populate(&db).unwrap();
+        db.read(|view| {
+            for (class, count) in [("pool", 1), ("host", 1), ("SR", 2), ("PBD", 2), ("VM", 2)] {
+                assert_eq!(view.count(class), count, "{class}");
+            }
+            for pbd in view.objects("PBD") {
+                assert!(view.exists("SR", pbd.str("SR")), "{}", pbd.str("SR"));
+            }
+        });
     }
 }

@@ -84,8 +84,8 @@ impl Stop {
             stop.stop();
             first_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
         };
-        let left = async { left(stop.clone()).await.map_err(keep).ok() };
-        let right = async { right(stop.clone()).await.map_err(keep).ok() };
+        let left = async { Box::pin(left(stop.clone())).await.map_err(keep).ok() };
+        let right = async { Box::pin(right(stop.clone())).await.map_err(keep).ok() };
         let (left, right) = tokio::join!(left, right);
         match first_error.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
             Some(error) => Err(error),

@@ -47,13 +47,14 @@ impl Job {
         self.driver.client()
     }
 
-    /// Runs a part of the verb as `stage`.
+    /// Runs a part of the verb as `stage`. Its future goes to the heap: those of all stages of a verb,
+    /// one inside the other, would overflow the stack of a worker thread in a debug build.
     pub(crate) async fn stage<T>(
         &self,
         stage: Stage,
         body: impl Future<Output = Result<T, Cause>>,
     ) -> Result<T, Failed> {
-        self.progress.stage(stage, body).await.map_err(|cause| Failed { stage, cause })
+        self.progress.stage(stage, Box::pin(body)).await.map_err(|cause| Failed { stage, cause })
     }
 
     /// Makes a disk, to be removed again if the operation fails.

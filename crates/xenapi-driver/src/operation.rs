@@ -39,7 +39,7 @@ impl<T: Send + 'static> Operation<T> {
         F: Future<Output = Result<T>> + Send + 'static,
     {
         let stop = Stop::new();
-        let (body, ticket) = (body(stop.clone()), running.ticket());
+        let (body, ticket) = (Box::pin(body(stop.clone())), running.ticket());
         let task = tokio::spawn(async move {
             let result = body.await;
             drop(ticket);

@@ -1,0 +1,120 @@
+//! Makes a running instance from a disk image, on a host or on the embedded simulator.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use examples::cli::Target;
+use examples::report::{self, Report};
+use examples::ui::Ui;
+use examples::world::World;
+use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic, OsType, SrChoice, VmMode};
+use xenapi_driver::{Checks, SpawnOptions};
+
+/// Make a running instance from a disk image.
+///
+/// Without --url the instance is made on a simulator inside this process, which speaks XAPI's real
+/// protocol; without --image from a small disk image made for the purpose.
+#[derive(Debug, Parser)]
+#[command(name = "spawn", version)]
+struct Cli {
+    #[command(flatten)]
+    target: Target,
+    /// The root disk: a raw image or a VHD.
+    #[arg(long, value_name = "PATH")]
+    image: Option<PathBuf>,
+    /// Size of the instance: m1.tiny to m1.xlarge, or vcpus:memory_mib:root_gib (0 keeps the image's size).
+    #[arg(long, default_value = "1:512:0")]
+    flavor: Flavor,
+    /// Name of the instance.
+    #[arg(long, default_value = "demo")]
+    name: String,
+    /// Uuid of the host to run on; may be left out where there is only one.
+    #[arg(long, value_name = "UUID")]
+    node: Option<uuid::Uuid>,
+    /// Name or uuid of the storage repository; the pool's default one if left out.
+    #[arg(long)]
+    sr: Option<String>,
+    /// Name or uuid of a network; once for each interface.
+    #[arg(long)]
+    network: Vec<String>,
+    /// How the guest is virtualised: hvm or xen.
+    #[arg(long)]
+    vm_mode: Option<VmMode>,
+    /// The kind of guest: linux or windows.
+    #[arg(long)]
+    os_type: Option<OsType>,
+    /// A file for cloud-init.
+    #[arg(long, value_name = "FILE")]
+    user_data: Option<PathBuf>,
+    /// A public key, or the file that holds it; may be given several times.
+    #[arg(long, value_name = "KEY|FILE")]
+    ssh_key: Vec<String>,
+    /// A key and value of the instance's metadata; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    meta: Vec<(String, String)>,
+    /// Do not read the root disk back to compare it with the image.
+    #[arg(long)]
+    no_verify: bool,
+    /// Print the result as JSON, and no progress.
+    #[arg(long)]
+    json: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.json;
+    report::exit(run(cli).await, json)
+}
+
+async fn run(cli: Cli) -> Result<Report> {
+    let ui = Ui::new(cli.json);
+    let world = World::open(&cli.target, &ui).await?;
+    let image = match &cli.image {
+        Some(path) => path.clone(),
+        None => world.demo_image(&ui).await?,
+    };
+    let mut spec = InstanceSpec::new(&*cli.name, cli.flavor.clone(), image);
+    spec.node = cli.node;
+    spec.sr = cli.sr.clone().map_or(SrChoice::PoolDefault, SrChoice::Named);
+    spec.nics = cli.network.iter().map(Nic::on).collect();
+    spec.vm_mode = cli.vm_mode;
+    spec.os_type = cli.os_type;
+    spec.metadata = cli.meta.iter().cloned().collect();
+    spec.config_drive = Some(config_drive(&cli)?);
+
+    let checks = if cli.no_verify { Checks::ConfigDrive } else { Checks::AllDisks };
+    let options = SpawnOptions { checks, progress: ui.progress() };
+    let instance = ui.until_interrupted(world.driver().spawn(spec, options)).await?;
+    let report = Report::of_spawn(&instance, &ui);
+    world.close(&ui).await?;
+    Ok(report)
+}
+
+fn config_drive(cli: &Cli) -> Result<ConfigDrive> {
+    let user_data = match &cli.user_data {
+        Some(path) => Some(
+            std::fs::read(path)
+                .with_context(|| format!("the user data file {} cannot be read", path.display()))?,
+        ),
+        None => None,
+    };
+    let mut ssh_keys = BTreeMap::new();
+    for (number, key) in (0..).zip(&cli.ssh_key) {
+        let text = if key.contains(' ') {
+            key.clone()
+        } else {
+            std::fs::read_to_string(key).with_context(|| format!("the SSH key file {key} cannot be read"))?
+        };
+        ssh_keys.insert(format!("key{number}"), text.trim_end().to_owned());
+    }
+    Ok(ConfigDrive { user_data, ssh_keys, ..ConfigDrive::default() })
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} has no '='"))?;
+    Ok((key.to_owned(), value.to_owned()))
+}

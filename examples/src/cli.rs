@@ -1,0 +1,62 @@
+//! What both tools ask for: where the host is, or the simulator's state.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use xenapi_client::{Config, Fingerprint, Trust};
+
+/// Where to work. Without a URL, a simulator in this process takes the place of a host.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Host")]
+pub struct Target {
+    /// A host, or the master of a pool: https://HOST. Without it, an embedded simulator is used.
+    #[arg(long, env = "XENAPI_URL", value_name = "URL")]
+    pub url: Option<String>,
+    /// Who logs in.
+    #[arg(long, env = "XENAPI_USER", default_value = "root")]
+    pub user: String,
+    /// A file whose first line is the password; otherwise it is read from XENAPI_PASSWORD.
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Trust the certificates that this PEM file vouches for.
+    #[arg(long, value_name = "FILE", group = "trust")]
+    pub ca_file: Option<PathBuf>,
+    /// Trust the certificate with this SHA-256 fingerprint; may be given once for each host.
+    #[arg(long, value_name = "HEX", group = "trust")]
+    pub fingerprint: Vec<Fingerprint>,
+    /// Trust any certificate: whoever is between this machine and the host can read the password.
+    #[arg(long, group = "trust")]
+    pub insecure: bool,
+    /// Keep the simulator's objects and disks in this directory, for the next run.
+    #[arg(long, value_name = "DIR", conflicts_with = "url")]
+    pub simulator_state: Option<PathBuf>,
+}
+
+impl Target {
+    /// The configuration for a real host, or `None` for the simulator.
+    pub fn config(&self) -> Result<Option<Config>> {
+        let Some(url) = &self.url else { return Ok(None) };
+        let trust = match (&self.ca_file, self.insecure) {
+            (Some(file), _) => Trust::CaFile(file.clone()),
+            (None, true) => Trust::DangerAcceptAny,
+            (None, false) if self.fingerprint.is_empty() => Trust::SystemRoots,
+            (None, false) => Trust::Fingerprints(self.fingerprint.clone()),
+        };
+        Ok(Some(Config::new(url, &*self.user, self.password()?)?.trust(trust)))
+    }
+
+    fn password(&self) -> Result<String> {
+        if let Some(path) = &self.password_file {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("the password file {} cannot be read", path.display()))?;
+            return Ok(text.lines().next().unwrap_or_default().to_owned());
+        }
+        match std::env::var("XENAPI_PASSWORD") {
+            Ok(password) => Ok(password),
+            Err(_) => {
+                bail!("no password: set XENAPI_PASSWORD, or name a file that holds it with --password-file")
+            }
+        }
+    }
+}

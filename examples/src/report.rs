@@ -1,0 +1,118 @@
+//! The end of a tool: what was done, or one sentence about what was not.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use indicatif::HumanBytes;
+use serde_json::{Map, Value, json};
+use xenapi_driver::{Instance, Snapshot};
+
+use crate::ui::Ui;
+
+/// What a tool prints: text for people, an object for programs.
+#[derive(Debug, Clone)]
+pub struct Report {
+    lines: Vec<(String, String)>,
+    json: Map<String, Value>,
+}
+
+impl Report {
+    /// What `spawn` has made.
+    pub fn of_spawn(instance: &Instance, ui: &Ui) -> Self {
+        let mut report = Self { lines: Vec::new(), json: Map::new() };
+        report.add("instance", &instance.uuid.to_string());
+        report.add("name", &instance.name);
+        report.add("vm", &instance.vm_uuid);
+        report.add("node", &format!("{} ({})", instance.node_uuid, instance.node_name));
+        report.json.insert("node".into(), json!(instance.node_uuid));
+        report.add("sr", &instance.sr_name);
+        report.add("root disk", &instance.root_uuid);
+        if let Some(uuid) = &instance.config_drive_uuid {
+            report.add("config drive", uuid);
+        }
+        if !instance.macs.is_empty() {
+            report.add("macs", &instance.macs.join(" "));
+        }
+        let moved = instance.root_import;
+        let share = moved.wire_bytes as f64 * 100.0 / instance.root_bytes.max(1) as f64;
+        let (wire, size) = (HumanBytes(moved.wire_bytes), HumanBytes(instance.root_bytes));
+        report.lines.push(("on the wire".into(), format!("{wire} for a disk of {size} ({share:.1} %)")));
+        report.json.insert("wire_bytes".into(), json!(moved.wire_bytes));
+        report.json.insert("virtual_bytes".into(), json!(instance.root_bytes));
+        report.json.insert("verified".into(), json!(instance.root_checked));
+        let verified = match instance.root_checked {
+            true => "yes: the disk read back through export equals the image",
+            false => "no: it was not asked for",
+        };
+        report.lines.push(("verified".into(), verified.into()));
+        report.add_times(ui);
+        report
+    }
+
+    /// What `snapshot` has written.
+    pub fn of_snapshot(snapshot: &Snapshot, ui: &Ui) -> Self {
+        let mut report = Self { lines: Vec::new(), json: Map::new() };
+        report.add("file", &snapshot.path.display().to_string());
+        report.add("disk", &snapshot.disk_uuid);
+        let (file, size) = (HumanBytes(snapshot.file_bytes), HumanBytes(snapshot.virtual_bytes));
+        report.lines.push(("size".into(), format!("{file} for a disk of {size}")));
+        report.json.insert("file_bytes".into(), json!(snapshot.file_bytes));
+        report.json.insert("virtual_bytes".into(), json!(snapshot.virtual_bytes));
+        for leftover in &snapshot.leftovers {
+            report.lines.push(("warning".into(), format!("remove by hand: {leftover}")));
+        }
+        let leftovers: Vec<_> = snapshot.leftovers.iter().map(ToString::to_string).collect();
+        report.json.insert("leftovers".into(), json!(leftovers));
+        report.add_times(ui);
+        report
+    }
+
+    /// Adds a line, and the same to the object.
+    pub fn add(&mut self, name: &str, value: &str) {
+        self.lines.push((name.to_owned(), value.to_owned()));
+        self.json.insert(name.replace(' ', "_"), json!(value));
+    }
+
+    fn add_times(&mut self, ui: &Ui) {
+        let mut times = Map::new();
+        let mut words = Vec::new();
+        for (stage, seen) in ui.stages() {
+            let seconds = seen.elapsed.as_secs_f64();
+            times.insert(stage.label().replace(' ', "_"), json!(seconds));
+            words.push(format!("{stage} {seconds:.2} s"));
+        }
+        self.lines.push(("times".into(), words.join(", ")));
+        self.json.insert("seconds".into(), times.into());
+    }
+}
+
+/// Prints a report to standard output, or one sentence to standard error.
+pub fn exit(result: Result<Report>, json: bool) -> ExitCode {
+    let (text, code) = match (result, json) {
+        (Ok(report), true) => (Value::from(report.json).to_string(), ExitCode::SUCCESS),
+        (Ok(report), false) => {
+            let width = report.lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+            let lines = report.lines.iter().map(|(name, value)| format!("{name:width$}  {value}"));
+            (lines.collect::<Vec<_>>().join("\n"), ExitCode::SUCCESS)
+        }
+        (Err(error), true) => (json!({ "error": sentence(&error) }).to_string(), ExitCode::FAILURE),
+        (Err(error), false) => {
+            // Nothing can be said when standard error is closed.
+            let _ = writeln!(std::io::stderr(), "error: {}", sentence(&error));
+            return ExitCode::FAILURE;
+        }
+    };
+    match writeln!(std::io::stdout(), "{text}") {
+        Ok(()) => code,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// The driver's errors say everything themselves; to those of this tool belongs their reason.
+fn sentence(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<xenapi_driver::Error>() {
+        Some(error) => error.to_string(),
+        None => format!("{error:#}"),
+    }
+}

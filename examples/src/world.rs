@@ -1,0 +1,93 @@
+//! Where the examples work: a real host, or a simulator in this process.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+use xapi_simulator::{Simulator, World as Pool};
+use xenapi_client::{Client, Config, connect_fn};
+use xenapi_driver::{Driver, Settings};
+
+use crate::cli::Target;
+use crate::demo_image::DemoImage;
+use crate::ui::Ui;
+
+/// A driver, and the simulator behind it if there is no host.
+pub struct World {
+    driver: Driver,
+    simulator: Option<Arc<Simulator>>,
+    scratch: TempDir,
+}
+
+impl World {
+    /// Connects to the host that `target` names, or starts a simulator.
+    ///
+    /// # Errors
+    ///
+    /// When the host cannot be reached, or the simulator's state cannot be used.
+    pub async fn open(target: &Target, ui: &Ui) -> Result<Self> {
+        let scratch = tempfile::Builder::new()
+            .prefix("xenapi-rs-")
+            .tempdir()
+            .context("no directory for temporary files can be made")?;
+        if let Some(config) = target.config()? {
+            let driver = Driver::connect(config).await?;
+            return Ok(Self { driver, simulator: None, scratch });
+        }
+        let state = target.simulator_state.clone().unwrap_or_else(|| scratch.path().join("state"));
+        ui.say(&format!("no --url: simulating a pool, its state in {}", state.display()));
+        let simulator = Simulator::builder().world(Pool::demo()).state_dir(&state).password("demo").build();
+        let simulator =
+            simulator.await.with_context(|| format!("no pool can be simulated in {}", state.display()))?;
+        let simulator = Arc::new(simulator);
+        let client = in_process(&simulator)?;
+        Ok(Self { driver: Driver::over(client, Settings::default()), simulator: Some(simulator), scratch })
+    }
+
+    /// The driver.
+    pub fn driver(&self) -> &Driver {
+        &self.driver
+    }
+
+    /// Makes a small disk image in a directory that is removed in the end.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub async fn demo_image(&self, ui: &Ui) -> Result<PathBuf> {
+        let path = self.scratch.path().join("demo.img");
+        ui.say("no --image: making a demo disk of 1 GiB");
+        let target = path.clone();
+        tokio::task::spawn_blocking(move || DemoImage::default().write(&target)).await??;
+        Ok(path)
+    }
+
+    /// Waits for what is under way, logs out, and keeps the simulator's state.
+    ///
+    /// # Errors
+    ///
+    /// When the simulator's state cannot be written.
+    pub async fn close(self, ui: &Ui) -> Result<()> {
+        if let Err(error) = self.driver.close().await {
+            ui.say(&format!("warning: {error}"));
+        }
+        if let Some(simulator) = &self.simulator {
+            simulator.shutdown().context("the simulator's state cannot be kept")?;
+        }
+        Ok(())
+    }
+}
+
+/// A client whose connections end in `simulator`, without a network between them.
+fn in_process(simulator: &Arc<Simulator>) -> Result<Client> {
+    let simulator = Arc::clone(simulator);
+    let config = Config::new("http://simulator", "root", "demo")?;
+    Ok(Client::over(
+        config,
+        connect_fn(move |_| {
+            let connection = simulator.connect();
+            async move { Ok(connection) }
+        }),
+    )?)
+}
