@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tracing::Instrument;
+use xenapi_types::FailureExt;
 use xenapi_wire::{Call, Failure, Value};
 
 use crate::config::Config;
@@ -112,7 +113,7 @@ impl Client {
             Some(session) => {
                 let logout = self.exchange::<(), ()>(&session, "session.logout", &());
                 match self.within("session.logout", logout).await {
-                    Ok(Err(failure)) if failure.code != "SESSION_INVALID" => {
+                    Ok(Err(failure)) if !failure.is_session_invalid() => {
                         Err(self.refuse("session.logout", &session, failure))
                     }
                     Ok(_) => Ok(()),
@@ -254,15 +255,17 @@ impl Client {
                     tracing::info!(host = %session.endpoint, "the session is gone, logging in again");
                     self.inner.sessions.forget(&session);
                 }
-                Ok(Err(failure)) if failure.code == "HOST_IS_SLAVE" => {
+                Ok(Err(failure)) => {
+                    let Some(coordinator) = failure.host_is_slave() else {
+                        return Err(self.refuse(method, &session, failure));
+                    };
                     hops += 1;
                     if hops > MAX_HOPS {
                         return Err(loop_of_hosts(&session.endpoint));
                     }
                     self.inner.sessions.forget(&session);
-                    self.inner.sessions.move_to(session.endpoint.sibling(failure.param(0)));
+                    self.inner.sessions.move_to(session.endpoint.sibling(coordinator));
                 }
-                Ok(Err(failure)) => return Err(self.refuse(method, &session, failure)),
                 // Nothing was sent: another host may answer for the pool by now.
                 Err(error)
                     if error.kind() == ErrorKind::Unreachable
@@ -345,12 +348,12 @@ impl Client {
                 .map_err(|error| error.about(METHOD))?;
             match answer {
                 Ok(reference) => return Ok(Session::new(endpoint, reference)),
-                Err(failure) if failure.code == "HOST_IS_SLAVE" => {
-                    let coordinator = endpoint.sibling(failure.param(0));
+                Err(failure) if failure.host_is_slave().is_some() => {
+                    let coordinator = endpoint.sibling(failure.host_is_slave().unwrap_or_default());
                     tracing::info!(member = %endpoint, %coordinator, "following to the pool's coordinator");
                     endpoint = coordinator;
                 }
-                Err(failure) if failure.code == "SESSION_AUTHENTICATION_FAILED" => {
+                Err(failure) if failure.is_authentication_failed() => {
                     return Err(Error::new(
                         ErrorKind::Credentials,
                         format!("user {:?} cannot log in: {}", config.user, failure.param(1)),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use xenapi_types::{ErrorCode, FailureExt};
 use xenapi_wire::Failure;
 
 use crate::endpoint::Endpoint;
@@ -46,7 +47,8 @@ pub enum ErrorKind {
     Untrusted,
     /// The host does not accept the user or the password. Never retry: accounts get locked.
     Credentials,
-    /// XAPI refused the call or the operation failed: see [`Error::failure`]. Retry by its code.
+    /// XAPI refused the call or the operation failed: see [`Error::failure`]. Retry as
+    /// [`FailureExt::retry`] says.
     Failure,
     /// What came back is not an answer of XAPI, or not of the expected type, or too long. Nothing
     /// can be said about what the host did. Do not retry.
@@ -151,6 +153,11 @@ impl Error {
         self.0.failure.as_ref()
     }
 
+    /// The code that XAPI answered with; [`FailureExt`] says more about the failure.
+    pub fn code(&self) -> Option<ErrorCode> {
+        self.failure().map(FailureExt::error_code)
+    }
+
     /// Whether XAPI answered with this code.
     pub fn is(&self, code: &str) -> bool {
         self.failure().is_some_and(|failure| failure.code == code)
@@ -174,9 +181,9 @@ impl Error {
 
 /// The kinds that XAPI's own codes stand for.
 fn kind_of(failure: &Failure) -> ErrorKind {
-    match failure.code.as_str() {
-        "SESSION_AUTHENTICATION_FAILED" | "SESSION_AUTHORIZATION_FAILED" => ErrorKind::Credentials,
-        "TASK_CANCELLED" => ErrorKind::Cancelled,
+    match failure {
+        failure if failure.is_authentication_failed() => ErrorKind::Credentials,
+        failure if failure.is_cancelled() => ErrorKind::Cancelled,
         _ => ErrorKind::Failure,
     }
 }

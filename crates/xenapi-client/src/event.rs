@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use xenapi_types::EventBatch;
+use xenapi_types::{EventBatch, FailureExt, Retry};
 use xenapi_wire::{Class, Ref};
 
 use crate::client::{Client, Lane};
@@ -106,9 +106,7 @@ impl<C: Class> Watch<C> {
                 Err(error) => error,
             };
             let passing = matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout)
-                || ["HOST_STILL_BOOTING", "HOST_OFFLINE", "TOO_MANY_PENDING_TASKS"]
-                    .iter()
-                    .any(|c| error.is(c));
+                || error.failure().is_some_and(|failure| matches!(failure.retry(), Retry::After { .. }));
             let since = *self.trouble_since.get_or_insert_with(Instant::now);
             if !passing || since.elapsed() >= self.client.inner.config.timeouts.reconnect {
                 return Err(error);
@@ -132,8 +130,10 @@ impl<C: Class> Watch<C> {
                 let subscription = format!("{}/{}", C::NAME, self.object);
                 match self.client.events_from(&[&subscription], token, WAIT).await {
                     Ok(batch) => self.token = Some(batch.token),
-                    Err(error) if error.is("MESSAGE_METHOD_UNKNOWN") => self.has_events = false,
-                    Err(error) if error.is("EVENTS_LOST") || error.is("EVENT_FROM_TOKEN_PARSE_FAILURE") => {
+                    Err(error) if error.failure().is_some_and(FailureExt::is_method_unknown) => {
+                        self.has_events = false;
+                    }
+                    Err(error) if error.failure().is_some_and(|failure| failure.retry() == Retry::Resync) => {
                         self.token = Some(String::new());
                     }
                     // A new toolstack counts from the beginning again.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use xenapi_types::FailureExt;
 use xenapi_types::field::{Field, MapValue, Settable};
 use xenapi_types::implicit::{self, Labelled, Listed};
 use xenapi_types::query::{Query, QuoteError};
@@ -92,7 +93,7 @@ impl Client {
     pub async fn by_uuid_opt<C: Class>(&self, uuid: &str) -> Result<Option<Ref<C>>> {
         match self.call(implicit::get_by_uuid(uuid)).await {
             Ok(object) => Ok(Some(object)),
-            Err(error) if error.is("UUID_INVALID") => Ok(None),
+            Err(error) if error.failure().is_some_and(FailureExt::is_uuid_invalid) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -220,9 +221,7 @@ impl From<QuoteError> for Error {
 /// `NotFound` for the failure by which XAPI says that the very object of the call does not exist.
 fn gone<C: Class, T>(result: Result<T>, object: &Ref<C>) -> Result<T> {
     result.map_err(|error| match error.failure() {
-        Some(failure) if failure.code == "HANDLE_INVALID" && failure.param(1) == object.to_string() => {
-            error.into_kind(ErrorKind::NotFound)
-        }
+        Some(failure) if failure.is_gone(object) => error.into_kind(ErrorKind::NotFound),
         _ => error,
     })
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
+use xenapi_types::FailureExt;
 use xenapi_wire::Failure;
 
 use crate::endpoint::Endpoint;
@@ -24,7 +25,7 @@ impl Session {
     /// Whether this failure is XAPI's not knowing this session, rather than another one that a
     /// call was about.
     pub(crate) fn is_refused_by(&self, failure: &Failure) -> bool {
-        failure.code == "SESSION_INVALID" && failure.param(0) == self.reference.expose()
+        failure.is_session_invalid() && failure.param(0) == self.reference.expose()
     }
 
     /// The failure without the session's reference, which XAPI puts into some.

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use xenapi_types::{Vdi, sr, vdi};
+use xenapi_types::{FailureExt, Vdi, sr, vdi};
 use xenapi_wire::{Failure, Ref};
 
 use super::ImportFormat;
@@ -85,13 +85,13 @@ fn cause(
     failure: Option<&Failure>,
 ) -> Cause {
     match failure {
-        Some(failure) if failure.code != "VDI_IO_ERROR" => return Cause::Stated,
+        Some(failure) if failure.code != "VDI_IO_ERROR" && !failure.is_sr_full() => return Cause::Stated,
         _ => {}
     }
     if format == ImportFormat::Raw && virtual_size.is_some_and(|size| total > size) {
         return Cause::LongerThanDisk;
     }
-    if sr_free.is_some_and(|free| free < FULL) {
+    if sr_free.is_some_and(|free| free < FULL) || failure.is_some_and(FailureExt::is_sr_full) {
         return Cause::RepositoryFull;
     }
     match failure {
@@ -140,7 +140,7 @@ mod tests {
             (ImportFormat::Vhd, 2 * gib, 2 * gib, 9 * gib, Some(&io), Cause::ContentRefused),
             (ImportFormat::Vhd, 9, gib, 9 * gib, None, Cause::CutOff),
             (ImportFormat::Vhd, 9, gib, 9 * gib, Some(&io), Cause::Unknown),
-            (ImportFormat::Vhd, 9, gib, 0, Some(&full), Cause::Stated),
+            (ImportFormat::Vhd, 9, gib, 9 * gib, Some(&full), Cause::RepositoryFull),
             (ImportFormat::Raw, 9, 2 * gib, 0, Some(&vdi_in_use), Cause::Stated),
         ] {
             assert_eq!(cause(format, sent, total, Some(gib), Some(free), failure), expected);

@@ -7,11 +7,12 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Empty};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use xenapi_types::handler::{ExportRawVdi, Format};
 use xenapi_types::{Vdi, vdi};
 use xenapi_wire::Ref;
 
 use super::{
-    AFTERMATH, Answer, Head, Look, MAX_REDIRECTS, Meter, Reception, Route, StallWatch, TransferTask,
+    AFTERMATH, Answer, Look, MAX_REDIRECTS, Meter, Reception, Route, StallWatch, TransferTask, head,
     loop_of_redirects, lost, receive, unanswered,
 };
 use crate::client::Client;
@@ -181,21 +182,21 @@ async fn accept(
     format: ExportFormat,
     base: Option<&Ref<Vdi>>,
 ) -> Result<Accepted> {
-    let mut query = match format {
-        ExportFormat::Raw => "&format=raw".to_owned(),
-        ExportFormat::Vhd => "&format=vhd".to_owned(),
+    let handler = ExportRawVdi {
+        vdi: Some(vdi.clone()),
+        format: Some(match format {
+            ExportFormat::Raw => Format::Raw,
+            ExportFormat::Vhd => Format::Vhd,
+        }),
+        base: base.cloned(),
     };
-    if let Some(base) = base {
-        query.push_str(&format!("&base={base}"));
-    }
-    let head = Head { method: http::Method::GET, path: "/export_raw_vdi", query, vdi };
     let mut endpoint = route.endpoint;
     let mut renewed = false;
     let label = "export of a disk";
     let mut task = TransferTask::create(client, label, &format!("xenapi-rs: {}", name(vdi))).await?;
     for _ in 0..=MAX_REDIRECTS {
         let session = client.session().await?;
-        let request = head.build(&endpoint, &session, task.reference(), Empty::new())?;
+        let request = head(handler.clone(), &endpoint, &session, task.reference(), Empty::new())?;
         let asking = async {
             let mut connection = Connection::open(&client.inner.rpc.http.dialer, &endpoint).await?;
             let stall = client.inner.config.timeouts.stall;

@@ -8,12 +8,13 @@ use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
 use xenapi_types::Vdi;
+use xenapi_types::handler::{Format, ImportRawVdi, Present};
 use xenapi_wire::Ref;
 
 use super::body::{Fault, Gate, Gated};
 use super::{
-    AFTERMATH, Answer, Diagnosis, Head, Look, MAX_REDIRECTS, Meter, Reception, Route, StallWatch,
-    TransferTask, loop_of_redirects, lost, receive, unanswered,
+    AFTERMATH, Answer, Diagnosis, Look, MAX_REDIRECTS, Meter, Reception, Route, StallWatch, TransferTask,
+    head, loop_of_redirects, lost, receive, unanswered,
 };
 use crate::client::Client;
 use crate::endpoint::Endpoint;
@@ -193,15 +194,14 @@ where
             Some(route) => route,
             None => client.route_to(&self.vdi).await?,
         };
-        let head = Head {
-            method: http::Method::PUT,
-            path: "/import_raw_vdi",
-            query: match self.format {
-                ImportFormat::Raw => "&format=raw".to_owned(),
-                ImportFormat::RawChunked => "&format=raw&chunked=true".to_owned(),
-                ImportFormat::Vhd => "&format=vhd".to_owned(),
-            },
-            vdi: &self.vdi,
+        let handler = ImportRawVdi {
+            vdi: Some(self.vdi.clone()),
+            format: Some(match self.format {
+                ImportFormat::Raw | ImportFormat::RawChunked => Format::Raw,
+                ImportFormat::Vhd => Format::Vhd,
+            }),
+            chunked: Present(self.format == ImportFormat::RawChunked),
+            ..ImportRawVdi::default()
         };
         let mut body = self.body;
         let mut endpoint = route.endpoint;
@@ -212,7 +212,7 @@ where
             let session = client.session().await?;
             let fault = Fault::default();
             let (gate, gated) = Gated::new(len, sent.clone(), fault.clone());
-            let request = head.build(&endpoint, &session, task.reference(), gated)?;
+            let request = head(handler.clone(), &endpoint, &session, task.reference(), gated)?;
             let sending = async {
                 let mut connection = Connection::open(&client.inner.rpc.http.dialer, &endpoint).await?;
                 let (response, gate) = offer(&mut connection, request, gate, body, &client).await?;

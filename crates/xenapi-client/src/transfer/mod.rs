@@ -25,7 +25,8 @@ use http::{StatusCode, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::Instant;
-use xenapi_types::{Task as TaskClass, Vdi};
+use xenapi_types::Task as TaskClass;
+use xenapi_types::handler::{self, Handler, Method};
 use xenapi_wire::Ref;
 
 pub use diagnosis::{Cause, Diagnosis};
@@ -50,28 +51,23 @@ const AFTERMATH: Duration = Duration::from_secs(360);
 /// How long a look at the task may take while the data wait.
 const LOOK: Duration = Duration::from_secs(20);
 
-/// A transfer's request, less its body.
-struct Head<'a> {
-    method: http::Method,
-    path: &'static str,
-    /// Query parameters besides the task, percent-encoded.
-    query: String,
-    vdi: &'a Ref<Vdi>,
-}
-
-impl Head<'_> {
-    fn build<B: Body>(
-        &self,
-        endpoint: &Endpoint,
-        session: &Session,
-        task: &Ref<TaskClass>,
-        body: B,
-    ) -> Result<http::Request<B>> {
-        let target = format!("{}?task_id={task}&vdi={}{}", self.path, self.vdi, self.query);
-        // The session goes into a cookie: what is in a URL ends up in logs.
-        let cookie = format!("session_id={}", session.reference.expose());
-        request(self.method.clone(), endpoint, &target, &[(header::COOKIE, &cookie)], body)
-    }
+/// The head of a transfer's request.
+fn head<H: Handler, B: Body>(
+    handler: H,
+    endpoint: &Endpoint,
+    session: &Session,
+    task: &Ref<TaskClass>,
+    body: B,
+) -> Result<http::Request<B>> {
+    let method = match H::METHOD {
+        Method::Get => http::Method::GET,
+        Method::Put => http::Method::PUT,
+        Method::Connect => http::Method::CONNECT,
+    };
+    let target = handler::Request { task_id: Some(task.clone()), ..handler.into() }.path_and_query();
+    // The session goes into a cookie: what is in a URL ends up in logs.
+    let cookie = format!("session_id={}", session.reference.expose());
+    request(method, endpoint, &target, &[(header::COOKIE, &cookie)], body)
 }
 
 /// The address that a redirect names, with nothing but host and port taken from it: path and query
