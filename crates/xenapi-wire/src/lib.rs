@@ -12,6 +12,8 @@
 //! passed over without being decoded. A document cannot make a decoder use more memory than in
 //! proportion to its size, nor more stack than [`Limits::max_depth`] allows.
 //!
+//! The feature `xmlrpc` adds conversions between [`Value`] and the value of the crate of that name.
+//!
 //! ```
 //! use xenapi_wire::{Limits, xmlrpc};
 //!
@@ -42,6 +44,8 @@ mod error;
 mod failure;
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "xmlrpc")]
+mod interop;
 pub mod jsonrpc;
 mod limits;
 mod number;

@@ -185,7 +185,10 @@ pub fn decode_call(body: &[u8], limits: &Limits) -> Result<IncomingCall, DecodeE
         (Value::Nil, Version::V2) => Vec::new(),
         (object @ Value::Struct(_), Version::V2) => vec![object],
         _ => {
-            return Err(DecodeError::malformed("params of a kind that the version does not have", text.len()));
+            return Err(DecodeError::malformed(
+                "params of a kind that the version does not have",
+                text.len(),
+            ));
         }
     };
     let (method, id) = (method.ok_or_else(|| missing("method"))?, id.ok_or_else(|| missing("id"))?);
