@@ -309,6 +309,10 @@ fn what_xml_cannot_carry() {
     assert_eq!(date, Value::DateTime(DateTime::epoch()));
     let too_large = EncodeError::Unsupported("an integer beyond 2^63-1");
     assert_eq!(xmlrpc::encode_call("m", None, &[u64::MAX]), Err(too_large));
+    // A call shows its method, not its parameters.
+    let body = xmlrpc::encode_call("session.login_with_password", None, &("root", "secret")).expect("a call");
+    let call = xmlrpc::decode_call(body.as_bytes(), &Limits::REQUEST).expect("a call");
+    assert_eq!(format!("{call:?}"), r#"IncomingCall { method: "session.login_with_password", params: 2 }"#);
     // XAPI's own way: dropped.
     let text = xmlrpc::encode_response(Ok("a\u{1}\u{ffff}\r\n")).expect("a response");
     assert!(text.contains("<value>a\u{ffff}\r\n</value>"), "{text}");
@@ -336,6 +340,10 @@ fn failures_over_json() {
         (answer.id, answer.result),
         (Some(0.into()), Err(Failure::new("HOST_STILL_BOOTING", [""; 0])))
     );
+    // A result beside a failure is not looked at.
+    let body = br#"{"result":{"a":[]},"error":["A"],"id":1}"#;
+    let answer = jsonrpc::decode_response::<i64>(body, &Limits::RESPONSE).expect("an answer");
+    assert_eq!(answer.result, Err(Failure::new("A", [""; 0])));
     // A null result is a value when there is no error.
     let body = br#"{"result":null,"error":null,"id":1}"#;
     let answer = jsonrpc::decode_response::<Option<i64>>(body, &Limits::RESPONSE).expect("an answer");

@@ -314,11 +314,9 @@ impl<'a, 'de, S: Source<'de>> Elements<'a, S> {
         Self { source, index: 0, done: false }
     }
 
-    /// The array must have been read to its end.
+    /// Reads to the end of the array, past elements that a tuple did not ask for.
     fn finish(mut self) -> Result<(), DecodeError> {
         while !self.done && self.source.element(self.index == 0)? {
-            // A tuple that takes fewer elements than there are: what follows is not lost silently
-            // in a call, where the count is checked, and is of no use in a response.
             self.source.skip()?;
             self.index += 1;
         }

@@ -53,7 +53,7 @@ impl From<i64> for Id {
 }
 
 /// A call as a server reads it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct IncomingCall {
     /// The version that the answer must have.
     pub version: Version,
@@ -64,6 +64,18 @@ pub struct IncomingCall {
     /// All parameters; the session, if the method takes one, is the first. In version 2.0 an object
     /// in place of the array is one parameter, `null` or nothing is none.
     pub params: Vec<Value>,
+}
+
+impl fmt::Debug for IncomingCall {
+    /// Parameters may be passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IncomingCall")
+            .field("version", &self.version)
+            .field("id", &self.id)
+            .field("method", &self.method)
+            .field("params", &self.params.len())
+            .finish()
+    }
 }
 
 /// An answer as a client reads it.
@@ -217,12 +229,12 @@ pub fn decode_response<T: DeserializeOwned>(
         match &*name {
             "result" => {
                 let start = scanner.mark();
-                // In version 1.0 a failure has a result too, null.
-                if scanner.event()? != Event::Nil {
+                // What is no such value matters only if the call did not fail: in version 1.0 a
+                // failure has a result too, null.
+                result = Some(read::<T, _>(&mut scanner));
+                if let Some(Err(_)) = result {
                     scanner.back_to(start);
-                    result = Some(Ok(read::<T, _>(&mut scanner)?));
-                } else {
-                    result = Some(Err(start));
+                    scanner.skip()?;
                 }
             }
             "error" => match read(&mut scanner)? {
@@ -243,12 +255,10 @@ pub fn decode_response<T: DeserializeOwned>(
     scanner.end()?;
     let result = match (failure, result) {
         (Some(failure), _) => Err(failure),
-        (None, Some(Ok(value))) => Ok(value),
-        (None, Some(Err(null))) => {
-            scanner.back_to(null);
-            Ok(read(&mut scanner)?)
+        (None, Some(result)) => Ok(result?),
+        (None, None) => {
+            return Err(DecodeError::new(DecodeErrorKind::Missing("result".to_owned()), text.len()));
         }
-        (None, None) => return Err(DecodeError::new(DecodeErrorKind::Missing("result".into()), 0)),
     };
     Ok(Response { id, result })
 }

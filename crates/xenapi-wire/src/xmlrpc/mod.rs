@@ -15,6 +15,7 @@ mod scan;
 mod sink;
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,12 +27,22 @@ use crate::error::{DecodeError, DecodeErrorKind, EncodeError};
 use crate::{Failure, Limits, Value};
 
 /// A call as a server reads it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct IncomingCall {
     /// The method, with `Async.` before it if it was there.
     pub method: String,
     /// All parameters; the session, if the method takes one, is the first.
     pub params: Vec<Value>,
+}
+
+impl fmt::Debug for IncomingCall {
+    /// Parameters may be passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IncomingCall")
+            .field("method", &self.method)
+            .field("params", &self.params.len())
+            .finish()
+    }
 }
 
 /// Writes a call. The session goes before `params`, which must serialize as a sequence.
@@ -304,11 +315,6 @@ fn outcome<T: DeserializeOwned>(scanner: &mut Scanner<'_>) -> Result<Answer<T>, 
                 value = Some(Read::At(here));
             }
             "ErrorDescription" => failure = Some(description(scanner)?),
-            // A result that happens to be a struct.
-            _ if status.is_none() && value.is_none() && failure.is_none() => {
-                scanner.back_to(start);
-                return read(scanner).map(Answer::Returned);
-            }
             _ => scanner.skip()?,
         }
     }
@@ -324,6 +330,11 @@ fn outcome<T: DeserializeOwned>(scanner: &mut Scanner<'_>) -> Result<Answer<T>, 
         (Some("Failure"), _, Some(failure)) => Ok(Answer::Failed(failure)),
         (Some("Failure"), _, None) => Err(scanner.malformed("a failure without ErrorDescription")),
         (Some("Success"), None, _) => Err(scanner.malformed("a success without Value")),
+        // A result that happens to be a struct.
+        (None, None, None) => {
+            scanner.back_to(start);
+            read(scanner).map(Answer::Returned)
+        }
         _ => Err(scanner.malformed("a response whose Status is neither Success nor Failure")),
     }
 }

@@ -400,7 +400,11 @@ impl<'de> Source<'de> for Scanner<'de> {
                 let number = number::parse_int(text.trim_ascii());
                 number.map(Event::Int).ok_or_else(|| DecodeError::malformed("an integer that is none", start))
             }
-            "boolean" => Ok(Event::Bool(matches!(self.scalar(&tag)?.trim_ascii(), "1" | "true"))),
+            "boolean" => match (self.scalar(&tag)?.trim_ascii(), self.reading) {
+                ("1", _) => Ok(Event::Bool(true)),
+                ("0", _) | (_, Reading::Request) => Ok(Event::Bool(false)),
+                _ => Err(DecodeError::malformed("a boolean that is none", start)),
+            },
             "double" => {
                 let text = self.scalar(&tag)?;
                 let number = number::parse_float(text.trim_ascii());
