@@ -2,9 +2,9 @@
 # Fill corpus/ with recorded requests and answers.
 set -eu
 cd "$(dirname "$0")"
-mkdir -p corpus/xmlrpc_decode corpus/xmlrpc_roundtrip corpus/jsonrpc_roundtrip corpus/datetime
+mkdir -p corpus/xmlrpc_decode corpus/xmlrpc_roundtrip corpus/jsonrpc_roundtrip corpus/datetime corpus/vhd_parse
 python3 - <<'PYTHON'
-import glob, gzip, hashlib, json
+import base64, glob, gzip, hashlib, json
 
 def save(target, body):
     if body and len(body) <= 4096:
@@ -15,6 +15,10 @@ def save(target, body):
 for path in glob.glob("../testdata/golden/*.json.gz"):
     for step in json.load(gzip.open(path))["steps"]:
         request, response = step["request"].get("body"), step["response"].get("body")
+        vhd = base64.b64decode(step["response"].get("body_b64") or step["request"].get("body_b64") or "")
+        if vhd.startswith(b"conectix") and len(vhd) <= 8192:
+            with open(f"corpus/vhd_parse/{hashlib.sha1(vhd).hexdigest()}", "wb") as out:
+                out.write(vhd)
         if step["transport"] == "xmlrpc":
             save("xmlrpc_roundtrip", request)
             save("xmlrpc_decode", response)

@@ -191,7 +191,7 @@ impl DiskMap {
 
         let mut table = vec![0; shape.blocks as usize * 4];
         read(offset, &mut table)?;
-        let placed = table::place(table::entries(&table), &footer, &header, &shape, end)?;
+        let placed = table::place(&table, &footer, &header, &shape, end)?;
         if end.is_none() {
             let metadata_end = (header.table_offset + header.table_len()).min(len);
             let blocks_end =

@@ -306,7 +306,7 @@ impl Decoder {
         }
         let (Some(footer), Some(header)) = (&self.footer, &self.header) else { return Ok(None) };
         let end = self.len.map(|len| len.saturating_sub(FOOTER_LEN as u64));
-        let placed = table::place(table::entries(&self.buffer), footer, header, &shape, end)?;
+        let placed = table::place(&self.buffer, footer, header, &shape, end)?;
         self.buffer = Vec::new();
         let behind = header.table_offset + header.table_len();
         if let Some(first) = placed.first().filter(|first| first.offset() < behind) {

@@ -99,34 +99,36 @@ impl Placed {
 /// The allocated blocks in the order of the file, checked: inside `end`, apart from each other
 /// and from the metadata. Sorting makes this O(n log n) at worst, linear for most writers.
 pub(crate) fn place(
-    entries: impl Iterator<Item = u32>,
+    table: &[u8],
     footer: &Footer,
     header: &DynamicHeader,
     shape: &Shape,
     end: Option<u64>,
 ) -> Result<Vec<Placed>, Error> {
-    let mut placed: Vec<Placed> = entries
-        .zip(0..shape.blocks)
-        .filter(|(sector, _)| *sector != UNALLOCATED)
-        .map(|(sector, block)| Placed { sector, block })
-        .collect();
+    let allocated = || (0..shape.blocks).zip(entries(table)).filter(|(_, sector)| *sector != UNALLOCATED);
+    // Counted first: growing would touch twice the memory.
+    let mut placed = Vec::with_capacity(allocated().count());
+    placed.extend(allocated().map(|(block, sector)| Placed { sector, block }));
     if !placed.is_sorted() {
         placed.sort_unstable();
     }
-    let table = header.table_offset..header.table_offset + header.table_len();
     let metadata = [
         (Structure::FrontFooter, 0..FOOTER_LEN as u64),
         (Structure::Header, header_range(footer)),
-        (Structure::Table, table),
+        (Structure::Table, header.table_offset..header.table_offset + header.table_len()),
     ];
+    let metadata_end = metadata.iter().map(|(_, range)| range.end).max().unwrap_or(0);
+    let block_len = shape.block_len();
     let mut previous: Option<Placed> = None;
     for at in &placed {
-        let range = at.offset()..at.offset() + shape.block_len();
+        let range = at.offset()..at.offset() + block_len;
         let wrong = |other| Error::BlockOverlap { block: at.block, offset: range.start, other };
-        if let Some((structure, _)) = metadata.iter().find(|(_, part)| overlap(part, &range)) {
+        if range.start < metadata_end
+            && let Some((structure, _)) = metadata.iter().find(|(_, part)| overlap(part, &range))
+        {
             return Err(wrong(Neighbour::Structure(*structure)));
         }
-        if let Some(before) = previous.filter(|before| before.offset() + shape.block_len() > range.start) {
+        if let Some(before) = previous.filter(|before| before.offset() + block_len > range.start) {
             return Err(wrong(Neighbour::Block(before.block)));
         }
         if let Some(end) = end.filter(|end| range.end > *end) {
@@ -143,6 +145,6 @@ fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
 }
 
 /// The entries in `bytes`; what does not make four bytes is left over.
-pub(crate) fn entries(bytes: &[u8]) -> impl Iterator<Item = u32> {
+fn entries(bytes: &[u8]) -> impl Iterator<Item = u32> {
     bytes.as_chunks::<4>().0.iter().map(|entry| u32::from_be_bytes(*entry))
 }

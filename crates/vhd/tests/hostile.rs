@@ -27,21 +27,15 @@ fn valid() -> Vec<u8> {
     fuzzing::render(Layout::dynamic_from_extents(&parameters, extents).unwrap(), |at| (at >> 12) as u8 | 1)
 }
 
-fn sum(part: &mut [u8], field: usize) {
-    part[field..field + 4].fill(0);
-    let sum = !part.iter().fold(0_u32, |sum, byte| sum.wrapping_add(u32::from(*byte)));
-    part[field..field + 4].copy_from_slice(&sum.to_be_bytes());
-}
-
 fn front(file: &mut [u8], at: usize, bytes: &[u8]) {
     file[at..at + bytes.len()].copy_from_slice(bytes);
-    sum(&mut file[..512], 64);
+    fuzzing::make_sum(&mut file[..512], 64);
 }
 
 fn end(file: &mut [u8], at: usize, bytes: &[u8]) {
     let start = file.len() - 512;
     file[start + at..start + at + bytes.len()].copy_from_slice(bytes);
-    sum(&mut file[start..], 64);
+    fuzzing::make_sum(&mut file[start..], 64);
 }
 
 fn footers(file: &mut [u8], at: usize, bytes: &[u8]) {
@@ -51,7 +45,7 @@ fn footers(file: &mut [u8], at: usize, bytes: &[u8]) {
 
 fn header(file: &mut [u8], at: usize, bytes: &[u8]) {
     file[512 + at..512 + at + bytes.len()].copy_from_slice(bytes);
-    sum(&mut file[512..1536], 36);
+    fuzzing::make_sum(&mut file[512..1536], 36);
 }
 
 fn entry(file: &mut [u8], block: usize, sector: u32) {

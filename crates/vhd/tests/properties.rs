@@ -42,17 +42,17 @@ proptest! {
         fuzzing::parse(&bytes);
     }
 
-    /// Damage with a right checksum gets past the first gate.
+    /// Metadata damaged in few places; the fuzzed function makes the checksums right.
     #[test]
     fn damaged_metadata_never_panic(
         damage in prop::collection::vec((0..3072_usize, any::<u8>()), 1..6),
-        cut in 0..4000_usize,
+        cut in 0..1000_usize,
     ) {
         let parameters = Parameters {
             virtual_size: 5 << 20,
             uuid: Uuid::from_u128(3),
             timestamp: Timestamp(4),
-            dialect: Dialect::XenapiRs,
+            dialect: Dialect::Xapi,
         };
         let layout = Layout::dynamic_from_extents(&parameters, []).unwrap();
         let mut file = fuzzing::render(layout, |_| 0);
@@ -60,22 +60,16 @@ proptest! {
             let len = file.len();
             file[at % len] = byte;
         }
-        resum(&mut file, 0, 64, 512);
-        resum(&mut file, 512, 36, 1024);
-        let front: Vec<u8> = file[..512].to_vec();
-        let end = file.len() - 512;
-        if cut % 2 == 0 {
-            file[end..].copy_from_slice(&front);
-        }
-        file.truncate(file.len().max(cut) - cut / 3);
+        file.truncate(file.len() - cut / 2);
         fuzzing::parse(&file);
     }
 }
 
-/// Writes the checksum of a structure of `len` bytes at `at` into its field.
-fn resum(file: &mut [u8], at: usize, field: usize, len: usize) {
-    let part = &mut file[at..at + len];
-    part[field..field + 4].fill(0);
-    let sum = !part.iter().fold(0_u32, |sum, byte| sum.wrapping_add(u32::from(*byte)));
-    part[field..field + 4].copy_from_slice(&sum.to_be_bytes());
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn layouts_of_arbitrary_bytes_are_inverse(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+        fuzzing::layout_of_bytes(&bytes);
+    }
 }

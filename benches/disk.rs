@@ -1,0 +1,200 @@
+//! Raw disks to VHDs and back, beside `cp --sparse` and `qemu-img convert`.
+//!
+//! Sources and targets are in memory (`/dev/shm`), the best of a few rounds counts, and what comes out
+//! is compared with what went in. A peer that is not installed is left out. Then divan's statistics
+//! of the parts that need no disk.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
+
+use std::fs::File;
+use std::hint::black_box;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use disk_stream::{Declared, Existing, Image, Progress, RawSink, Upload, Verifier, receive};
+use divan::counter::BytesCount;
+use http_body_util::{BodyExt, Full};
+use tempfile::TempDir;
+use vhd::format::{BLOCK_SIZE, MAX_VIRTUAL_SIZE, Timestamp};
+use vhd::layout::{Dialect, Parameters, Segment};
+use vhd::{BlockSet, Decoder, Layout, zero};
+
+const GIB: u64 = 1 << 30;
+const ROUNDS: usize = 3;
+
+/// A disk of `size` bytes with data in every `stride`th block of 2 MiB, 1 GiB at most.
+fn disk(folder: &Path, name: &str, size: u64, stride: usize) -> PathBuf {
+    let path = folder.join(format!("{name}.raw"));
+    let file = File::create(&path).expect("/dev/shm has room");
+    file.set_len(size).expect("a sparse file");
+    let mut block = vec![0_u8; BLOCK_SIZE as usize];
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for byte in &mut block {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        *byte = state.to_be_bytes()[0] | 1;
+    }
+    let most = if stride == 1 { usize::MAX } else { 512 };
+    for at in (0..size).step_by(BLOCK_SIZE as usize * stride).take(most) {
+        file.write_all_at(&block, at).expect("/dev/shm has room");
+    }
+    path
+}
+
+/// The shortest of a few runs; `clean` comes before each and is not counted.
+fn best<T>(clean: impl Fn(), run: impl Fn() -> T) -> Duration {
+    let timed = || {
+        clean();
+        let begun = Instant::now();
+        black_box(run());
+        begun.elapsed()
+    };
+    (0..ROUNDS).map(|_| timed()).min().unwrap_or_default()
+}
+
+/// Runs a peer; `false` when it is not installed.
+fn peer(command: &str, arguments: &[&Path], options: &[&str]) -> bool {
+    let status = Command::new(command)
+        .args(options)
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|status| {
+        assert!(status.success(), "{command} {options:?} failed");
+        true
+    })
+}
+
+fn image(path: &Path) -> Image {
+    Image::open_blocking(path, Declared::Unknown).expect("a disk made here")
+}
+
+fn table(runtime: &tokio::runtime::Runtime, folder: &Path, name: &str, raw: &Path) {
+    let (vhd, out) = (folder.join("disk.vhd"), folder.join("out"));
+    image(raw).save_vhd(&vhd, Existing::Replace, &Upload::default()).expect("saved");
+    let clean = || drop(std::fs::remove_file(&out));
+    let same = |what: &str| {
+        let verify = async {
+            let body = image(&out).raw_body(Upload::default()).expect("opens");
+            receive(body, Verifier::of_raw(&image(raw)), Progress::new()).await
+        };
+        runtime.block_on(verify).unwrap_or_else(|error| panic!("{what}: {error}"));
+    };
+    let floor = best(clean, || assert!(peer("cp", &[raw, &out], &["--sparse=auto"])));
+    let row = |what: &str, time: Duration| {
+        let ratio = time.as_secs_f64() / floor.as_secs_f64();
+        println!("{name:<22} {what:<38} {:>7.3} s  {ratio:>5.2}", time.as_secs_f64());
+    };
+    row("cp --sparse=auto", floor);
+    let qemu = peer("qemu-img", &[], &["--version"]);
+    if qemu {
+        let to_vhd = ["convert", "-f", "raw", "-O", "vpc", "-o", "force_size=on"];
+        row("qemu-img convert, raw to VHD", best(clean, || peer("qemu-img", &[raw, &out], &to_vhd)));
+    }
+    let save = || image(raw).save_vhd(&out, Existing::Replace, &Upload::default()).expect("saved");
+    row("raw file to VHD file", best(clean, save));
+    same("raw to VHD");
+    if qemu {
+        let to_raw = ["convert", "-f", "vpc", "-O", "raw"];
+        row("qemu-img convert, VHD to raw", best(clean, || peer("qemu-img", &[&vhd, &out], &to_raw)));
+    }
+    let save = || image(&vhd).save_raw(&out, Existing::Replace, &Upload::default()).expect("saved");
+    row("VHD file to raw file", best(clean, save));
+    same("VHD to raw");
+    let upload = || {
+        runtime.block_on(async {
+            let mut body = image(raw).vhd_body(Upload::default()).await.expect("planned");
+            while let Some(frame) = body.frame().await {
+                black_box(frame.expect("unchanged"));
+            }
+        });
+    };
+    row("raw file to VHD body", best(clean, upload));
+    let stream = Bytes::from(std::fs::read(&vhd).expect("just written"));
+    let save = || {
+        let sink = RawSink::of_vhd(&out, Existing::Replace).expect("a target");
+        runtime.block_on(receive(Full::new(stream.clone()), sink, Progress::new())).expect("saved")
+    };
+    row("VHD body to raw file", best(clean, save));
+    same("VHD body to raw");
+    let verify = || {
+        let verifier = Verifier::of_vhd(&image(raw));
+        runtime.block_on(receive(Full::new(stream.clone()), verifier, Progress::new())).expect("equal")
+    };
+    row("VHD body compared with raw file", best(clean, verify));
+}
+
+fn full_layout() -> Layout {
+    let mut all = BlockSet::new(MAX_VIRTUAL_SIZE, BLOCK_SIZE);
+    all.insert_bytes(0..MAX_VIRTUAL_SIZE);
+    let parameters = Parameters {
+        virtual_size: MAX_VIRTUAL_SIZE,
+        uuid: uuid::Uuid::from_u128(1),
+        timestamp: Timestamp(1),
+        dialect: Dialect::XenapiRs,
+    };
+    Layout::dynamic(&parameters, all).expect("the largest disk there is")
+}
+
+/// Footer, header and table of a full disk of 2040 GiB: 4 MiB.
+fn metadata() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for segment in full_layout().into_segments() {
+        let Segment::Meta(piece) = segment else { break };
+        bytes.extend_from_slice(&piece);
+    }
+    bytes
+}
+
+#[divan::bench]
+fn decode_table_of_2040_gib(bencher: divan::Bencher<'_, '_>) {
+    let bytes = metadata();
+    bencher.counter(BytesCount::new(bytes.len())).bench_local(|| {
+        let mut decoder = Decoder::new();
+        let mut input = bytes.as_slice();
+        while let Some(event) = decoder.feed(&mut input).expect("valid") {
+            black_box(event);
+        }
+        decoder
+    });
+}
+
+#[divan::bench]
+fn plan_table_of_2040_gib(bencher: divan::Bencher<'_, '_>) {
+    bencher.with_inputs(full_layout).bench_local_values(|layout| {
+        layout.into_segments().take_while(|segment| matches!(segment, Segment::Meta(_))).count()
+    });
+}
+
+#[divan::bench(args = [2 << 20, 256 << 20])]
+fn find_zeros(bencher: divan::Bencher<'_, '_>, len: usize) {
+    let zeros = vec![0; len];
+    bencher.counter(BytesCount::new(len)).bench_local(|| zero::is_zero(black_box(&zeros)));
+}
+
+fn ratios() {
+    let folder = TempDir::new_in("/dev/shm").expect("a file system in memory");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    println!("{:<22} {:<38} {:>9}  to cp", "disk", "what", "best");
+    let disks = [
+        ("4 GiB, 1 GiB in it", 4 * GIB, 4),
+        ("2 GiB, full", 2 * GIB, 1),
+        ("100 GiB, 1 GiB in it", 100 * GIB, 100),
+    ];
+    for (name, size, stride) in disks {
+        let raw = disk(folder.path(), "disk", size, stride);
+        table(&runtime, folder.path(), name, &raw);
+        drop(std::fs::remove_file(raw));
+    }
+}
+
+fn main() {
+    // Cargo runs this with --bench; `cargo test` without.
+    if std::env::args().any(|arg| arg == "--bench") {
+        ratios();
+    }
+    divan::main();
+}
