@@ -34,7 +34,7 @@ impl std::fmt::Debug for PluginCall {
 }
 
 impl PluginCall {
-    /// The command-line argument, as XAPI makes it.
+    /// The command-line argument, as XAPI makes it, but well-formed whatever the names of the arguments.
     ///
     /// # Errors
     /// When a text cannot be put into XML.
@@ -49,12 +49,8 @@ impl PluginCall {
     pub fn decode(argument: &str) -> Result<Self, DecodeError> {
         let call = xmlrpc::decode_call_of_xapi(argument, &Limits::REQUEST)?;
         let params: Result<[Value; 2], _> = call.params.try_into();
-        let wrong = |expected: &str| DecodeErrorKind::WrongType {
-            expected: expected.to_owned(),
-            found: "other parameters".to_owned(),
-        };
         let Ok([session, args]) = params else {
-            return Err(DecodeError::new(wrong("a session and a struct of arguments"), 0));
+            return Err(wrong("a session and a struct of arguments", "other parameters"));
         };
         Ok(Self {
             function: call.method,
@@ -75,12 +71,19 @@ pub fn encode_response(result: Result<&str, &Failure>) -> Result<String, EncodeE
 /// Reads what a plugin printed, as XAPI does: a fault is the failure `XENAPI_PLUGIN_FAILURE`.
 ///
 /// # Errors
-/// When the output is no XML-RPC response with a text in it, for which XAPI reports
-/// `XENAPI_PLUGIN_FAILURE` too.
+/// [`DecodeErrorKind::WrongType`] for a response without a text in it, which XAPI reports as
+/// `INTERNAL_ERROR`; another kind for output that is no response, which it reports as
+/// `XENAPI_PLUGIN_FAILURE` with `failed to parse plugin output`.
 pub fn decode_response(output: &[u8], limits: &Limits) -> Result<Result<String, Failure>, DecodeError> {
     Ok(match xmlrpc::decode_answer(output, limits)? {
         Answer::Returned(text) => Ok(text),
+        Answer::Bare(_) => return Err(wrong("a struct with a Status", "a value without")),
         Answer::Failed(failure) => Err(failure),
         Answer::Fault { code, text } => Err(Failure::new("XENAPI_PLUGIN_FAILURE", ["fault", &code, &text])),
     })
+}
+
+fn wrong(expected: &str, found: &str) -> DecodeError {
+    let kind = DecodeErrorKind::WrongType { expected: expected.to_owned(), found: found.to_owned() };
+    DecodeError::new(kind, 0)
 }

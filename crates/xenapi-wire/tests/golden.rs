@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use testdata::{Step, scenario, scenario_names};
-use xenapi_wire::{DecodeError, Failure, I4, Limits, Value, jsonrpc, xmlrpc};
+use xenapi_wire::{DecodeError, DecodeErrorKind, Failure, I4, Limits, Value, jsonrpc, plugin, xmlrpc};
 
 /// Requests that XAPI answered with HTTP 500 because it could not parse them.
 const REFUSED_REQUESTS: &[(&str, usize, &str)] = &[
@@ -157,6 +157,27 @@ fn results_of_tasks() {
     assert!(seen.values().any(|value| value.as_array().is_some_and(|list| list.len() == 1)));
     // A plugin's output with markup: escaped once for the fragment, once more for the record.
     assert!(seen.values().any(|value| value.as_str() == Some("a=<b>&amp;é")), "{seen:?}");
+}
+
+/// What Python's library printed in a plugin, which XAPI quotes because there was text before it.
+#[test]
+fn output_of_a_python_plugin() {
+    let steps = scenario("plugins").steps;
+    let step = steps.iter().find(|step| step.note == "noise").expect("recorded");
+    let failure = xmlrpc::decode_response::<String>(&step.response.body(), &Limits::RESPONSE)
+        .expect("an answer")
+        .expect_err("a failure");
+    assert_eq!(
+        (failure.code.as_str(), failure.param(0)),
+        ("XENAPI_PLUGIN_FAILURE", "failed to parse plugin output")
+    );
+    let output = failure.param(1);
+    let error = plugin::decode_response(output.as_bytes(), &Limits::RESPONSE).expect_err("text before");
+    assert!(!matches!(error.kind(), DecodeErrorKind::WrongType { .. }), "{error}");
+    let (noise, output) = output.split_once('\n').expect("a line before");
+    assert_eq!(noise, "hello");
+    let text = plugin::decode_response(output.as_bytes(), &Limits::RESPONSE).expect(output);
+    assert_eq!(text, Ok("after noise".to_owned()));
 }
 
 /// Map keys that XAPI wrote unescaped: ill-formed XML, which is read all the same.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use serde::de::IgnoredAny;
 use xenapi_wire::{DateTime, Failure, Limits, Value, fuzzing, jsonrpc, xmlrpc};
 
 /// Texts with a liking for what needs an escape.
@@ -73,6 +74,8 @@ proptest! {
         let text = xmlrpc::encode_exact_value(&value).expect("encodes");
         let again: Value = xmlrpc::decode_value(&text, &Limits::RESPONSE).expect("decodes");
         prop_assert_eq!(again, as_text(&value, true));
+        // Passing over it ends at the same place.
+        xmlrpc::decode_value::<IgnoredAny>(&text, &Limits::RESPONSE).expect("is passed over");
     }
 
     #[test]
@@ -98,6 +101,7 @@ proptest! {
             let answer = jsonrpc::decode_response::<Value>(body.as_bytes(), &Limits::RESPONSE).expect("decodes");
             prop_assert_eq!(answer.id, Some(id));
             prop_assert_eq!(answer.result, Ok(as_text(&value, false)));
+            jsonrpc::decode_response::<IgnoredAny>(body.as_bytes(), &Limits::RESPONSE).expect("is passed over");
         }
     }
 

@@ -407,6 +407,11 @@ fn plugins() {
         .expect_err("text before");
     let fault = b"<methodResponse><fault><value><struct><member><name>faultCode</name><value><int>7</int></value></member>\
         <member><name>faultString</name><value>t</value></member></struct></value></fault></methodResponse>";
+    for (value, wrong) in [("<value>x</value>", true), ("<value><nil/></value>", true), ("<value>", false)] {
+        let output = format!("<methodResponse><params><param>{value}</param></params></methodResponse>");
+        let error = plugin::decode_response(output.as_bytes(), limits).expect_err(value);
+        assert_eq!(matches!(error.kind(), Kind::WrongType { .. }), wrong, "{error}");
+    }
     let failure = Failure::new("XENAPI_PLUGIN_FAILURE", ["fault", "7", "t"]);
     assert_eq!(plugin::decode_response(fault, limits), Ok(Err(failure)));
 }

@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 
 use serde::de::{
-    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
-    VariantAccess, Visitor,
+    self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 
@@ -478,13 +477,5 @@ impl<'de> VariantAccess<'de> for UnitOnly {
         _visitor: V,
     ) -> Result<V::Value, DecodeError> {
         Err(de::Error::invalid_type(Unexpected::Str(""), &"a variant with data"))
-    }
-}
-
-impl<'de> IntoDeserializer<'de, DecodeError> for Word<'de> {
-    type Deserializer = Self;
-
-    fn into_deserializer(self) -> Self {
-        self
     }
 }

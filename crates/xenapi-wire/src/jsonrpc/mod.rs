@@ -6,7 +6,6 @@
 mod scan;
 mod sink;
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
@@ -160,13 +159,7 @@ pub fn encode_response<T: Serialize + ?Sized>(
 /// When the document is malformed or beyond the limits; when the method or the id is missing, the
 /// id is neither text nor an integer, or the version is neither absent nor the text `2.0`.
 pub fn decode_call(body: &[u8], limits: &Limits) -> Result<IncomingCall, DecodeError> {
-    let text = match text_of(body, limits)? {
-        Cow::Borrowed(text) => text,
-        Cow::Owned(_) => {
-            let at = std::str::from_utf8(body).map_or_else(|e| e.valid_up_to(), str::len);
-            return Err(DecodeError::malformed("the text is not UTF-8", at));
-        }
-    };
+    let text = limits.request_text(body)?;
     let mut scanner = Scanner::new(text, limits.max_depth);
     begin(&mut scanner, "a JSON-RPC call")?;
     let (mut version, mut id, mut method, mut params) = (Version::V1, None, None, Value::Nil);
@@ -220,7 +213,7 @@ pub fn decode_response<T: DeserializeOwned>(
     body: &[u8],
     limits: &Limits,
 ) -> Result<Response<T>, DecodeError> {
-    let text = text_of(body, limits)?;
+    let text = limits.response_text(body)?;
     let mut scanner = Scanner::new(&text, limits.max_depth);
     begin(&mut scanner, "a JSON-RPC response")?;
     let (mut id, mut result, mut failure) = (None, None, None);
@@ -286,9 +279,4 @@ fn begin(scanner: &mut Scanner<'_>, expected: &'static str) -> Result<(), Decode
         _ => crate::error::nature_of(scanner.rest()),
     };
     Err(DecodeError::new(DecodeErrorKind::NotRpc { expected, found }, scanner.mark().0))
-}
-
-fn text_of<'b>(body: &'b [u8], limits: &Limits) -> Result<Cow<'b, str>, DecodeError> {
-    limits.check_size(body.len())?;
-    Ok(std::str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed))
 }

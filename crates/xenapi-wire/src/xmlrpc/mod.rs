@@ -14,7 +14,6 @@
 mod scan;
 mod sink;
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
@@ -78,10 +77,7 @@ pub fn encode_call<P: Serialize + ?Sized>(
 /// # Errors
 /// When the document is malformed or beyond the limits.
 pub fn decode_call(body: &[u8], limits: &Limits) -> Result<IncomingCall, DecodeError> {
-    let text = match text_of(body, limits)? {
-        Cow::Borrowed(text) => text,
-        Cow::Owned(_) => return Err(DecodeError::malformed("the text is not UTF-8", invalid_at(body))),
-    };
+    let text = limits.request_text(body)?;
     let mut scanner = Scanner::new(text, limits.max_depth, Reading::Request);
     let (method, params) = call(&mut scanner)?;
     Ok(IncomingCall { method, params })
@@ -89,7 +85,7 @@ pub fn decode_call(body: &[u8], limits: &Limits) -> Result<IncomingCall, DecodeE
 
 /// Reads a call as XAPI writes one to a plugin: leniently.
 pub(crate) fn decode_call_of_xapi(text: &str, limits: &Limits) -> Result<IncomingCall, DecodeError> {
-    text_of(text.as_bytes(), limits)?;
+    let text = limits.request_text(text.as_bytes())?;
     let mut scanner = Scanner::new(text, limits.max_depth, Reading::Response);
     let (method, params) = call(&mut scanner)?;
     Ok(IncomingCall { method, params })
@@ -131,7 +127,7 @@ pub fn decode_response<T: DeserializeOwned>(
     limits: &Limits,
 ) -> Result<Result<T, Failure>, DecodeError> {
     Ok(match decode_answer(body, limits)? {
-        Answer::Returned(value) => Ok(value),
+        Answer::Returned(value) | Answer::Bare(value) => Ok(value),
         Answer::Failed(failure) => Err(failure),
         Answer::Fault { code, text } => Err(Failure::new(crate::failure::FAULT, [code, text])),
     })
@@ -140,15 +136,20 @@ pub fn decode_response<T: DeserializeOwned>(
 /// What a server may answer.
 pub(crate) enum Answer<T> {
     Returned(T),
+    /// A value without a `Status`.
+    Bare(T),
     Failed(Failure),
-    Fault { code: String, text: String },
+    Fault {
+        code: String,
+        text: String,
+    },
 }
 
 pub(crate) fn decode_answer<T: DeserializeOwned>(
     body: &[u8],
     limits: &Limits,
 ) -> Result<Answer<T>, DecodeError> {
-    let text = text_of(body, limits)?;
+    let text = limits.response_text(body)?;
     let mut scanner = Scanner::new(&text, limits.max_depth, Reading::Response);
     root(&mut scanner, "methodResponse", "an XML-RPC response")?;
     let answer = if scanner.next_is("fault")? {
@@ -178,16 +179,16 @@ pub(crate) fn decode_answer<T: DeserializeOwned>(
 /// # Errors
 /// As for [`decode_response`].
 pub fn decode_value<T: DeserializeOwned>(fragment: &str, limits: &Limits) -> Result<T, DecodeError> {
-    let fragment = text_of(fragment.as_bytes(), limits)?;
+    let fragment = limits.request_text(fragment.as_bytes())?;
     let start = fragment.trim_ascii_start();
     if start.starts_with("&lt;value") {
-        let unescaped = scan::unescape(&fragment).map_err(|what| DecodeError::malformed(what, 0))?;
+        let unescaped = scan::unescape(fragment).map_err(|what| DecodeError::malformed(what, 0))?;
         return decode_value(&unescaped, limits);
     }
     if !start.starts_with("<value") {
-        return Value::String(fragment.into_owned()).decode();
+        return Value::from(fragment).decode();
     }
-    let mut scanner = Scanner::new(&fragment, limits.max_depth, Reading::Response);
+    let mut scanner = Scanner::new(fragment, limits.max_depth, Reading::Response);
     scanner.skip_misc()?;
     let value = read(&mut scanner)?;
     scanner.end()?;
@@ -271,16 +272,6 @@ fn is_char(c: char) -> bool {
     !matches!(c, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}')
 }
 
-/// The body as text; owned when bytes that are not UTF-8 had to be replaced.
-fn text_of<'b>(body: &'b [u8], limits: &Limits) -> Result<Cow<'b, str>, DecodeError> {
-    limits.check_size(body.len())?;
-    Ok(std::str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed))
-}
-
-fn invalid_at(body: &[u8]) -> usize {
-    std::str::from_utf8(body).map_or_else(|e| e.valid_up_to(), str::len)
-}
-
 /// Reads the root's opening tag, and says what is there instead when it is another one.
 fn root(scanner: &mut Scanner<'_>, name: &'static str, expected: &'static str) -> Result<(), DecodeError> {
     scanner.prolog()?;
@@ -301,7 +292,7 @@ fn outcome<T: DeserializeOwned>(scanner: &mut Scanner<'_>) -> Result<Answer<T>, 
     let start = scanner.mark();
     if scanner.event()? != Event::Struct {
         scanner.back_to(start);
-        return read(scanner).map(Answer::Returned);
+        return read(scanner).map(Answer::Bare);
     }
     let (mut status, mut value, mut failure) = (None, None, None);
     let mut first = true;
@@ -333,7 +324,7 @@ fn outcome<T: DeserializeOwned>(scanner: &mut Scanner<'_>) -> Result<Answer<T>, 
         // A result that happens to be a struct.
         (None, None, None) => {
             scanner.back_to(start);
-            read(scanner).map(Answer::Returned)
+            read(scanner).map(Answer::Bare)
         }
         _ => Err(scanner.malformed("a response whose Status is neither Success nor Failure")),
     }
