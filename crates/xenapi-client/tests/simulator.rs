@@ -1,0 +1,442 @@
+//! The client against a pool that behaves like a real one, without a network between them.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::future::IntoFuture;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use xapi_simulator::fault::Fault;
+use xapi_simulator::{Simulator, World};
+use xenapi_client::{
+    Cause, Client, Config, Encoding, ErrorKind, ExportFormat, ImportFormat, Trust, connect_fn,
+};
+use xenapi_types::query::Query;
+use xenapi_types::{
+    Host, OnCrashBehaviour, OnNormalExit, Pool, Sr, Task, TaskStatusType, Vdi, VdiType, Vm, VmRecord, task,
+    vdi, vm,
+};
+use xenapi_wire::Ref;
+
+const MIB: usize = 1 << 20;
+
+struct Bench {
+    simulator: Arc<Simulator>,
+    client: Client,
+}
+
+async fn bench() -> Bench {
+    bench_with(|config| config).await
+}
+
+async fn bench_with(change: impl FnOnce(Config) -> Config) -> Bench {
+    let simulator = Arc::new(Simulator::builder().world(World::demo()).password("pw").build().await.unwrap());
+    let client = client_of(&simulator, change);
+    Bench { simulator, client }
+}
+
+fn client_of(simulator: &Arc<Simulator>, change: impl FnOnce(Config) -> Config) -> Client {
+    let config = Config::new("http://simulator", "root", "pw").unwrap().timeouts(support::timeouts());
+    let simulator = Arc::clone(simulator);
+    let connector = connect_fn(move |_| {
+        let connection = simulator.connect();
+        async move { Ok(connection) }
+    });
+    Client::over(change(config), connector).unwrap()
+}
+
+/// A small VM without disks.
+fn new_vm(name: &str) -> vm::Create {
+    vm::Create {
+        name_label: name.to_owned(),
+        memory_static_max: 256 << 20,
+        memory_dynamic_max: 256 << 20,
+        memory_dynamic_min: 256 << 20,
+        memory_static_min: 64 << 20,
+        vcpus_max: 1,
+        vcpus_at_startup: 1,
+        actions_after_shutdown: OnNormalExit::Destroy,
+        actions_after_reboot: OnNormalExit::Restart,
+        actions_after_crash: OnCrashBehaviour::Restart,
+        hvm_boot_policy: "BIOS order".to_owned(),
+        ..vm::Create::default()
+    }
+}
+
+impl Bench {
+    async fn disk(&self, sr: &str, bytes: usize) -> Ref<Vdi> {
+        let sr = self.client.by_name_label::<Sr>(sr).await.unwrap();
+        let create = vdi::Create {
+            name_label: "disk".to_owned(),
+            sr,
+            virtual_size: i64::try_from(bytes).unwrap(),
+            r#type: VdiType::User,
+            ..vdi::Create::default()
+        };
+        self.client.call(create).await.unwrap()
+    }
+
+    async fn import(
+        &self,
+        vdi: &Ref<Vdi>,
+        format: ImportFormat,
+        body: impl Into<Bytes>,
+    ) -> xenapi_client::Result<u64> {
+        self.client.import_vdi(vdi, format, Full::new(body.into())).await.map(|imported| imported.bytes)
+    }
+
+    async fn export(&self, vdi: &Ref<Vdi>, format: ExportFormat) -> Vec<u8> {
+        let mut export = self.client.export_vdi(vdi, format, None).await.unwrap();
+        let mut all = Vec::new();
+        while let Some(data) = export.chunk().await.unwrap() {
+            all.extend_from_slice(&data);
+        }
+        assert_eq!(export.finish().await.unwrap().bytes, all.len() as u64);
+        all
+    }
+
+    async fn tasks(&self) -> Vec<Ref<Task>> {
+        self.client.all::<Task>().await.unwrap()
+    }
+}
+
+/// Bytes that are different everywhere, with a hole in the middle.
+fn content(bytes: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_u32;
+    let mut content: Vec<u8> = (0..bytes)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        })
+        .collect();
+    content[bytes / 4..bytes / 2].fill(0);
+    content
+}
+
+#[tokio::test]
+async fn the_same_records_come_over_both_encodings() {
+    let bench = bench().await;
+    let xml = client_of(&bench.simulator, |config| config.encoding(Encoding::XmlRpc));
+    let json = client_of(&bench.simulator, |config| config.encoding(Encoding::JsonRpc));
+    assert_eq!(xml.all_records::<Vm>().await.unwrap(), json.all_records::<Vm>().await.unwrap());
+    assert_eq!(xml.all_records::<Sr>().await.unwrap(), json.all_records::<Sr>().await.unwrap());
+    assert_eq!(xml.all_records::<Host>().await.unwrap(), json.all_records::<Host>().await.unwrap());
+    let pools = xml.all_records::<Pool>().await.unwrap();
+    assert_eq!(pools, json.all_records::<Pool>().await.unwrap());
+    assert_eq!(pools.len(), 1);
+}
+
+#[tokio::test]
+async fn objects_are_found_read_and_changed() {
+    let bench = bench().await;
+    let client = &bench.client;
+    let template = client.by_name_label::<Vm>("Other install media").await.unwrap();
+    let record = client.record(&template).await.unwrap();
+    assert!(record.is_a_template);
+    assert_eq!(client.by_uuid::<Vm>(&record.uuid).await.unwrap(), template);
+
+    let name = "a \"name\" & <more>";
+    let copy: Ref<Vm> = client.call(new_vm(name)).await.unwrap();
+    assert_eq!(client.get_field(&copy, vm::field::NAME_LABEL).await.unwrap(), name);
+    let named = client.records_named::<Vm>(name).await.unwrap();
+    assert!(named.len() == 1 && named.contains_key(&copy), "{:?}", named.keys());
+    client.set_field(&copy, vm::field::NAME_LABEL, "plain").await.unwrap();
+    let query = Query::eq("name__label", "plain").unwrap();
+    assert_eq!(client.records_where::<Vm>(&query).await.unwrap().len(), 1);
+
+    client.add_to(&copy, vm::field::OTHER_CONFIG, "k", "v").await.unwrap();
+    let error = client.add_to(&copy, vm::field::OTHER_CONFIG, "k", "w").await.unwrap_err();
+    assert!(error.is("MAP_DUPLICATE_KEY"), "{error}");
+    client.put_in(&copy, vm::field::OTHER_CONFIG, "k", "w").await.unwrap();
+    let map = client.get_field(&copy, vm::field::OTHER_CONFIG).await.unwrap();
+    assert_eq!(map.get("k").map(String::as_str), Some("w"));
+    client.remove_from(&copy, vm::field::OTHER_CONFIG, "k").await.unwrap();
+
+    let again = client.call(new_vm("plain")).await.unwrap();
+    assert_eq!(client.by_name_label::<Vm>("plain").await.unwrap_err().kind(), ErrorKind::Ambiguous);
+    client.destroy(&again).await.unwrap();
+    assert_eq!(client.destroy(&again).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(client.record_opt(&again).await.unwrap(), None);
+    assert_eq!(client.by_name_label::<Vm>("nobody").await.unwrap_err().kind(), ErrorKind::NotFound);
+    let none = "00000000-0000-4000-8000-000000000000";
+    assert_eq!(client.by_uuid_opt::<Vm>(none).await.unwrap(), None);
+    client.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_refused() {
+    let bench = bench().await;
+    let simulator = Arc::clone(&bench.simulator);
+    let config = Config::new("http://simulator", "root", "wrong").unwrap();
+    let connector = connect_fn(move |_| {
+        let connection = simulator.connect();
+        async move { Ok(connection) }
+    });
+    let error = Client::over(config, connector).unwrap().login().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Credentials, "{error}");
+}
+
+#[tokio::test]
+async fn tasks_end_with_their_result_and_leave_nothing_behind() {
+    let bench = bench().await;
+    let client = &bench.client;
+    let template = client.by_name_label::<Vm>("Other install media").await.unwrap();
+    let copy = client.spawn_task(new_vm("copy")).await.unwrap().await.unwrap();
+    assert_eq!(client.get_field(&copy, vm::field::NAME_LABEL).await.unwrap(), "copy");
+
+    let start = vm::Start { vm: template, start_paused: false, force: false };
+    let error = client.spawn_task(start).await.unwrap().await.unwrap_err();
+    assert!(error.is("VM_IS_TEMPLATE"), "{error}");
+    assert_eq!(bench.tasks().await, []);
+}
+
+#[tokio::test]
+async fn a_wait_ends_with_the_change_it_waits_for() {
+    let bench = bench().await;
+    let client = bench.client.clone();
+    let copy = client.call(new_vm("before")).await.unwrap();
+    let waiting = {
+        let (client, copy) = (client.clone(), copy.clone());
+        tokio::spawn(async move {
+            let renamed = |record: &VmRecord| record.name_label == "after";
+            client.wait_until(&copy, Duration::from_secs(10), renamed).await
+        })
+    };
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!waiting.is_finished());
+    client.set_field(&copy, vm::field::NAME_LABEL, "after").await.unwrap();
+    let record = waiting.await.unwrap().unwrap();
+    assert_eq!(record.name_label, "after");
+}
+
+#[tokio::test]
+async fn batches_of_events_follow_each_other() {
+    let bench = bench().await;
+    let client = &bench.client;
+    let all = client.events_from(&["VM"], "", Duration::ZERO).await.unwrap();
+    assert_eq!(all.events.len(), client.all::<Vm>().await.unwrap().len());
+    let none = client.events_from(&["VM"], &all.token, Duration::ZERO).await.unwrap();
+    assert_eq!(none.events, []);
+    let copy = client.call(new_vm("copy")).await.unwrap();
+    let some = client.events_from(&["VM"], &none.token, Duration::from_secs(5)).await.unwrap();
+    let event = some.events.iter().find(|event| event.object::<Vm>() == Some(copy.clone())).unwrap();
+    assert_eq!(event.record::<Vm>().unwrap().unwrap().name_label, "copy");
+    let error = client.events_from(&["VM"], "nonsense", Duration::ZERO).await.unwrap_err();
+    assert!(error.is("EVENT_FROM_TOKEN_PARSE_FAILURE"), "{error}");
+}
+
+#[tokio::test]
+async fn raw_disks_go_in_and_come_out_the_same() {
+    for sr in ["Local storage", "Local LVM"] {
+        let bench = bench().await;
+        let data = content(4 * MIB);
+        let disk = bench.disk(sr, 4 * MIB).await;
+        assert_eq!(bench.import(&disk, ImportFormat::Raw, data.clone()).await.unwrap(), 4 * MIB as u64);
+        bench.client.wait_until_detached(&disk, Duration::from_secs(10)).await.unwrap();
+        assert!(bench.export(&disk, ExportFormat::Raw).await == data, "{sr}");
+        assert_eq!(bench.tasks().await, []);
+    }
+}
+
+#[tokio::test]
+async fn a_vhd_that_came_out_goes_in_again() {
+    let bench = bench().await;
+    let data = content(8 * MIB);
+    let first = bench.disk("Local storage", 8 * MIB).await;
+    bench.import(&first, ImportFormat::Raw, data.clone()).await.unwrap();
+    let vhd = bench.export(&first, ExportFormat::Vhd).await;
+    let second = bench.disk("Local storage", 8 * MIB).await;
+    bench.import(&second, ImportFormat::Vhd, vhd.clone()).await.unwrap();
+    assert!(bench.export(&second, ExportFormat::Raw).await == data);
+
+    let third = bench.disk("Local storage", 8 * MIB).await;
+    let error = bench.import(&third, ImportFormat::Vhd, vhd[..vhd.len() - 512].to_vec()).await.unwrap_err();
+    assert!(error.is("VDI_IO_ERROR"), "{error}");
+    assert_eq!(error.diagnosis().unwrap().cause, Cause::ContentRefused, "{error}");
+    assert_eq!(bench.tasks().await, []);
+}
+
+#[tokio::test]
+async fn chunks_go_where_they_belong() {
+    let bench = bench().await;
+    let disk = bench.disk("Local storage", 4 * MIB).await;
+    let mut body = Vec::new();
+    for (offset, byte) in [(3 * MIB, 3_u8), (MIB, 1)] {
+        body.extend_from_slice(&(offset as u64).to_le_bytes());
+        body.extend_from_slice(&4_096_u32.to_le_bytes());
+        body.extend_from_slice(&[byte; 4_096]);
+    }
+    body.extend_from_slice(&[0; 12]);
+    bench.import(&disk, ImportFormat::RawChunked, body).await.unwrap();
+    let mut expected = vec![0; 4 * MIB];
+    expected[MIB..MIB + 4_096].fill(1);
+    expected[3 * MIB..3 * MIB + 4_096].fill(3);
+    assert!(bench.export(&disk, ExportFormat::Raw).await == expected);
+}
+
+#[tokio::test]
+async fn uploads_that_fail_say_why_and_leave_no_task() {
+    let bench = bench().await;
+    let disk = bench.disk("Local storage", 2 * MIB).await;
+    let error = bench.import(&disk, ImportFormat::Raw, content(4 * MIB)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transfer, "{error}");
+    assert_eq!(error.diagnosis().unwrap().cause, Cause::LongerThanDisk, "{error}");
+
+    let error = bench.import(&disk, ImportFormat::Vhd, content(MIB)).await.unwrap_err();
+    assert_eq!(error.diagnosis().unwrap().cause, Cause::ContentRefused, "{error}");
+
+    let nothing: Ref<Vdi> = "OpaqueRef:00000000-0000-4000-8000-000000000000".into();
+    let error = bench.import(&nothing, ImportFormat::Raw, content(MIB)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    let error = bench.client.export_vdi(&nothing, ExportFormat::Raw, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert_eq!(bench.tasks().await, []);
+}
+
+#[tokio::test]
+async fn a_session_that_expires_before_a_transfer_is_replaced() {
+    let bench = bench().await;
+    let disk = bench.disk("Local storage", 2 * MIB).await;
+    bench.simulator.faults().on("VDI.get_SR", Fault::SessionExpired);
+    bench.import(&disk, ImportFormat::Raw, content(2 * MIB)).await.unwrap();
+}
+
+/// A body of 64 MiB that does not go on after the first.
+struct Stuck(bool);
+
+impl http_body::Body for Stuck {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        if std::mem::replace(&mut self.0, true) {
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Ok(http_body::Frame::data(content(MIB).into()))))
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(64 * MIB as u64)
+    }
+}
+
+#[tokio::test]
+async fn dropped_transfers_leave_nothing_in_the_host() {
+    let bench = bench().await;
+    let disk = bench.disk("Local storage", 64 * MIB).await;
+    let import = bench.client.import_vdi(&disk, ImportFormat::Raw, Stuck(false)).into_future();
+    tokio::time::timeout(Duration::from_millis(300), import).await.unwrap_err();
+    assert_eq!(bench.tasks().await.len(), 1);
+    let mut export = bench.client.export_vdi(&disk, ExportFormat::Raw, None).await.unwrap();
+    export.chunk().await.unwrap();
+    drop(export);
+    for _ in 0..100 {
+        if bench.tasks().await.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(bench.tasks().await, []);
+    bench.client.wait_until_detached(&disk, Duration::from_secs(10)).await.unwrap();
+    bench.client.destroy(&disk).await.unwrap();
+}
+
+#[tokio::test]
+async fn faults_on_the_way() {
+    let bench = bench().await;
+    let client = &bench.client;
+    let faults = bench.simulator.faults();
+    let disk = bench.disk("Local storage", MIB).await;
+    let before = client.all::<Vdi>().await.unwrap().len();
+
+    faults.on("VDI.get_all", Fault::DropAfterExecution);
+    client.all::<Vdi>().await.unwrap();
+
+    faults.on("VDI.snapshot", Fault::DropAfterExecution);
+    let snapshot = vdi::Snapshot { vdi: disk.clone(), driver_params: Some(BTreeMap::new()) };
+    let error = client.call(snapshot).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error}");
+    let vdis = client.all_records::<Vdi>().await.unwrap();
+    assert_eq!(vdis.values().filter(|vdi| vdi.is_a_snapshot).count(), 1, "it was carried out, once");
+    assert!(vdis.len() > before);
+
+    faults.on("VDI.get_all", Fault::SessionExpired);
+    client.all::<Vdi>().await.unwrap();
+
+    faults.on("VDI.get_all", Fault::Hang);
+    let error = client.with_deadline(Duration::from_millis(200)).all::<Vdi>().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+
+    faults.on("VDI.get_record", Fault::DropAfterBytes(300));
+    client.record(&disk).await.unwrap();
+    assert_eq!(faults.clear(), 0);
+}
+
+#[tokio::test]
+async fn a_task_survives_a_broken_wait() {
+    let bench = bench().await;
+    let client = &bench.client;
+    for (method, fault) in [
+        ("task.get_record", Fault::DropBefore),
+        ("event.from", Fault::DropAfterExecution),
+        ("event.from", Fault::SessionExpired),
+    ] {
+        let task: Ref<Task> =
+            client.call(task::Create { label: method.to_owned(), description: String::new() }).await.unwrap();
+        bench.simulator.faults().on(method, fault);
+        let waiting = tokio::spawn(xenapi_client::Task::<()>::attach(client, task.clone(), "work").wait());
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(bench.simulator.faults().clear(), 0);
+        assert!(!waiting.is_finished());
+        client.call(task::SetStatus { task, value: TaskStatusType::Success }).await.unwrap();
+        waiting.await.unwrap().unwrap();
+    }
+    assert_eq!(bench.tasks().await, []);
+}
+
+#[tokio::test]
+async fn over_tls_with_a_pinned_certificate() {
+    let bench = bench().await;
+    let (url, fingerprint) = bench.simulator.listen_tls("127.0.0.1:0").await.unwrap();
+    let config = Config::new(&url, "root", "pw").unwrap();
+    let error =
+        Client::connect(config.clone().trust(Trust::Fingerprints(vec!["ab".repeat(32).parse().unwrap()])))
+            .await
+            .unwrap_err();
+    assert!(error.kind() == ErrorKind::Untrusted, "{error}");
+    let client =
+        Client::connect(config.trust(Trust::Fingerprints(vec![fingerprint.parse().unwrap()]))).await.unwrap();
+    let disk = bench.disk("Local storage", 2 * MIB).await;
+    let body = Full::new(Bytes::from(content(2 * MIB)));
+    client.import_vdi(&disk, ImportFormat::Raw, body).await.unwrap();
+    assert!(bench.export(&disk, ExportFormat::Raw).await == content(2 * MIB));
+    client.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn many_callers_at_once() {
+    let bench = bench().await;
+    let calls: Vec<_> = (0..64)
+        .map(|i| {
+            let client = bench.client.clone();
+            tokio::spawn(async move {
+                if i % 2 == 0 {
+                    client.all_records::<Vm>().await.map(drop)
+                } else {
+                    client.all::<Sr>().await.map(drop)
+                }
+            })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+}
