@@ -1,6 +1,7 @@
 //! Images into files of the other format.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use crate::error::Error;
 use crate::image::Image;
@@ -18,7 +19,7 @@ impl Image {
     /// As [`Image::vhd_body`], and [`Error::Exists`], [`Error::Create`], [`Error::Write`].
     pub fn save_vhd(&self, path: &Path, existing: Existing, upload: &Upload) -> Result<Saved, Error> {
         let mut target = Partial::create(path, existing)?;
-        let (mut stream, stream_len, virtual_size) = self.vhd_stream(upload)?;
+        let (mut stream, stream_len, virtual_size) = self.vhd_stream(upload, &AtomicBool::new(true))?;
         upload.progress.begin(Stage::Streaming, stream_len, virtual_size);
         let mut position = 0;
         while let Some(piece) = stream.next()? {

@@ -1,12 +1,13 @@
 //! A disk image in a file or on a block device, raw or VHD.
 
-use std::fs::File;
+use std::fs::{File, FileType};
 use std::io::{self, Seek, SeekFrom};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
 use vhd::format::DiskType;
 use vhd::{BlockPlace, DiskMap, EndFooterPolicy, Limits, Place, Probe, ReadError, bitmap};
 
@@ -77,14 +78,18 @@ impl Image {
     /// As [`Image::open`].
     pub fn open_blocking(path: &Path, declared: Declared) -> Result<Self, Error> {
         let failed = |source| Error::Open { path: path.to_owned(), source };
-        // Looked at before it is opened: opening a FIFO would wait for a writer.
-        let kind = std::fs::metadata(path).map_err(failed)?.file_type();
-        if !kind.is_file() && !kind.is_block_device() {
-            return Err(Error::NotADisk { path: path.to_owned(), kind: kind_name(kind) });
-        }
-        let mut file = File::open(path).map_err(failed)?;
-        let len = file.seek(SeekFrom::End(0)).map_err(failed)?;
+        let check = |kind: FileType| match kind {
+            kind if kind.is_file() || kind.is_block_device() => Ok(kind),
+            kind => Err(Error::NotADisk { path: path.to_owned(), kind: kind_name(kind) }),
+        };
+        // Before it is opened, because opening some devices has effects, and again on what was
+        // opened. Without O_NONBLOCK, a FIFO put in its place would wait for a writer.
+        check(std::fs::metadata(path).map_err(failed)?.file_type())?;
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        let mut file = File::options().read(true).custom_flags(flags).open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
+        let kind = check(metadata.file_type())?;
+        let len = file.seek(SeekFrom::End(0)).map_err(failed)?;
         if len == 0 {
             return Err(Error::Empty { path: path.to_owned() });
         }
@@ -220,7 +225,7 @@ impl Inner {
     }
 }
 
-fn kind_name(kind: std::fs::FileType) -> &'static str {
+fn kind_name(kind: FileType) -> &'static str {
     if kind.is_dir() {
         "directory"
     } else if kind.is_char_device() {

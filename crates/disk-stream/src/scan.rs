@@ -7,6 +7,7 @@
 //! whole, which is still cheaper than sending it.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
@@ -36,6 +37,17 @@ const LARGEST_LOOK: usize = 256 << 10;
 /// # Errors
 /// [`Error::Read`] and [`Error::Changed`].
 pub fn scan(image: &Image, piece_size: u32, zeros: Zeros, progress: &Progress) -> Result<BlockSet, Error> {
+    scan_while(image, piece_size, zeros, progress, &AtomicBool::new(true))
+}
+
+/// [`scan`] that gives up with [`Error::Interrupted`] when nobody waits for it any longer.
+pub(crate) fn scan_while(
+    image: &Image,
+    piece_size: u32,
+    zeros: Zeros,
+    progress: &Progress,
+    wanted: &AtomicBool,
+) -> Result<BlockSet, Error> {
     progress.begin(Stage::Scanning, 0, image.virtual_size());
     let mut scan = Scan {
         set: BlockSet::new(image.virtual_size(), piece_size),
@@ -43,6 +55,7 @@ pub fn scan(image: &Image, piece_size: u32, zeros: Zeros, progress: &Progress) -
         buffer: vec![0; LARGEST_LOOK],
         zeros,
         progress,
+        wanted,
     };
     let mut at = 0;
     while let Some(extent) = scan.reader.next_data(at, image.virtual_size())? {
@@ -59,6 +72,7 @@ struct Scan<'a> {
     buffer: Vec<u8>,
     zeros: Zeros,
     progress: &'a Progress,
+    wanted: &'a AtomicBool,
 }
 
 impl Scan<'_> {
@@ -68,6 +82,9 @@ impl Scan<'_> {
         for piece in extent.start / size..extent.end.div_ceil(size) {
             if self.set.contains(piece) {
                 continue;
+            }
+            if !self.wanted.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
             }
             let bytes = self.set.block_bytes(piece);
             let part = bytes.start.max(extent.start)..bytes.end.min(extent.end);

@@ -1,5 +1,7 @@
 //! Images as upload streams.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use uuid::Uuid;
@@ -12,7 +14,7 @@ use crate::error::Error;
 use crate::image::Image;
 use crate::produce::{ChunkedStream, RawStream, VhdStream};
 use crate::progress::Progress;
-use crate::scan::{Zeros, scan};
+use crate::scan::{Zeros, scan_while};
 
 /// How an image becomes a stream.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +24,8 @@ pub struct Upload {
     /// Counters to use; a UI keeps a clone.
     pub progress: Progress,
     /// Size of the disk in the stream, in bytes; what lies behind the image is zero. By default
-    /// the image's own size; for a VHD rounded up to whole 2 MiB, as a VDI is.
+    /// the image's own size; for a VHD rounded up to whole 2 MiB, as a VDI is. The chunked framing
+    /// says nothing of a size and does not use it.
     pub virtual_size: Option<u64>,
     /// Identity of a VHD; random by default.
     pub uuid: Option<Uuid>,
@@ -36,7 +39,7 @@ const CHUNKED_GRAIN: u32 = 64 << 10;
 impl Image {
     /// The disk as a dynamic VHD with only what is allocated: the form for `import_raw_vdi` with
     /// `format=vhd`. Looks the disk through first ([`Zeros::Detect`]) because the length must be
-    /// known; dropping the future lets that end by itself.
+    /// known; dropping the future stops that.
     ///
     /// # Errors
     /// [`Error::DoesNotFit`], [`Error::Layout`] (larger than 2040 GiB), [`Error::Read`] and
@@ -46,8 +49,8 @@ impl Image {
     /// Outside of a Tokio runtime.
     pub async fn vhd_body(&self, upload: Upload) -> Result<DiskBody, Error> {
         let image = self.clone();
-        blocking(move || {
-            let (produce, len, size) = image.vhd_stream(&upload)?;
+        blocking(move |wanted| {
+            let (produce, len, size) = image.vhd_stream(&upload, wanted)?;
             Ok(DiskBody::new(Box::new(produce), len, size, upload.progress))
         })
         .await
@@ -74,8 +77,8 @@ impl Image {
     /// Outside of a Tokio runtime.
     pub async fn chunked_body(&self, upload: Upload) -> Result<DiskBody, Error> {
         let image = self.clone();
-        blocking(move || {
-            let set = scan(&image, CHUNKED_GRAIN, upload.zeros, &upload.progress)?;
+        blocking(move |wanted| {
+            let set = scan_while(&image, CHUNKED_GRAIN, upload.zeros, &upload.progress, wanted)?;
             let len = ChunkedStream::stream_len(&set);
             let produce = ChunkedStream::new(image.reader(), set);
             Ok(DiskBody::new(Box::new(produce), len, image.virtual_size(), upload.progress))
@@ -84,7 +87,11 @@ impl Image {
     }
 
     /// The VHD, its length and its disk's size. Blocking.
-    pub(crate) fn vhd_stream(&self, upload: &Upload) -> Result<(VhdStream, u64, u64), Error> {
+    pub(crate) fn vhd_stream(
+        &self,
+        upload: &Upload,
+        wanted: &AtomicBool,
+    ) -> Result<(VhdStream, u64, u64), Error> {
         let layout = |source| Error::Layout { path: self.path().to_owned(), source };
         let virtual_size = match upload.virtual_size {
             Some(size) => self.at_least(size)?,
@@ -98,7 +105,7 @@ impl Image {
         };
         // Sizes are judged before the disk is looked through.
         Layout::fixed(&parameters).map_err(layout)?;
-        let blocks = scan(self, BLOCK_SIZE, upload.zeros, &upload.progress)?;
+        let blocks = scan_while(self, BLOCK_SIZE, upload.zeros, &upload.progress, wanted)?;
         let plan = Layout::dynamic(&parameters, blocks).map_err(layout)?;
         let len = plan.stream_len();
         Ok((VhdStream::new(self.reader(), plan), len, virtual_size))
@@ -118,8 +125,17 @@ fn now() -> Timestamp {
     Timestamp::from_unix(since.map_or(0, |since| since.as_secs()))
 }
 
+/// Runs `work` on Tokio's blocking pool, and tells it when the future is dropped.
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    work: impl FnOnce(&AtomicBool) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(Error::Interrupted))
+    struct Guard(Arc<AtomicBool>);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            self.0.store(false, Ordering::Relaxed);
+        }
+    }
+    let wanted = Arc::new(AtomicBool::new(true));
+    let _guard = Guard(wanted.clone());
+    tokio::task::spawn_blocking(move || work(&wanted)).await.unwrap_or(Err(Error::Interrupted))
 }

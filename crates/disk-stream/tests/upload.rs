@@ -7,11 +7,11 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use common::*;
-use disk_stream::{Declared, DiskBody, Error, Format, Image, Progress, Stage, Upload, Zeros};
+use disk_stream::{Declared, DiskBody, Error, Existing, Format, Image, Progress, Stage, Upload, Zeros};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tempfile::tempdir;
-use vhd::format::DiskType;
+use vhd::format::{DiskType, DynamicHeader, Footer};
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
@@ -223,6 +223,73 @@ fn a_dropped_body_stops_reading() {
     let begun = std::time::Instant::now();
     drop(runtime);
     assert!(begun.elapsed().as_secs() < 5);
+}
+
+#[test]
+fn a_dropped_scan_stops_reading() {
+    let folder = tempdir().unwrap();
+    let raw = folder.path().join("zeros.raw");
+    // Written zeros, which only reading shows to be zeros.
+    let file = File::create(&raw).unwrap();
+    let zeros = vec![0; 8 << 20];
+    for at in 0..64 {
+        file.write_all_at(&zeros, at * 8 * MIB).unwrap();
+    }
+    let image = open(&raw).unwrap();
+    let progress = Progress::new();
+    let runtime = runtime();
+    runtime.block_on(async {
+        let upload = Upload { progress: progress.clone(), ..Upload::default() };
+        let scanning = image.vhd_body(upload);
+        let seen = async {
+            while progress.snapshot().virtual_bytes == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = seen => {}
+            body = scanning => panic!("{body:?} before the first piece was counted"),
+        }
+    });
+    drop(runtime);
+    let end = progress.snapshot();
+    assert!(end.stage == Stage::Scanning && end.virtual_bytes < 512 * MIB, "{end:?}");
+}
+
+#[test]
+fn damaged_vhds_are_refused_with_file_place_and_reason() {
+    let folder = tempdir().unwrap();
+    let image = open(&sample(folder.path())).unwrap();
+    let path = folder.path().join("disk.vhd");
+    image.save_vhd(&path, Existing::Refuse, &Upload::default()).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    for cut in [600, 1536, 2000, 2560, 3 << 20, whole.len() - 512, whole.len() - 300] {
+        std::fs::write(&path, &whole[..cut]).unwrap();
+        let error = open(&path).unwrap_err();
+        let Error::Format { source, .. } = &error else { panic!("{cut}: {error}") };
+        let at_end = matches!(source,
+            vhd::Error::Truncated { at, .. } | vhd::Error::MissingEndFooter { at } if *at == cut as u64);
+        assert!(at_end, "{cut}: {source}");
+        assert_eq!(error.to_string(), format!("{} is not a usable VHD", path.display()));
+    }
+    let mut damaged = whole.clone();
+    damaged[1536..1540].copy_from_slice(&9_u32.to_be_bytes());
+    std::fs::write(&path, &damaged).unwrap();
+    let Error::Format { source, .. } = open(&path).unwrap_err() else { panic!("accepted") };
+    assert!(matches!(source, vhd::Error::BlockOverlap { .. }), "{source}");
+    let mut child = DynamicHeader::new(1536, 11);
+    child.parent_name = "base.vhd".into();
+    damaged[512..1536].copy_from_slice(&child.to_bytes());
+    let mut footer = Footer::parse(whole.first_chunk().unwrap(), 0, vhd::Structure::FrontFooter).unwrap();
+    footer.disk_type = DiskType::Differencing;
+    damaged[1536..1540].copy_from_slice(&whole[1536..1540]);
+    damaged[..512].copy_from_slice(&footer.to_bytes());
+    let end = damaged.len() - 512;
+    damaged[end..].copy_from_slice(&footer.to_bytes());
+    std::fs::write(&path, &damaged).unwrap();
+    let error = open(&path).unwrap_err();
+    assert!(matches!(&error, Error::Differencing { parent, .. } if parent == "base.vhd"), "{error}");
 }
 
 #[test]
