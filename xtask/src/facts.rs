@@ -96,19 +96,22 @@ pub(crate) struct Message {
     pub(crate) hidden: bool,
 }
 
-/// A parameter: name, type and, where the server has one, the default.
+/// A parameter: name, type and, where the server has one, the default, with the release that brought
+/// the parameter when that is not the message's own.
 #[derive(Debug, Deserialize)]
 #[serde(from = "Vec<Value>")]
 pub(crate) struct Param {
     pub(crate) name: String,
     pub(crate) ty: String,
     pub(crate) default: Option<Value>,
+    pub(crate) since: Option<String>,
 }
 
 impl From<Vec<Value>> for Param {
     fn from(list: Vec<Value>) -> Self {
         let text = |i: usize| list.get(i).and_then(Value::as_str).unwrap_or_default().to_owned();
-        Self { name: text(0), ty: text(1), default: list.get(2).cloned() }
+        let since = list.get(3).and_then(Value::as_str).map(str::to_owned);
+        Self { name: text(0), ty: text(1), default: list.get(2).cloned(), since }
     }
 }
 

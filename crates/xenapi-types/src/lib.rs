@@ -1,13 +1,35 @@
-//! Typed bindings for the whole XenAPI.
+//! Typed bindings for the whole XenAPI: what its objects are and what can be asked of them.
 //!
-//! * Classes and their records: [`Vdi`], [`VdiRecord`]. Records are tolerant: fields that a server
-//!   does not send have their default, fields that this crate does not know are skipped, and what
-//!   came after XenServer 8.2 is an `Option`.
-//! * Enums are open: what is not known is kept in `Unknown`.
-//! * Calls, one module a class: [`vdi::Snapshot`], [`vm::Start`]. Each is a struct that both ends of
-//!   the wire share.
+//! ```
+//! use xenapi_types::{Call, Ref, Sr, VdiRecord, VdiType, implicit, vdi};
 //!
-//! Nothing here talks to a server; see `xenapi-client`.
+//! let sr = Ref::<Sr>::from("OpaqueRef:8f3c1f5e-0a64-4d8e-9b1c-00112233aabb");
+//! let create = vdi::Create {
+//!     sr,
+//!     virtual_size: 8 << 30,
+//!     r#type: VdiType::User,
+//!     name_label: "root".to_owned(),
+//!     ..Default::default()
+//! };
+//! assert_eq!(vdi::Create::METHOD, "VDI.create");
+//!
+//! // What follows from a class and its fields is generic.
+//! let rename = |vdi| implicit::add_to(vdi, vdi::field::OTHER_CONFIG, "owner".into(), "me".into());
+//! # let _ = (create, rename(Ref::NULL), VdiRecord::default());
+//! ```
+//!
+//! * Classes and their records: [`Vdi`], [`VdiRecord`]. Records are tolerant: fields that a server does
+//!   not send have their default, fields that this crate does not know are skipped, and what came after
+//!   XenServer 8.2 is an `Option`. Enums are open: what is not known is kept in `Unknown`.
+//! * Calls, in one module a class: [`vdi::Snapshot`], [`vm::Start`]. Each is a struct that both ends of
+//!   the wire share; parameters that older hosts do not know are optional and left out. [`implicit`] has
+//!   those that every class has.
+//! * [`ErrorCode`] and [`FailureExt`]: what a failure means, and whether the call may be made again.
+//! * [`handler`], [`chunked`]: the HTTP transfers. [`query`]: expressions that select objects.
+//! * `meta`, behind the feature of that name: the datamodel as tables, for servers.
+//!
+//! Nothing here opens a connection or a file; see `xenapi-client` for that. The modules of the classes are
+//! generated from the facts in `xtask/datamodel`.
 
 mod call;
 pub mod chunked;
@@ -27,7 +49,7 @@ pub use error::{ErrorCode, FailureExt, Retry, SrBackendFailure};
 pub use event_batch::EventBatch;
 pub use generated::types::*;
 pub use generated::*;
-pub use xenapi_wire::{Call, Class, Failure, Ref};
+pub use xenapi_wire::{Call, Class, DateTime, Failure, Ref, Value};
 
 /// What the generated modules use.
 mod prelude {

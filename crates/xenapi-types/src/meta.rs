@@ -206,6 +206,8 @@ pub struct ParamMeta {
     pub ty: Ty,
     /// The value when it is left out; without it, it must be given.
     pub default: Option<Default>,
+    /// The release that brought it, when that is not the message's own.
+    pub since: Option<&'static str>,
 }
 
 /// An enum.
@@ -364,7 +366,7 @@ fn class_messages(class: &'static ClassMeta) -> Vec<MessageMeta> {
 }
 
 const fn param(name: &'static str, ty: Ty) -> ParamMeta {
-    ParamMeta { name, ty, default: None }
+    ParamMeta { name, ty, default: None, since: None }
 }
 
 fn object_messages(class: &'static ClassMeta, list: &mut Vec<MessageMeta>) {

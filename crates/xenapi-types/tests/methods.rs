@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use xenapi_types::meta::{self, MessageKind, Mode, Ty};
+use xenapi_wire::{Limits, Value, jsonrpc};
 
 fn recorded_methods() -> BTreeSet<String> {
     let scenario = testdata::scenario("list_methods");
@@ -64,4 +65,28 @@ fn implicit_messages_follow_from_the_fields() {
     let field = copy.class.field("name_label").unwrap();
     assert_eq!(field.db_name, "name__label");
     assert!(meta::message("VM.get_all").is_some() && meta::message("Async.VM.get_all").is_none());
+}
+
+/// `MESSAGE_PARAMETER_COUNT_MISMATCH [method, expected, received]`: the server counts what must be given.
+#[test]
+fn required_parameters_are_counted_as_the_server_counts_them() {
+    let mut seen = BTreeSet::new();
+    for name in testdata::scenario_names() {
+        for step in testdata::scenario(&name).steps {
+            if step.transport != "jsonrpc2" || step.method_name.is_none() {
+                continue;
+            }
+            let body = step.response.body();
+            let Ok(answer) = jsonrpc::decode_response::<Value>(&body, &Limits::RESPONSE) else { continue };
+            let Err(failure) = answer.result else { continue };
+            if failure.code != "MESSAGE_PARAMETER_COUNT_MISMATCH" {
+                continue;
+            }
+            let message = meta::message(failure.param(0)).unwrap();
+            let required = message.required_params().unwrap();
+            assert_eq!(required.to_string(), failure.param(1), "{}", message.method);
+            seen.insert(message.method.clone());
+        }
+    }
+    assert!(seen.len() > 5, "only {seen:?}");
 }

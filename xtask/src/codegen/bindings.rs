@@ -226,12 +226,12 @@ fn call(facts: &Facts, class: &Class, message: &Message, params: &[Param]) -> Re
         } else if param.default.is_none() && in_defaults {
             bail!("{method}: required parameter {} after one with a default", param.name);
         }
-        out += &call_param(class, param)?;
+        out += &call_param(facts, class, param)?;
     }
     Ok(out + "    }\n}\n\n")
 }
 
-fn call_param(class: &Class, param: &Param) -> Result<String> {
+fn call_param(facts: &Facts, class: &Class, param: &Param) -> Result<String> {
     let ty = Ty::parse(&param.ty)?;
     let name = match param.name.as_str() {
         "self" => own_name(class),
@@ -240,11 +240,14 @@ fn call_param(class: &Class, param: &Param) -> Result<String> {
     let secret = is_secret(&param.name) || ty.is_secret();
     let mark = if secret { "[secret] " } else { "" };
     let rust_ty = rust::ty(&ty);
-    let mut out = format!("        /// `{}`", param.ty);
+    let mut text = format!("`{}`", param.ty);
     if param.default.is_some() {
-        out += ", has a default on the server";
+        text += ", has a default on the server.";
     }
-    out += &format!("\n        {mark}{name}: {rust_ty}");
+    if let Some(release) = &param.since {
+        text += &format!(" Since {}.", facts.release_text(release));
+    }
+    let mut out = doc("        ", &text) + &format!("        {mark}{name}: {rust_ty}");
     if let Some(default) = &param.default {
         out += &format!(" = {}", rust::expression(&ty, default)?);
     }

@@ -81,10 +81,11 @@ fn message(m: &Message) -> Result<String> {
             for p in list {
                 let ty = Ty::parse(&p.ty)?;
                 params.push(format!(
-                    "ParamMeta {{ name: {:?}, ty: {}, default: {} }}",
+                    "ParamMeta {{ name: {:?}, ty: {}, default: {}, since: {:?} }}",
                     p.name,
                     self::ty(&ty),
                     option(p.default.as_ref().map(|d| default(&ty, d))),
+                    p.since,
                 ));
             }
             format!("Some(&[{}])", params.join(", "))

@@ -7,7 +7,7 @@ use crate::prelude::*;
 call! {
     /// `auth.get_group_membership`, returns `string set`. Since XenServer 5.5 (george). Least role:
     /// read-only.
-    "auth.get_group_membership" GetGroupMembership -> Vec<String> {
+    "auth.get_group_membership" GetGroupMembership [no_async] -> Vec<String> {
         /// `string`
         subject_identifier: String,
     }
@@ -16,7 +16,7 @@ call! {
 call! {
     /// `auth.get_subject_information_from_identifier`, returns `(string -> string) map`. Since
     /// XenServer 5.5 (george). Least role: read-only.
-    "auth.get_subject_information_from_identifier" GetSubjectInformationFromIdentifier -> BTreeMap<String, String> {
+    "auth.get_subject_information_from_identifier" GetSubjectInformationFromIdentifier [no_async] -> BTreeMap<String, String> {
         /// `string`
         subject_identifier: String,
     }
@@ -25,7 +25,7 @@ call! {
 call! {
     /// `auth.get_subject_identifier`, returns `string`. Since XenServer 5.5 (george). Least role:
     /// read-only.
-    "auth.get_subject_identifier" GetSubjectIdentifier -> String {
+    "auth.get_subject_identifier" GetSubjectIdentifier [no_async] -> String {
         /// `string`
         subject_name: String,
     }

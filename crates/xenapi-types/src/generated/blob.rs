@@ -45,7 +45,7 @@ call! {
         /// `string`
         mime_type: String,
         ;
-        /// `bool`, has a default on the server
+        /// `bool`, has a default on the server. Since XenServer 6.1 (tampa).
         public: bool = Default::default(),
     }
 }

@@ -84,9 +84,9 @@ call! {
         /// `string`
         mac: String,
         ;
-        /// `enum bond_mode`, has a default on the server
+        /// `enum bond_mode`, has a default on the server. Since XenServer 6.0 (boston).
         mode: BondMode = BondMode::BalanceSlb,
-        /// `(string -> string) map`, has a default on the server
+        /// `(string -> string) map`, has a default on the server. Since XenServer 6.1 (tampa).
         properties: BTreeMap<String, String> = Default::default(),
     }
 }

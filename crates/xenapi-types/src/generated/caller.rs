@@ -6,7 +6,7 @@ pub(crate) mod types {
     use crate::prelude::*;
 
     record! {
-        /// The class `Caller`. Since XAPI 26.17.0.
+        /// The class `Caller`. Since XAPI 26.17.0. Prototype: may change.
         class Caller is Listed Labelled;
         /// A `Caller` as `get_record` returns it.
         "Caller" CallerRecord {
@@ -22,8 +22,8 @@ pub(crate) mod types {
             4 "client_ip" [opt] client_ip: Option<String>;
             /// `datetime`, read-only. Since XAPI 26.17.0.
             5 "last_access" [opt] last_access: Option<DateTime>;
-            /// `any set`, read-only. Since XAPI 26.17.0.
-            6 "groups" [opt] groups: Option<Vec<Value>>;
+            /// `string set`, read-only. Since XAPI 26.17.0.
+            6 "groups" [opt] groups: Option<Vec<String>>;
             /// `Rate_limit ref`, read-only. Since XAPI 26.17.0.
             7 "rate_limit" [opt] rate_limit: Option<Ref<RateLimit>>;
             /// `bool`, read-only. Since XAPI 26.17.0.
@@ -57,6 +57,67 @@ call! {
     }
 }
 
+call! {
+    /// `Caller.add_group`, returns `void`. Since XAPI 26.17.0. Least role: pool-operator.
+    "Caller.add_group" AddGroup -> () {
+        /// `Caller ref`
+        caller: Ref<Caller>,
+        /// `string`
+        group: String,
+    }
+}
+
+call! {
+    /// `Caller.remove_group`, returns `void`. Since XAPI 26.17.0. Least role: pool-operator.
+    "Caller.remove_group" RemoveGroup -> () {
+        /// `Caller ref`
+        caller: Ref<Caller>,
+        /// `string`
+        group: String,
+    }
+}
+
+call! {
+    /// `Caller.query_token_usage`, returns `float`. Since XAPI 26.15.0. Least role: pool-operator.
+    "Caller.query_token_usage" QueryTokenUsage -> f64 {
+        /// `Caller ref`
+        caller: Ref<Caller>,
+    }
+}
+
+call! {
+    /// `Caller.query_call_count`, returns `int`. Since XAPI 26.15.0. Least role: pool-operator.
+    "Caller.query_call_count" QueryCallCount -> i64 {
+        /// `Caller ref`
+        caller: Ref<Caller>,
+    }
+}
+
+call! {
+    /// `Caller.query_group_token_usage`, returns `float`. Since XAPI 26.15.0. Least role:
+    /// pool-operator.
+    "Caller.query_group_token_usage" QueryGroupTokenUsage -> f64 {
+        /// `string`
+        group: String,
+    }
+}
+
+call! {
+    /// `Caller.query_group_call_count`, returns `int`. Since XAPI 26.15.0. Least role:
+    /// pool-operator.
+    "Caller.query_group_call_count" QueryGroupCallCount -> i64 {
+        /// `string`
+        group: String,
+    }
+}
+
+call! {
+    /// `Caller.query_all_usage`, returns `string set set`. Since XAPI 26.17.0. Least role:
+    /// pool-operator.
+    "Caller.query_all_usage" QueryAllUsage -> Vec<Vec<String>> {
+    }
+}
+
 /// Names of the fields of `Caller`, for getters and setters.
 pub mod field {
     #[allow(unused_imports, reason = "one list for all classes")]
@@ -70,7 +131,7 @@ pub mod field {
         ro USER_AGENT "user_agent" String;
         ro CLIENT_IP "client_ip" String;
         ro LAST_ACCESS "last_access" DateTime;
-        ro GROUPS "groups" Vec<Value>;
+        ro GROUPS "groups" Vec<String>;
         ro RATE_LIMIT "rate_limit" Ref<RateLimit>;
         ro AUTO_REGISTERED "auto_registered" bool;
     }

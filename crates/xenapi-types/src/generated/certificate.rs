@@ -28,8 +28,16 @@ pub(crate) mod types {
             7 "fingerprint_sha256" [opt] fingerprint_sha256: Option<String>;
             /// `string`, read-only. Since XAPI 24.20.0.
             8 "fingerprint_sha1" [opt] fingerprint_sha1: Option<String>;
-            /// `any set`, read-only. Since XAPI 26.13.0.
-            9 "purpose" [opt] purpose: Option<Vec<Value>>;
+            /// `enum certificate_purpose set`, set by `create` only. Since XAPI 26.13.0.
+            9 "purpose" [opt] purpose: Option<Vec<CertificatePurpose>>;
+        }
+    }
+
+    open_enum! {
+        /// `enum certificate_purpose`
+        CertificatePurpose {
+            Licensing "licensing",
+            Ldaps "ldaps",
         }
     }
 
@@ -39,6 +47,7 @@ pub(crate) mod types {
             Ca "ca",
             Host "host",
             HostInternal "host_internal",
+            Pinned "pinned",
         }
     }
 }
@@ -59,6 +68,6 @@ pub mod field {
         ro FINGERPRINT "fingerprint" String;
         ro FINGERPRINT_SHA256 "fingerprint_sha256" String;
         ro FINGERPRINT_SHA1 "fingerprint_sha1" String;
-        ro PURPOSE "purpose" Vec<Value>;
+        ro PURPOSE "purpose" Vec<CertificatePurpose>;
     }
 }

@@ -6,7 +6,7 @@ pub(crate) mod types {
     use crate::prelude::*;
 
     record! {
-        /// The class `Driver_variant`. Since XAPI 25.2.0.
+        /// The class `Driver_variant`. Since XAPI 25.2.0. Prototype: may change.
         class DriverVariant is Listed;
         /// A `Driver_variant` as `get_record` returns it.
         "Driver_variant" DriverVariantRecord {

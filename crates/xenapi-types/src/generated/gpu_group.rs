@@ -71,11 +71,11 @@ call! {
     /// pool-operator.
     "GPU_group.create" Create -> Ref<GpuGroup> {
         ;
-        /// `string`, has a default on the server
+        /// `string`, has a default on the server.
         name_label: String = Default::default(),
-        /// `string`, has a default on the server
+        /// `string`, has a default on the server.
         name_description: String = Default::default(),
-        /// `(string -> string) map`, has a default on the server
+        /// `(string -> string) map`, has a default on the server.
         other_config: BTreeMap<String, String> = Default::default(),
     }
 }

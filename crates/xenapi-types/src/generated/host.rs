@@ -457,7 +457,7 @@ call! {
         /// `string`
         edition: String,
         ;
-        /// `bool`, has a default on the server
+        /// `bool`, has a default on the server. Since XenServer 6.2 (clearwater).
         force: bool = Default::default(),
     }
 }
@@ -488,7 +488,7 @@ call! {
         /// `string`
         [secret] private_key: String,
         ;
-        /// `string`, has a default on the server
+        /// `string`, has a default on the server.
         certificate_chain: String = Default::default(),
     }
 }
@@ -527,8 +527,10 @@ call! {
         /// `host ref`
         host: Ref<Host>,
         ;
-        /// `(string -> string) map`, has a default on the server
+        /// `(string -> string) map`, has a default on the server.
         config: BTreeMap<String, String> = Default::default(),
+        /// `bool`, has a default on the server. Since XAPI 26.2.0.
+        force: bool = Default::default(),
     }
 }
 
@@ -610,7 +612,7 @@ call! {
         /// `string`
         mime_type: String,
         ;
-        /// `bool`, has a default on the server
+        /// `bool`, has a default on the server. Since XenServer 6.1 (tampa).
         public: bool = Default::default(),
     }
 }
@@ -735,9 +737,9 @@ call! {
         /// `host ref`
         host: Ref<Host>,
         ;
-        /// `network ref`, has a default on the server
+        /// `network ref`, has a default on the server. Since XAPI 1.297.0.
         network: Ref<Network> = Default::default(),
-        /// `int`, has a default on the server
+        /// `int`, has a default on the server. Since XAPI 23.27.0.
         evacuate_batch_size: i64 = Default::default(),
     }
 }
@@ -816,7 +818,7 @@ call! {
     /// pool-operator.
     "host.emergency_ha_disable" EmergencyHaDisable [no_async] -> () {
         ;
-        /// `bool`, has a default on the server
+        /// `bool`, has a default on the server. Since XenServer 7.1 (ely).
         soft: bool = Default::default(),
     }
 }
@@ -938,6 +940,9 @@ call! {
     "host.disable" Disable -> () {
         /// `host ref`
         host: Ref<Host>,
+        ;
+        /// `bool`, has a default on the server. Since XAPI 25.31.0.
+        auto_enable: bool = true,
     }
 }
 
@@ -1059,6 +1064,36 @@ call! {
         host: Ref<Host>,
         /// `datetime`
         value: DateTime,
+    }
+}
+
+call! {
+    /// `host.external_auth_set_ldaps`, returns `void`. Least role: pool-admin.
+    "host.external_auth_set_ldaps" ExternalAuthSetLdaps [no_async] -> () {
+        /// `host ref`
+        host: Ref<Host>,
+        /// `bool`
+        ldaps: bool,
+        ;
+        /// `bool`, has a default on the server.
+        force: bool = Default::default(),
+    }
+}
+
+call! {
+    /// `host.rescan_drivers`, returns `void`. Since XAPI 25.2.0. Least role: pool-admin.
+    "host.rescan_drivers" RescanDrivers -> () {
+        /// `host ref`
+        host: Ref<Host>,
+    }
+}
+
+call! {
+    /// `host.get_tracked_user_agents`, returns `(string -> string) map`. Since XAPI 25.34.0. Least
+    /// role: read-only.
+    "host.get_tracked_user_agents" GetTrackedUserAgents -> BTreeMap<String, String> {
+        /// `host ref`
+        host: Ref<Host>,
     }
 }
 

@@ -6,7 +6,7 @@ pub(crate) mod types {
     use crate::prelude::*;
 
     record! {
-        /// The class `Host_driver`. Since XAPI 25.2.0.
+        /// The class `Host_driver`. Since XAPI 25.2.0. Prototype: may change.
         class HostDriver is Listed;
         /// A `Host_driver` as `get_record` returns it.
         "Host_driver" HostDriverRecord {

@@ -142,3 +142,11 @@ call! {
         body: String,
     }
 }
+
+call! {
+    /// `message.destroy_all`, returns `void`. Since XAPI 26.6.0. Least role: pool-operator.
+    "message.destroy_all" DestroyAll -> () {
+        /// `(string -> string) map`
+        filters: BTreeMap<String, String>,
+    }
+}

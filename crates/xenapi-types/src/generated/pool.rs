@@ -147,6 +147,15 @@ pub(crate) mod types {
     }
 
     open_enum! {
+        /// `enum hello_return`
+        HelloReturn {
+            Ok "ok",
+            UnknownHost "unknown_host",
+            CannotTalkBack "cannot_talk_back",
+        }
+    }
+
+    open_enum! {
         /// `enum pool_allowed_operations`
         PoolAllowedOperations {
             HaEnable "ha_enable",
@@ -359,10 +368,14 @@ call! {
         /// `bool`
         force: bool,
         ;
-        /// `string`, has a default on the server
+        /// `string`, has a default on the server.
         token: String = Default::default(),
-        /// `string`, has a default on the server
+        /// `string`, has a default on the server.
         token_id: String = Default::default(),
+        /// `string`, has a default on the server. Since XAPI 25.7.0.
+        username: String = Default::default(),
+        /// `string`, has a default on the server. Since XAPI 25.7.0.
+        [secret] password: String = Default::default(),
     }
 }
 
@@ -577,6 +590,9 @@ call! {
     "pool.uninstall_ca_certificate" UninstallCaCertificate -> () {
         /// `string`
         name: String,
+        ;
+        /// `bool`, has a default on the server. Since XAPI 24.35.0.
+        force: bool = Default::default(),
     }
 }
 
@@ -693,7 +709,7 @@ call! {
         /// `pool ref`
         pool: Ref<Pool>,
         ;
-        /// `(string -> string) map`, has a default on the server
+        /// `(string -> string) map`, has a default on the server.
         config: BTreeMap<String, String> = Default::default(),
     }
 }
@@ -724,7 +740,7 @@ call! {
         /// `string`
         mime_type: String,
         ;
-        /// `bool`, has a default on the server
+        /// `bool`, has a default on the server. Since XenServer 6.1 (tampa).
         public: bool = Default::default(),
     }
 }
@@ -988,9 +1004,65 @@ call! {
 call! {
     /// `pool.get_guest_secureboot_readiness`, returns `enum pool_guest_secureboot_readiness`. Since
     /// XAPI 24.17.0. Least role: pool-operator.
-    "pool.get_guest_secureboot_readiness" GetGuestSecurebootReadiness -> PoolGuestSecurebootReadiness {
+    "pool.get_guest_secureboot_readiness" GetGuestSecurebootReadiness [no_async] -> PoolGuestSecurebootReadiness {
         /// `pool ref`
         pool: Ref<Pool>,
+    }
+}
+
+call! {
+    /// `pool.external_auth_set_ldaps`, returns `void`. Least role: pool-admin.
+    "pool.external_auth_set_ldaps" ExternalAuthSetLdaps [no_async] -> () {
+        /// `pool ref`
+        pool: Ref<Pool>,
+        /// `bool`
+        ldaps: bool,
+        ;
+        /// `bool`, has a default on the server.
+        force: bool = Default::default(),
+    }
+}
+
+call! {
+    /// `pool.install_trusted_certificate`, returns `void`. Since XAPI 26.13.0. Least role:
+    /// client-cert.
+    "pool.install_trusted_certificate" InstallTrustedCertificate -> () {
+        /// `pool ref`
+        pool: Ref<Pool>,
+        /// `bool`
+        ca: bool,
+        /// `string`
+        cert: String,
+        /// `enum certificate_purpose set`
+        purpose: Vec<CertificatePurpose>,
+    }
+}
+
+call! {
+    /// `pool.uninstall_trusted_certificate`, returns `void`. Since XAPI 26.13.0. Least role:
+    /// client-cert.
+    "pool.uninstall_trusted_certificate" UninstallTrustedCertificate -> () {
+        /// `pool ref`
+        pool: Ref<Pool>,
+        /// `Certificate ref`
+        certificate: Ref<Certificate>,
+    }
+}
+
+call! {
+    /// `pool.sync_trusted_certificates_from`, returns `Certificate ref set`. Since XAPI 26.16.0.
+    /// Least role: client-cert.
+    "pool.sync_trusted_certificates_from" SyncTrustedCertificatesFrom -> Vec<Ref<Certificate>> {
+        /// `pool ref`
+        pool: Ref<Pool>,
+        /// `string`
+        remote_pool: String,
+        /// `session ref`
+        [secret] remote_session: Ref<Session>,
+        /// `string`
+        remote_certificate: String,
+        /// `bool`
+        ca: bool,
     }
 }
 

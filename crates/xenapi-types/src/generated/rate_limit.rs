@@ -6,7 +6,7 @@ pub(crate) mod types {
     use crate::prelude::*;
 
     record! {
-        /// The class `Rate_limit`. Since XAPI 26.17.0.
+        /// The class `Rate_limit`. Since XAPI 26.17.0. Prototype: may change.
         class RateLimit is Listed Labelled;
         /// A `Rate_limit` as `get_record` returns it.
         "Rate_limit" RateLimitRecord {
@@ -36,9 +36,9 @@ create! {
         0 "name_label" [opt] name_label: Option<String>;
         /// `string`, has a default. Since XAPI 26.17.0.
         1 "name_description" [opt] name_description: Option<String>;
-        /// `float`, required. Since XAPI 26.17.0.
+        /// `float`, has a default. Since XAPI 26.17.0.
         2 "burst_size" [opt] burst_size: Option<f64>;
-        /// `float`, required. Since XAPI 26.17.0.
+        /// `float`, has a default. Since XAPI 26.17.0.
         3 "fill_rate" [opt] fill_rate: Option<f64>;
     }
 }
@@ -48,6 +48,46 @@ call! {
     "Rate_limit.destroy" Destroy -> () {
         /// `Rate_limit ref`
         rate_limit: Ref<RateLimit>,
+    }
+}
+
+call! {
+    /// `Rate_limit.add_caller`, returns `void`. Since XAPI 26.17.0. Least role: pool-admin.
+    "Rate_limit.add_caller" AddCaller -> () {
+        /// `Rate_limit ref`
+        rate_limit: Ref<RateLimit>,
+        /// `Caller ref`
+        caller: Ref<Caller>,
+    }
+}
+
+call! {
+    /// `Rate_limit.remove_caller`, returns `void`. Since XAPI 26.17.0. Least role: pool-admin.
+    "Rate_limit.remove_caller" RemoveCaller -> () {
+        /// `Rate_limit ref`
+        rate_limit: Ref<RateLimit>,
+        /// `Caller ref`
+        caller: Ref<Caller>,
+    }
+}
+
+call! {
+    /// `Rate_limit.set_burst_size`, returns `void`. Since XAPI 26.17.0. Least role: pool-admin.
+    "Rate_limit.set_burst_size" SetBurstSize -> () {
+        /// `Rate_limit ref`
+        rate_limit: Ref<RateLimit>,
+        /// `float`
+        value: f64,
+    }
+}
+
+call! {
+    /// `Rate_limit.set_fill_rate`, returns `void`. Since XAPI 26.17.0. Least role: pool-admin.
+    "Rate_limit.set_fill_rate" SetFillRate -> () {
+        /// `Rate_limit ref`
+        rate_limit: Ref<RateLimit>,
+        /// `float`
+        value: f64,
     }
 }
 

@@ -81,8 +81,9 @@ call! {
         source_url: String,
         /// `bool`
         update: bool,
-        /// `string`
-        gpgkey_path: String,
+        ;
+        /// `string`, has a default on the server.
+        gpgkey_path: String = Default::default(),
     }
 }
 

@@ -46,12 +46,13 @@ call! {
     /// `SDN_controller.introduce`, returns `SDN_controller ref`. Since XenServer 7.2 (falcon).
     /// Least role: pool-operator.
     "SDN_controller.introduce" Introduce -> Ref<SdnController> {
-        /// `enum sdn_controller_protocol`
-        protocol: SdnControllerProtocol,
-        /// `string`
-        address: String,
-        /// `int`
-        port: i64,
+        ;
+        /// `enum sdn_controller_protocol`, has a default on the server.
+        protocol: SdnControllerProtocol = SdnControllerProtocol::Ssl,
+        /// `string`, has a default on the server.
+        address: String = Default::default(),
+        /// `int`, has a default on the server.
+        port: i64 = Default::default(),
     }
 }
 

@@ -115,9 +115,9 @@ call! {
         /// `string`
         [secret] pwd: String,
         ;
-        /// `string`, has a default on the server
+        /// `string`, has a default on the server. Since XenServer 4.1 (miami).
         version: String = "1.1".into(),
-        /// `string`, has a default on the server
+        /// `string`, has a default on the server. Since XenServer 6.2 (clearwater).
         originator: String = Default::default(),
     }
 }

@@ -79,6 +79,13 @@ pub(crate) mod types {
             PbdCreate "pbd_create",
             PbdDestroy "pbd_destroy",
             VdiRevert "vdi_revert",
+            VdiBlocked "vdi_blocked",
+            VdiCopy "vdi_copy",
+            VdiForceUnlock "vdi_force_unlock",
+            VdiForget "vdi_forget",
+            VdiGenerateConfig "vdi_generate_config",
+            VdiResizeOnline "vdi_resize_online",
+            VdiUpdate "vdi_update",
         }
     }
 }
@@ -186,7 +193,7 @@ call! {
         /// `string`
         mime_type: String,
         ;
-        /// `bool`, has a default on the server
+        /// `bool`, has a default on the server. Since XenServer 6.1 (tampa).
         public: bool = Default::default(),
     }
 }

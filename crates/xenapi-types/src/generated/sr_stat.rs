@@ -30,6 +30,8 @@ pub(crate) mod types {
         SrHealth {
             Healthy "healthy",
             Recovering "recovering",
+            Unreachable "unreachable",
+            Unavailable "unavailable",
         }
     }
 }

@@ -55,8 +55,9 @@ call! {
         transport_pif: Ref<Pif>,
         /// `network ref`
         network: Ref<Network>,
-        /// `enum tunnel_protocol`
-        protocol: TunnelProtocol,
+        ;
+        /// `enum tunnel_protocol`, has a default on the server. Since XAPI 1.250.0.
+        protocol: TunnelProtocol = TunnelProtocol::Gre,
     }
 }
 

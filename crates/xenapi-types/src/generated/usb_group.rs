@@ -42,12 +42,13 @@ call! {
     /// `USB_group.create`, returns `USB_group ref`. Since XenServer 7.3 (inverness). Least role:
     /// pool-admin.
     "USB_group.create" Create -> Ref<UsbGroup> {
-        /// `string`
-        name_label: String,
-        /// `string`
-        name_description: String,
-        /// `(string -> string) map`
-        other_config: BTreeMap<String, String>,
+        ;
+        /// `string`, has a default on the server.
+        name_label: String = Default::default(),
+        /// `string`, has a default on the server.
+        name_description: String = Default::default(),
+        /// `(string -> string) map`, has a default on the server.
+        other_config: BTreeMap<String, String> = Default::default(),
     }
 }
 

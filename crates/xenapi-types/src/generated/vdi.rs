@@ -328,11 +328,13 @@ call! {
         /// `VDI ref`
         vdi: Ref<Vdi>,
         ;
-        /// `SR ref`, has a default on the server
+        /// `SR ref`, has a default on the server.
         sr: Ref<Sr> = Default::default(),
-        /// `VDI ref`, has a default on the server
+        /// `VDI ref`, has a default on the server. Since XenServer 6.2 SP1 hotfix
+        /// (clearwater-felton).
         base_vdi: Ref<Vdi> = Default::default(),
-        /// `VDI ref`, has a default on the server
+        /// `VDI ref`, has a default on the server. Since XenServer 6.2 SP1 hotfix
+        /// (clearwater-felton).
         into_vdi: Ref<Vdi> = Default::default(),
     }
 }
@@ -405,7 +407,7 @@ call! {
         /// `VDI ref`
         vdi: Ref<Vdi>,
         ;
-        /// `(string -> string) map`, has a default on the server
+        /// `(string -> string) map`, has a default on the server. Since XenServer 4.1 (miami).
         driver_params: BTreeMap<String, String> = Default::default(),
     }
 }
@@ -416,8 +418,16 @@ call! {
         /// `VDI ref`
         vdi: Ref<Vdi>,
         ;
-        /// `(string -> string) map`, has a default on the server
+        /// `(string -> string) map`, has a default on the server. Since XenServer 4.1 (miami).
         driver_params: BTreeMap<String, String> = Default::default(),
+    }
+}
+
+call! {
+    /// `VDI.revert`, returns `void`. Since XAPI 26.16.0. Least role: vm-power-admin.
+    "VDI.revert" Revert -> () {
+        /// `VDI ref`
+        snapshot: Ref<Vdi>,
     }
 }
 

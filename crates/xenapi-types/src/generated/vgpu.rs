@@ -57,11 +57,12 @@ call! {
         /// `GPU_group ref`
         gpu_group: Ref<GpuGroup>,
         ;
-        /// `string`, has a default on the server
+        /// `string`, has a default on the server.
         device: String = "0".into(),
-        /// `(string -> string) map`, has a default on the server
+        /// `(string -> string) map`, has a default on the server.
         other_config: BTreeMap<String, String> = Default::default(),
-        /// `VGPU_type ref`, has a default on the server
+        /// `VGPU_type ref`, has a default on the server. Since XenServer 6.2 vGPU preview
+        /// (vgpu-tech-preview).
         r#type: Ref<VgpuType> = Default::default(),
     }
 }

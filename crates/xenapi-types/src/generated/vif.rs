@@ -64,8 +64,8 @@ pub(crate) mod types {
             25 "ipv6_addresses" ipv6_addresses: Vec<String>;
             /// `string`, read-only. Since XenServer 7.0 (dundee).
             26 "ipv6_gateway" ipv6_gateway: String;
-            /// `any set`, read-only. Since XAPI 26.17.0.
-            27 "trunks" [opt] trunks: Option<Vec<Value>>;
+            /// `int set`, set by `create` only. Since XAPI 26.17.0.
+            27 "trunks" [opt] trunks: Option<Vec<i64>>;
         }
     }
 
@@ -135,6 +135,8 @@ create! {
         10 "ipv4_allowed" ipv4_allowed: Vec<String>;
         /// `string set`, has a default. Since XenServer 6.1 (tampa).
         11 "ipv6_allowed" ipv6_allowed: Vec<String>;
+        /// `int set`, has a default. Since XAPI 26.17.0.
+        12 "trunks" [opt] trunks: Option<Vec<i64>>;
     }
 }
 
@@ -154,9 +156,9 @@ call! {
         /// `enum vif_ipv6_configuration_mode`
         mode: VifIpv6ConfigurationMode,
         ;
-        /// `string`, has a default on the server
+        /// `string`, has a default on the server.
         address: String = Default::default(),
-        /// `string`, has a default on the server
+        /// `string`, has a default on the server.
         gateway: String = Default::default(),
     }
 }
@@ -169,9 +171,9 @@ call! {
         /// `enum vif_ipv4_configuration_mode`
         mode: VifIpv4ConfigurationMode,
         ;
-        /// `string`, has a default on the server
+        /// `string`, has a default on the server.
         address: String = Default::default(),
-        /// `string`, has a default on the server
+        /// `string`, has a default on the server.
         gateway: String = Default::default(),
     }
 }
@@ -287,6 +289,36 @@ call! {
     }
 }
 
+call! {
+    /// `VIF.add_trunks`, returns `void`. Since XAPI 26.17.0. Least role: vm-admin.
+    "VIF.add_trunks" AddTrunks -> () {
+        /// `VIF ref`
+        vif: Ref<Vif>,
+        /// `int`
+        value: i64,
+    }
+}
+
+call! {
+    /// `VIF.remove_trunks`, returns `void`. Since XAPI 26.17.0. Least role: vm-admin.
+    "VIF.remove_trunks" RemoveTrunks -> () {
+        /// `VIF ref`
+        vif: Ref<Vif>,
+        /// `int`
+        value: i64,
+    }
+}
+
+call! {
+    /// `VIF.set_trunks`, returns `void`. Since XAPI 26.17.0. Least role: vm-admin.
+    "VIF.set_trunks" SetTrunks -> () {
+        /// `VIF ref`
+        vif: Ref<Vif>,
+        /// `int set`
+        value: Vec<i64>,
+    }
+}
+
 /// Names of the fields of `VIF`, for getters and setters.
 pub mod field {
     #[allow(unused_imports, reason = "one list for all classes")]
@@ -321,6 +353,6 @@ pub mod field {
         ro IPV6_CONFIGURATION_MODE "ipv6_configuration_mode" VifIpv6ConfigurationMode;
         ro IPV6_ADDRESSES "ipv6_addresses" Vec<String>;
         ro IPV6_GATEWAY "ipv6_gateway" String;
-        ro TRUNKS "trunks" Vec<Value>;
+        ro TRUNKS "trunks" Vec<i64>;
     }
 }

@@ -256,6 +256,15 @@ pub(crate) mod types {
     }
 
     open_enum! {
+        /// `enum update_status`
+        UpdateStatus {
+            Yes "yes",
+            No "no",
+            Unspecified "unspecified",
+        }
+    }
+
+    open_enum! {
         /// `enum vm_operations`
         VmOperations {
             Snapshot "snapshot",
@@ -325,6 +334,8 @@ pub(crate) mod types {
         /// `enum vm_secureboot_certificates_state`
         VmSecurebootCertificatesState {
             Ok "ok",
+            UpdateAvailable "update_available",
+            UpdateOnBoot "update_on_boot",
         }
     }
 
@@ -734,7 +745,7 @@ call! {
         /// `string`
         mime_type: String,
         ;
-        /// `bool`, has a default on the server
+        /// `bool`, has a default on the server. Since XenServer 6.1 (tampa).
         public: bool = Default::default(),
     }
 }
@@ -866,7 +877,8 @@ call! {
         /// `(string -> string) map`
         options: BTreeMap<String, String>,
         ;
-        /// `(VGPU ref -> GPU_group ref) map`, has a default on the server
+        /// `(VGPU ref -> GPU_group ref) map`, has a default on the server. Since XenServer 7.3
+        /// (inverness).
         vgpu_map: BTreeMap<Ref<Vgpu>, Ref<GpuGroup>> = Default::default(),
     }
 }
@@ -888,8 +900,11 @@ call! {
         /// `(string -> string) map`
         options: BTreeMap<String, String>,
         ;
-        /// `(VGPU ref -> GPU_group ref) map`, has a default on the server
+        /// `(VGPU ref -> GPU_group ref) map`, has a default on the server. Since XenServer 7.3
+        /// (inverness).
         vgpu_map: BTreeMap<Ref<Vgpu>, Ref<GpuGroup>> = Default::default(),
+        /// `(VDI ref -> string) map`, has a default on the server. Since XAPI 26.14.0.
+        vdi_format_map: BTreeMap<Ref<Vdi>, String> = Default::default(),
     }
 }
 
@@ -1404,7 +1419,7 @@ call! {
         /// `string`
         new_name: String,
         ;
-        /// `VDI ref set`, has a default on the server
+        /// `VDI ref set`, has a default on the server. Since XAPI 21.4.0.
         ignore_vdis: Vec<Ref<Vdi>> = Default::default(),
     }
 }
@@ -1460,8 +1475,19 @@ call! {
         /// `string`
         unattend: String,
         ;
-        /// `float`, has a default on the server
+        /// `float`, has a default on the server.
         timeout: f64 = 180.0,
+    }
+}
+
+call! {
+    /// `VM.update_secureboot_certificates_on_boot`, returns `void`. Since XAPI 26.14.0. Least role:
+    /// vm-admin.
+    "VM.update_secureboot_certificates_on_boot" UpdateSecurebootCertificatesOnBoot -> () {
+        /// `VM ref`
+        vm: Ref<Vm>,
+        /// `bool`
+        mark: bool,
     }
 }
 

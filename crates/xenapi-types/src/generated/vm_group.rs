@@ -6,7 +6,7 @@ pub(crate) mod types {
     use crate::prelude::*;
 
     record! {
-        /// The class `VM_group`. Since XAPI 24.19.1.
+        /// The class `VM_group`. Since XAPI 24.19.1. Prototype: may change.
         class VmGroup is Listed Labelled;
         /// A `VM_group` as `get_record` returns it.
         "VM_group" VmGroupRecord {

@@ -64,7 +64,7 @@ call! {
         /// `USB_group ref`
         usb_group: Ref<UsbGroup>,
         ;
-        /// `(string -> string) map`, has a default on the server
+        /// `(string -> string) map`, has a default on the server.
         other_config: BTreeMap<String, String> = Default::default(),
     }
 }

@@ -31,6 +31,6 @@ static FIELDS: &[FieldMeta] = &[
 
 #[rustfmt::skip]
 static EXPLICIT: &[ExplicitMeta] = &[
-    ExplicitMeta { name: "destroy", params: Some(&[ParamMeta { name: "self", ty: Ty::Ref("blob"), default: None }]), result: Ty::Void, has_async: false, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: false, life: Life { since: "orlando", prototyped: false, deprecated: None, removed: None } },
-    ExplicitMeta { name: "create", params: Some(&[ParamMeta { name: "mime_type", ty: Ty::String, default: None }, ParamMeta { name: "public", ty: Ty::Bool, default: Some(Default::Bool(false)) }]), result: Ty::Ref("blob"), has_async: false, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: false, life: Life { since: "orlando", prototyped: false, deprecated: None, removed: None } },
+    ExplicitMeta { name: "destroy", params: Some(&[ParamMeta { name: "self", ty: Ty::Ref("blob"), default: None, since: None }]), result: Ty::Void, has_async: false, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: false, life: Life { since: "orlando", prototyped: false, deprecated: None, removed: None } },
+    ExplicitMeta { name: "create", params: Some(&[ParamMeta { name: "mime_type", ty: Ty::String, default: None, since: None }, ParamMeta { name: "public", ty: Ty::Bool, default: Some(Default::Bool(false)), since: Some("tampa") }]), result: Ty::Ref("blob"), has_async: false, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: false, life: Life { since: "orlando", prototyped: false, deprecated: None, removed: None } },
 ];

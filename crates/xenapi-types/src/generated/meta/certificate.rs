@@ -29,7 +29,7 @@ static FIELDS: &[FieldMeta] = &[
     FieldMeta { name: "fingerprint", db_name: "fingerprint", ty: Ty::String, mode: Mode::Constructor, default: Some(Default::Text("")), set_role: None, in_record: true, life: Life { since: "stockholm", prototyped: false, deprecated: None, removed: None } },
     FieldMeta { name: "fingerprint_sha256", db_name: "fingerprint_sha256", ty: Ty::String, mode: Mode::Runtime, default: Some(Default::Text("")), set_role: None, in_record: true, life: Life { since: "24.20.0", prototyped: false, deprecated: None, removed: None } },
     FieldMeta { name: "fingerprint_sha1", db_name: "fingerprint_sha1", ty: Ty::String, mode: Mode::Runtime, default: Some(Default::Text("")), set_role: None, in_record: true, life: Life { since: "24.20.0", prototyped: false, deprecated: None, removed: None } },
-    FieldMeta { name: "purpose", db_name: "purpose", ty: Ty::Set(&Ty::Any), mode: Mode::Runtime, default: Some(Default::Set(&[])), set_role: None, in_record: true, life: Life { since: "26.13.0", prototyped: false, deprecated: None, removed: None } },
+    FieldMeta { name: "purpose", db_name: "purpose", ty: Ty::Set(&Ty::Enum("certificate_purpose")), mode: Mode::Constructor, default: Some(Default::Set(&[])), set_role: None, in_record: true, life: Life { since: "26.13.0", prototyped: false, deprecated: None, removed: None } },
 ];
 
 #[rustfmt::skip]

@@ -24,8 +24,8 @@ static FIELDS: &[FieldMeta] = &[
 
 #[rustfmt::skip]
 static EXPLICIT: &[ExplicitMeta] = &[
-    ExplicitMeta { name: "gc_compact", params: None, result: Ty::Void, has_async: true, needs_session: true, role: None, errors: &[], hidden: true, life: Life::UNKNOWN },
-    ExplicitMeta { name: "gc_stats", params: None, result: Ty::Void, has_async: true, needs_session: true, role: None, errors: &[], hidden: true, life: Life::UNKNOWN },
-    ExplicitMeta { name: "db_stats", params: None, result: Ty::Void, has_async: true, needs_session: true, role: None, errors: &[], hidden: true, life: Life::UNKNOWN },
-    ExplicitMeta { name: "network_stats", params: None, result: Ty::Void, has_async: true, needs_session: true, role: None, errors: &[], hidden: true, life: Life::UNKNOWN },
+    ExplicitMeta { name: "gc_compact", params: Some(&[ParamMeta { name: "host", ty: Ty::Ref("host"), default: None, since: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: true, life: Life::UNKNOWN },
+    ExplicitMeta { name: "gc_stats", params: Some(&[ParamMeta { name: "host", ty: Ty::Ref("host"), default: None, since: None }]), result: Ty::Map(&Ty::String, &Ty::String), has_async: true, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: true, life: Life { since: "Datamodel_types.rel_stockholm", prototyped: false, deprecated: None, removed: None } },
+    ExplicitMeta { name: "db_stats", params: Some(&[]), result: Ty::Map(&Ty::String, &Ty::String), has_async: true, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: true, life: Life::UNKNOWN },
+    ExplicitMeta { name: "network_stats", params: Some(&[ParamMeta { name: "host", ty: Ty::Ref("host"), default: None, since: None }, ParamMeta { name: "params", ty: Ty::Map(&Ty::String, &Ty::String), default: None, since: None }]), result: Ty::Set(&Ty::Set(&Ty::String)), has_async: true, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: true, life: Life { since: "Datamodel_types.rel_stockholm", prototyped: false, deprecated: None, removed: None } },
 ];

@@ -26,6 +26,6 @@ static FIELDS: &[FieldMeta] = &[
 
 #[rustfmt::skip]
 static EXPLICIT: &[ExplicitMeta] = &[
-    ExplicitMeta { name: "destroy", params: Some(&[ParamMeta { name: "self", ty: Ty::Ref("DR_task"), default: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: false, life: Life { since: "boston", prototyped: false, deprecated: None, removed: None } },
-    ExplicitMeta { name: "create", params: Some(&[ParamMeta { name: "type", ty: Ty::String, default: None }, ParamMeta { name: "device_config", ty: Ty::Map(&Ty::String, &Ty::String), default: None }, ParamMeta { name: "whitelist", ty: Ty::Set(&Ty::String), default: None }]), result: Ty::Ref("DR_task"), has_async: true, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: false, life: Life { since: "boston", prototyped: false, deprecated: None, removed: None } },
+    ExplicitMeta { name: "destroy", params: Some(&[ParamMeta { name: "self", ty: Ty::Ref("DR_task"), default: None, since: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: false, life: Life { since: "boston", prototyped: false, deprecated: None, removed: None } },
+    ExplicitMeta { name: "create", params: Some(&[ParamMeta { name: "type", ty: Ty::String, default: None, since: None }, ParamMeta { name: "device_config", ty: Ty::Map(&Ty::String, &Ty::String), default: None, since: None }, ParamMeta { name: "whitelist", ty: Ty::Set(&Ty::String), default: None, since: None }]), result: Ty::Ref("DR_task"), has_async: true, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: false, life: Life { since: "boston", prototyped: false, deprecated: None, removed: None } },
 ];

@@ -5,7 +5,7 @@ use crate::meta::{ClassMeta, Default, ExplicitMeta, FieldMeta, Life, Mode, Param
 
 pub(super) const CLASS: ClassMeta = ClassMeta {
     name: "Driver_variant",
-    life: Life { since: "25.2.0", prototyped: false, deprecated: None, removed: None },
+    life: Life { since: "25.2.0", prototyped: true, deprecated: None, removed: None },
     objects: true,
     get_all: true,
     labelled: false,
@@ -31,5 +31,5 @@ static FIELDS: &[FieldMeta] = &[
 
 #[rustfmt::skip]
 static EXPLICIT: &[ExplicitMeta] = &[
-    ExplicitMeta { name: "select", params: Some(&[ParamMeta { name: "self", ty: Ty::Ref("Driver_variant"), default: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolAdmin), errors: &[], hidden: false, life: Life { since: "25.2.0", prototyped: false, deprecated: None, removed: None } },
+    ExplicitMeta { name: "select", params: Some(&[ParamMeta { name: "self", ty: Ty::Ref("Driver_variant"), default: None, since: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolAdmin), errors: &[], hidden: false, life: Life { since: "25.2.0", prototyped: false, deprecated: None, removed: None } },
 ];

@@ -29,6 +29,6 @@ static FIELDS: &[FieldMeta] = &[
 
 #[rustfmt::skip]
 static EXPLICIT: &[ExplicitMeta] = &[
-    ExplicitMeta { name: "upload", params: Some(&[ParamMeta { name: "self", ty: Ty::Ref("host_crashdump"), default: None }, ParamMeta { name: "url", ty: Ty::String, default: None }, ParamMeta { name: "options", ty: Ty::Map(&Ty::String, &Ty::String), default: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: false, life: Life { since: "rio", prototyped: false, deprecated: None, removed: None } },
-    ExplicitMeta { name: "destroy", params: Some(&[ParamMeta { name: "self", ty: Ty::Ref("host_crashdump"), default: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: false, life: Life { since: "rio", prototyped: false, deprecated: None, removed: None } },
+    ExplicitMeta { name: "upload", params: Some(&[ParamMeta { name: "self", ty: Ty::Ref("host_crashdump"), default: None, since: None }, ParamMeta { name: "url", ty: Ty::String, default: None, since: None }, ParamMeta { name: "options", ty: Ty::Map(&Ty::String, &Ty::String), default: None, since: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: false, life: Life { since: "rio", prototyped: false, deprecated: None, removed: None } },
+    ExplicitMeta { name: "destroy", params: Some(&[ParamMeta { name: "self", ty: Ty::Ref("host_crashdump"), default: None, since: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: false, life: Life { since: "rio", prototyped: false, deprecated: None, removed: None } },
 ];

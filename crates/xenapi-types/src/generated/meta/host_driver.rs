@@ -5,7 +5,7 @@ use crate::meta::{ClassMeta, Default, ExplicitMeta, FieldMeta, Life, Mode, Param
 
 pub(super) const CLASS: ClassMeta = ClassMeta {
     name: "Host_driver",
-    life: Life { since: "25.2.0", prototyped: false, deprecated: None, removed: None },
+    life: Life { since: "25.2.0", prototyped: true, deprecated: None, removed: None },
     objects: true,
     get_all: true,
     labelled: false,
@@ -34,7 +34,7 @@ static FIELDS: &[FieldMeta] = &[
 
 #[rustfmt::skip]
 static EXPLICIT: &[ExplicitMeta] = &[
-    ExplicitMeta { name: "select", params: Some(&[ParamMeta { name: "self", ty: Ty::Ref("Host_driver"), default: None }, ParamMeta { name: "variant", ty: Ty::Ref("Driver_variant"), default: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolAdmin), errors: &[], hidden: false, life: Life { since: "25.2.0", prototyped: false, deprecated: None, removed: None } },
-    ExplicitMeta { name: "deselect", params: Some(&[ParamMeta { name: "self", ty: Ty::Ref("Host_driver"), default: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolAdmin), errors: &[], hidden: false, life: Life { since: "25.2.0", prototyped: false, deprecated: None, removed: None } },
-    ExplicitMeta { name: "rescan", params: Some(&[ParamMeta { name: "host", ty: Ty::Ref("host"), default: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolAdmin), errors: &[], hidden: false, life: Life { since: "25.2.0", prototyped: false, deprecated: None, removed: None } },
+    ExplicitMeta { name: "select", params: Some(&[ParamMeta { name: "self", ty: Ty::Ref("Host_driver"), default: None, since: None }, ParamMeta { name: "variant", ty: Ty::Ref("Driver_variant"), default: None, since: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolAdmin), errors: &[], hidden: false, life: Life { since: "25.2.0", prototyped: false, deprecated: None, removed: None } },
+    ExplicitMeta { name: "deselect", params: Some(&[ParamMeta { name: "self", ty: Ty::Ref("Host_driver"), default: None, since: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolAdmin), errors: &[], hidden: false, life: Life { since: "25.2.0", prototyped: false, deprecated: None, removed: None } },
+    ExplicitMeta { name: "rescan", params: Some(&[ParamMeta { name: "host", ty: Ty::Ref("host"), default: None, since: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolAdmin), errors: &[], hidden: false, life: Life { since: "25.2.0", prototyped: false, deprecated: None, removed: None } },
 ];

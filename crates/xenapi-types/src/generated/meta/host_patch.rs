@@ -34,6 +34,6 @@ static FIELDS: &[FieldMeta] = &[
 
 #[rustfmt::skip]
 static EXPLICIT: &[ExplicitMeta] = &[
-    ExplicitMeta { name: "apply", params: Some(&[ParamMeta { name: "self", ty: Ty::Ref("host_patch"), default: None }]), result: Ty::String, has_async: true, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: false, life: Life { since: "rio", prototyped: false, deprecated: Some("miami"), removed: None } },
-    ExplicitMeta { name: "destroy", params: Some(&[ParamMeta { name: "self", ty: Ty::Ref("host_patch"), default: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: false, life: Life { since: "rio", prototyped: false, deprecated: Some("miami"), removed: None } },
+    ExplicitMeta { name: "apply", params: Some(&[ParamMeta { name: "self", ty: Ty::Ref("host_patch"), default: None, since: None }]), result: Ty::String, has_async: true, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: false, life: Life { since: "rio", prototyped: false, deprecated: Some("miami"), removed: None } },
+    ExplicitMeta { name: "destroy", params: Some(&[ParamMeta { name: "self", ty: Ty::Ref("host_patch"), default: None, since: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: false, life: Life { since: "rio", prototyped: false, deprecated: Some("miami"), removed: None } },
 ];

@@ -25,5 +25,5 @@ static FIELDS: &[FieldMeta] = &[
 
 #[rustfmt::skip]
 static EXPLICIT: &[ExplicitMeta] = &[
-    ExplicitMeta { name: "enable_thin_provisioning", params: Some(&[ParamMeta { name: "host", ty: Ty::Ref("host"), default: None }, ParamMeta { name: "SR", ty: Ty::Ref("SR"), default: None }, ParamMeta { name: "initial_allocation", ty: Ty::Int, default: None }, ParamMeta { name: "allocation_quantum", ty: Ty::Int, default: None }]), result: Ty::String, has_async: true, needs_session: true, role: Some(Role::PoolAdmin), errors: &[], hidden: false, life: Life { since: "dundee", prototyped: false, deprecated: None, removed: None } },
+    ExplicitMeta { name: "enable_thin_provisioning", params: Some(&[ParamMeta { name: "host", ty: Ty::Ref("host"), default: None, since: None }, ParamMeta { name: "SR", ty: Ty::Ref("SR"), default: None, since: None }, ParamMeta { name: "initial_allocation", ty: Ty::Int, default: None, since: None }, ParamMeta { name: "allocation_quantum", ty: Ty::Int, default: None, since: None }]), result: Ty::String, has_async: true, needs_session: true, role: Some(Role::PoolAdmin), errors: &[], hidden: false, life: Life { since: "dundee", prototyped: false, deprecated: None, removed: None } },
 ];

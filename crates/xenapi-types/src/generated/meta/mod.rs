@@ -162,7 +162,8 @@ pub static ENUMS: &[EnumMeta] = &[
     },
     EnumMeta { name: "allocation_algorithm", values: &["breadth_first", "depth_first"] },
     EnumMeta { name: "bond_mode", values: &["balance-slb", "active-backup", "lacp"] },
-    EnumMeta { name: "certificate_type", values: &["ca", "host", "host_internal"] },
+    EnumMeta { name: "certificate_purpose", values: &["licensing", "ldaps"] },
+    EnumMeta { name: "certificate_type", values: &["ca", "host", "host_internal", "pinned"] },
     EnumMeta {
         name: "cls",
         values: &["VM", "Host", "SR", "Pool", "VMPP", "VMSS", "PVS_proxy", "VDI", "Certificate"],
@@ -172,6 +173,7 @@ pub static ENUMS: &[EnumMeta] = &[
     EnumMeta { name: "console_protocol", values: &["vt100", "rfb", "rdp"] },
     EnumMeta { name: "domain_type", values: &["hvm", "pv", "pv_in_pvh", "pvh", "unspecified"] },
     EnumMeta { name: "event_operation", values: &["add", "del", "mod"] },
+    EnumMeta { name: "hello_return", values: &["ok", "unknown_host", "cannot_talk_back"] },
     EnumMeta {
         name: "host_allowed_operations",
         values: &[
@@ -264,7 +266,7 @@ pub static ENUMS: &[EnumMeta] = &[
         ],
     },
     EnumMeta { name: "sdn_controller_protocol", values: &["ssl", "pssl"] },
-    EnumMeta { name: "sr_health", values: &["healthy", "recovering"] },
+    EnumMeta { name: "sr_health", values: &["healthy", "recovering", "unreachable", "unavailable"] },
     EnumMeta { name: "sriov_configuration_mode", values: &["sysfs", "modprobe", "manual", "unknown"] },
     EnumMeta {
         name: "storage_operations",
@@ -290,6 +292,13 @@ pub static ENUMS: &[EnumMeta] = &[
             "pbd_create",
             "pbd_destroy",
             "vdi_revert",
+            "vdi_blocked",
+            "vdi_copy",
+            "vdi_force_unlock",
+            "vdi_forget",
+            "vdi_generate_config",
+            "vdi_resize_online",
+            "vdi_update",
         ],
     },
     EnumMeta { name: "task_allowed_operations", values: &["cancel", "destroy"] },
@@ -316,6 +325,7 @@ pub static ENUMS: &[EnumMeta] = &[
             "restart_vm",
         ],
     },
+    EnumMeta { name: "update_status", values: &["yes", "no", "unspecified"] },
     EnumMeta { name: "update_sync_frequency", values: &["daily", "weekly"] },
     EnumMeta { name: "vbd_mode", values: &["RO", "RW"] },
     EnumMeta {
@@ -431,7 +441,10 @@ pub static ENUMS: &[EnumMeta] = &[
         ],
     },
     EnumMeta { name: "vm_power_state", values: &["Halted", "Paused", "Running", "Suspended"] },
-    EnumMeta { name: "vm_secureboot_certificates_state", values: &["ok"] },
+    EnumMeta {
+        name: "vm_secureboot_certificates_state",
+        values: &["ok", "update_available", "update_on_boot"],
+    },
     EnumMeta {
         name: "vm_secureboot_readiness",
         values: &[

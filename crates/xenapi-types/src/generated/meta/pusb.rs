@@ -38,6 +38,6 @@ static FIELDS: &[FieldMeta] = &[
 
 #[rustfmt::skip]
 static EXPLICIT: &[ExplicitMeta] = &[
-    ExplicitMeta { name: "set_passthrough_enabled", params: Some(&[ParamMeta { name: "self", ty: Ty::Ref("PUSB"), default: None }, ParamMeta { name: "value", ty: Ty::Bool, default: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolAdmin), errors: &[], hidden: false, life: Life { since: "inverness", prototyped: false, deprecated: None, removed: None } },
-    ExplicitMeta { name: "scan", params: Some(&[ParamMeta { name: "host", ty: Ty::Ref("host"), default: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolAdmin), errors: &[], hidden: false, life: Life { since: "inverness", prototyped: false, deprecated: None, removed: None } },
+    ExplicitMeta { name: "set_passthrough_enabled", params: Some(&[ParamMeta { name: "self", ty: Ty::Ref("PUSB"), default: None, since: None }, ParamMeta { name: "value", ty: Ty::Bool, default: None, since: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolAdmin), errors: &[], hidden: false, life: Life { since: "inverness", prototyped: false, deprecated: None, removed: None } },
+    ExplicitMeta { name: "scan", params: Some(&[ParamMeta { name: "host", ty: Ty::Ref("host"), default: None, since: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolAdmin), errors: &[], hidden: false, life: Life { since: "inverness", prototyped: false, deprecated: None, removed: None } },
 ];

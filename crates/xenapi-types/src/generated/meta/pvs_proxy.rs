@@ -29,6 +29,6 @@ static FIELDS: &[FieldMeta] = &[
 
 #[rustfmt::skip]
 static EXPLICIT: &[ExplicitMeta] = &[
-    ExplicitMeta { name: "destroy", params: Some(&[ParamMeta { name: "self", ty: Ty::Ref("PVS_proxy"), default: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: false, life: Life { since: "ely", prototyped: false, deprecated: None, removed: None } },
-    ExplicitMeta { name: "create", params: Some(&[ParamMeta { name: "site", ty: Ty::Ref("PVS_site"), default: None }, ParamMeta { name: "VIF", ty: Ty::Ref("VIF"), default: None }]), result: Ty::Ref("PVS_proxy"), has_async: true, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: false, life: Life { since: "ely", prototyped: false, deprecated: None, removed: None } },
+    ExplicitMeta { name: "destroy", params: Some(&[ParamMeta { name: "self", ty: Ty::Ref("PVS_proxy"), default: None, since: None }]), result: Ty::Void, has_async: true, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: false, life: Life { since: "ely", prototyped: false, deprecated: None, removed: None } },
+    ExplicitMeta { name: "create", params: Some(&[ParamMeta { name: "site", ty: Ty::Ref("PVS_site"), default: None, since: None }, ParamMeta { name: "VIF", ty: Ty::Ref("VIF"), default: None, since: None }]), result: Ty::Ref("PVS_proxy"), has_async: true, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: false, life: Life { since: "ely", prototyped: false, deprecated: None, removed: None } },
 ];

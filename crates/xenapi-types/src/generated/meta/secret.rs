@@ -27,5 +27,5 @@ static FIELDS: &[FieldMeta] = &[
 
 #[rustfmt::skip]
 static EXPLICIT: &[ExplicitMeta] = &[
-    ExplicitMeta { name: "introduce", params: Some(&[ParamMeta { name: "uuid", ty: Ty::String, default: None }, ParamMeta { name: "value", ty: Ty::String, default: None }, ParamMeta { name: "other_config", ty: Ty::Map(&Ty::String, &Ty::String), default: None }]), result: Ty::Ref("secret"), has_async: true, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: true, life: Life { since: "midnight-ride", prototyped: false, deprecated: None, removed: None } },
+    ExplicitMeta { name: "introduce", params: Some(&[ParamMeta { name: "uuid", ty: Ty::String, default: None, since: None }, ParamMeta { name: "value", ty: Ty::String, default: None, since: None }, ParamMeta { name: "other_config", ty: Ty::Map(&Ty::String, &Ty::String), default: Some(Default::Map(&[])), since: Some("boston") }]), result: Ty::Ref("secret"), has_async: false, needs_session: true, role: Some(Role::PoolOperator), errors: &[], hidden: true, life: Life { since: "midnight-ride", prototyped: false, deprecated: None, removed: None } },
 ];

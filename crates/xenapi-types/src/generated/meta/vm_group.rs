@@ -5,7 +5,7 @@ use crate::meta::{ClassMeta, Default, ExplicitMeta, FieldMeta, Life, Mode, Param
 
 pub(super) const CLASS: ClassMeta = ClassMeta {
     name: "VM_group",
-    life: Life { since: "24.19.1", prototyped: false, deprecated: None, removed: None },
+    life: Life { since: "24.19.1", prototyped: true, deprecated: None, removed: None },
     objects: true,
     get_all: true,
     labelled: true,
