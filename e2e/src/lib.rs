@@ -1,7 +1,9 @@
 //! What end-to-end tests share: real disk images, and other people's tools to judge them.
 //!
 //! * [`image`]: a 4 GiB disk with an ext4 file system full of files, as raw and as VHD.
+//! * [`pool`]: a simulated pool with a driver, and a census of what is in it.
 //! * [`tools`]: qemu-img, e2fsck and others, and what happens when one is missing.
 
 pub mod image;
+pub mod pool;
 pub mod tools;

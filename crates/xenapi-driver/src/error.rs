@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use xenapi_storage::Size;
 use xenapi_wire::Failure;
 
 use crate::plan::Conflicts;
@@ -59,6 +60,20 @@ pub enum Cause {
         doing: String,
         /// What the client says.
         source: xenapi_client::Error,
+    },
+    /// The storage repository had room when it was asked, and no longer when it was needed.
+    #[error(
+        "SR {sr:?} ran full during the import: it has room for {} and the data of the image take {}; \
+         free some space, or choose another SR",
+        Size(*.room_bytes), Size(*.needed_bytes)
+    )]
+    SrRanFull {
+        /// Its name.
+        sr: String,
+        /// What is free, and what the disk took until then.
+        room_bytes: u64,
+        /// What the disk would have taken.
+        needed_bytes: u64,
     },
     /// The image cannot be used.
     #[error("{}; use an intact raw image, or a dynamic or fixed VHD without a parent", Chain(.0))]
@@ -262,7 +277,9 @@ impl fmt::Display for Told<'_> {
         } else {
             write!(f, "{doing}: {source}")?;
         }
-        match source.failure().and_then(|failure| remedy(&failure.code)) {
+        // A diagnosis has its own remedy.
+        let failure = source.failure().filter(|_| source.diagnosis().is_none());
+        match failure.and_then(|failure| remedy(&failure.code)) {
             Some(remedy) => write!(f, "; {remedy}"),
             None => Ok(()),
         }

@@ -12,6 +12,7 @@ use disk_stream::{Declared, DiskBody, Existing, Image, Saved, Upload, Verifier, 
 use futures_core::Stream;
 use http_body::{Body, Frame};
 use xenapi_client::{Export, ExportFormat, ImportFormat};
+use xenapi_types::{sr, vdi};
 
 use crate::cancel::Stop;
 use crate::error::Cause;
@@ -92,9 +93,37 @@ pub(crate) async fn import_image(
         format!("importing image {image} into disk {} of SR {:?}", disk.uuid, plan.sr.name_label)
     };
     let label = format!("import of the root disk of {}", plan.vm.name_label);
-    let moved = import(job, Stage::RootDisk, disk, format, body, label, doing, stop).await?;
-    source.image.check_unchanged().map_err(Cause::image)?;
-    Ok(moved)
+    let needed_bytes = body.stream_len();
+    match import(job, Stage::RootDisk, disk, format, body, label, doing, stop).await {
+        Ok(moved) => {
+            source.image.check_unchanged().map_err(Cause::image)?;
+            Ok(moved)
+        }
+        Err(cause) => Err(explain(job, plan, disk, needed_bytes, cause).await),
+    }
+}
+
+/// XAPI reports every failure of a transfer as `VDI_IO_ERROR`, that of a repository which ran full
+/// among them, and what it says about free space is old: it is asked again.
+async fn explain(job: &Job, plan: &Plan, disk: &Disk, needed_bytes: u64, cause: Cause) -> Cause {
+    let Cause::Host { source, .. } = &cause else { return cause };
+    if source.diagnosis().is_none() {
+        return cause;
+    }
+    let client = job.client();
+    let room = async {
+        client.call(sr::Update { sr: plan.sr.reference.clone() }).await?;
+        let sr = client.record(&plan.sr.reference).await?;
+        let ours = client.get_field(&disk.reference, vdi::field::PHYSICAL_UTILISATION).await?;
+        Ok::<_, xenapi_client::Error>(sr.physical_size - sr.physical_utilisation + ours)
+    };
+    match room.await.map(u64::try_from) {
+        Ok(Ok(room_bytes)) if room_bytes < needed_bytes => {
+            Cause::SrRanFull { sr: plan.sr.name_label.clone(), room_bytes, needed_bytes }
+        }
+        // The host may have other worries now; what it said first is what counts.
+        _ => cause,
+    }
 }
 
 /// Writes a config drive to a disk, which may be larger.

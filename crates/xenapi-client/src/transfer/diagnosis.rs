@@ -119,7 +119,10 @@ impl fmt::Display for Diagnosis {
                 "; all was sent and the host refused it: check that the image is intact and not larger than the disk",
             ),
             Cause::Stated => Ok(()),
-            Cause::Unknown => f.write_str("; look into /var/log/daemon.log of the host for vhd-tool"),
+            // The helper in the host gives up without a reason when its input ends early, too.
+            Cause::Unknown => f.write_str(
+                "; it was broken off: try again, or look into /var/log/daemon.log of the host for vhd-tool",
+            ),
         }
     }
 }

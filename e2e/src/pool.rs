@@ -1,0 +1,190 @@
+//! A simulated pool, a driver that works on it, and a count of everything that is in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use xapi_simulator::{Simulator, World};
+use xenapi_client::{Client, Config, connect_fn};
+use xenapi_driver::{Driver, Settings};
+use xenapi_types::Task;
+
+/// A pool of one host with an SR of type ext ([`EXT`], the default) and one of type lvm ([`LVM`]).
+pub struct Pool {
+    /// The simulator.
+    pub simulator: Arc<Simulator>,
+    /// A driver whose connections end in it.
+    pub driver: Driver,
+    /// Where the simulator keeps its state.
+    pub state: TempDir,
+    cut: Arc<AtomicU64>,
+}
+
+/// Name of the SR of type ext.
+pub const EXT: &str = "Local storage";
+/// Name of the SR of type lvm.
+pub const LVM: &str = "Local LVM";
+/// Name of a network.
+pub const NETWORK: &str = "Pool-wide network associated with eth0";
+/// The password of root.
+pub const PASSWORD: &str = "xapi-test";
+
+/// Everything that an operation which was undone must leave as it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Census {
+    /// References of the objects by class.
+    pub objects: BTreeMap<String, BTreeSet<String>>,
+    /// References of the tasks.
+    pub tasks: BTreeSet<String>,
+    /// Files with the data of disks.
+    pub disk_files: BTreeSet<String>,
+}
+
+impl Pool {
+    /// The demo pool.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub async fn demo() -> Result<Self> {
+        Self::of(World::demo()).await
+    }
+
+    /// A pool of a world of one's own.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub async fn of(world: World) -> Result<Self> {
+        let state = tempfile::tempdir()?;
+        let simulator = Simulator::builder().world(world).state_dir(state.path()).password(PASSWORD);
+        let simulator = Arc::new(simulator.build().await?);
+        let cut = Arc::new(AtomicU64::new(u64::MAX));
+        let client = client(&simulator, PASSWORD, &cut)?;
+        let settings = Settings { detach_timeout: Duration::from_secs(20), ..Settings::default() };
+        Ok(Self { driver: Driver::over(client, settings), simulator, state, cut })
+    }
+
+    /// The driver's client.
+    pub fn client(&self) -> &Client {
+        self.driver.client()
+    }
+
+    /// Breaks every connection that carries an upload once so many bytes have gone over it.
+    pub fn cut_uploads_after(&self, bytes: u64) {
+        self.cut.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts what there is. Waits a little for what goes away by itself: the records of finished
+    /// transfers.
+    ///
+    /// # Errors
+    ///
+    /// When the pool cannot be asked.
+    pub async fn census(&self) -> Result<Census> {
+        let mut tasks: Vec<_> = Vec::new();
+        for _ in 0..100 {
+            tasks = self.client().all::<Task>().await?;
+            if tasks.is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let mut disk_files = BTreeSet::new();
+        list(self.state.path(), &mut disk_files)?;
+        let mut objects = self.simulator.snapshot_of_objects();
+        // The pool's diary: that a VM was started stays true when the VM is gone.
+        objects.remove("message");
+        Ok(Census {
+            objects,
+            tasks: tasks.iter().map(ToString::to_string).collect(),
+            disk_files: disk_files.into_iter().filter(|path| !path.contains("/objects/")).collect(),
+        })
+    }
+}
+
+/// The files below a directory.
+fn list(directory: &Path, files: &mut BTreeSet<String>) -> Result<()> {
+    for entry in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            list(&entry.path(), files)?;
+        } else {
+            files.insert(entry.path().display().to_string());
+        }
+    }
+    Ok(())
+}
+
+/// A client whose connections end in `simulator`, and break after so many bytes of an upload.
+fn client(simulator: &Arc<Simulator>, password: &str, cut: &Arc<AtomicU64>) -> Result<Client> {
+    let (simulator, cut) = (Arc::clone(simulator), Arc::clone(cut));
+    let config = Config::new("http://simulator", "root", password)?;
+    let connector = connect_fn(move |_| {
+        let wire = Wire { inner: Some(simulator.connect()), written: 0, upload: None, cut: Arc::clone(&cut) };
+        async move { Ok(wire) }
+    });
+    Ok(Client::over(config, connector)?)
+}
+
+/// A connection that may break.
+struct Wire<S> {
+    inner: Option<S>,
+    written: u64,
+    upload: Option<bool>,
+    cut: Arc<AtomicU64>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.inner {
+            Some(inner) => Pin::new(inner).poll_read(cx, buf),
+            None => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let upload = *this.upload.get_or_insert_with(|| buf.starts_with(b"PUT /import_raw_vdi"));
+        if upload && this.written >= this.cut.load(Ordering::Relaxed) {
+            this.inner = None;
+        }
+        let Some(inner) = &mut this.inner else {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        };
+        let result = Pin::new(inner).poll_write(cx, buf);
+        if let Poll::Ready(Ok(len)) = &result {
+            this.written += *len as u64;
+        }
+        result
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.inner {
+            Some(inner) => Pin::new(inner).poll_flush(cx),
+            None => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.inner {
+            Some(inner) => Pin::new(inner).poll_shutdown(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Whatever a user gets wrong, or a host does: one sentence that names the object and the remedy, and
+//! a pool that holds exactly what it held before.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::Result;
+use disk_stream::DiskBody;
+use e2e::pool::{Census, EXT, LVM, NETWORK, PASSWORD, Pool};
+use examples::demo_image::DemoImage;
+use tempfile::TempDir;
+use xapi_simulator::fault::Fault;
+use xapi_simulator::{Simulator, World};
+use xenapi_client::{Config, ImportFormat, Trust};
+use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic, SrChoice};
+use xenapi_driver::{Driver, Error, Event, Progress, SpawnOptions, Stage};
+use xenapi_types::{Host, Sr, VdiType, sr, vdi};
+
+/// A pool and an image that make an instance, as long as nothing is changed.
+struct Bench {
+    pool: Pool,
+    files: TempDir,
+    image: PathBuf,
+    before: Census,
+}
+
+impl Bench {
+    async fn new() -> Result<Self> {
+        let files = tempfile::tempdir()?;
+        let image = files.path().join("demo.img");
+        DemoImage { virtual_bytes: 64 << 20, payload_bytes: 12 << 20 }.write(&image)?;
+        let pool = Pool::demo().await?;
+        let before = pool.census().await?;
+        Ok(Self { pool, files, image, before })
+    }
+
+    fn spec(&self) -> InstanceSpec {
+        let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), &self.image);
+        spec.nics = vec![Nic::on(NETWORK)];
+        spec.config_drive = Some(ConfigDrive::default());
+        spec
+    }
+
+    /// Another SR of type ext, of so many bytes.
+    async fn small_sr(&mut self, bytes: i64) -> Result<SrChoice> {
+        let host = self.pool.client().all::<Host>().await?.remove(0);
+        let create = sr::Create {
+            host,
+            device_config: [("device".to_owned(), "/dev/sdz".to_owned())].into(),
+            physical_size: bytes,
+            name_label: "small".into(),
+            name_description: String::new(),
+            r#type: "ext".into(),
+            content_type: "user".into(),
+            shared: false,
+            sm_config: Default::default(),
+        };
+        self.pool.client().call(create).await?;
+        self.before = self.pool.census().await?;
+        Ok(SrChoice::Named("small".into()))
+    }
+
+    /// Spawns, expects an error, and that it leaves nothing.
+    async fn refused(&self, spec: InstanceSpec) -> Result<String> {
+        let error = self.pool.driver.spawn(spec, SpawnOptions::default()).await.expect_err("an error");
+        assert!(error.leftovers().is_empty(), "{error}");
+        assert_eq!(self.pool.census().await?, self.before, "after: {error}");
+        Ok(sentence(&error))
+    }
+}
+
+/// The text of an error, which must be one line that ends without a dot and says something.
+#[track_caller]
+fn sentence(error: &Error) -> String {
+    let text = error.to_string();
+    assert!(text.len() > 20 && !text.contains('\n') && !text.ends_with('.'), "{text:?}");
+    assert!(!text.contains(PASSWORD), "{text:?}");
+    text
+}
+
+#[track_caller]
+fn says(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is missing in: {text}");
+    }
+}
+
+#[tokio::test]
+async fn the_bench_itself_spawns() -> Result<()> {
+    let bench = Bench::new().await?;
+    let instance = bench.pool.driver.spawn(bench.spec(), SpawnOptions::default()).await?;
+    assert_eq!(instance.root_bytes, 64 << 20);
+    let after = bench.pool.census().await?;
+    let more =
+        |class: &str| after.objects[class].len() - bench.before.objects.get(class).map_or(0, BTreeSet::len);
+    for (class, count) in [("VM", 1), ("VDI", 2), ("VBD", 2), ("VIF", 1)] {
+        assert_eq!(more(class), count, "{class}");
+    }
+    assert!(after.disk_files.len() >= bench.before.disk_files.len() + 2, "{:?}", after.disk_files);
+    Ok(())
+}
+
+#[tokio::test]
+async fn log_in() -> Result<()> {
+    let simulator = Simulator::builder().world(World::demo()).password(PASSWORD).build().await?;
+    let http = simulator.listen("127.0.0.1:0").await?;
+    let before = simulator.snapshot_of_objects();
+    let error = Driver::connect(Config::new(&http, "root", "wrong")?).await.expect_err("a refusal");
+    says(&sentence(&error), &[&http, "\"root\"", "check user and password"]);
+
+    let (https, fingerprint) = simulator.listen_tls("127.0.0.1:0").await?;
+    let config = || Config::new(&https, "root", PASSWORD);
+    let error = Driver::connect(config()?).await.expect_err("a refusal");
+    says(&sentence(&error), &[&https, "certificate is not trusted", &fingerprint, "trust that fingerprint"]);
+    let trust = Trust::Fingerprints(vec![fingerprint.parse()?]);
+    Driver::connect(config()?.trust(trust)).await?;
+
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let nobody = format!("http://127.0.0.1:{port}");
+    let error = Driver::connect(Config::new(&nobody, "root", "x")?).await.expect_err("nobody is there");
+    says(&sentence(&error), &[&nobody, "connection refused", "check the port"]);
+
+    assert_eq!(simulator.snapshot_of_objects(), before);
+    Ok(())
+}
+
+#[tokio::test]
+async fn unknown_sr_and_network() -> Result<()> {
+    let bench = Bench::new().await?;
+    let spec = InstanceSpec { sr: SrChoice::Named("fast".into()), ..bench.spec() };
+    says(&bench.refused(spec).await?, &["\"web1\"", "no SR matches \"fast\"", EXT, LVM, "use another SR"]);
+    let spec = InstanceSpec { nics: vec![Nic::on("wan")], ..bench.spec() };
+    says(&bench.refused(spec).await?, &["no network has the uuid or name \"wan\"", "use one of", NETWORK]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_image_larger_than_the_flavor() -> Result<()> {
+    let bench = Bench::new().await?;
+    fs::File::options().write(true).open(&bench.image)?.set_len((1 << 30) + 512)?;
+    let spec = InstanceSpec { flavor: Flavor::new(1, 512, 1), ..bench.spec() };
+    let text = bench.refused(spec).await?;
+    says(&text, &["demo.img", "1073742336 bytes", "only 1 GiB", "use a flavor with a larger root disk"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_name_in_use() -> Result<()> {
+    let mut bench = Bench::new().await?;
+    let first = bench.pool.driver.spawn(bench.spec(), SpawnOptions::default()).await?;
+    bench.before = bench.pool.census().await?;
+    let text = bench.refused(bench.spec()).await?;
+    says(&text, &["the name \"web1\" is already in use", &first.vm_uuid, "choose another name"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn damaged_images() -> Result<()> {
+    let bench = Bench::new().await?;
+    let whole = bench.files.path().join("whole.vhd");
+    let image = disk_stream::Image::open(&bench.image, disk_stream::Declared::Raw).await?;
+    write_vhd(&image, &whole).await?;
+    let bytes = fs::read(&whole)?;
+    let damaged = |name: &str, bytes: &[u8]| -> Result<PathBuf> {
+        let path = bench.files.path().join(name);
+        fs::write(&path, bytes)?;
+        Ok(path)
+    };
+
+    let truncated = damaged("truncated.vhd", &bytes[..bytes.len() - 4096])?;
+    let text = bench.refused(InstanceSpec { image: truncated, ..bench.spec() }).await?;
+    says(&text, &["truncated.vhd", "is not a usable VHD", "use an intact"]);
+
+    let mut corrupt = bytes.clone();
+    // The block table, at the place that the header names: a block behind the end of the file.
+    let table = usize::try_from(u64::from_be_bytes(bytes[512 + 16..512 + 24].try_into()?))?;
+    corrupt[table..table + 4].copy_from_slice(&0x7fff_fff0_u32.to_be_bytes());
+    let corrupt = damaged("corrupt.vhd", &corrupt)?;
+    let text = bench.refused(InstanceSpec { image: corrupt, ..bench.spec() }).await?;
+    says(&text, &["corrupt.vhd", "is not a usable VHD", "use an intact"]);
+
+    let text = bench.refused(InstanceSpec { image: bench.files.path().join("missing.img"), ..bench.spec() });
+    says(&text.await?, &["missing.img", "cannot open"]);
+    let text = bench.refused(InstanceSpec { image: damaged("empty.img", b"")?, ..bench.spec() }).await?;
+    says(&text, &["empty.img", "is empty"]);
+    Ok(())
+}
+
+async fn write_vhd(image: &disk_stream::Image, path: &Path) -> Result<()> {
+    let body = image.vhd_body(disk_stream::Upload::default()).await?;
+    let sink = disk_stream::VhdSink::create(path, disk_stream::Existing::Refuse)?;
+    disk_stream::receive(body, sink, disk_stream::Progress::new()).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_full_thick_sr_is_noticed_beforehand() -> Result<()> {
+    let bench = Bench::new().await?;
+    let spec =
+        InstanceSpec { sr: SrChoice::Named(LVM.into()), flavor: Flavor::new(1, 512, 600), ..bench.spec() };
+    says(&bench.refused(spec).await?, &[LVM, "512 GiB free", "are needed", "free some space"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_full_thin_sr_is_noticed_beforehand() -> Result<()> {
+    let mut bench = Bench::new().await?;
+    let sr = bench.small_sr(8 << 20).await?;
+    let text = bench.refused(InstanceSpec { sr, ..bench.spec() }).await?;
+    says(&text, &["\"small\"", "8 MiB free", "are needed", "free some space"]);
+    Ok(())
+}
+
+/// Somebody else takes the room between the check and the import.
+#[tokio::test]
+async fn a_thin_sr_that_fills_up_in_between() -> Result<()> {
+    let mut bench = Bench::new().await?;
+    let sr = bench.small_sr(26 << 20).await?;
+    let client = bench.pool.client().clone();
+    let other = vdi::Create {
+        name_label: "other".into(),
+        sr: client.by_name_label::<Sr>("small").await?,
+        virtual_size: 16 << 20,
+        r#type: VdiType::User,
+        ..vdi::Create::default()
+    };
+    let other = client.call(other).await?;
+    let fill = async |len: usize| {
+        let data = DiskBody::from_bytes(vec![0xa5; len]);
+        client.import_vdi(&other, ImportFormat::Raw, data).await
+    };
+    fill(512).await?;
+    bench.before = bench.pool.census().await?;
+
+    let (checked, is_checked) = tokio::sync::oneshot::channel();
+    let checked = Mutex::new(Some(checked));
+    let progress = Progress::to(move |event| {
+        if matches!(event, Event::Finished(Stage::Scan, _)) {
+            checked.lock().unwrap().take().map(|sender| sender.send(()));
+        }
+    });
+    bench.pool.simulator.faults().on("VDI.create", Fault::Slow(Duration::from_secs(3)));
+    let spec = InstanceSpec { sr, config_drive: None, ..bench.spec() };
+    let options = SpawnOptions { progress, ..SpawnOptions::default() };
+    let spawning = bench.pool.driver.spawn(spec, options);
+    let (result, filled) = tokio::join!(spawning, async {
+        is_checked.await?;
+        anyhow::Ok(fill(16 << 20).await?)
+    });
+    filled?;
+    let error = result.expect_err("an error");
+    says(
+        &sentence(&error),
+        &["SR \"small\" ran full", "has room for", "take 16783872 bytes", "free some space"],
+    );
+    assert!(error.leftovers().is_empty(), "{error}");
+    assert_eq!(bench.pool.census().await?, bench.before);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_import_broken_off_half_way() -> Result<()> {
+    let bench = Bench::new().await?;
+    bench.pool.cut_uploads_after(6 << 20);
+    let text = bench.refused(bench.spec()).await?;
+    says(&text, &["demo.img", "of 16783872 bytes were sent", "broken off", "try again"]);
+    // The same again, now that the network holds.
+    bench.pool.cut_uploads_after(u64::MAX);
+    bench.pool.driver.spawn(bench.spec(), SpawnOptions::default()).await?;
+    Ok(())
+}
