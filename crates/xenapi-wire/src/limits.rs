@@ -12,7 +12,7 @@ use crate::error::{DecodeError, DecodeErrorKind};
 pub struct Limits {
     /// The largest document, in bytes.
     pub max_bytes: usize,
-    /// How deep arrays and structs may be nested. The API needs five levels.
+    /// How deep arrays and structs may be nested. Records inside events need six levels.
     pub max_depth: usize,
 }
 
@@ -20,7 +20,7 @@ impl Limits {
     /// What XAPI sets for requests: 300 KiB.
     pub const REQUEST: Self = Self { max_bytes: 307_200, max_depth: 64 };
 
-    /// What a client allows a pool to answer: 512 MiB, fifty thousand VM records.
+    /// What a client allows a pool to answer: 512 MiB, some sixty thousand VM records.
     pub const RESPONSE: Self = Self { max_bytes: 512 << 20, max_depth: 64 };
 }
 
