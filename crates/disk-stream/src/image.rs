@@ -261,16 +261,48 @@ impl Reader {
         let mut at = virtual_offset;
         let mut rest = buffer;
         while !rest.is_empty() {
-            let (source, len) = self.piece(at)?;
+            let block = match self.image.map().and_then(|map| map.place(at)) {
+                Some(Place::Block(block)) => Some(block),
+                _ => None,
+            };
+            let (source, len) = match &block {
+                Some(block) => (None, block.bytes.end - at),
+                None => self.piece(at)?,
+            };
             // At most the rest of a buffer.
             let len = usize::try_from(len).unwrap_or(usize::MAX).min(rest.len());
             let (part, behind) = rest.split_at_mut(len);
-            match source {
-                Some(offset) => self.image.read_file(offset, part)?,
-                None => part.fill(0),
+            match (block, source) {
+                (Some(block), _) => self.read_block(&block, at, part)?,
+                (None, Some(offset)) => self.image.read_file(offset, part)?,
+                (None, None) => part.fill(0),
             }
             at += len as u64;
             rest = behind;
+        }
+        Ok(())
+    }
+
+    /// Reads a part of one block at once, and clears what its bitmap says is not there.
+    fn read_block(&mut self, block: &BlockPlace, at: u64, part: &mut [u8]) -> Result<(), Error> {
+        let end = at + part.len() as u64;
+        let (place, len) = self.in_block(block, at)?;
+        let mixed = len < part.len() as u64;
+        if place.is_none() && !mixed {
+            part.fill(0);
+            return Ok(());
+        }
+        self.image.read_file(block.data_offset + (at - block.bytes.start), part)?;
+        let mut from = at;
+        while mixed && from < end {
+            let (place, len) = self.in_block(block, from)?;
+            let behind = end.min(from + len);
+            if place.is_none() {
+                // Both lie in the part.
+                let place = |byte: u64| usize::try_from(byte - at).unwrap_or(usize::MAX);
+                part[place(from)..place(behind)].fill(0);
+            }
+            from = behind;
         }
         Ok(())
     }

@@ -59,6 +59,13 @@ fn a_raw_image_becomes_a_vhd_of_what_it_holds() {
         run("qemu-img", &["convert", "-f", "vpc", "-O", "raw", text(&vhd), text(&converted)]);
         assert!(std::fs::read(converted).unwrap() == expected);
     }
+    // The strictest of the free readers.
+    if has("7zz") {
+        run("7zz", &["t", "-tvhd", text(&vhd)]);
+        let extracted =
+            std::process::Command::new("7zz").args(["x", "-so", "-tvhd", text(&vhd)]).output().unwrap();
+        assert!(extracted.status.success() && extracted.stdout == expected);
+    }
 }
 
 #[test]

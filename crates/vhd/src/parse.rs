@@ -242,10 +242,13 @@ impl Decoder {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        if let State::Tail { ended } = self.state {
-            self.check_tail(ended)?;
-        } else if !matches!(self.state, State::Done) {
-            return Err(self.truncated());
+        match self.state {
+            State::Done => {}
+            // With a known length, a complete stream is done.
+            State::Tail { ended } if self.len.is_none() && self.position >= self.table_end() => {
+                self.check_tail(ended)?;
+            }
+            _ => return Err(self.truncated()),
         }
         let Some(footer) = self.footer.take() else { return Err(self.truncated()) };
         Ok(Summary {
@@ -327,13 +330,12 @@ impl Decoder {
     }
 
     fn read_bitmap<'a>(&mut self, input: &mut &'a [u8], index: usize) -> Result<Option<Event<'a>>, Error> {
-        let (Some(shape), Some(header)) = (self.shape, &self.header) else { return Err(self.truncated()) };
-        let table_end = header.table_offset + header.table_len();
+        let Some(shape) = self.shape else { return Err(self.truncated()) };
         let placed = self.placed[index];
         if self.buffer.is_empty() && self.position < placed.offset() {
-            if self.position < table_end {
+            if self.position < self.table_end() {
                 // Entries that the disk does not need, and padding, are part of the table.
-                return Ok(Some(self.pass(input, table_end)));
+                return Ok(Some(self.pass(input, self.table_end())));
             }
             return self.skip_to(input, placed.offset(), Structure::Bitmap);
         }
@@ -376,11 +378,8 @@ impl Decoder {
     }
 
     fn tail<'a>(&mut self, input: &mut &'a [u8], ended: Option<u64>) -> Result<Option<Event<'a>>, Error> {
-        if let Some(header) = &self.header {
-            let table_end = header.table_offset + header.table_len();
-            if self.position < table_end {
-                return Ok(Some(self.pass(input, table_end)));
-            }
+        if self.position < self.table_end() {
+            return Ok(Some(self.pass(input, self.table_end())));
         }
         if let Some(len) = self.len {
             let footer_at = len.saturating_sub(FOOTER_LEN as u64);
@@ -530,7 +529,7 @@ impl Decoder {
     fn truncated(&self) -> Error {
         let at = self.position;
         let header_end = self.footer.as_ref().map_or(0, |f| f.data_offset.saturating_add(HEADER_LEN as u64));
-        let table_end = self.header.as_ref().map_or(0, |h| h.table_offset + h.table_len());
+        let table_end = self.table_end();
         let footer = FOOTER_LEN as u64;
         let (what, end) = match self.state {
             State::FrontFooter => (Structure::FrontFooter, footer),
@@ -542,9 +541,16 @@ impl Decoder {
             State::Data(..) => (Structure::Data, self.expected_end()),
             State::FixedData(size) => (Structure::Data, size + footer),
             State::FixedFooter => (Structure::EndFooter, self.len.unwrap_or(at)),
+            State::Tail { .. } if at < table_end => (Structure::Table, table_end + footer),
             State::Tail { .. } | State::Done => (Structure::EndFooter, at.next_multiple_of(SECTOR)),
         };
+        let end = self.len.unwrap_or(end);
         Error::Truncated { what, at, missing: end.saturating_sub(at).max(1) }
+    }
+
+    /// Where the table ends, padding included; 0 before the header is read.
+    fn table_end(&self) -> u64 {
+        self.header.as_ref().map_or(0, |header| header.table_offset + header.table_len())
     }
 
     fn expected_end(&self) -> u64 {

@@ -149,6 +149,50 @@ fn truncation_at_every_boundary() {
 }
 
 #[test]
+fn truncation_of_what_is_announced() {
+    let file = valid();
+    let len = file.len() as u64;
+    let end = |cut: usize, what| {
+        let (_, summary) = fuzzing::decode(Decoder::with_len(len), &file[..cut], &[]);
+        let at = cut as u64;
+        assert_eq!(summary, Err(Error::Truncated { what, at, missing: len - at }), "{cut}");
+    };
+    for (cut, what) in [
+        (0, Structure::FrontFooter),
+        (1000, Structure::Header),
+        (1540, Structure::Table),
+        (5000, Structure::Data),
+        (file.len() - 512, Structure::EndFooter),
+        (file.len() - 1, Structure::EndFooter),
+    ] {
+        end(cut, what);
+    }
+    // An announced length that the table contradicts is refused before any data.
+    let (found, summary) = fuzzing::decode(Decoder::with_len(len - 1024), &file, &[]);
+    assert!(matches!(summary, Err(Error::BlockBounds { block: 6, .. })), "{summary:?}");
+    assert!(!found.iter().any(|found| matches!(found, Found::Data(..))));
+    let (_, summary) = fuzzing::decode(Decoder::with_len(1024), &file, &[]);
+    assert_eq!(summary, Err(Error::Truncated { what: Structure::Header, at: 1024, missing: 512 }));
+}
+
+#[test]
+fn truncation_of_an_empty_disk() {
+    let mut file = valid();
+    [1, 3, 6].iter().for_each(|block| entry(&mut file, *block, u32::MAX));
+    let footer = file.split_off(file.len() - 512);
+    file.truncate(2048);
+    file.extend(footer);
+    assert!(fuzzing::decode(Decoder::new(), &file, &[]).1.is_ok());
+    for (cut, expected) in [
+        (1600, Error::Truncated { what: Structure::Table, at: 1600, missing: 960 }),
+        (2048, Error::MissingEndFooter { at: 2048 }),
+        (2300, Error::Truncated { what: Structure::EndFooter, at: 2300, missing: 260 }),
+    ] {
+        assert_eq!(fuzzing::decode(Decoder::new(), &file[..cut], &[]).1, Err(expected));
+    }
+}
+
+#[test]
 fn a_511_byte_footer_is_accepted_in_a_file() {
     let len = valid().len() as u64;
     let truncated = Error::Truncated { what: Structure::EndFooter, at: len - 1, missing: 1 };
