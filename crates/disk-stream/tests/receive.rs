@@ -249,3 +249,17 @@ fn one_wrong_byte_is_found() {
         file.write_all_at(&byte, at).unwrap();
     }
 }
+
+#[test]
+fn what_a_bitmap_leaves_out_must_be_zero_in_the_image() {
+    let folder = tempdir().unwrap();
+    let raw = sample(folder.path());
+    let (mut vhd, _) = streams(&open(&raw).unwrap());
+    // The bitmap of the first block: 5000 bytes of data, that is sectors 0 to 9.
+    let bitmap = 2048;
+    assert_eq!(vhd[bitmap..bitmap + 2], [0xff, 0xff]);
+    vhd[bitmap + 1] = 0xc0;
+    take(&vhd, Ok(Verifier::of_vhd(&open(&raw).unwrap()))).unwrap();
+    vhd[bitmap + 1] = 0x80;
+    differs_at(&raw, &vhd, "vhd", 9 * 512);
+}

@@ -271,6 +271,7 @@ fn footers_that_disagree() {
     check("size", |f| end(f, 48, &(8 * MIB).to_be_bytes()), mismatch("size"));
     check("uuid", |f| end(f, 68, &[9; 16]), mismatch("uuid"));
     check("type", |f| end(f, 60, &2_u32.to_be_bytes()), mismatch("disk type"));
+    check("time", |f| end(f, 24, &[0, 0, 0, 7]), accepted());
     check("hidden in one only", |f| front(f, 85, &[1]), accepted());
 }
 

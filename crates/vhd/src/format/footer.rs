@@ -198,15 +198,13 @@ impl Footer {
 
     /// The first field that matters in which two footers of one disk differ.
     ///
-    /// `hidden` is left out: early blktap set it in one copy only.
+    /// Others are left to differ: early blktap set `hidden` in one copy only.
     pub(crate) fn difference(&self, other: &Self) -> Option<&'static str> {
         [
             ("disk type", self.disk_type != other.disk_type),
             ("size", self.current_size != other.current_size),
             ("uuid", self.uuid != other.uuid),
             ("place of the dynamic header", self.data_offset != other.data_offset),
-            ("creator", self.creator != other.creator),
-            ("time of creation", self.timestamp != other.timestamp),
         ]
         .into_iter()
         .find_map(|(field, differs)| differs.then_some(field))
