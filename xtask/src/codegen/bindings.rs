@@ -125,7 +125,7 @@ fn record_field(facts: &Facts, index: usize, field: &Field, used: Use) -> Result
         rust_ty = format!("Option<{rust_ty}>");
         default = None;
     }
-    let secret = field.secret || ty.is_secret();
+    let secret = field.secret || ty.is_secret() || carries_secret(&field.name, &ty);
     let mark = match (optional, secret) {
         (true, true) => bail!("field {} is both optional and secret: extend the macro", field.name),
         (true, false) => "[opt] ",
@@ -237,7 +237,7 @@ fn call_param(facts: &Facts, class: &Class, param: &Param) -> Result<String> {
         "self" => own_name(class),
         name => snake(name),
     };
-    let secret = is_secret(&param.name) || ty.is_secret();
+    let secret = ty.is_secret() || carries_secret(&param.name, &ty);
     let mark = if secret { "[secret] " } else { "" };
     let rust_ty = rust::ty(&ty);
     let mut text = format!("`{}`", param.ty);
@@ -254,7 +254,14 @@ fn call_param(facts: &Facts, class: &Class, param: &Param) -> Result<String> {
     Ok(out + ",\n")
 }
 
-/// Whether a parameter must not be shown, by its name.
-fn is_secret(name: &str) -> bool {
-    name.ends_with("pwd") || name.ends_with("password") || matches!(name, "psecret" | "private_key")
+/// Whether a value must not be shown, by the name of its parameter or field: passwords and keys, and
+/// maps and texts that carry them (`password` in a device configuration or the arguments of a plugin, the
+/// session of the other pool in the destination of a migration).
+fn carries_secret(name: &str, ty: &Ty) -> bool {
+    const CARRIERS: [&str; 8] =
+        ["args", "config", "dest", "device_config", "private_key", "psecret", "token", "unattend"];
+    if !matches!(ty, Ty::String | Ty::Map(..)) {
+        return false;
+    }
+    name.ends_with("pwd") || name.ends_with("password") || CARRIERS.contains(&name)
 }

@@ -28,6 +28,11 @@ pub(super) fn check(architecture: &str, packages: &[Package]) -> Result<Vec<Find
                     );
                     findings.push(Finding::error(&place, text));
                 }
+                for unused in allowed.iter().filter(|name| !package.dependencies.contains(name)) {
+                    let text =
+                        format!("{} -> {unused} is drawn in ARCHITECTURE.md, but not there", package.name);
+                    findings.push(Finding::warning(&place, text));
+                }
             }
             None if package.is_library() => {
                 let text = format!("{} is missing in ARCHITECTURE.md, \"Who may know whom\"", package.name);

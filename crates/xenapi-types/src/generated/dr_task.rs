@@ -36,7 +36,7 @@ call! {
         /// `string`
         r#type: String,
         /// `(string -> string) map`
-        device_config: BTreeMap<String, String>,
+        [secret] device_config: BTreeMap<String, String>,
         /// `string set`
         whitelist: Vec<String>,
     }

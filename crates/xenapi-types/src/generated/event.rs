@@ -61,7 +61,7 @@ call! {
         /// `string set`
         classes: Vec<String>,
         /// `string`
-        token: String,
+        [secret] token: String,
         /// `float`
         timeout: f64,
     }

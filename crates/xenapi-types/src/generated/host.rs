@@ -528,7 +528,7 @@ call! {
         host: Ref<Host>,
         ;
         /// `(string -> string) map`, has a default on the server.
-        config: BTreeMap<String, String> = Default::default(),
+        [secret] config: BTreeMap<String, String> = Default::default(),
         /// `bool`, has a default on the server. Since XAPI 26.2.0.
         force: bool = Default::default(),
     }
@@ -541,7 +541,7 @@ call! {
         /// `host ref`
         host: Ref<Host>,
         /// `(string -> string) map`
-        config: BTreeMap<String, String>,
+        [secret] config: BTreeMap<String, String>,
         /// `string`
         service_name: String,
         /// `string`
@@ -597,7 +597,7 @@ call! {
         /// `string`
         r#fn: String,
         /// `(string -> string) map`
-        args: BTreeMap<String, String>,
+        [secret] args: BTreeMap<String, String>,
     }
 }
 

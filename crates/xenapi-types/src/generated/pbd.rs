@@ -17,7 +17,7 @@ pub(crate) mod types {
             /// `SR ref`, set by `create` only.
             2 "SR" sr: Ref<Sr>;
             /// `(string -> string) map`, set by `create` only.
-            3 "device_config" device_config: BTreeMap<String, String>;
+            3 "device_config" [secret] device_config: BTreeMap<String, String>;
             /// `bool`, read-only.
             4 "currently_attached" currently_attached: bool;
             /// `(string -> string) map`, read-write. Since XenServer 4.1 (miami).
@@ -37,7 +37,7 @@ create! {
         /// `SR ref`, required.
         1 "SR" sr: Ref<Sr>;
         /// `(string -> string) map`, required.
-        2 "device_config" device_config: BTreeMap<String, String>;
+        2 "device_config" [secret] device_config: BTreeMap<String, String>;
         /// `(string -> string) map`, has a default. Since XenServer 4.1 (miami).
         3 "other_config" other_config: BTreeMap<String, String>;
     }

@@ -369,7 +369,7 @@ call! {
         force: bool,
         ;
         /// `string`, has a default on the server.
-        token: String = Default::default(),
+        [secret] token: String = Default::default(),
         /// `string`, has a default on the server.
         token_id: String = Default::default(),
         /// `string`, has a default on the server. Since XAPI 25.7.0.
@@ -516,7 +516,7 @@ call! {
         /// `pool ref`
         pool: Ref<Pool>,
         /// `(string -> string) map`
-        config: BTreeMap<String, String>,
+        [secret] config: BTreeMap<String, String>,
     }
 }
 
@@ -665,7 +665,7 @@ call! {
     /// pool-operator.
     "pool.send_wlb_configuration" SendWlbConfiguration -> () {
         /// `(string -> string) map`
-        config: BTreeMap<String, String>,
+        [secret] config: BTreeMap<String, String>,
     }
 }
 
@@ -710,7 +710,7 @@ call! {
         pool: Ref<Pool>,
         ;
         /// `(string -> string) map`, has a default on the server.
-        config: BTreeMap<String, String> = Default::default(),
+        [secret] config: BTreeMap<String, String> = Default::default(),
     }
 }
 
@@ -721,7 +721,7 @@ call! {
         /// `pool ref`
         pool: Ref<Pool>,
         /// `(string -> string) map`
-        config: BTreeMap<String, String>,
+        [secret] config: BTreeMap<String, String>,
         /// `string`
         service_name: String,
         /// `string`

@@ -235,7 +235,7 @@ call! {
         /// `host ref`
         host: Ref<Host>,
         /// `(string -> string) map`
-        device_config: BTreeMap<String, String>,
+        [secret] device_config: BTreeMap<String, String>,
         /// `string`
         r#type: String,
         /// `(string -> string) map`
@@ -249,7 +249,7 @@ call! {
         /// `host ref`
         host: Ref<Host>,
         /// `(string -> string) map`
-        device_config: BTreeMap<String, String>,
+        [secret] device_config: BTreeMap<String, String>,
         /// `string`
         r#type: String,
         /// `(string -> string) map`
@@ -304,7 +304,7 @@ call! {
         /// `host ref`
         host: Ref<Host>,
         /// `(string -> string) map`
-        device_config: BTreeMap<String, String>,
+        [secret] device_config: BTreeMap<String, String>,
         /// `int`
         physical_size: i64,
         /// `string`
@@ -347,7 +347,7 @@ call! {
         /// `host ref`
         host: Ref<Host>,
         /// `(string -> string) map`
-        device_config: BTreeMap<String, String>,
+        [secret] device_config: BTreeMap<String, String>,
         /// `int`
         physical_size: i64,
         /// `string`

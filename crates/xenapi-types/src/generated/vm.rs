@@ -568,7 +568,7 @@ call! {
         /// `string`
         r#fn: String,
         /// `(string -> string) map`
-        args: BTreeMap<String, String>,
+        [secret] args: BTreeMap<String, String>,
     }
 }
 
@@ -867,7 +867,7 @@ call! {
         /// `VM ref`
         vm: Ref<Vm>,
         /// `(string -> string) map`
-        dest: BTreeMap<String, String>,
+        [secret] dest: BTreeMap<String, String>,
         /// `bool`
         live: bool,
         /// `(VDI ref -> SR ref) map`
@@ -890,7 +890,7 @@ call! {
         /// `VM ref`
         vm: Ref<Vm>,
         /// `(string -> string) map`
-        dest: BTreeMap<String, String>,
+        [secret] dest: BTreeMap<String, String>,
         /// `bool`
         live: bool,
         /// `(VDI ref -> SR ref) map`
@@ -1463,7 +1463,7 @@ call! {
         /// `string`
         r#fn: String,
         /// `(string -> string) map`
-        args: BTreeMap<String, String>,
+        [secret] args: BTreeMap<String, String>,
     }
 }
 
@@ -1473,7 +1473,7 @@ call! {
         /// `VM ref`
         vm: Ref<Vm>,
         /// `string`
-        unattend: String,
+        [secret] unattend: String,
         ;
         /// `float`, has a default on the server.
         timeout: f64 = 180.0,
