@@ -51,8 +51,10 @@ struct Task {
 enum Refusal {
     /// A page, and the failure for the task if it is told.
     Page(Box<Page>, Option<Failure>),
+    /// Only a status line; the task fails with this text.
+    NotFound(String),
     /// Only a status line; the task fails.
-    Status(&'static str, Failure, After),
+    BadRequest(Failure),
     /// Another host sees the disk; the task waits for the next attempt.
     Elsewhere(String),
 }
@@ -91,7 +93,7 @@ impl Request<'_> {
             Ok(login) => login,
             Err(page) => {
                 self.exchange.conn.send(&page.bytes("HTTP/1.1")).await?;
-                return Ok(After::Close);
+                return Ok(self.refused());
             }
         };
         let task = self.task(&core, direction, &login.session);
@@ -134,6 +136,12 @@ impl Request<'_> {
         Ok(Login { session, own: true })
     }
 
+    /// How a connection ends whose request was not carried out: TCP resets it when bytes of a body are left.
+    fn refused(&self) -> After {
+        let body = self.exchange.head.content_length().unwrap_or(0);
+        if body > 0 { After::Reset } else { After::Close }
+    }
+
     fn task(&self, core: &Core, direction: Direction, session: &str) -> Task {
         let head = &self.exchange.head;
         if let Some(given) = head.param("task_id").or_else(|| head.header("task-id")) {
@@ -170,12 +178,18 @@ impl Request<'_> {
                     task::finish(core, &task.reference, Err(failure));
                 }
                 conn.send(&page.bytes("HTTP/1.1")).await?;
-                Ok(After::Close)
+                Ok(self.refused())
             }
-            Refusal::Status(status, failure, after) => {
+            Refusal::NotFound(text) => {
+                task::finish(core, &task.reference, Err(internal_error(&text)));
+                conn.send(format!("HTTP/1.0 404 Not Found\r\n{CLOSING}\r\n").as_bytes()).await?;
+                Ok(self.refused())
+            }
+            Refusal::BadRequest(failure) => {
                 task::finish(core, &task.reference, Err(failure));
-                conn.send(format!("{status}\r\n{CLOSING}\r\n").as_bytes()).await?;
-                Ok(after)
+                conn.send(format!("HTTP/1.1 400 Bad Request\r\n{CLOSING}\r\n").as_bytes()).await?;
+                // In spite of the header.
+                Ok(After::KeepOpen)
             }
             Refusal::Elsewhere(location) => {
                 let answer = format!("HTTP/1.1 302 Found\r\n{CLOSING}Location: {location}\r\n\r\n");
@@ -203,15 +217,12 @@ impl Request<'_> {
 
     fn format(&self) -> Result<Format, Refusal> {
         let head = &self.exchange.head;
-        let unknown =
-            |text: String| Refusal::Status("HTTP/1.0 404 Not Found", internal_error(&text), After::Close);
-        let format = match head.param("format") {
-            None | Some("raw") => Format::Raw,
-            Some("vhd") => Format::Vhd,
-            Some("tar") => Format::Tar,
-            Some(other) => return Err(unknown(format!("Unknown format {other}"))),
-        };
-        Ok(format)
+        match head.param("format") {
+            None | Some("raw") => Ok(Format::Raw),
+            Some("vhd") => Ok(Format::Vhd),
+            Some("tar") => Ok(Format::Tar),
+            Some(other) => Err(Refusal::NotFound(format!("Unknown format {other}"))),
+        }
     }
 
     /// Refuses to work on an SR that this host does not see.
@@ -243,7 +254,6 @@ impl Request<'_> {
     fn import_plan(&self) -> Result<ImportPlan, Refusal> {
         let (db, head) = (self.exchange.core.db(), &self.exchange.head);
         let vdi = head.param("vdi").map(|name| self.vdi(name)).transpose()?;
-        let bad_request = |failure| Refusal::Status("HTTP/1.1 400 Bad Request", failure, After::KeepOpen);
         let sr = match &vdi {
             Some(vdi) => db.read(|view| view.find("VDI", vdi).map(|vdi| vdi.str("SR").to_owned())),
             None => db.read(|view| {
@@ -253,28 +263,26 @@ impl Request<'_> {
             }),
         };
         let Some(sr) = sr else {
-            return Err(bad_request(Failure::new("VDI_MISSING", [] as [&str; 0])));
+            return Err(Refusal::BadRequest(Failure::new("VDI_MISSING", [] as [&str; 0])));
         };
         self.route(&sr)?;
-        let refuse =
-            |text: String| Refusal::Status("HTTP/1.0 404 Not Found", internal_error(&text), After::Close);
         let mut format = self.format()?;
         if head.param("chunked").is_some() {
             if format != Format::Raw {
-                return Err(refuse("Cannot handle chunked VHD".to_owned()));
+                return Err(Refusal::NotFound("Cannot handle chunked VHD".to_owned()));
             }
             format = Format::Chunked;
         }
         if let Some(encoding) = head.header("transfer-encoding") {
-            return Err(refuse(format!("Cannot handle encoding: {encoding}")));
+            return Err(Refusal::NotFound(format!("Cannot handle encoding: {encoding}")));
         }
         if format == Format::Tar {
-            return Err(refuse("Unknown format tar".to_owned()));
+            return Err(Refusal::NotFound("Unknown format tar".to_owned()));
         }
         let length = head.content_length();
         if vdi.is_none() && (format != Format::Raw || length.is_none()) {
             let text = "Importing anything but raw of a known length directly into an SR not yet supported";
-            return Err(bad_request(internal_error(text)));
+            return Err(Refusal::BadRequest(internal_error(text)));
         }
         Ok(ImportPlan { vdi, sr, format, length })
     }
@@ -285,7 +293,9 @@ impl Request<'_> {
             task.reference
         );
         self.exchange.conn.send(answer.as_bytes()).await?;
-        let outcome = self.receive(core, task, plan).await;
+        let length = plan.length.unwrap_or(0);
+        let mut taken = 0;
+        let outcome = self.receive(core, task, plan, &mut taken).await;
         let page = outcome.as_ref().err().map(|failure| {
             let failed = failure.code == "VDI_IO_ERROR";
             let status =
@@ -300,11 +310,18 @@ impl Request<'_> {
         if let Some(page) = page {
             self.exchange.conn.send(&page).await?;
         }
-        Ok(After::Close)
+        // TCP resets a connection that is closed with bytes unread.
+        Ok(if taken < length { After::Reset } else { After::Close })
     }
 
-    /// Reads the body into the disk; the result is the VDI.
-    async fn receive(&mut self, core: &Arc<Core>, task: &Task, plan: ImportPlan) -> Result<String, Failure> {
+    /// Reads the body into the disk; the result is the VDI. `taken` says how many bytes were read.
+    async fn receive(
+        &mut self,
+        core: &Arc<Core>,
+        task: &Task,
+        plan: ImportPlan,
+        taken: &mut u64,
+    ) -> Result<String, Failure> {
         let host = self.exchange.host.clone();
         let (vdi, plugged, disk) = {
             let (core, sr) = (core.clone(), plan.sr.clone());
@@ -331,6 +348,7 @@ impl Request<'_> {
             Format::Chunked => import::chunked(&mut body, &disk).await,
             Format::Vhd => import::vhd(&mut body, plan.length, &disk, &mut note).await,
         };
+        *taken = limit - body.limit();
         drop(plugged);
         result.map(|()| vdi).map_err(|error| io_failure("import", &error))
     }
