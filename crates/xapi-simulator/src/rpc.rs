@@ -1,12 +1,11 @@
 //! RPC bodies: what is asked, and how the answer is spelled.
 
-pub(crate) mod jsonrpc;
-pub(crate) mod xmlrpc;
-
-use xenapi_wire::{Failure, Value};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use xenapi_wire::jsonrpc::{Id, Version};
+use xenapi_wire::{DecodeError, EncodeError, Failure, I4, Limits, Value, jsonrpc, xmlrpc};
 
 /// A call as it came, whatever the encoding.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) params: Vec<Value>,
@@ -16,7 +15,7 @@ pub(crate) struct Request {
 pub(crate) type Outcome = Result<Answer, Failure>;
 
 /// A result with what its encoding needs to know.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub(crate) enum Answer {
     /// The usual kind.
     Value(Value),
@@ -26,57 +25,67 @@ pub(crate) enum Answer {
     Batch(Value),
 }
 
-/// A body that is no call; the text is what XAPI's page would say about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Malformed(pub(crate) String);
-
-/// A float with so many significant digits, as C's `%.*g` spells it.
-pub(crate) fn significant(x: f64, digits: usize) -> String {
-    if x.is_nan() {
-        return "nan".into();
-    }
-    if x.is_infinite() {
-        return if x > 0.0 { "inf".into() } else { "-inf".into() };
-    }
-    if x == 0.0 {
-        return if x.is_sign_negative() { "-0".into() } else { "0".into() };
-    }
-    let scientific = format!("{x:.*e}", digits - 1);
-    let (mantissa, exponent) = scientific.split_once('e').expect("the e format has an exponent");
-    let exponent: i32 = exponent.parse().expect("the exponent is a number");
-    let trim = |text: &str| {
-        if text.contains('.') {
-            text.trim_end_matches('0').trim_end_matches('.').to_owned()
-        } else {
-            text.to_owned()
-        }
-    };
-    if exponent < -4 || exponent >= digits as i32 {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        return format!("{}e{sign}{:02}", trim(mantissa), exponent.abs());
-    }
-    let decimals = usize::try_from(digits as i32 - 1 - exponent).unwrap_or(0);
-    trim(&format!("{x:.decimals$}"))
+/// The encoding of a request, which is that of its answer.
+#[derive(Debug)]
+pub(crate) enum Encoding {
+    Xml,
+    Json(Version, Id),
 }
 
-#[cfg(test)]
-mod tests {
-    use super::significant;
-
-    #[test]
-    fn floats_are_spelled_as_c_does() {
-        for (x, digits, text) in [
-            (1.0, 16, "1"),
-            (0.1, 16, "0.1"),
-            (0.1, 17, "0.10000000000000001"),
-            (123_456_789.123_456_79, 16, "123456789.1234568"),
-            (123_456_789.123_456_79, 17, "123456789.12345679"),
-            (1e300, 16, "1e+300"),
-            (1.5e-7, 16, "1.5e-07"),
-            (0.0001, 16, "0.0001"),
-            (f64::NEG_INFINITY, 16, "-inf"),
-        ] {
-            assert_eq!(significant(x, digits), text);
+impl Encoding {
+    pub(crate) fn content_type(&self) -> &'static str {
+        match self {
+            Self::Xml => "text/xml",
+            Self::Json(..) => "application/json",
         }
+    }
+}
+
+/// Reads a call sent to a path.
+pub(crate) fn decode(path: &str, body: &[u8]) -> Result<(Encoding, Request), DecodeError> {
+    if path.starts_with("/jsonrpc") {
+        let call = jsonrpc::decode_call(body, &Limits::REQUEST)?;
+        let request = Request { method: call.method, params: call.params };
+        return Ok((Encoding::Json(call.version, call.id), request));
+    }
+    let call = xmlrpc::decode_call(body, &Limits::REQUEST)?;
+    Ok((Encoding::Xml, Request { method: call.method, params: call.params }))
+}
+
+/// Writes the answer.
+pub(crate) fn encode(encoding: &Encoding, outcome: &Outcome) -> Result<String, EncodeError> {
+    match (encoding, outcome) {
+        (Encoding::Xml, Ok(Answer::Bare(value))) => xmlrpc::encode_bare_response(value),
+        (Encoding::Xml, outcome) => xmlrpc::encode_response(outcome.as_ref()),
+        (Encoding::Json(version, id), outcome) => jsonrpc::encode_response(*version, id, outcome.as_ref()),
+    }
+}
+
+impl Serialize for Answer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Value(value) | Self::Bare(value) => value.serialize(serializer),
+            Self::Batch(batch) => {
+                let members = batch.as_struct().into_iter().flatten();
+                let mut map = serializer.serialize_map(None)?;
+                for (name, value) in members {
+                    match value.as_struct() {
+                        Some(counts) => map.serialize_entry(name, &Counts(counts))?,
+                        None => map.serialize_entry(name, value)?,
+                    }
+                }
+                map.end()
+            }
+        }
+    }
+}
+
+struct Counts<'a>(&'a std::collections::BTreeMap<String, Value>);
+
+impl Serialize for Counts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let count =
+            |value: &Value| I4(value.as_int().and_then(|n| i32::try_from(n).ok()).unwrap_or(i32::MAX));
+        serializer.collect_map(self.0.iter().map(|(class, value)| (class, count(value))))
     }
 }

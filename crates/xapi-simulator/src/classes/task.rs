@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use xenapi_wire::{Failure, Value};
+use xenapi_wire::{Failure, Value, xmlrpc};
 
 use crate::core::Core;
 use crate::db::NULL;
 use crate::dispatch::{Args, Ctx, Router, void};
-use crate::rpc::xmlrpc;
 
 /// With more tasks than this, finished ones go, oldest first.
 const MAX_TASKS: usize = 200;
@@ -79,7 +78,8 @@ pub(crate) fn finish(core: &Core, task: &str, outcome: Result<Value, Failure>) {
         match outcome {
             Ok(value) => {
                 if value != Value::Nil {
-                    tx.set("task", task, "result", xmlrpc::fragment(&value))?;
+                    // The value came from a handler: it has a form on the wire, or none was promised.
+                    tx.set("task", task, "result", xmlrpc::encode_value(&value).unwrap_or_default())?;
                 }
                 tx.set("task", task, "status", "success")?;
             }

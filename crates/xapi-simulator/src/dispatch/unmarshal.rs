@@ -92,7 +92,7 @@ fn show(value: &Value) -> String {
         Value::Nil => "N".into(),
         Value::Bool(b) => format!("B({b})"),
         Value::Int(n) => format!("I({n})"),
-        Value::Double(x) => format!("F({})", crate::rpc::significant(*x, 6)),
+        Value::Double(x) => format!("F({x})"),
         Value::String(text) => format!("S({text})"),
         Value::DateTime(date) => format!("D({date})"),
         Value::Array(items) => format!("[{}]", list(items.iter().map(show).collect())),

@@ -154,16 +154,11 @@ async fn post(exchange: &mut Exchange) -> io::Result<After> {
     }
     let len = exchange.head.content_length().unwrap_or(0);
     let body = exchange.conn.read_body(usize::try_from(len).unwrap_or(0)).await?;
-    let json = exchange.head.path.starts_with("/jsonrpc");
-    let decoded = if json {
-        rpc::jsonrpc::decode(&body).map(|(envelope, call)| (Some(envelope), call))
-    } else {
-        rpc::xmlrpc::decode(&body).map(|call| (None, call))
-    };
-    let (envelope, call) = match decoded {
-        Ok(call) => call,
+    let (encoding, call) = match rpc::decode(&exchange.head.path, &body) {
+        Ok(decoded) => decoded,
         Err(malformed) => {
-            exchange.conn.send(&Page::internal_error(Some(&malformed.0)).bytes(version)).await?;
+            let page = Page::internal_error(Some(&malformed.to_string()));
+            exchange.conn.send(&page.bytes(version)).await?;
             return Ok(After::Close);
         }
     };
@@ -172,13 +167,15 @@ async fn post(exchange: &mut Exchange) -> io::Result<After> {
         return Ok(After::Reset);
     };
     let keep = exchange.head.keep_alive();
-    let answer = match envelope {
-        Some(envelope) => {
-            let body = rpc::jsonrpc::encode(&envelope, &outcome);
-            page::reply(version, keep, "application/json", &body)
+    let body = match rpc::encode(&encoding, &outcome) {
+        Ok(body) => body,
+        Err(error) => {
+            let page = Page::internal_error(Some(&error.to_string()));
+            exchange.conn.send(&page.bytes(version)).await?;
+            return Ok(After::Close);
         }
-        None => page::reply(version, keep, "text/xml", &rpc::xmlrpc::encode(&outcome)),
     };
+    let answer = page::reply(version, keep, encoding.content_type(), body.as_bytes());
     if let Some(len) = cut {
         exchange.conn.send(&answer[..answer.len().min(len)]).await?;
         return Ok(After::Reset);
