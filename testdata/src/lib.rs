@@ -28,6 +28,20 @@ pub fn scenario_names() -> Vec<String> {
     names
 }
 
+/// The objects that every recording starts from, as the JSON that the simulator's `World::from_json` reads.
+///
+/// # Panics
+/// When the file is missing or damaged.
+pub fn golden_world() -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("worlds/golden.json.gz");
+    let file = std::fs::File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(file)
+        .read_to_string(&mut text)
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    text
+}
+
 /// Reads one scenario by name.
 ///
 /// # Panics

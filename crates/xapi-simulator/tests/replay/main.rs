@@ -1,0 +1,223 @@
+//! Replays recordings of a real server against the simulator, over real sockets.
+//!
+//! Same requests in, same answers out, but for what `compare` leaves aside. Steps that do not match yet are listed in
+//! `tests/replay_exceptions.txt`, which may only get shorter: the test fails when a listed step matches and when one
+//! that is not listed does not.
+//!
+//! `REPLAY=name` replays one scenario and prints each difference; `REPLAY=name:17` prints one step in full.
+
+#![allow(clippy::print_stdout, missing_docs, unreachable_pub)]
+
+mod compare;
+mod names;
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use testdata::Step;
+use xapi_simulator::core::Config;
+use xapi_simulator::{Simulator, World};
+
+use names::Names;
+use wire::{Connection, Reply};
+
+const SCENARIOS: &[&str] = &[
+    "call_errors",
+    "events_from",
+    "events_from_json",
+    "export_vdi",
+    "fields_host_pool",
+    "fields_sr_network",
+    "fields_vm_vdi",
+    "http_bodies",
+    "http_framing",
+    "import_raw",
+    "import_vhd",
+    "list_methods",
+    "numbers",
+    "records_empty",
+    "records_main",
+    "session_denied",
+    "session_jsonrpc2",
+    "session_xmlrpc",
+    "strings_jsonrpc2",
+    "strings_xmlrpc",
+    "tasks",
+    "vbd_ops",
+    "vdi_create",
+    "vdi_ops",
+    "vm_create",
+    "vm_lifecycle",
+    "where",
+];
+
+/// How long a task may take.
+const TASK_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Longer steps are told of: they are what the test's time goes into.
+const SLOW: Duration = Duration::from_millis(700);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recordings_are_reproduced() {
+    let wanted = std::env::var("REPLAY").ok();
+    let (only, step) = match wanted.as_deref().map(|w| w.split_once(':').unwrap_or((w, ""))) {
+        Some((scenario, step)) => (Some(scenario), step.parse().ok()),
+        None => (None, None),
+    };
+    let listed = exceptions();
+    let mut unexpected = Vec::new();
+    let mut obsolete = Vec::new();
+    let (mut matched_all, mut total_all) = (0, 0);
+    let scenarios: Vec<&str> = SCENARIOS.iter().copied().filter(|s| only.is_none_or(|o| o == *s)).collect();
+    let replays: Vec<_> = scenarios.iter().map(|scenario| tokio::spawn(replay(scenario))).collect();
+    for (scenario, replay) in scenarios.iter().zip(replays) {
+        let results = replay.await.unwrap_or_else(|e| panic!("{scenario}: {e}"));
+        let matched = results.iter().filter(|(_, differences)| differences.is_empty()).count();
+        println!("{scenario:20} {matched:4} of {:4}", results.len());
+        matched_all += matched;
+        total_all += results.len();
+        for (index, (title, differences)) in results.into_iter().enumerate() {
+            let key = (scenario.to_string(), index);
+            match (differences.is_empty(), listed.contains_key(&key)) {
+                (true, true) => obsolete.push(format!("{scenario}:{index}")),
+                (false, false) => unexpected.push(format!("{scenario}:{index} {title}: {}", differences[0])),
+                _ => {}
+            }
+            if only.is_some() && !differences.is_empty() && step.is_none_or(|s: usize| s == index) {
+                println!("--- {scenario}:{index} {title}");
+                for difference in differences {
+                    println!("    {difference}");
+                }
+            }
+        }
+    }
+    println!("{:20} {matched_all:4} of {total_all:4}", "all");
+    let known: BTreeSet<String> = SCENARIOS.iter().map(|s| (*s).to_owned()).collect();
+    for (scenario, _) in listed.keys() {
+        assert!(known.contains(scenario), "the list of exceptions names an unknown scenario: {scenario}");
+    }
+    assert!(obsolete.is_empty(), "these match now, take them off the list of exceptions: {obsolete:#?}");
+    assert!(unexpected.is_empty(), "{} steps differ:\n{}", unexpected.len(), unexpected.join("\n"));
+}
+
+/// The steps that need not match, with the reason.
+fn exceptions() -> BTreeMap<(String, usize), String> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/replay_exceptions.txt");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    let parsed = lines.map(|line| {
+        let (place, reason) = line.split_once(' ').unwrap_or_else(|| panic!("no reason: {line}"));
+        let (scenario, step) = place.split_once(':').unwrap_or_else(|| panic!("no step: {line}"));
+        let step = step.parse().unwrap_or_else(|_| panic!("no number: {line}"));
+        ((scenario.to_owned(), step), reason.to_owned())
+    });
+    parsed.collect()
+}
+
+/// Replays a scenario against a fresh pool and returns each step's title and differences.
+async fn replay(name: &'static str) -> Vec<(String, Vec<String>)> {
+    let scenario = testdata::scenario(name);
+    let state = tempfile::tempdir().expect("a temporary directory");
+    let world = World::from_json(&testdata::golden_world()).expect("the recordings' world");
+    let config = Config { auth_delay: Duration::from_millis(5), ..Config::default() };
+    let builder = Simulator::builder().world(world).config(config).state_dir(state.path());
+    let simulator = builder.build().await.expect("a pool");
+    let url = simulator.listen("127.0.0.1:0").await.expect("a port");
+    let address = url.strip_prefix("http://").expect("plain HTTP").to_owned();
+
+    let mut names = Names::new(&scenario.steps);
+    let mut connections: HashMap<String, Connection> = HashMap::new();
+    let mut results: Vec<(String, Vec<String>)> = Vec::new();
+    let mut patience = wire::PATIENCE;
+    // Steps whose answer is read only after a later one.
+    let mut waiting: Vec<(usize, usize)> = Vec::new();
+    results.resize_with(scenario.steps.len(), Default::default);
+    for (index, step) in scenario.steps.iter().enumerate() {
+        results[index].0 = title(step);
+        if let Some(after) = step.read_after_step {
+            let connection = connect(&mut connections, &address, &step.conn).await;
+            connection.send(&request(step, &names)).await;
+            waiting.push((index, after));
+            // The waiter must be waiting before the next step is carried out.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        }
+        let begun = Instant::now();
+        let reply = loop {
+            let connection = connect(&mut connections, &address, &step.conn).await;
+            if !step.pipelined {
+                connection.send(&request(step, &names)).await;
+            }
+            let reply = connection.receive(&step.response, &mut patience).await;
+            if reply.end != "keep" {
+                connections.remove(&step.conn);
+            }
+            let pending = step.repeat_until.is_some() && compare::is_pending(&reply.body);
+            if !pending {
+                break reply;
+            }
+            if begun.elapsed() > patience.min(TASK_PATIENCE) {
+                patience = patience.min(wire::LATE_PATIENCE);
+                break reply;
+            }
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        };
+        if begun.elapsed() > SLOW {
+            println!("{name}:{index} took {:?}", begun.elapsed());
+        }
+        results[index].1 = judge(step, &reply, &mut names);
+        let ready = waiting.iter().position(|(_, after)| *after == index);
+        if let Some(at) = ready {
+            let (earlier, _) = waiting.remove(at);
+            let step = &scenario.steps[earlier];
+            let connection = connect(&mut connections, &address, &step.conn).await;
+            let reply = connection.receive(&step.response, &mut patience).await;
+            if reply.end != "keep" {
+                connections.remove(&step.conn);
+            }
+            results[earlier].1 = judge(step, &reply, &mut names);
+        }
+    }
+    results
+}
+
+async fn connect<'c>(
+    connections: &'c mut HashMap<String, Connection>,
+    address: &str,
+    label: &str,
+) -> &'c mut Connection {
+    if !connections.contains_key(label) {
+        connections.insert(label.to_owned(), Connection::open(address).await);
+    }
+    connections.get_mut(label).expect("it was just put there")
+}
+
+fn judge(step: &Step, reply: &Reply, names: &mut Names) -> Vec<String> {
+    compare::bind(step, reply, names);
+    compare::differences(step, reply, names)
+}
+
+fn title(step: &Step) -> String {
+    format!("[{}] {} ({})", step.transport, step.method_name.as_deref().unwrap_or("-"), step.note)
+}
+
+/// The bytes of a request with this run's references in place of the recorded ones.
+fn request(step: &Step, names: &Names) -> Vec<u8> {
+    if let Some(raw) = step.request.raw() {
+        return names.translate_bytes(&raw);
+    }
+    let request = &step.request;
+    let version = request.version.as_deref().unwrap_or("HTTP/1.1");
+    let version = if version.starts_with("HTTP/") { version.to_owned() } else { format!("HTTP/{version}") };
+    let mut out = format!("{} {} {version}\r\n", request.method, names.translate(&request.path));
+    for (name, value) in &request.headers {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        out.push_str(&format!("{name}: {}\r\n", names.translate(&value)));
+    }
+    out.push_str("\r\n");
+    let mut out = out.into_bytes();
+    out.extend(names.translate_bytes(&request.body().unwrap_or_default()));
+    out
+}
