@@ -65,7 +65,7 @@ fn note(found: &mut Vec<Found>, event: Event<'_>) {
 /// footer a copy of the front one, so that the gates behind the first are reached.
 ///
 /// # Panics
-/// When the readers disagree; see [`agree`].
+/// When the readers disagree; see `agree`.
 pub fn parse(bytes: &[u8]) {
     agree(bytes);
     if bytes.len() > 2048 {
