@@ -82,7 +82,8 @@ fn record(facts: &Facts, class: &Class) -> Result<String> {
         };
         out += &format!("        class {name}{kinds};\n");
     }
-    out += &doc("        ", &format!("A `{}` as `get_record` returns it.", class.name));
+    let origin = if class.objects { "as `get_record` returns it" } else { "as results of calls hold it" };
+    out += &doc("        ", &format!("The record of a `{}`, {origin}.", class.name));
     out += &format!("        {:?} {name}Record {{\n", class.name);
     for (index, field) in class.fields.iter().filter(|f| f.in_record).enumerate() {
         out += &record_field(facts, index, field, Use::Record)?;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `blob`. Since XenServer 5.0 (orlando).
         class Blob is Listed Labelled;
-        /// A `blob` as `get_record` returns it.
+        /// The record of a `blob`, as `get_record` returns it.
         "blob" BlobRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `Bond`. Since XenServer 4.1 (miami).
         class Bond is Listed;
-        /// A `Bond` as `get_record` returns it.
+        /// The record of a `Bond`, as `get_record` returns it.
         "Bond" BondRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

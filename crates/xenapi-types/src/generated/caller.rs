@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `Caller`. Since XAPI 26.17.0. Prototype: may change.
         class Caller is Listed Labelled;
-        /// A `Caller` as `get_record` returns it.
+        /// The record of a `Caller`, as `get_record` returns it.
         "Caller" CallerRecord {
             /// `string`, read-only. Since XAPI 26.17.0.
             0 "uuid" [opt] uuid: Option<String>;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `Certificate`. Since Citrix Hypervisor 8.2 (stockholm).
         class Certificate is Listed;
-        /// A `Certificate` as `get_record` returns it.
+        /// The record of a `Certificate`, as `get_record` returns it.
         "Certificate" CertificateRecord {
             /// `string`, read-only. Since Citrix Hypervisor 8.2 (stockholm).
             0 "uuid" uuid: String;

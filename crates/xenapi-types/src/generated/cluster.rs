@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `Cluster`. Since XenServer 7.6 (lima).
         class Cluster is Listed;
-        /// A `Cluster` as `get_record` returns it.
+        /// The record of a `Cluster`, as `get_record` returns it.
         "Cluster" ClusterRecord {
             /// `string`, read-only. Since XenServer 7.6 (lima).
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `Cluster_host`. Since XenServer 7.6 (lima).
         class ClusterHost is Listed;
-        /// A `Cluster_host` as `get_record` returns it.
+        /// The record of a `Cluster_host`, as `get_record` returns it.
         "Cluster_host" ClusterHostRecord {
             /// `string`, read-only. Since XenServer 7.6 (lima).
             0 "uuid" uuid: String;

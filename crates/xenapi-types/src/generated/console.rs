@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `console`.
         class Console is Listed;
-        /// A `console` as `get_record` returns it.
+        /// The record of a `console`, as `get_record` returns it.
         "console" ConsoleRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

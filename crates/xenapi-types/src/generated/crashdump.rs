@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `crashdump`. Deprecated since XenServer 7.3 (inverness).
         class Crashdump is Listed;
-        /// A `crashdump` as `get_record` returns it.
+        /// The record of a `crashdump`, as `get_record` returns it.
         "crashdump" CrashdumpRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

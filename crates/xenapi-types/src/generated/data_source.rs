@@ -6,7 +6,7 @@ pub(crate) mod types {
     use crate::prelude::*;
 
     record! {
-        /// A `data_source` as `get_record` returns it.
+        /// The record of a `data_source`, as results of calls hold it.
         "data_source" DataSourceRecord {
             /// `string`, read-only.
             0 "name_label" name_label: String;

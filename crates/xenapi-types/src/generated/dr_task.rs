@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `DR_task`. Since XenServer 6.0 (boston).
         class DrTask is Listed;
-        /// A `DR_task` as `get_record` returns it.
+        /// The record of a `DR_task`, as `get_record` returns it.
         "DR_task" DrTaskRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `Driver_variant`. Since XAPI 25.2.0. Prototype: may change.
         class DriverVariant is Listed;
-        /// A `Driver_variant` as `get_record` returns it.
+        /// The record of a `Driver_variant`, as `get_record` returns it.
         "Driver_variant" DriverVariantRecord {
             /// `string`, read-only. Since XAPI 25.2.0.
             0 "uuid" [opt] uuid: Option<String>;

@@ -6,7 +6,7 @@ pub(crate) mod types {
     use crate::prelude::*;
 
     record! {
-        /// A `event` as `get_record` returns it.
+        /// The record of a `event`, as results of calls hold it.
         "event" EventRecord {
             /// `any`, read-only. Since XenServer 6.0 (boston).
             0 "snapshot" snapshot: Value;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `Feature`. Since XenServer 7.2 (falcon).
         class Feature is Listed Labelled;
-        /// A `Feature` as `get_record` returns it.
+        /// The record of a `Feature`, as `get_record` returns it.
         "Feature" FeatureRecord {
             /// `string`, read-only. Since XenServer 7.2 (falcon).
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `GPU_group`. Since XenServer 6.0 (boston).
         class GpuGroup is Listed Labelled;
-        /// A `GPU_group` as `get_record` returns it.
+        /// The record of a `GPU_group`, as `get_record` returns it.
         "GPU_group" GpuGroupRecord {
             /// `string`, read-only. Since XenServer 6.0 (boston).
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `host`.
         class Host is Listed Labelled;
-        /// A `host` as `get_record` returns it.
+        /// The record of a `host`, as `get_record` returns it.
         "host" HostRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `host_cpu`. Deprecated since XenServer 5.6 (midnight-ride).
         class HostCpu is Listed;
-        /// A `host_cpu` as `get_record` returns it.
+        /// The record of a `host_cpu`, as `get_record` returns it.
         "host_cpu" HostCpuRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

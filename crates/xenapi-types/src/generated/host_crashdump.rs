@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `host_crashdump`.
         class HostCrashdump is Listed;
-        /// A `host_crashdump` as `get_record` returns it.
+        /// The record of a `host_crashdump`, as `get_record` returns it.
         "host_crashdump" HostCrashdumpRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

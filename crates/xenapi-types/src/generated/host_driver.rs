@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `Host_driver`. Since XAPI 25.2.0. Prototype: may change.
         class HostDriver is Listed;
-        /// A `Host_driver` as `get_record` returns it.
+        /// The record of a `Host_driver`, as `get_record` returns it.
         "Host_driver" HostDriverRecord {
             /// `string`, read-only. Since XAPI 25.2.0.
             0 "uuid" [opt] uuid: Option<String>;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `host_metrics`.
         class HostMetrics is Listed;
-        /// A `host_metrics` as `get_record` returns it.
+        /// The record of a `host_metrics`, as `get_record` returns it.
         "host_metrics" HostMetricsRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `host_patch`. Deprecated since XenServer 7.1 (ely).
         class HostPatch is Listed Labelled;
-        /// A `host_patch` as `get_record` returns it.
+        /// The record of a `host_patch`, as `get_record` returns it.
         "host_patch" HostPatchRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

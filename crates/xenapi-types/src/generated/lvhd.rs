@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `LVHD`. Since XenServer 7.0 (dundee).
         class Lvhd;
-        /// A `LVHD` as `get_record` returns it.
+        /// The record of a `LVHD`, as `get_record` returns it.
         "LVHD" LvhdRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

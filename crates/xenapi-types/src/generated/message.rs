@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `message`. Since XenServer 5.0 (orlando).
         class Message;
-        /// A `message` as `get_record` returns it.
+        /// The record of a `message`, as results of calls hold it.
         "message" MessageRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

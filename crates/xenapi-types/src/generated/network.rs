@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `network`.
         class Network is Listed Labelled;
-        /// A `network` as `get_record` returns it.
+        /// The record of a `network`, as `get_record` returns it.
         "network" NetworkRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `network_sriov`. Since XenServer 7.5 (kolkata).
         class NetworkSriov is Listed;
-        /// A `network_sriov` as `get_record` returns it.
+        /// The record of a `network_sriov`, as `get_record` returns it.
         "network_sriov" NetworkSriovRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `Observer`. Since XAPI 23.14.0. Prototype: may change.
         class Observer is Listed Labelled;
-        /// A `Observer` as `get_record` returns it.
+        /// The record of a `Observer`, as `get_record` returns it.
         "Observer" ObserverRecord {
             /// `string`, read-only. Since XAPI 23.14.0. Prototype: may change.
             0 "uuid" [opt] uuid: Option<String>;

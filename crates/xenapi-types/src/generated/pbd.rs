@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `PBD`.
         class Pbd is Listed;
-        /// A `PBD` as `get_record` returns it.
+        /// The record of a `PBD`, as `get_record` returns it.
         "PBD" PbdRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

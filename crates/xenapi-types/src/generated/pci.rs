@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `PCI`. Since XenServer 6.0 (boston).
         class Pci is Listed;
-        /// A `PCI` as `get_record` returns it.
+        /// The record of a `PCI`, as `get_record` returns it.
         "PCI" PciRecord {
             /// `string`, read-only. Since XenServer 6.0 (boston).
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `PGPU`. Since XenServer 6.0 (boston).
         class Pgpu is Listed;
-        /// A `PGPU` as `get_record` returns it.
+        /// The record of a `PGPU`, as `get_record` returns it.
         "PGPU" PgpuRecord {
             /// `string`, read-only. Since XenServer 6.0 (boston).
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `PIF`.
         class Pif is Listed;
-        /// A `PIF` as `get_record` returns it.
+        /// The record of a `PIF`, as `get_record` returns it.
         "PIF" PifRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `PIF_metrics`.
         class PifMetrics is Listed;
-        /// A `PIF_metrics` as `get_record` returns it.
+        /// The record of a `PIF_metrics`, as `get_record` returns it.
         "PIF_metrics" PifMetricsRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `pool`.
         class Pool is Listed;
-        /// A `pool` as `get_record` returns it.
+        /// The record of a `pool`, as `get_record` returns it.
         "pool" PoolRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

@@ -9,7 +9,7 @@ pub(crate) mod types {
         /// The class `pool_patch`. Since XenServer 4.1 (miami). Deprecated since XenServer 7.1
         /// (ely).
         class PoolPatch is Listed Labelled;
-        /// A `pool_patch` as `get_record` returns it.
+        /// The record of a `pool_patch`, as `get_record` returns it.
         "pool_patch" PoolPatchRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

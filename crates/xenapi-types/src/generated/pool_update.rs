@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `pool_update`. Since XenServer 7.1 (ely).
         class PoolUpdate is Listed Labelled;
-        /// A `pool_update` as `get_record` returns it.
+        /// The record of a `pool_update`, as `get_record` returns it.
         "pool_update" PoolUpdateRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

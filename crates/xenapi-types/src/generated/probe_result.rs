@@ -6,7 +6,7 @@ pub(crate) mod types {
     use crate::prelude::*;
 
     record! {
-        /// A `probe_result` as `get_record` returns it.
+        /// The record of a `probe_result`, as results of calls hold it.
         "probe_result" ProbeResultRecord {
             /// `(string -> string) map`, read-only. Since XenServer 7.6 (lima).
             0 "configuration" configuration: BTreeMap<String, String>;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `PUSB`. Since XenServer 7.3 (inverness).
         class Pusb is Listed;
-        /// A `PUSB` as `get_record` returns it.
+        /// The record of a `PUSB`, as `get_record` returns it.
         "PUSB" PusbRecord {
             /// `string`, read-only. Since XenServer 7.3 (inverness).
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `PVS_cache_storage`. Since XenServer 7.1 (ely).
         class PvsCacheStorage is Listed;
-        /// A `PVS_cache_storage` as `get_record` returns it.
+        /// The record of a `PVS_cache_storage`, as `get_record` returns it.
         "PVS_cache_storage" PvsCacheStorageRecord {
             /// `string`, read-only. Since XenServer 7.1 (ely).
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `PVS_proxy`. Since XenServer 7.1 (ely).
         class PvsProxy is Listed;
-        /// A `PVS_proxy` as `get_record` returns it.
+        /// The record of a `PVS_proxy`, as `get_record` returns it.
         "PVS_proxy" PvsProxyRecord {
             /// `string`, read-only. Since XenServer 7.1 (ely).
             0 "uuid" uuid: String;

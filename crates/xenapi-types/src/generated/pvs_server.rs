@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `PVS_server`. Since XenServer 7.1 (ely).
         class PvsServer is Listed;
-        /// A `PVS_server` as `get_record` returns it.
+        /// The record of a `PVS_server`, as `get_record` returns it.
         "PVS_server" PvsServerRecord {
             /// `string`, read-only. Since XenServer 7.1 (ely).
             0 "uuid" uuid: String;

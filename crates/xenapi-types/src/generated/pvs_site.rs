@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `PVS_site`. Since XenServer 7.1 (ely).
         class PvsSite is Listed Labelled;
-        /// A `PVS_site` as `get_record` returns it.
+        /// The record of a `PVS_site`, as `get_record` returns it.
         "PVS_site" PvsSiteRecord {
             /// `string`, read-only. Since XenServer 7.1 (ely).
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `Rate_limit`. Since XAPI 26.17.0. Prototype: may change.
         class RateLimit is Listed Labelled;
-        /// A `Rate_limit` as `get_record` returns it.
+        /// The record of a `Rate_limit`, as `get_record` returns it.
         "Rate_limit" RateLimitRecord {
             /// `string`, read-only. Since XAPI 26.17.0.
             0 "uuid" [opt] uuid: Option<String>;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `Repository`. Since XAPI 1.301.0.
         class Repository is Listed Labelled;
-        /// A `Repository` as `get_record` returns it.
+        /// The record of a `Repository`, as `get_record` returns it.
         "Repository" RepositoryRecord {
             /// `string`, read-only. Since XAPI 1.301.0.
             0 "uuid" [opt] uuid: Option<String>;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `role`. Since XenServer 5.6 (midnight-ride).
         class Role is Listed Labelled;
-        /// A `role` as `get_record` returns it.
+        /// The record of a `role`, as `get_record` returns it.
         "role" RoleRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `SDN_controller`. Since XenServer 7.2 (falcon).
         class SdnController is Listed;
-        /// A `SDN_controller` as `get_record` returns it.
+        /// The record of a `SDN_controller`, as `get_record` returns it.
         "SDN_controller" SdnControllerRecord {
             /// `string`, read-only. Since XenServer 7.2 (falcon).
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `secret`. Since XenServer 5.6 (midnight-ride).
         class Secret is Listed;
-        /// A `secret` as `get_record` returns it.
+        /// The record of a `secret`, as `get_record` returns it.
         "secret" SecretRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

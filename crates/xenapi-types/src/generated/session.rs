@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `session`.
         class Session;
-        /// A `session` as `get_record` returns it.
+        /// The record of a `session`, as `get_record` returns it.
         "session" SessionRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

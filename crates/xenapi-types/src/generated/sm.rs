@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `SM`.
         class Sm is Listed Labelled;
-        /// A `SM` as `get_record` returns it.
+        /// The record of a `SM`, as `get_record` returns it.
         "SM" SmRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `SR`.
         class Sr is Listed Labelled;
-        /// A `SR` as `get_record` returns it.
+        /// The record of a `SR`, as `get_record` returns it.
         "SR" SrRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

@@ -6,7 +6,7 @@ pub(crate) mod types {
     use crate::prelude::*;
 
     record! {
-        /// A `sr_stat` as `get_record` returns it.
+        /// The record of a `sr_stat`, as results of calls hold it.
         "sr_stat" SrStatRecord {
             /// `string option`, read-only. Since XenServer 7.6 (lima).
             0 "uuid" [opt] uuid: Option<String>;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `subject`. Since XenServer 5.5 (george).
         class Subject is Listed;
-        /// A `subject` as `get_record` returns it.
+        /// The record of a `subject`, as `get_record` returns it.
         "subject" SubjectRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

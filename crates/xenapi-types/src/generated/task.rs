@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `task`.
         class Task is Listed Labelled;
-        /// A `task` as `get_record` returns it.
+        /// The record of a `task`, as `get_record` returns it.
         "task" TaskRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `tunnel`. Since XenServer 5.6 FP1 (cowley).
         class Tunnel is Listed;
-        /// A `tunnel` as `get_record` returns it.
+        /// The record of a `tunnel`, as `get_record` returns it.
         "tunnel" TunnelRecord {
             /// `string`, read-only. Since XenServer 5.6 FP1 (cowley).
             0 "uuid" uuid: String;

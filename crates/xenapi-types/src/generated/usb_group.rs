@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `USB_group`. Since XenServer 7.3 (inverness).
         class UsbGroup is Listed Labelled;
-        /// A `USB_group` as `get_record` returns it.
+        /// The record of a `USB_group`, as `get_record` returns it.
         "USB_group" UsbGroupRecord {
             /// `string`, read-only. Since XenServer 7.3 (inverness).
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `user`. Deprecated since XenServer 5.5 (george).
         class User;
-        /// A `user` as `get_record` returns it.
+        /// The record of a `user`, as `get_record` returns it.
         "user" UserRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `VBD`.
         class Vbd is Listed;
-        /// A `VBD` as `get_record` returns it.
+        /// The record of a `VBD`, as `get_record` returns it.
         "VBD" VbdRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

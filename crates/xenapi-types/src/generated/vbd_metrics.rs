@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `VBD_metrics`. Removed in XenServer 6.1 (tampa).
         class VbdMetrics is Listed;
-        /// A `VBD_metrics` as `get_record` returns it.
+        /// The record of a `VBD_metrics`, as `get_record` returns it.
         "VBD_metrics" VbdMetricsRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `VDI`.
         class Vdi is Listed Labelled;
-        /// A `VDI` as `get_record` returns it.
+        /// The record of a `VDI`, as `get_record` returns it.
         "VDI" VdiRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

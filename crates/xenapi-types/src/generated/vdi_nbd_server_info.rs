@@ -6,7 +6,7 @@ pub(crate) mod types {
     use crate::prelude::*;
 
     record! {
-        /// A `vdi_nbd_server_info` as `get_record` returns it.
+        /// The record of a `vdi_nbd_server_info`, as results of calls hold it.
         "vdi_nbd_server_info" VdiNbdServerInfoRecord {
             /// `string`, read-only. Since XenServer 7.3 (inverness).
             0 "exportname" [secret] exportname: String;

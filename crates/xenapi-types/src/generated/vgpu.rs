@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `VGPU`. Since XenServer 6.0 (boston).
         class Vgpu is Listed;
-        /// A `VGPU` as `get_record` returns it.
+        /// The record of a `VGPU`, as `get_record` returns it.
         "VGPU" VgpuRecord {
             /// `string`, read-only. Since XenServer 6.0 (boston).
             0 "uuid" uuid: String;

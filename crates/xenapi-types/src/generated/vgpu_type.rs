@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `VGPU_type`. Since XenServer 6.2 vGPU preview (vgpu-tech-preview).
         class VgpuType is Listed;
-        /// A `VGPU_type` as `get_record` returns it.
+        /// The record of a `VGPU_type`, as `get_record` returns it.
         "VGPU_type" VgpuTypeRecord {
             /// `string`, read-only. Since XenServer 6.2 vGPU preview (vgpu-tech-preview).
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `VIF`.
         class Vif is Listed;
-        /// A `VIF` as `get_record` returns it.
+        /// The record of a `VIF`, as `get_record` returns it.
         "VIF" VifRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

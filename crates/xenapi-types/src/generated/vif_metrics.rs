@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `VIF_metrics`. Removed in XenServer 6.1 (tampa).
         class VifMetrics is Listed;
-        /// A `VIF_metrics` as `get_record` returns it.
+        /// The record of a `VIF_metrics`, as `get_record` returns it.
         "VIF_metrics" VifMetricsRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

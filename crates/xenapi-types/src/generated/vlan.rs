@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `VLAN`. Since XenServer 4.1 (miami).
         class Vlan is Listed;
-        /// A `VLAN` as `get_record` returns it.
+        /// The record of a `VLAN`, as `get_record` returns it.
         "VLAN" VlanRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

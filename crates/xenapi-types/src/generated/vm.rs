@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `VM`.
         class Vm is Listed Labelled;
-        /// A `VM` as `get_record` returns it.
+        /// The record of a `VM`, as `get_record` returns it.
         "VM" VmRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

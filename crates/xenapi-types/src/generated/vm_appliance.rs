@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `VM_appliance`. Since XenServer 6.0 (boston).
         class VmAppliance is Listed Labelled;
-        /// A `VM_appliance` as `get_record` returns it.
+        /// The record of a `VM_appliance`, as `get_record` returns it.
         "VM_appliance" VmApplianceRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `VM_group`. Since XAPI 24.19.1. Prototype: may change.
         class VmGroup is Listed Labelled;
-        /// A `VM_group` as `get_record` returns it.
+        /// The record of a `VM_group`, as `get_record` returns it.
         "VM_group" VmGroupRecord {
             /// `string`, read-only. Since XAPI 24.19.1.
             0 "uuid" [opt] uuid: Option<String>;

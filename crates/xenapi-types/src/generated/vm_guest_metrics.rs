@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `VM_guest_metrics`.
         class VmGuestMetrics is Listed;
-        /// A `VM_guest_metrics` as `get_record` returns it.
+        /// The record of a `VM_guest_metrics`, as `get_record` returns it.
         "VM_guest_metrics" VmGuestMetricsRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `VM_metrics`.
         class VmMetrics is Listed;
-        /// A `VM_metrics` as `get_record` returns it.
+        /// The record of a `VM_metrics`, as `get_record` returns it.
         "VM_metrics" VmMetricsRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

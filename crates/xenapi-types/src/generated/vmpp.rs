@@ -9,7 +9,7 @@ pub(crate) mod types {
         /// The class `VMPP`. Since XenServer 5.6 FP1 (cowley). Removed in XenServer 6.2
         /// (clearwater).
         class Vmpp is Listed Labelled;
-        /// A `VMPP` as `get_record` returns it.
+        /// The record of a `VMPP`, as `get_record` returns it.
         "VMPP" VmppRecord {
             /// `string`, read-only. Since XenServer 5.6 FP1 (cowley). Removed in XenServer 6.2
             /// (clearwater).

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `VMSS`. Since XenServer 7.2 (falcon).
         class Vmss is Listed Labelled;
-        /// A `VMSS` as `get_record` returns it.
+        /// The record of a `VMSS`, as `get_record` returns it.
         "VMSS" VmssRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `VTPM`. Since XAPI 22.26.0. Prototype: may change.
         class Vtpm is Listed;
-        /// A `VTPM` as `get_record` returns it.
+        /// The record of a `VTPM`, as `get_record` returns it.
         "VTPM" VtpmRecord {
             /// `string`, read-only.
             0 "uuid" uuid: String;

@@ -8,7 +8,7 @@ pub(crate) mod types {
     record! {
         /// The class `VUSB`. Since XenServer 7.3 (inverness).
         class Vusb is Listed;
-        /// A `VUSB` as `get_record` returns it.
+        /// The record of a `VUSB`, as `get_record` returns it.
         "VUSB" VusbRecord {
             /// `string`, read-only. Since XenServer 7.3 (inverness).
             0 "uuid" uuid: String;
