@@ -73,6 +73,18 @@ pub(super) fn register(router: &mut Router) {
             Ok(crate::dispatch::void())
         })
     });
+    router.raw("message.get_all", |ctx, _| {
+        Ok(ctx.read(|view| view.objects("message").map(|m| m.reference()).collect::<Vec<_>>().into()))
+    });
+    router.raw("message.get_record", |ctx, args| {
+        ctx.read(|view| Ok(view.object("message", args.str(0))?.record()))
+    });
+    router.raw("message.get_by_uuid", |ctx, args| {
+        ctx.read(|view| Ok(view.by_uuid("message", args.str(0))?.reference().into()))
+    });
+    router.raw("message.get_all_records", |ctx, _| Ok(select(ctx, |_| true)));
+    // XAPI does not look at the expression.
+    router.raw("message.get_all_records_where", |ctx, _| Ok(select(ctx, |_| true)));
     router.raw("message.get", |ctx, args| {
         let since = args.date(2).unix_seconds().unwrap_or(0);
         Ok(select(ctx, |message| {

@@ -48,9 +48,9 @@ pub(crate) fn unmarshal(value: Value, ty: &Ty) -> Result<Value, Failure> {
             items.into_iter().map(|item| unmarshal(item, inner)).collect::<Result<_, _>>().map(Value::Array)
         }
         (Ty::Set(_), other) => Err(failure(&format!("Expecting Rpc.Enum, but found '{}'", show(&other)))),
-        (Ty::Map(_, inner), Value::Struct(map)) => map
+        (Ty::Map(keys, inner), Value::Struct(map)) => map
             .into_iter()
-            .map(|(key, value)| Ok((key, unmarshal(value, inner)?)))
+            .map(|(key, value)| Ok((unmarshal_key(key, keys)?, unmarshal(value, inner)?)))
             .collect::<Result<_, _>>()
             .map(Value::Struct),
         (Ty::Map(..), other) => Err(failure(&format!("Expecting Rpc.Dict, but found '{}'", show(&other)))),
@@ -60,6 +60,12 @@ pub(crate) fn unmarshal(value: Value, ty: &Ty) -> Result<Value, Failure> {
         (Ty::Option(inner), value) => unmarshal(value, inner),
         (Ty::Void | Ty::EventBatch | Ty::Any, value) => Ok(value),
     }
+}
+
+/// The key of a map, which is text whatever its type: of the typed ones, only enums are looked at.
+fn unmarshal_key(key: String, ty: &Ty) -> Result<String, Failure> {
+    let Ty::Enum(name) = ty else { return Ok(key) };
+    enum_value(name, &key).map(str::to_owned).ok_or_else(|| failure("Unknown tag/contents"))
 }
 
 /// The API's spelling of an enum's value given in any case.

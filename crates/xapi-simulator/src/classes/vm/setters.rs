@@ -110,6 +110,10 @@ pub(super) fn register(router: &mut Router) {
         })
     });
     router.raw("VM.set_is_a_template", |ctx, args| set_is_a_template(ctx, args));
+    router.raw("VM.set_actions_after_crash", |ctx, args| {
+        ctx.write(|tx| tx.set("VM", args.str(0), "actions_after_crash", args.get(1).clone()))?;
+        Ok(void())
+    });
 }
 
 fn vcpus(ctx: &Ctx, args: &Args, field: &str) -> Result<Value, Failure> {
