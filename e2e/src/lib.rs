@@ -1,9 +1,12 @@
-//! What end-to-end tests share: real disk images, and other people's tools to judge them.
+//! What end-to-end tests share: real disk images, other people's tools to judge them, and the behaviours of
+//! XAPI as checks.
 //!
+//! * [`conformance`]: what XAPI does, for simulators and real hosts to be held against.
 //! * [`image`]: a 4 GiB disk with an ext4 file system full of files, as raw and as VHD.
 //! * [`pool`]: a simulated pool with a driver, and a census of what is in it.
 //! * [`tools`]: qemu-img, e2fsck and others, and what happens when one is missing.
 
+pub mod conformance;
 pub mod image;
 pub mod pool;
 pub mod tools;

@@ -1,0 +1,114 @@
+//! What an endpoint has, found out once before the checks.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use xenapi_client::Client;
+use xenapi_types::{Host, HostRecord, Pbd, Pool, PoolRecord, Sm, Sr, SrRecord, StorageOperations};
+use xenapi_wire::Ref;
+
+use super::expect::not_applicable;
+
+/// A pool and what of it the checks may use.
+#[derive(Debug)]
+pub struct Site {
+    /// The pool.
+    pub pool: Ref<Pool>,
+    /// Its record.
+    pub pool_record: PoolRecord,
+    /// The pool's coordinator.
+    pub host: Ref<Host>,
+    /// Its record.
+    pub host_record: HostRecord,
+    /// How many hosts there are.
+    pub host_count: usize,
+    sr: Option<(Ref<Sr>, SrRecord)>,
+    features: BTreeMap<String, i64>,
+}
+
+impl Site {
+    /// Looks around.
+    ///
+    /// # Errors
+    /// When the endpoint cannot be asked, or has no pool.
+    pub async fn survey(client: &Client) -> Result<Self> {
+        let pools = client.all_records::<Pool>().await?;
+        let (pool, pool_record) = pools.into_iter().next().context("the endpoint has no pool")?;
+        let host = pool_record.master.clone();
+        let hosts = client.all_records::<Host>().await?;
+        let host_count = hosts.len();
+        let host_record = hosts.get(&host).context("the pool's coordinator does not exist")?.clone();
+        let sr = pick_sr(client, &pool_record, &host).await?;
+        let mut features = BTreeMap::new();
+        if let Some((_, record)) = &sr {
+            let drivers = client.all_records::<Sm>().await?;
+            if let Some(driver) = drivers.into_values().find(|driver| driver.r#type == record.r#type) {
+                features = driver.features;
+            }
+        }
+        Ok(Self { pool, pool_record, host, host_record, host_count, sr, features })
+    }
+
+    /// The storage repository for the checks' disks.
+    ///
+    /// # Errors
+    /// Not applicable when there is none.
+    pub fn sr(&self) -> Result<&Ref<Sr>> {
+        self.sr.as_ref().map(|(sr, _)| sr).ok_or_else(|| not_applicable("no storage repository for disks"))
+    }
+
+    /// Its type: `ext`, `lvm`.
+    pub fn sr_type(&self) -> &str {
+        self.sr.as_ref().map_or("none", |(_, record)| &record.r#type)
+    }
+
+    /// That the driver of the storage repository can do something: `VDI_SNAPSHOT`.
+    ///
+    /// # Errors
+    /// Not applicable when it cannot, or when there is no storage repository.
+    pub fn needs_feature(&self, feature: &str) -> Result<()> {
+        self.sr()?;
+        if self.features.contains_key(feature) {
+            return Ok(());
+        }
+        Err(not_applicable(format!("storage of type {} has no {feature}", self.sr_type())))
+    }
+
+    /// XAPI's own version: `26.17.0`.
+    pub fn xapi_version(&self) -> String {
+        let versions = &self.host_record.software_version;
+        versions.get("xapi_build").or_else(|| versions.get("xapi")).cloned().unwrap_or_default()
+    }
+}
+
+/// The storage repository named in `XENAPI_SR`, or the pool's default one, or the first on which the
+/// coordinator can make disks.
+async fn pick_sr(
+    client: &Client,
+    pool: &PoolRecord,
+    host: &Ref<Host>,
+) -> Result<Option<(Ref<Sr>, SrRecord)>> {
+    let attached: Vec<_> = client.all_records::<Pbd>().await?.into_values().collect();
+    let is_attached = |sr: &Ref<Sr>| {
+        attached.iter().any(|pbd| pbd.sr == *sr && pbd.host == *host && pbd.currently_attached)
+    };
+    let mut usable: Vec<_> = client.all_records::<Sr>().await?.into_iter().collect();
+    usable.retain(|(sr, record)| {
+        is_attached(sr)
+            && record.content_type != "iso"
+            && record.allowed_operations.contains(&StorageOperations::VdiCreate)
+    });
+    if let Ok(wanted) = std::env::var("XENAPI_SR") {
+        let found =
+            usable.into_iter().find(|(_, record)| [&record.uuid, &record.name_label].contains(&&wanted));
+        return found
+            .with_context(|| format!("no storage repository {wanted:?} (XENAPI_SR) takes disks"))
+            .map(Some);
+    }
+    let default = usable.iter().position(|(sr, _)| *sr == pool.default_sr);
+    usable.sort_by(|(_, a), (_, b)| a.uuid.cmp(&b.uuid));
+    Ok(match default {
+        Some(_) => usable.into_iter().find(|(sr, _)| *sr == pool.default_sr),
+        None => usable.into_iter().next(),
+    })
+}

@@ -1,0 +1,79 @@
+//! The simulator does what XAPI does: every check of the conformance suite, in both encodings, inside this
+//! process and over a port.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use e2e::conformance::{self, Target};
+use xapi_simulator::{Simulator, World};
+use xenapi_client::{Config, Encoding, Trust, connect_fn};
+
+const PASSWORD: &str = "xapi-test";
+
+/// How many checks are made at the same time.
+const JOBS: usize = 8;
+
+async fn simulator() -> Result<Simulator> {
+    let world = World::demo();
+    Ok(Simulator::builder().world(world).password(PASSWORD).build().await?)
+}
+
+/// The checks that the simulator does not pass yet. One that it passes must be taken off the list.
+const NOT_YET: &[&str] = &[
+    "tasks::a_reference_is_a_result",
+    "tasks::the_client_waits_for_tasks",
+    "events::the_old_way_needs_a_registration",
+    "events::the_old_way_tells_every_change",
+];
+
+#[expect(clippy::print_stdout, reason = "the table is what the run is for")]
+async fn check(target: &Target) -> Result<()> {
+    let report = conformance::run(target, conformance::all(), JOBS).await?;
+    println!("{report}");
+    let failed: Vec<_> =
+        report.failures().map(|failed| format!("{}::{}", failed.area, failed.name)).collect();
+    ensure!(failed == NOT_YET, "these checks failed: {failed:?}; expected: {NOT_YET:?}");
+    ensure!(report.left_over.is_empty(), "left behind: {:?}", report.left_over);
+    Ok(())
+}
+
+async fn in_process(encoding: Encoding) -> Result<()> {
+    let simulator = Arc::new(simulator().await?);
+    let before = simulator.snapshot_of_objects();
+    let inside = simulator.clone();
+    let connector = connect_fn(move |_| {
+        let stream = inside.connect();
+        async move { Ok(stream) }
+    });
+    let config = Config::new("http://simulator", "root", PASSWORD)?.encoding(encoding);
+    check(&Target::over(config, "root", PASSWORD, connector)).await?;
+    assert_eq!(simulator.snapshot_of_objects(), before, "the checks left something behind");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_process_over_jsonrpc() -> Result<()> {
+    in_process(Encoding::JsonRpc).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_process_over_xmlrpc() -> Result<()> {
+    in_process(Encoding::XmlRpc).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_port_over_jsonrpc() -> Result<()> {
+    let simulator = simulator().await?;
+    let url = simulator.listen("127.0.0.1:0").await?;
+    let config = Config::new(&url, "root", PASSWORD)?.encoding(Encoding::JsonRpc);
+    check(&Target::new(config, "root", PASSWORD)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_port_with_tls_over_xmlrpc() -> Result<()> {
+    let simulator = simulator().await?;
+    let (url, fingerprint) = simulator.listen_tls("127.0.0.1:0").await?;
+    let trust = Trust::Fingerprints(vec![fingerprint.parse().context("the simulator's fingerprint")?]);
+    let config = Config::new(&url, "root", PASSWORD)?.trust(trust).encoding(Encoding::XmlRpc);
+    check(&Target::new(config, "root", PASSWORD)).await
+}
