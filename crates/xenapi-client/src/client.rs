@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Http, Repeat};
 use crate::rpc::{Rpc, repeat_of};
 use crate::session::{Session, Sessions};
-use crate::tls;
+use crate::tls::Tls;
 
 /// How many hosts are followed from one to the next before it is called a loop.
 const MAX_HOPS: usize = 4;
@@ -68,11 +68,12 @@ impl Client {
     /// # Errors
     /// As [`Client::new`].
     pub fn over(config: Config, connector: impl Connect) -> Result<Self> {
-        let dialer = Dialer {
-            connector: Arc::new(connector),
-            tls: tls::client_config(&config.trust)?,
-            timeout: config.timeouts.connect,
-        };
+        let tls = Tls::new(config.trust.clone());
+        if !connector.is_private() && config.seeds.iter().any(Endpoint::is_tls) {
+            tls.config()?;
+        }
+        let dialer =
+            Dialer { connector: Arc::new(connector), tls: Arc::new(tls), timeout: config.timeouts.connect };
         let http = Http::new(dialer, config.limits.response_bytes);
         let rpc = Rpc::new(http, config.encoding, config.limits.response_bytes);
         let sessions = Sessions::new(config.seeds[0].clone());

@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -14,7 +13,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::endpoint::{Endpoint, Place};
 use crate::error::{Error, ErrorKind, Result, root_cause};
-use crate::tls::Refused;
+use crate::tls::{Refused, Tls};
 
 /// A stream of bytes to a server.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -96,7 +95,7 @@ where
 #[derive(Clone)]
 pub(crate) struct Dialer {
     pub(crate) connector: Arc<dyn Connect>,
-    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) tls: Arc<Tls>,
     pub(crate) timeout: Duration,
 }
 
@@ -124,7 +123,7 @@ impl Dialer {
         let name = ServerName::try_from(host.to_owned()).map_err(|e| {
             Error::new(ErrorKind::Config, "the host's name cannot be used with TLS").because(e)
         })?;
-        let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, io).await.map_err(untrusted)?;
+        let stream = TlsConnector::from(self.tls.config()?).connect(name, io).await.map_err(untrusted)?;
         Ok(Box::new(stream))
     }
 }

@@ -178,15 +178,13 @@ impl Http {
         let mut repeats_left = if repeat == Repeat::Safe { 1 } else { 0 };
         let mut fresh_left = 3;
         loop {
-            let mut connection = match self.take_idle(endpoint) {
+            let connection = match self.take_idle(endpoint) {
                 Some(connection) => connection,
                 None if fresh_left == 0 => {
-                    return Err(Error::new(
-                        ErrorKind::Unreachable,
-                        "every connection ended before a request could be sent",
-                    )
-                    .remedy("check what listens on that port, and the host's load")
-                    .at(endpoint));
+                    let message = "every connection ended before a request could be sent";
+                    return Err(Error::new(ErrorKind::Unreachable, message)
+                        .remedy("check what listens on that port, and the host's load")
+                        .at(endpoint));
                 }
                 None => {
                     fresh_left -= 1;
@@ -194,51 +192,43 @@ impl Http {
                 }
             };
             let request = request(http::Method::POST, endpoint, path, &headers, Full::new(body.clone()))?;
-            let lost: BoxError = match connection.send(request).await {
-                Err(Unanswered::NotSent) => continue,
-                Err(Unanswered::Lost(error)) => {
-                    if error.is_parse() {
-                        return Err(not_http(endpoint, error));
-                    }
-                    error.into()
+            match self.exchange(endpoint, connection, request).await {
+                Ok(reply) => return Ok(reply),
+                Err(Unread::NotSent) => {}
+                Err(Unread::Failed(error)) => return Err(error.at(endpoint)),
+                Err(Unread::Lost(error)) if repeats_left > 0 => {
+                    repeats_left -= 1;
+                    tracing::debug!(%endpoint, %error, "connection lost, the call is repeated");
                 }
-                Ok(response) => {
-                    let (parts, incoming) = response.into_parts();
-                    match Limited::new(incoming, self.max_response_bytes).collect().await {
-                        Ok(all) => {
-                            self.put_idle(endpoint, connection);
-                            let body = all.to_bytes();
-                            return Ok(Reply { status: parts.status, headers: parts.headers, body });
-                        }
-                        Err(error) if error.is::<LengthLimitError>() => {
-                            let message =
-                                format!("the answer is longer than {} bytes", self.max_response_bytes);
-                            return Err(Error::new(ErrorKind::Protocol, message)
-                                .remedy("raise Limits::response_bytes if the pool is that large")
-                                .at(endpoint));
-                        }
-                        Err(error) => error,
-                    }
-                }
-            };
-            if repeats_left == 0 {
-                let cause = root_cause(&*lost);
-                let (kind, message) = match repeat {
-                    Repeat::Safe => (
-                        ErrorKind::Unreachable,
-                        format!("the connection broke before the answer was complete ({cause})"),
-                    ),
-                    Repeat::Unsafe => (
-                        ErrorKind::OutcomeUnknown,
-                        format!(
-                            "the connection broke before the answer was complete ({cause}), so the call may or may not have been carried out"
-                        ),
-                    ),
-                };
-                return Err(Error::new(kind, message).because(lost).at(endpoint));
+                Err(Unread::Lost(error)) => return Err(answer_lost(error, repeat).at(endpoint)),
             }
-            repeats_left -= 1;
-            tracing::debug!(%endpoint, error = %lost, "connection lost, the call is repeated");
+        }
+    }
+
+    async fn exchange(
+        &self,
+        endpoint: &Endpoint,
+        mut connection: Connection<Full<Bytes>>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Reply, Unread> {
+        let response = match connection.send(request).await {
+            Ok(response) => response,
+            Err(Unanswered::NotSent) => return Err(Unread::NotSent),
+            Err(Unanswered::Lost(error)) if error.is_parse() => return Err(Unread::Failed(not_http(error))),
+            Err(Unanswered::Lost(error)) => return Err(Unread::Lost(error.into())),
+        };
+        let (parts, incoming) = response.into_parts();
+        match Limited::new(incoming, self.max_response_bytes).collect().await {
+            Ok(all) => {
+                self.put_idle(endpoint, connection);
+                Ok(Reply { status: parts.status, headers: parts.headers, body: all.to_bytes() })
+            }
+            Err(error) if error.is::<LengthLimitError>() => {
+                let message = format!("the answer is longer than {} bytes", self.max_response_bytes);
+                let error = Error::new(ErrorKind::Protocol, message);
+                Err(Unread::Failed(error.remedy("raise Limits::response_bytes if the pool is that large")))
+            }
+            Err(error) => Err(Unread::Lost(error)),
         }
     }
 
@@ -273,12 +263,33 @@ impl Http {
     }
 }
 
-fn not_http(endpoint: &Endpoint, error: hyper::Error) -> Error {
+/// Why there is no complete answer.
+enum Unread {
+    /// Nothing of the request was written.
+    NotSent,
+    /// The request may have been carried out.
+    Lost(BoxError),
+    /// There is an answer, but it will not do.
+    Failed(Error),
+}
+
+fn answer_lost(error: BoxError, repeat: Repeat) -> Error {
+    let what = format!("the connection broke before the answer was complete ({})", root_cause(&*error));
+    let lost = match repeat {
+        Repeat::Safe => Error::new(ErrorKind::Unreachable, what),
+        Repeat::Unsafe => Error::new(
+            ErrorKind::OutcomeUnknown,
+            format!("{what}, so the call may or may not have been carried out"),
+        ),
+    };
+    lost.because(error)
+}
+
+fn not_http(error: hyper::Error) -> Error {
     let detail = error.source().map_or_else(|| error.to_string(), ToString::to_string);
     Error::new(ErrorKind::Protocol, format!("what answers there does not speak HTTP ({detail})"))
         .remedy("check the port, and whether the URL should begin with https://")
         .because(error)
-        .at(endpoint)
 }
 
 /// The readable part of an error page, for an error's text.

@@ -113,6 +113,14 @@ impl Sessions {
         state.current.take()
     }
 
+    /// A failure that came without its session at hand, without the present session in it.
+    pub(crate) fn redact(&self, failure: Failure) -> Failure {
+        match &self.lock().current {
+            Some(session) => session.redact(failure),
+            None => failure,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -149,7 +149,7 @@ impl<T: DeserializeOwned> Task<T> {
     pub async fn wait_with(self, progress: impl FnMut(f64)) -> Result<T> {
         let record = self.settle(progress).await?;
         self.destroy_record().await;
-        check(&record).map_err(|error| error.about(&self.label).at(&self.client.endpoint()))?;
+        check(&self.client, &record).map_err(|error| error.about(&self.label).at(&self.client.endpoint()))?;
         xmlrpc::decode_value(&record.result, &Limits::RESPONSE).map_err(|e| {
             Error::new(ErrorKind::Protocol, format!("the task's result cannot be read: {e}"))
                 .because(e)
@@ -179,13 +179,15 @@ pub(crate) fn is_over(record: &TaskRecord) -> bool {
 }
 
 /// Whether a task that is over was successful.
-pub(crate) fn check(record: &TaskRecord) -> Result<()> {
-    match record.status {
-        TaskStatusType::Success => Ok(()),
-        TaskStatusType::Cancelled => {
-            let failure = Failure::from(record.error_info.clone());
-            Err(Error::new(ErrorKind::Cancelled, "it was cancelled").with_failure(Some(failure)))
-        }
-        _ => Err(Error::from_failure(Failure::from(record.error_info.clone()))),
+pub(crate) fn check(client: &Client, record: &TaskRecord) -> Result<()> {
+    if record.status == TaskStatusType::Success {
+        return Ok(());
     }
+    let failure = client.inner.sessions.redact(Failure::from(record.error_info.clone()));
+    Err(match record.status {
+        TaskStatusType::Cancelled => {
+            Error::new(ErrorKind::Cancelled, "it was cancelled").with_failure(Some(failure))
+        }
+        _ => Error::from_failure(failure),
+    })
 }

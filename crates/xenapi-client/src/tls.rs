@@ -4,8 +4,9 @@
 //! usual first encounter: the error tells the fingerprint that was seen, for a person to compare.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -108,26 +109,34 @@ impl Refused {
     }
 }
 
-/// The TLS side of a configuration; files are read here, once.
-pub(crate) fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>> {
+/// The TLS side of a configuration, made when it is first needed: a client that never leaves the
+/// process needs no certificates.
+pub(crate) struct Tls {
+    trust: Trust,
+    config: OnceLock<Arc<ClientConfig>>,
+}
+
+impl Tls {
+    pub(crate) fn new(trust: Trust) -> Self {
+        Self { trust, config: OnceLock::new() }
+    }
+
+    /// # Errors
+    /// `Config` when the certificates to trust cannot be read.
+    pub(crate) fn config(&self) -> Result<Arc<ClientConfig>> {
+        if let Some(config) = self.config.get() {
+            return Ok(Arc::clone(config));
+        }
+        let config = client_config(&self.trust)?;
+        Ok(Arc::clone(self.config.get_or_init(|| config)))
+    }
+}
+
+fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let policy = match trust {
-        Trust::SystemRoots => Policy::Chain(chain_verifier(system_roots()?, &provider)?),
-        Trust::CaFile(path) => {
-            let refuse = |problem: String| {
-                Error::new(ErrorKind::Config, format!("CA file {}: {problem}", path.display()))
-            };
-            let mut roots = RootCertStore::empty();
-            let certificates = CertificateDer::pem_file_iter(path).map_err(|e| refuse(e.to_string()))?;
-            for certificate in certificates {
-                let certificate = certificate.map_err(|e| refuse(e.to_string()))?;
-                roots.add(certificate).map_err(|e| refuse(e.to_string()))?;
-            }
-            if roots.is_empty() {
-                return Err(refuse("there is no PEM certificate in it".to_owned()));
-            }
-            Policy::Chain(chain_verifier(roots, &provider)?)
-        }
+        Trust::SystemRoots => Policy::Chain(chain_verifier(system_roots(), &provider)?),
+        Trust::CaFile(path) => Policy::Chain(chain_verifier(roots_in(path)?, &provider)?),
         Trust::Fingerprints(pins) if pins.is_empty() => {
             return Err(Error::new(ErrorKind::Config, "the list of trusted fingerprints is empty"));
         }
@@ -144,29 +153,47 @@ pub(crate) fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
-fn system_roots() -> Result<RootCertStore> {
+fn roots_in(path: &Path) -> Result<RootCertStore> {
+    let refuse =
+        |problem: String| Error::new(ErrorKind::Config, format!("CA file {}: {problem}", path.display()));
     let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|e| refuse(e.to_string()))? {
+        let certificate = certificate.map_err(|e| refuse(e.to_string()))?;
+        roots.add(certificate).map_err(|e| refuse(e.to_string()))?;
+    }
     if roots.is_empty() {
-        // An empty store refuses every certificate, with its fingerprint in the error; WebPKI does
-        // not build a verifier without roots, though.
-        tracing::warn!(errors = found.errors.len(), "this system has no root certificates");
-        return Err(Error::new(ErrorKind::Config, "no root certificates found on this system")
-            .remedy("install them (ca-certificates), or trust a CA file or a fingerprint"));
+        return Err(refuse("there is no PEM certificate in it".to_owned()));
     }
     Ok(roots)
 }
 
-fn chain_verifier(roots: RootCertStore, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>> {
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        tracing::warn!(errors = found.errors.len(), "this system has no root certificates");
+    }
+    roots
+}
+
+/// `None` when there are no roots: then no certificate is believed, but each can be told.
+fn chain_verifier(
+    roots: RootCertStore,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Option<Arc<WebPkiServerVerifier>>> {
+    if roots.is_empty() {
+        return Ok(None);
+    }
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
         .build()
+        .map(Some)
         .map_err(|e| Error::new(ErrorKind::Config, "the root certificates cannot be used").because(e))
 }
 
 #[derive(Debug)]
 enum Policy {
-    Chain(Arc<WebPkiServerVerifier>),
+    Chain(Option<Arc<WebPkiServerVerifier>>),
     Pinned(Vec<Fingerprint>),
     Any,
 }
@@ -194,7 +221,8 @@ impl ServerCertVerifier for Verifier {
                 let pins: Vec<String> = pins.iter().map(Fingerprint::to_string).collect();
                 format!("trusted are only {}", pins.join(", "))
             }
-            Policy::Chain(verifier) => {
+            Policy::Chain(None) => "this system has no root certificates".to_owned(),
+            Policy::Chain(Some(verifier)) => {
                 match verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
                 {
                     Ok(verified) => return Ok(verified),

@@ -8,18 +8,18 @@ use http_body_util::{BodyExt, Empty};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use xenapi_types::handler::{ExportRawVdi, Format};
-use xenapi_types::{Vdi, vdi};
+use xenapi_types::{Task as TaskClass, Vdi, vdi};
 use xenapi_wire::Ref;
 
-use super::{
-    AFTERMATH, Answer, Look, MAX_REDIRECTS, Meter, Reception, Route, StallWatch, TransferTask, head,
-    loop_of_redirects, lost, receive, unanswered,
-};
+use super::accept::{Accepted, Answer, Proposal, Reception, head, negotiate, receive};
+use super::task::{Look, StallWatch, TransferTask};
+use super::{Meter, Route, lost, unanswered};
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::name;
 use crate::http::{Connection, page_text};
+use crate::session::Session;
 
 /// What the bytes of a download shall be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -93,8 +93,16 @@ impl Client {
         if base.is_some() && format != ExportFormat::Vhd {
             return Err(Error::new(ErrorKind::Config, "only a VHD can be relative to a base").about(subject));
         }
-        let accepted = accept(self, route, vdi, format, base).await;
-        let (answer, task, endpoint) = accepted.map_err(|error| error.renamed(&subject))?;
+        let proposal = Download(ExportRawVdi {
+            vdi: Some(vdi.clone()),
+            format: Some(match format {
+                ExportFormat::Raw => Format::Raw,
+                ExportFormat::Vhd => Format::Vhd,
+            }),
+            base: base.cloned(),
+        });
+        let accepted = negotiate(self, proposal, route.endpoint, "export of a disk", vdi).await;
+        let Accepted { answer, task, endpoint } = accepted.map_err(|error| error.renamed(&subject))?;
         let received = Meter::new();
         let (sender, pieces) = mpsc::channel(4);
         let pump = Pump {
@@ -173,62 +181,27 @@ fn stopped() -> Error {
     Error::new(ErrorKind::Transfer, "the download has already ended with an error")
 }
 
-type Accepted = (Answer<Empty<Bytes>>, TransferTask, Endpoint);
+/// The request for a download.
+struct Download(ExportRawVdi);
 
-async fn accept(
-    client: &Client,
-    route: Route,
-    vdi: &Ref<Vdi>,
-    format: ExportFormat,
-    base: Option<&Ref<Vdi>>,
-) -> Result<Accepted> {
-    let handler = ExportRawVdi {
-        vdi: Some(vdi.clone()),
-        format: Some(match format {
-            ExportFormat::Raw => Format::Raw,
-            ExportFormat::Vhd => Format::Vhd,
-        }),
-        base: base.cloned(),
-    };
-    let mut endpoint = route.endpoint;
-    let mut renewed = false;
-    let label = "export of a disk";
-    let mut task = TransferTask::create(client, label, &format!("xenapi-rs: {}", name(vdi))).await?;
-    for _ in 0..=MAX_REDIRECTS {
-        let session = client.session().await?;
-        let request = head(handler.clone(), &endpoint, &session, task.reference(), Empty::new())?;
-        let asking = async {
-            let mut connection = Connection::open(&client.inner.rpc.http.dialer, &endpoint).await?;
-            let stall = client.inner.config.timeouts.stall;
-            let response = tokio::time::timeout(stall, connection.send(request)).await;
-            let response = response
-                .map_err(|_| Error::new(ErrorKind::Transfer, "no answer to the request"))?
-                .map_err(unanswered)?;
-            receive(&endpoint, connection, response).await
-        };
-        match asking.await {
-            Ok(Reception::Accepted(answer)) => return Ok((answer, task, endpoint)),
-            Ok(Reception::Moved(target)) => {
-                tracing::debug!(from = %endpoint, to = %target, "the transfer is passed on to another host");
-                endpoint = target;
-            }
-            Ok(Reception::Denied { status, .. }) if status == http::StatusCode::UNAUTHORIZED && !renewed => {
-                renewed = true;
-                task.abandon().await;
-                client.inner.sessions.forget(&session);
-                task = TransferTask::create(client, label, &name(vdi)).await?;
-            }
-            Ok(Reception::Denied { status, page }) => {
-                return Err(task.denied(status, &page).await.at(&endpoint));
-            }
-            Err(error) => {
-                task.abandon().await;
-                return Err(error.at(&endpoint));
-            }
-        }
+impl Proposal for Download {
+    type Sent = Empty<Bytes>;
+
+    async fn make(
+        &mut self,
+        client: &Client,
+        endpoint: &Endpoint,
+        session: &Session,
+        task: &Ref<TaskClass>,
+    ) -> Result<Reception<Empty<Bytes>>> {
+        let request = head(self.0.clone(), endpoint, session, task, Empty::new())?;
+        let mut connection = Connection::open(&client.inner.rpc.http.dialer, endpoint).await?;
+        let answer = tokio::time::timeout(client.inner.config.timeouts.stall, connection.send(request)).await;
+        let response = answer
+            .map_err(|_| Error::new(ErrorKind::Transfer, "no answer to the request"))?
+            .map_err(unanswered)?;
+        receive(connection, response).await
     }
-    task.abandon().await;
-    Err(loop_of_redirects().at(&endpoint))
 }
 
 /// Moves the data from the connection to whoever reads them.
@@ -262,9 +235,8 @@ impl Pump {
             let frame = tokio::select! {
                 frame = incoming.frame() => frame,
                 _ = look.tick() => match stall.look(&self.received, &task).await {
-                    Look::Moving => continue,
-                    // What is still in the socket comes before the end of the connection.
-                    Look::Ended(_) => continue,
+                    // When the task has ended, what is still in the socket comes first.
+                    Look::Moving | Look::Ended => continue,
                     Look::Stalled => {
                         drop(connection);
                         task.abandon().await;
@@ -295,7 +267,7 @@ impl Pump {
             }
         };
         drop((incoming, connection));
-        let ended = task.finish(AFTERMATH).await;
+        let ended = task.finish().await;
         let page = first.filter(|held| held.starts_with(SECOND_ANSWER));
         self.judge(ended, broken, page.as_deref()).await.map_err(|error| error.at(&self.endpoint))?;
         Ok(Exported { bytes: self.received.bytes(), endpoint: self.endpoint })

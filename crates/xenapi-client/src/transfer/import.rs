@@ -3,24 +3,26 @@
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
-use xenapi_types::Vdi;
+use tokio::time::{Interval, MissedTickBehavior};
 use xenapi_types::handler::{Format, ImportRawVdi, Present};
+use xenapi_types::{Task as TaskClass, Vdi};
 use xenapi_wire::Ref;
 
+use super::accept::{Accepted, Answer, Proposal, Reception, head, negotiate, receive};
 use super::body::{Fault, Gate, Gated};
-use super::{
-    AFTERMATH, Answer, Diagnosis, Look, MAX_REDIRECTS, Meter, Reception, Route, StallWatch, TransferTask,
-    head, loop_of_redirects, lost, receive, unanswered,
-};
+use super::task::{Look, StallWatch};
+use super::{Diagnosis, Meter, Route, lost, unanswered};
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::name;
-use crate::http::{Connection, page_text};
+use crate::http::Connection;
+use crate::session::Session;
 
 /// What the bytes of an upload are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,6 +58,8 @@ pub struct Imported {
     pub endpoint: Endpoint,
 }
 
+type Progress = Box<dyn FnMut(u64) + Send>;
+
 /// An upload about to be made: `.await` makes it.
 ///
 /// Dropping the future closes the connection, which makes the host give up; what it has written
@@ -68,7 +72,7 @@ pub struct Import<B> {
     body: B,
     route: Option<Route>,
     label: String,
-    progress: Option<Box<dyn FnMut(u64) + Send>>,
+    progress: Option<Progress>,
 }
 
 impl Client {
@@ -135,23 +139,15 @@ where
     }
 }
 
-/// An upload that a host has accepted.
-struct Started<B> {
-    answer: Answer<Gated<B>>,
-    task: TransferTask,
-    endpoint: Endpoint,
-    sent: Meter,
-    fault: Fault,
-}
-
 impl<B> Import<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    async fn run(mut self) -> Result<Imported> {
-        let subject = format!("import of {} into {}", self.format, name(&self.vdi));
-        let Some(len) = self.body.size_hint().exact() else {
+    async fn run(self) -> Result<Imported> {
+        let Self { client, vdi, format, body, route, label, progress } = self;
+        let subject = format!("import of {format} into {}", name(&vdi));
+        let Some(len) = body.size_hint().exact() else {
             return Err(Error::new(ErrorKind::Body, "the body does not know its length, which XAPI needs")
                 .about(subject));
         };
@@ -159,223 +155,175 @@ where
             // XAPI starts the transfer and fails it with VDI_IO_ERROR.
             return Err(Error::new(ErrorKind::Body, "the body is empty").about(subject));
         }
-        let mut progress = self.progress.take();
-        let client = self.client.clone();
-        let (vdi, format) = (self.vdi.clone(), self.format);
-        let sent = Meter::new();
-        let result = async {
-            let started = self.start(len, sent.clone()).await?;
-            let endpoint = started.endpoint.clone();
-            match started.pour(&client, len, progress.as_deref_mut()).await {
-                Ok(()) => Ok(Imported { bytes: len, endpoint }),
-                Err(error) => Err(error.at(&endpoint)),
-            }
-        }
-        .await;
-        match result {
-            Err(error) if matches!(error.kind(), ErrorKind::Failure | ErrorKind::Transfer) => {
-                let failure = error.failure().cloned();
-                let diagnosis = Diagnosis::of_import(&client, &vdi, format, sent.bytes(), len, failure).await;
-                Err(error
-                    .into_kind(ErrorKind::Transfer)
-                    .remedy(diagnosis.to_string())
-                    .with_diagnosis(diagnosis)
-                    .renamed(subject))
-            }
-            Err(error) => Err(error.renamed(subject)),
+        let (sent, fault) = (Meter::new(), Fault::default());
+        let proposal = Upload {
+            handler: ImportRawVdi {
+                vdi: Some(vdi.clone()),
+                format: Some(match format {
+                    ImportFormat::Raw | ImportFormat::RawChunked => Format::Raw,
+                    ImportFormat::Vhd => Format::Vhd,
+                }),
+                chunked: Present(format == ImportFormat::RawChunked),
+                ..ImportRawVdi::default()
+            },
+            len,
+            sent: sent.clone(),
+            fault: fault.clone(),
+            body: Some(body),
+        };
+        let transfer = async {
+            let route = match route {
+                Some(route) => route,
+                None => client.route_to(&vdi).await?,
+            };
+            let accepted = negotiate(&client, proposal, route.endpoint, &label, &vdi).await?;
+            let endpoint = accepted.endpoint.clone();
+            let pouring = pour(accepted, &client, len, &sent, progress).await;
+            pouring.map_err(|error| error.at(&endpoint))?;
+            Ok::<_, Error>(Imported { bytes: len, endpoint })
+        };
+        match transfer.await {
             Ok(imported) => Ok(imported),
-        }
-    }
-
-    /// Finds a host that accepts the transfer, without touching the body; then hands it over.
-    async fn start(self, len: u64, sent: Meter) -> Result<Started<B>> {
-        let client = self.client;
-        let route = match self.route {
-            Some(route) => route,
-            None => client.route_to(&self.vdi).await?,
-        };
-        let handler = ImportRawVdi {
-            vdi: Some(self.vdi.clone()),
-            format: Some(match self.format {
-                ImportFormat::Raw | ImportFormat::RawChunked => Format::Raw,
-                ImportFormat::Vhd => Format::Vhd,
-            }),
-            chunked: Present(self.format == ImportFormat::RawChunked),
-            ..ImportRawVdi::default()
-        };
-        let mut body = self.body;
-        let mut endpoint = route.endpoint;
-        let mut renewed = false;
-        let mut task =
-            TransferTask::create(&client, &self.label, &format!("xenapi-rs: {}", name(&self.vdi))).await?;
-        for _ in 0..=MAX_REDIRECTS {
-            let session = client.session().await?;
-            let fault = Fault::default();
-            let (gate, gated) = Gated::new(len, sent.clone(), fault.clone());
-            let request = head(handler.clone(), &endpoint, &session, task.reference(), gated)?;
-            let sending = async {
-                let mut connection = Connection::open(&client.inner.rpc.http.dialer, &endpoint).await?;
-                let (response, gate) = offer(&mut connection, request, gate, body, &client).await?;
-                Ok((receive(&endpoint, connection, response).await?, gate))
-            };
-            let (reception, gate) = match sending.await {
-                Ok(received) => received,
-                Err(error) => {
-                    let error: Error = error;
-                    task.abandon().await;
-                    return Err(fault_or(&fault, error).at(&endpoint));
+            Err(error) => Err(match (fault.take(), error.kind()) {
+                (Some(problem), _) => Error::new(ErrorKind::Body, problem.to_string()).because(problem),
+                (None, ErrorKind::Failure | ErrorKind::Transfer) => {
+                    let failure = error.failure().cloned();
+                    let diagnosis =
+                        Diagnosis::of_import(&client, &vdi, format, sent.bytes(), len, failure).await;
+                    error
+                        .into_kind(ErrorKind::Transfer)
+                        .remedy(diagnosis.to_string())
+                        .with_diagnosis(diagnosis)
                 }
-            };
-            match (reception, gate) {
-                (Reception::Accepted(answer), gate) => {
-                    if let Offer::Kept(gate, body) = gate {
-                        // The receiver is gone only when the connection is, which the next step sees.
-                        drop(gate.send(body));
-                    }
-                    return Ok(Started { answer, task, endpoint, sent, fault });
-                }
-                (Reception::Moved(_) | Reception::Denied { .. }, Offer::Given) => {
-                    task.abandon().await;
-                    let message = "the host turned the transfer away after its body had been begun";
-                    return Err(Error::new(ErrorKind::Transfer, message).at(&endpoint));
-                }
-                (Reception::Moved(target), Offer::Kept(_, kept)) => {
-                    tracing::debug!(from = %endpoint, to = %target, "the transfer is passed on to another host");
-                    body = kept;
-                    endpoint = target;
-                }
-                (Reception::Denied { status, page }, Offer::Kept(_, kept)) => {
-                    if status == http::StatusCode::UNAUTHORIZED && !renewed {
-                        renewed = true;
-                        body = kept;
-                        task.abandon().await;
-                        // Any call replaces the session if it is the session that is wrong.
-                        client.inner.sessions.forget(&session);
-                        task = TransferTask::create(&client, &self.label, &name(&self.vdi)).await?;
-                        continue;
-                    }
-                    return Err(task.denied(status, &page).await.at(&endpoint));
-                }
+                (None, _) => error,
             }
+            .renamed(subject)),
         }
-        task.abandon().await;
-        Err(loop_of_redirects().at(&endpoint))
     }
 }
 
-/// Whose the body is by the time that the answer's head is there.
-enum Offer<B> {
-    Kept(Gate<B>, B),
-    Given,
+/// An upload that looks for its host.
+struct Upload<B> {
+    handler: ImportRawVdi,
+    len: u64,
+    sent: Meter,
+    fault: Fault,
+    /// Here until a host has accepted it.
+    body: Option<B>,
 }
 
-/// Sends the head and waits for the answer's, which XAPI sends at once. If none comes, something
-/// in between wants the body first, and gets it.
-async fn offer<B>(
-    connection: &mut Connection<Gated<B>>,
-    request: http::Request<Gated<B>>,
-    gate: Gate<B>,
-    body: B,
-    client: &Client,
-) -> Result<(http::Response<hyper::body::Incoming>, Offer<B>)>
+impl<B> Proposal for Upload<B>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let timeouts = &client.inner.config.timeouts;
-    let sending = connection.send(request);
-    tokio::pin!(sending);
-    match tokio::time::timeout(timeouts.upload_head, &mut sending).await {
-        Ok(Ok(response)) => Ok((response, Offer::Kept(gate, body))),
-        Ok(Err(error)) => Err(unanswered(error)),
-        Err(_) => {
-            tracing::debug!("no answer to the head of an upload, sending the body");
-            drop(gate.send(body));
-            match tokio::time::timeout(timeouts.stall, sending).await {
-                Ok(Ok(response)) => Ok((response, Offer::Given)),
-                Ok(Err(error)) => Err(unanswered(error)),
-                Err(_) => Err(Error::new(ErrorKind::Transfer, "no answer to the upload")),
-            }
-        }
-    }
-}
+    type Sent = Gated<B>;
 
-impl<B> Started<B> {
-    /// Waits for the end: of the connection, then of the task.
-    async fn pour(
-        self,
+    async fn make(
+        &mut self,
         client: &Client,
-        len: u64,
-        mut progress: Option<&mut (dyn FnMut(u64) + Send + 'static)>,
-    ) -> Result<()> {
-        let Self { answer, task, sent, fault, .. } = self;
-        let Answer { mut incoming, connection } = answer;
-        let mut stall = StallWatch::new(client.inner.config.timeouts.stall);
-        let mut look = tokio::time::interval(stall.period());
-        let mut tell = tokio::time::interval(std::time::Duration::from_millis(200));
-        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        tell.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut told = 0;
-        let mut said = Vec::new();
-        let broken = loop {
-            tokio::select! {
-                frame = incoming.frame() => match frame {
-                    // What comes after a 200 is the host's complaint, or nothing.
-                    Some(Ok(frame)) => if let Some(data) = frame.data_ref() {
-                        let room = 8_192_usize.saturating_sub(said.len());
-                        said.extend_from_slice(&data[..data.len().min(room)]);
-                    },
-                    Some(Err(error)) => break Some(error),
-                    None => break None,
-                },
-                _ = tell.tick() => if let Some(progress) = &mut progress && sent.bytes() != told {
-                    told = sent.bytes();
-                    progress(told);
-                },
-                _ = look.tick() => match stall.look(&sent, &task).await {
-                    Look::Moving => {}
-                    Look::Ended(Ok(())) if sent.bytes() == len => break None,
-                    Look::Ended(_) => break None,
-                    Look::Stalled => {
-                        drop(connection);
-                        task.abandon().await;
-                        return Err(stall.error());
-                    }
-                },
+        endpoint: &Endpoint,
+        session: &Session,
+        task: &Ref<TaskClass>,
+    ) -> Result<Reception<Gated<B>>> {
+        let timeouts = &client.inner.config.timeouts;
+        let (gate, gated) = Gated::new(self.len, self.sent.clone(), self.fault.clone());
+        let request = head(self.handler.clone(), endpoint, session, task, gated)?;
+        let mut connection = Connection::open(&client.inner.rpc.http.dialer, endpoint).await?;
+        let mut gate = Some(gate);
+        let response = {
+            let sending = connection.send(request);
+            tokio::pin!(sending);
+            match tokio::time::timeout(timeouts.upload_head, &mut sending).await {
+                Ok(answer) => answer,
+                // XAPI sends the head of its answer at once. If none comes, something in between
+                // wants the body first, and gets it.
+                Err(_) => {
+                    tracing::debug!("no answer to the head of an upload, sending the body");
+                    self.open(gate.take());
+                    let answer = tokio::time::timeout(timeouts.stall, sending).await;
+                    answer.map_err(|_| Error::new(ErrorKind::Transfer, "no answer to the upload"))?
+                }
             }
         };
-        drop((incoming, connection));
-        if let Some(progress) = progress
-            && sent.bytes() != told
-        {
-            progress(sent.bytes());
-        }
-        // However the connection ended, the task knows.
-        let ended = task.finish(AFTERMATH).await;
-        if let Some(problem) = fault.take() {
-            return Err(Error::new(ErrorKind::Body, problem.to_string()).because(problem));
-        }
-        match (ended, broken) {
-            (Ok(()), _) if sent.bytes() == len => Ok(()),
-            (Ok(()), _) => {
-                let message = "the host says that it is done, but has not read the whole body";
-                Err(Error::new(ErrorKind::Transfer, message))
+        let reception = receive(connection, response.map_err(unanswered)?).await?;
+        match reception {
+            Reception::Accepted(_) => self.open(gate),
+            _ if self.body.is_none() => {
+                let message = "the host turned the transfer away after its body had been begun";
+                return Err(Error::new(ErrorKind::Transfer, message));
             }
-            (Err(error), Some(cut)) if error.kind() == ErrorKind::OutcomeUnknown => Err(lost(cut)),
-            (Err(error), _) => {
-                if !said.is_empty() {
-                    tracing::debug!(page = page_text(&said), "the host's complaint");
-                }
-                Err(error)
-            }
+            _ => {}
+        }
+        Ok(reception)
+    }
+}
+
+impl<B> Upload<B> {
+    fn open(&mut self, gate: Option<Gate<B>>) {
+        if let (Some(gate), Some(body)) = (gate, self.body.take()) {
+            // The other end is gone only when the connection is, which shows in its answer.
+            drop(gate.send(body));
         }
     }
 }
 
-/// The body's own error in place of what the network made of it.
-fn fault_or(fault: &Fault, error: Error) -> Error {
-    match fault.take() {
-        Some(problem) => Error::new(ErrorKind::Body, problem.to_string()).because(problem),
-        None => error,
+/// Waits for the end: of the connection, then of the task.
+async fn pour<B>(
+    accepted: Accepted<Gated<B>>,
+    client: &Client,
+    len: u64,
+    sent: &Meter,
+    mut progress: Option<Progress>,
+) -> Result<()> {
+    let Accepted { answer: Answer { mut incoming, connection }, task, .. } = accepted;
+    let mut stall = StallWatch::new(client.inner.config.timeouts.stall);
+    let mut look = ticks(stall.period());
+    let mut tell = ticks(Duration::from_millis(200));
+    let mut told = 0;
+    let mut tell_now = |bytes: u64| {
+        if let Some(progress) = &mut progress
+            && std::mem::replace(&mut told, bytes) != bytes
+        {
+            progress(bytes);
+        }
+    };
+    let broken = loop {
+        tokio::select! {
+            // What comes after a 200 is the host's complaint, which its task knows too.
+            frame = incoming.frame() => match frame {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => break Some(error),
+                None => break None,
+            },
+            _ = tell.tick() => tell_now(sent.bytes()),
+            _ = look.tick() => match stall.look(sent, &task).await {
+                Look::Moving => {}
+                Look::Ended => break None,
+                Look::Stalled => {
+                    drop(connection);
+                    task.abandon().await;
+                    return Err(stall.error());
+                }
+            },
+        }
+    };
+    drop((incoming, connection));
+    tell_now(sent.bytes());
+    // However the connection ended, the task knows.
+    match (task.finish().await, broken) {
+        (Ok(()), _) if sent.bytes() == len => Ok(()),
+        (Ok(()), _) => {
+            let message = "the host says that it is done, but has not read the whole body";
+            Err(Error::new(ErrorKind::Transfer, message))
+        }
+        (Err(error), Some(cut)) if error.kind() == ErrorKind::OutcomeUnknown => Err(lost(cut)),
+        (Err(error), _) => Err(error),
     }
+}
+
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }

@@ -1,0 +1,175 @@
+//! Finding a host that takes part in a transfer, before any byte of a body is sent.
+
+use std::future::Future;
+use std::time::Duration;
+
+use http::{StatusCode, header};
+use http_body::Body;
+use hyper::body::Incoming;
+use xenapi_types::handler::{self, Handler, Method};
+use xenapi_types::{Task as TaskClass, Vdi};
+use xenapi_wire::Ref;
+
+use super::body;
+use super::task::TransferTask;
+use crate::client::Client;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::name;
+use crate::http::{Connection, page_text, request};
+use crate::session::Session;
+
+/// How many hosts a transfer is passed on to before it is called a loop.
+const MAX_REDIRECTS: usize = 3;
+
+/// A transfer that can be proposed to one host after the other.
+pub(super) trait Proposal {
+    /// What hyper sends.
+    type Sent;
+
+    /// Sends the head to one host. Only an accepted transfer may have touched its body.
+    fn make(
+        &mut self,
+        client: &Client,
+        endpoint: &Endpoint,
+        session: &Session,
+        task: &Ref<TaskClass>,
+    ) -> impl Future<Output = Result<Reception<Self::Sent>>> + Send;
+}
+
+/// What a host makes of the head of a transfer.
+pub(super) enum Reception<B> {
+    Accepted(Answer<B>),
+    Moved(Endpoint),
+    Denied { status: StatusCode, page: String },
+}
+
+/// The body of an answer, with the connection that it comes on.
+pub(super) struct Answer<B> {
+    pub(super) incoming: Incoming,
+    /// Dropping this closes the socket.
+    pub(super) connection: Connection<B>,
+}
+
+/// A transfer under way.
+pub(super) struct Accepted<B> {
+    pub(super) answer: Answer<B>,
+    pub(super) task: TransferTask,
+    pub(super) endpoint: Endpoint,
+}
+
+/// Proposes the transfer to a host and to those that it refers to. A session that a host does not
+/// know is replaced once.
+///
+/// # Errors
+/// The task's error when there is one; tasks that nobody in the host will end are ended.
+pub(super) async fn negotiate<P: Proposal>(
+    client: &Client,
+    mut proposal: P,
+    mut endpoint: Endpoint,
+    label: &str,
+    vdi: &Ref<Vdi>,
+) -> Result<Accepted<P::Sent>> {
+    let description = format!("xenapi-rs: {}", name(vdi));
+    let mut task = TransferTask::create(client, label, &description).await?;
+    let mut renewed = false;
+    let mut moved = 0;
+    loop {
+        let session = client.session().await?;
+        match proposal.make(client, &endpoint, &session, task.reference()).await {
+            Ok(Reception::Accepted(answer)) => return Ok(Accepted { answer, task, endpoint }),
+            Ok(Reception::Moved(target)) if moved < MAX_REDIRECTS => {
+                moved += 1;
+                tracing::debug!(from = %endpoint, to = %target, "the transfer is passed on to another host");
+                // The host that passes it on leaves the task alone, so it is still good.
+                endpoint = target;
+            }
+            Ok(Reception::Moved(_)) => {
+                task.abandon().await;
+                let message = format!("the hosts passed the transfer on {moved} times");
+                return Err(Error::new(ErrorKind::Protocol, message)
+                    .remedy("check which hosts have the storage repository attached")
+                    .at(&endpoint));
+            }
+            Ok(Reception::Denied { status: StatusCode::UNAUTHORIZED, .. }) if !renewed => {
+                renewed = true;
+                task.abandon().await;
+                client.inner.sessions.forget(&session);
+                task = TransferTask::create(client, label, &description).await?;
+            }
+            Ok(Reception::Denied { status, page }) => {
+                let error =
+                    Error::new(ErrorKind::Transfer, format!("the host answered HTTP {status}: {page}"));
+                return Err(task.refused(error).await.at(&endpoint));
+            }
+            Err(error) => return Err(task.refused(error).await.at(&endpoint)),
+        }
+    }
+}
+
+/// The head of a transfer's request.
+pub(super) fn head<H: Handler, B: Body>(
+    handler: H,
+    endpoint: &Endpoint,
+    session: &Session,
+    task: &Ref<TaskClass>,
+    body: B,
+) -> Result<http::Request<B>> {
+    let method = match H::METHOD {
+        Method::Get => http::Method::GET,
+        Method::Put => http::Method::PUT,
+        Method::Connect => http::Method::CONNECT,
+    };
+    let target = handler::Request { task_id: Some(task.clone()), ..handler.into() }.path_and_query();
+    // The session goes into a cookie: what is in a URL ends up in logs.
+    let cookie = format!("session_id={}", session.reference.expose());
+    request(method, endpoint, &target, &[(header::COOKIE, &cookie)], body)
+}
+
+/// Reads what came back for the head.
+pub(super) async fn receive<B>(
+    connection: Connection<B>,
+    response: http::Response<Incoming>,
+) -> Result<Reception<B>> {
+    let status = response.status();
+    if status == StatusCode::OK {
+        return Ok(Reception::Accepted(Answer { incoming: response.into_body(), connection }));
+    }
+    if status.is_redirection() {
+        let target = redirect_target(response.headers()).ok_or_else(|| {
+            Error::new(ErrorKind::Protocol, format!("HTTP {status} without a usable Location"))
+        })?;
+        return Ok(Reception::Moved(target));
+    }
+    // Some of these answers have no length and stay open: what has come after a second is enough.
+    let page = body::read_some(response.into_body(), Duration::from_secs(1)).await;
+    drop(connection);
+    Ok(Reception::Denied { status, page: page_text(&page) })
+}
+
+/// The address that a redirect names, with nothing but host and port taken from it: path and query
+/// stay ours.
+fn redirect_target(headers: &http::HeaderMap) -> Option<Endpoint> {
+    let location = headers.get(header::LOCATION)?.to_str().ok()?.trim();
+    let (scheme, rest) = location.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    format!("{scheme}://{authority}").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_is_only_an_address() {
+        let target = |location: &str| {
+            let mut headers = http::HeaderMap::new();
+            headers.insert(header::LOCATION, location.parse().unwrap());
+            redirect_target(&headers).map(|endpoint| endpoint.to_string())
+        };
+        assert_eq!(target("https://10.0.0.2/import_raw_vdi?vdi=x").as_deref(), Some("https://10.0.0.2"));
+        assert_eq!(target("https://[fd00::2]/export").as_deref(), Some("https://[fd00::2]"));
+        assert_eq!(target("/elsewhere"), None);
+        assert_eq!(target("ftp://h/x"), None);
+    }
+}
