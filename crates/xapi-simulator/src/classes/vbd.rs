@@ -106,6 +106,28 @@ fn created(tx: &mut Tx<'_>, reference: &str) -> Result<(), Failure> {
     tx.set("VBD", reference, "metrics", metrics)
 }
 
+/// Gives a copy of a VM the same drive, with another disk in it. XAPI marks what it made with the key `owner`.
+pub(crate) fn copy(tx: &mut Tx<'_>, vbd: &str, vm: &str, vdi: &str) -> Result<(), Failure> {
+    const COPIED: [&str; 8] = [
+        "userdevice",
+        "bootable",
+        "mode",
+        "type",
+        "unpluggable",
+        "empty",
+        "qos_algorithm_type",
+        "qos_algorithm_params",
+    ];
+    let source = tx.object("VBD", vbd)?;
+    let mut other_config = source.map("other_config").clone();
+    other_config.insert("owner".to_owned(), "".into());
+    let mut fields: Vec<(&str, Value)> = COPIED.into_iter().map(|f| (f, source.get(f).clone())).collect();
+    fields.extend([("VM", vm.into()), ("VDI", vdi.into()), ("other_config", Value::Struct(other_config))]);
+    let copy = tx.create("VBD", fields);
+    let metrics = tx.create("VBD_metrics", [] as [(&str, Value); 0]);
+    tx.set("VBD", &copy, "metrics", metrics)
+}
+
 /// `VBD.destroy`: not while it is plugged.
 ///
 /// # Errors

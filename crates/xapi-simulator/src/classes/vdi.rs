@@ -15,6 +15,7 @@ use crate::dispatch::{Args, Busy, Ctx, Router, internal_error, storable, void};
 use crate::storage::{Backend, Sr};
 
 pub(crate) use allowed::{check, derive};
+pub(crate) use copy::{copy_to, duplicate};
 pub(crate) use rows::{insert, refresh_sr, sync};
 
 pub(crate) fn register(router: &mut Router) {
@@ -197,6 +198,12 @@ fn destroy(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
     let (backend, uuid) = disk_of(ctx, vdi)?;
     remove(ctx, &backend, uuid, vdi)?;
     Ok(void())
+}
+
+/// Removes a disk that was made for something that failed.
+pub(crate) fn discard(ctx: &Ctx, vdi: &str) -> Result<(), Failure> {
+    let (backend, uuid) = disk_of(ctx, vdi)?;
+    remove(ctx, &backend, uuid, vdi)
 }
 
 /// Removes a disk, its row, and the base copies that only it needed with theirs.

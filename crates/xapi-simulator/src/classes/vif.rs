@@ -106,6 +106,26 @@ pub(super) fn destroy(tx: &mut Tx<'_>, vif: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Gives a copy of a VM the same interface, and an address that follows from the copy's own seed.
+pub(super) fn copy(tx: &mut Tx<'_>, vif: &str, vm: &str) -> Result<(), Failure> {
+    const COPIED: [&str; 9] = [
+        "device",
+        "network",
+        "MTU",
+        "other_config",
+        "qos_algorithm_type",
+        "qos_algorithm_params",
+        "locking_mode",
+        "ipv4_allowed",
+        "ipv6_allowed",
+    ];
+    let source = tx.object("VIF", vif)?;
+    let mut fields: Vec<(&str, Value)> = COPIED.into_iter().map(|f| (f, source.get(f).clone())).collect();
+    fields.push(("VM", vm.into()));
+    let copy = tx.create("VIF", fields);
+    created(tx, &copy)
+}
+
 /// `VIF.plug` and `VIF.unplug`, for a VM that runs.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! `VM`.
 
+mod copy;
 mod guests;
 mod lifecycle;
 mod memory;
@@ -66,6 +67,7 @@ pub(super) fn register(router: &mut Router) {
         })?;
         Ok(void())
     });
+    copy::register(router);
     questions(router);
     setters::register(router);
 }

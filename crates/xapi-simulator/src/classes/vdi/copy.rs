@@ -18,14 +18,15 @@ const INHERITED: [&str; 7] =
     ["name_label", "name_description", "type", "sharable", "other_config", "xenstore_data", "tags"];
 
 pub(super) fn snapshot(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
-    sharing_copy(ctx, args.str(0), true)
+    duplicate(ctx, args.str(0), true).map(Value::from)
 }
 
 pub(super) fn clone(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
-    sharing_copy(ctx, args.str(0), false)
+    duplicate(ctx, args.str(0), false).map(Value::from)
 }
 
-fn sharing_copy(ctx: &Arc<Ctx>, vdi: &str, is_snapshot: bool) -> Result<Value, Failure> {
+/// Makes a snapshot or a clone: a disk on the same SR that shares blocks with this one.
+pub(crate) fn duplicate(ctx: &Ctx, vdi: &str, is_snapshot: bool) -> Result<String, Failure> {
     let (backend, uuid) = disk_of(ctx, vdi)?;
     let size = ctx.read(|view| view.object("VDI", vdi).map(|vdi| vdi.int("virtual_size")))? as u64;
     let _exclusive = backend.exclusive();
@@ -61,7 +62,7 @@ fn sharing_copy(ctx: &Arc<Ctx>, vdi: &str, is_snapshot: bool) -> Result<Value, F
         // The source went meanwhile: what was made for it has no owner.
         backend.remove(copy.uuid)?;
     }
-    made.map(Value::from)
+    made
 }
 
 fn inherited<'a>(vdi: Object<'_>) -> Vec<(&'a str, Value)> {
@@ -71,25 +72,10 @@ fn inherited<'a>(vdi: Object<'_>) -> Vec<(&'a str, Value)> {
 /// `VDI.copy`: to another SR, or into a disk that exists.
 pub(super) fn copy(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
     let [vdi, sr, base, into] = [0, 1, 2, 3].map(|index| args.str(index));
-    let (from, uuid) = disk_of(ctx, vdi)?;
     if is_null(into) {
-        let to = backend(ctx, sr)?;
-        if to.sr.kind.layout == Layout::Isos {
-            return Err(backend_failure(1200, "disks of an ISO library cannot be attached for writing"));
-        }
-        let (copy, volume) = empty_copy(ctx, vdi, &to)?;
-        let filled = fill(ctx, &from, uuid, base, &to, &volume, true).and_then(|()| {
-            ctx.write(|tx| {
-                rows::update(tx, &copy, &to, &to.volume(volume.uuid, volume.virtual_size))?;
-                changed(tx, &copy)
-            })
-        });
-        if let Err(failure) = filled {
-            remove(ctx, &to, volume.uuid, &copy)?;
-            return Err(failure);
-        }
-        return Ok(copy.into());
+        return copy_to(ctx, vdi, sr, base).map(Value::from);
     }
+    let (from, uuid) = disk_of(ctx, vdi)?;
     let (needed, size, read_only, in_use) = ctx.read(|view| {
         let target = view.object("VDI", into)?;
         let in_use = view.follow(target, "VBDs", "VBD").any(|vbd| vbd.bool("currently_attached"));
@@ -113,6 +99,27 @@ pub(super) fn copy(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
         changed(tx, into)
     })?;
     Ok(into.into())
+}
+
+/// Copies a disk to an SR; with `base`, only what it holds else than that one.
+pub(crate) fn copy_to(ctx: &Ctx, vdi: &str, sr: &str, base: &str) -> Result<String, Failure> {
+    let (from, uuid) = disk_of(ctx, vdi)?;
+    let to = backend(ctx, sr)?;
+    if to.sr.kind.layout == Layout::Isos {
+        return Err(backend_failure(1200, "disks of an ISO library cannot be attached for writing"));
+    }
+    let (copy, volume) = empty_copy(ctx, vdi, &to)?;
+    let filled = fill(ctx, &from, uuid, base, &to, &volume, true).and_then(|()| {
+        ctx.write(|tx| {
+            rows::update(tx, &copy, &to, &to.volume(volume.uuid, volume.virtual_size))?;
+            changed(tx, &copy)
+        })
+    });
+    if let Err(failure) = filled {
+        remove(ctx, &to, volume.uuid, &copy)?;
+        return Err(failure);
+    }
+    Ok(copy)
 }
 
 /// Makes a disk like another one, without its content.

@@ -133,6 +133,11 @@ fn is_default_template(vm: Object<'_>) -> bool {
     vm.bool("is_default_template") || vm.entry("other_config", "default_template") == Some("true")
 }
 
+/// Whether a VM is a template; a snapshot calls itself one, but is not.
+pub(super) fn is_template(vm: Object<'_>) -> bool {
+    vm.bool("is_a_template") && !vm.bool("is_a_snapshot")
+}
+
 /// Checks one operation.
 ///
 /// `own` is the task the check is made for: an operation it has announced itself is not in its way.
@@ -158,7 +163,7 @@ pub(super) fn check(vm: Object<'_>, op: &str, own: Option<&str>) -> Result<(), F
         return Err(Failure::new("VM_BAD_POWER_STATE", [reference, &expected.join(", "), power.lower()]));
     }
     concurrent(vm, op, own)?;
-    let template = vm.bool("is_a_template") && !vm.bool("is_a_snapshot");
+    let template = is_template(vm);
     if template {
         let allowed =
             TEMPLATE.contains(&op) || (matches!(op, "destroy" | "migrate_send") && !is_default_template(vm));

@@ -130,8 +130,7 @@ pub(super) fn started(
         tx.set("VM", vm, "bios_strings", strings(GENERIC_BIOS))?;
     }
     if object_needs_generation(tx.object("VM", vm)?) {
-        let id = uuid::Uuid::new_v4().as_u128();
-        tx.set("VM", vm, "generation_id", format!("{}:{}", (id >> 65) as u64, (id as u64) >> 1))?;
+        tx.set("VM", vm, "generation_id", new_generation_id())?;
     }
     tx.set("VM", vm, "last_boot_CPU_flags", strings(&[("vendor", "GenuineIntel"), ("features", "")]))?;
     tx.set("VM", vm, "domid", Value::Int(domid))?;
@@ -166,6 +165,12 @@ pub(super) fn started(
         tools_report(tx, vm, domid, now)?;
     }
     Ok(())
+}
+
+/// A fresh `VM.generation_id`: two random 63-bit numbers.
+pub(super) fn new_generation_id() -> String {
+    let id = uuid::Uuid::new_v4().as_u128();
+    format!("{}:{}", (id >> 65) as u64, (id as u64) >> 1)
 }
 
 fn object_needs_generation(vm: Object<'_>) -> bool {
