@@ -18,7 +18,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Http, Repeat};
 use crate::rpc::{Rpc, repeat_of};
-use crate::session::{Session, Sessions};
+use crate::session::{Session, Sessions, closed};
 use crate::tls::Tls;
 
 /// How many hosts are followed from one to the next before it is called a loop.
@@ -111,16 +111,7 @@ impl Client {
         let session = self.inner.sessions.close();
         let result = match session {
             None => Ok(()),
-            Some(session) => {
-                let logout = self.exchange::<(), ()>(&session, "session.logout", &());
-                match self.within("session.logout", logout).await {
-                    Ok(Err(failure)) if !failure.is_session_invalid() => {
-                        Err(self.refuse("session.logout", &session, failure))
-                    }
-                    Ok(_) => Ok(()),
-                    Err(error) => Err(error),
-                }
-            }
+            Some(session) => self.within("session.logout", self.log_out(&session)).await,
         };
         self.inner.rpc.http.close_idle();
         result
@@ -282,6 +273,15 @@ impl Client {
         }
     }
 
+    async fn log_out(&self, session: &Session) -> Result<()> {
+        const METHOD: &str = "session.logout";
+        match self.exchange::<(), ()>(session, METHOD, &()).await.map_err(|error| error.about(METHOD))? {
+            // A session that is gone already is what was wanted.
+            Err(failure) if !failure.is_session_invalid() => Err(self.refuse(METHOD, session, failure)),
+            _ => Ok(()),
+        }
+    }
+
     async fn exchange<P: Serialize + Sync + ?Sized, T: DeserializeOwned>(
         &self,
         session: &Session,
@@ -324,7 +324,16 @@ impl Client {
         let mut first_error = None;
         for candidate in candidates {
             match self.login_at(candidate).await {
-                Ok(session) => return self.inner.sessions.install(session),
+                Ok(session) => {
+                    return match self.inner.sessions.install(session) {
+                        Ok(session) => Ok(session),
+                        Err(session) => {
+                            // Closed while this went on: the session must not stay behind.
+                            self.log_out(&session).await?;
+                            Err(closed())
+                        }
+                    };
+                }
                 Err(error) if error.kind() == ErrorKind::Unreachable => {
                     tracing::warn!(%error, "log-in failed, trying the next address");
                     first_error.get_or_insert(error);

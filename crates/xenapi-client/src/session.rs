@@ -81,10 +81,11 @@ impl Sessions {
         self.login.acquire().await.map_err(|_| closed())
     }
 
-    pub(crate) fn install(&self, session: Session) -> Result<Arc<Session>> {
+    /// Takes a new session, or gives it back when all has ended meanwhile.
+    pub(crate) fn install(&self, session: Session) -> Result<Arc<Session>, Session> {
         let mut state = self.lock();
         if state.closed {
-            return Err(closed());
+            return Err(session);
         }
         let session = Arc::new(session);
         state.seat = session.endpoint.clone();
@@ -126,7 +127,7 @@ impl Sessions {
     }
 }
 
-fn closed() -> Error {
+pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the client is closed")
 }
 

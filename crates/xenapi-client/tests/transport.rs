@@ -294,6 +294,64 @@ async fn unreachable_hosts() {
 }
 
 #[tokio::test]
+async fn over_a_unix_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("xapi");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        calls(|_, _| Ok(text("local")))(support::Peer::new(stream), String::new()).await;
+    });
+    let config = Config::new(&format!("unix:{}", path.display()), "root", "").unwrap();
+    let client = Client::connect(config).await.unwrap();
+    assert_eq!(client.call_dynamic("VM.get_x", &[]).await.unwrap(), text("local"));
+}
+
+/// Everything that is logged, at the most talkative level.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_log_names_the_call_and_no_secret() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::CLOSE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let client = client(calls(|method, params| match method {
+        "VM.start" => Err(Failure::new("SESSION_INVALID", [params[0].as_str().unwrap()])),
+        _ => Ok(text("")),
+    }));
+    client.call_dynamic("secret.create", &[text("other secret")]).await.unwrap();
+    client.call_dynamic("VM.start", &[]).await.unwrap_err();
+    client.close().await.unwrap();
+    drop(guard);
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for said in
+        ["xenapi.call", "secret.create", "outcome=\"ok\"", "outcome=\"SESSION_INVALID\"", "http://10.0.0.1"]
+    {
+        assert!(text.contains(said), "{said} is not in {text}");
+    }
+    for secret in ["hunter2", "other secret", SESSION] {
+        assert!(!text.contains(secret), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn what_listens_but_is_no_host() {
     let port = listen(None, |mut peer| async move {
         peer.fill().await;

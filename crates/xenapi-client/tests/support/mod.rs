@@ -46,7 +46,7 @@ impl Head {
 }
 
 impl Peer {
-    fn new(io: impl Io) -> Self {
+    pub(crate) fn new(io: impl Io) -> Self {
         Self { io: Box::new(io), unread: Vec::new() }
     }
 
