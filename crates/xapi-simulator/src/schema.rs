@@ -71,7 +71,7 @@ impl Class {
             events: !silent.contains(&meta.name),
             persistent: !matches!(meta.name, "session" | "task"),
             places: meta.fields.iter().enumerate().map(|(i, field)| (field.name, i)).collect(),
-            defaults: meta.fields.iter().map(|f| default(f.default.as_ref(), &f.ty)).collect(),
+            defaults: meta.fields.iter().map(|field| initial(meta.name, field)).collect(),
         }
     }
 
@@ -93,6 +93,17 @@ impl Class {
     /// The values of the fields when nobody gives them.
     pub fn defaults(&self) -> &[Value] {
         &self.defaults
+    }
+}
+
+/// What a field holds when nobody gives it.
+///
+/// The datamodel declares `false` for `VM.has_vendor_device`, but the server takes the contrary of
+/// `pool.policy_no_vendor_device`, which is `false` unless somebody changed it.
+pub(crate) fn initial(class: &str, field: &FieldMeta) -> Value {
+    match (class, field.name) {
+        ("VM", "has_vendor_device") => Value::Bool(true),
+        _ => default(field.default.as_ref(), &field.ty),
     }
 }
 

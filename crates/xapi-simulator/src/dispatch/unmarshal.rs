@@ -80,7 +80,7 @@ fn record(class: &str, mut given: BTreeMap<String, Value>) -> Result<BTreeMap<St
     for field in class.create_fields() {
         let value = match (given.remove(field.name), &field.default) {
             (Some(value), _) => unmarshal(value, &field.ty)?,
-            (None, Some(default)) => schema::default(Some(default), &field.ty),
+            (None, Some(_)) => schema::initial(class.name, field),
             (None, None) => {
                 let text = format!("Server_helpers.Dispatcher_FieldNotFound({:?})", field.name);
                 return Err(internal_error(&text));

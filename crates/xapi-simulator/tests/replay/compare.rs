@@ -286,18 +286,23 @@ fn normal(value: &Json, key: Option<&str>, name: &dyn Fn(&str) -> String) -> Jso
         }
         Json::Object(map) => {
             let disk = map.contains_key("physical_size");
-            let mut out = Map::new();
+            let mut members: Vec<(String, Json)> = Vec::new();
             for (key, value) in map {
-                let mut named = name(key);
-                while out.contains_key(&named) {
-                    named.push('+');
-                }
                 let value = match key.as_str() {
                     "physical_utilisation" | "physical_size" if disk => json!("<any>"),
                     "task" if value.is_number() => json!("<any>"),
                     "data" if is_internal(map) => json!("<any>"),
                     key => normal(value, Some(key), name),
                 };
+                members.push((name(key), value));
+            }
+            // Several references may have one name: then the records have no order either.
+            members.sort_by_cached_key(|(name, value)| (name.clone(), value.to_string()));
+            let mut out = Map::new();
+            for (mut named, value) in members {
+                while out.contains_key(&named) {
+                    named.push('+');
+                }
                 out.insert(named, value);
             }
             Json::Object(out)

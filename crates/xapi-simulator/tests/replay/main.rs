@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use testdata::Step;
+use xapi_simulator::Guests;
 use xapi_simulator::core::Config;
 use xapi_simulator::{Simulator, World};
 
@@ -121,7 +122,8 @@ async fn replay(name: &'static str) -> Vec<(String, Vec<String>)> {
     let scenario = testdata::scenario(name);
     let state = tempfile::tempdir().expect("a temporary directory");
     let world = World::from_json(&testdata::golden_world()).expect("the recordings' world");
-    let config = Config { auth_delay: Duration::from_millis(5), ..Config::default() };
+    let config =
+        Config { auth_delay: Duration::from_millis(5), guests: Guests::recorded(), ..Config::default() };
     let builder = Simulator::builder().world(world).config(config).state_dir(state.path());
     let simulator = builder.build().await.expect("a pool");
     let url = simulator.listen("127.0.0.1:0").await.expect("a port");

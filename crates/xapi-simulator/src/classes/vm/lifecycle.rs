@@ -33,6 +33,11 @@ pub(super) fn created(tx: &mut Tx<'_>, vm: &str) -> Result<(), Failure> {
     for flag in ["is_control_domain", "is_default_template", "is_a_snapshot", "requires_reboot"] {
         tx.set("VM", vm, flag, Value::Bool(false))?;
     }
+    // A guest that is offered the vendor's device needs the second version of the virtual hardware.
+    let object = tx.object("VM", vm)?;
+    let version =
+        object.int("hardware_platform_version").max(if object.bool("has_vendor_device") { 2 } else { 0 });
+    tx.set("VM", vm, "hardware_platform_version", Value::Int(version))?;
     tx.set("VM", vm, "power_state", "Halted")?;
     tx.set("VM", vm, "domid", Value::Int(-1))?;
     tx.set("VM", vm, "domarch", "")?;
