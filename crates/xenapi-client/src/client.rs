@@ -100,8 +100,8 @@ impl Client {
         self.within("session.login_with_password", self.session()).await.map(drop)
     }
 
-    /// Logs out and closes the connections that are not in use. Clones of this client, and calls
-    /// that are under way, end with `Closed`.
+    /// Logs out and closes the connections that are not in use. Calls made afterwards, on clones
+    /// too, end with `Closed`; so do those under way that need the session once more.
     ///
     /// A client that is dropped without this leaves its session to XAPI, which ends it after a day.
     ///
@@ -299,13 +299,7 @@ impl Client {
     async fn permit(&self, lane: Lane) -> Result<Option<tokio::sync::SemaphorePermit<'_>>> {
         match lane {
             Lane::Wait => Ok(None),
-            Lane::Call => self
-                .inner
-                .permits
-                .acquire()
-                .await
-                .map(Some)
-                .map_err(|_| Error::new(ErrorKind::Closed, "the client is closed")),
+            Lane::Call => self.inner.permits.acquire().await.map(Some).map_err(|_| closed()),
         }
     }
 

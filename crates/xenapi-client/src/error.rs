@@ -112,6 +112,12 @@ impl Error {
         self
     }
 
+    /// Replaces the sentence, in words for people.
+    pub(crate) fn saying(mut self, message: String) -> Self {
+        self.0.message = message.into();
+        self
+    }
+
     pub(crate) fn remedy(mut self, remedy: impl Into<Cow<'static, str>>) -> Self {
         self.0.remedy = Some(remedy.into());
         self

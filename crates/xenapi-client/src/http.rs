@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::error::Error as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -160,8 +160,8 @@ struct Idle {
 }
 
 impl Http {
-    pub(crate) fn new(dialer: Dialer, max_response_bytes: usize) -> Arc<Self> {
-        Arc::new(Self { dialer, idle: Mutex::default(), max_response_bytes })
+    pub(crate) fn new(dialer: Dialer, max_response_bytes: usize) -> Self {
+        Self { dialer, idle: Mutex::default(), max_response_bytes }
     }
 
     /// Sends a body and reads the whole answer. A broken connection is replaced when nothing of the

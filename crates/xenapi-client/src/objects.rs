@@ -221,7 +221,9 @@ impl From<QuoteError> for Error {
 /// `NotFound` for the failure by which XAPI says that the very object of the call does not exist.
 fn gone<C: Class, T>(result: Result<T>, object: &Ref<C>) -> Result<T> {
     result.map_err(|error| match error.failure() {
-        Some(failure) if failure.is_gone(object) => error.into_kind(ErrorKind::NotFound),
+        Some(failure) if failure.is_gone(object) => error
+            .into_kind(ErrorKind::NotFound)
+            .saying(format!("there is no {} {object} (any more)", C::NAME)),
         _ => error,
     })
 }

@@ -1,6 +1,5 @@
 //! One call as one HTTP request, in the encoding that the server understands.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
 use bytes::Bytes;
@@ -21,7 +20,7 @@ const MAX_REQUEST_BYTES: usize = 307_200;
 /// Calls to any host of a pool. The encoding is found out once: all hosts of a pool run the same
 /// version.
 pub(crate) struct Rpc {
-    pub(crate) http: Arc<Http>,
+    pub(crate) http: Http,
     encoding: AtomicU8,
     next_id: AtomicI64,
     limits: Limits,
@@ -39,7 +38,7 @@ enum Form {
 }
 
 impl Rpc {
-    pub(crate) fn new(http: Arc<Http>, encoding: Encoding, max_response_bytes: usize) -> Self {
+    pub(crate) fn new(http: Http, encoding: Encoding, max_response_bytes: usize) -> Self {
         let encoding = match encoding {
             Encoding::Auto => UNKNOWN,
             Encoding::JsonRpc => JSON,

@@ -18,8 +18,8 @@ use xenapi_client::{
 };
 use xenapi_types::query::Query;
 use xenapi_types::{
-    Host, OnCrashBehaviour, OnNormalExit, Pool, Sr, Task, TaskStatusType, Vdi, VdiType, Vm, VmRecord, task,
-    vdi, vm,
+    Host, OnCrashBehaviour, OnNormalExit, Pool, Sr, Task, TaskStatusType, Vdi, VdiType, Vm, VmRecord, pbd,
+    sr, task, vdi, vm,
 };
 use xenapi_wire::Ref;
 
@@ -162,6 +162,11 @@ async fn objects_are_found_read_and_changed() {
     client.destroy(&again).await.unwrap();
     assert_eq!(client.destroy(&again).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(client.record_opt(&again).await.unwrap(), None);
+    let error = client.record(&again).await.unwrap_err().to_string();
+    assert!(
+        error.contains(&format!("there is no VM {again}")) && error.contains("http://simulator"),
+        "{error}"
+    );
     assert_eq!(client.by_name_label::<Vm>("nobody").await.unwrap_err().kind(), ErrorKind::NotFound);
     let none = "00000000-0000-4000-8000-000000000000";
     assert_eq!(client.by_uuid_opt::<Vm>(none).await.unwrap(), None);
@@ -295,6 +300,20 @@ async fn uploads_that_fail_say_why_and_leave_no_task() {
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     let error = bench.client.export_vdi(&nothing, ExportFormat::Raw, None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert_eq!(bench.tasks().await, []);
+}
+
+#[tokio::test]
+async fn storage_that_no_host_sees_is_named_before_anything_is_sent() {
+    let bench = bench().await;
+    let disk = bench.disk("Local storage", 2 * MIB).await;
+    let sr = bench.client.by_name_label::<Sr>("Local storage").await.unwrap();
+    for pbd in bench.client.get_field(&sr, sr::field::PBDS).await.unwrap() {
+        bench.client.call(pbd::Unplug { pbd }).await.unwrap();
+    }
+    let error = bench.import(&disk, ImportFormat::Raw, content(2 * MIB)).await.unwrap_err();
+    assert!(error.is("SR_HAS_NO_PBDS"), "{error}");
+    assert!(error.to_string().contains(&format!("plug a PBD of SR {sr}")), "{error}");
     assert_eq!(bench.tasks().await, []);
 }
 

@@ -75,7 +75,9 @@ impl Client {
         format: ExportFormat,
         base: Option<&Ref<Vdi>>,
     ) -> Result<Export> {
-        self.export_vdi_via(self.route_to(vdi).await?, vdi, format, base).await
+        let route = self.route_to(vdi).await;
+        let route = route.map_err(|error| error.renamed(format!("export of {}", name(vdi))))?;
+        self.export_vdi_via(route, vdi, format, base).await
     }
 
     /// [`Client::export_vdi`] through a host of the caller's choice.

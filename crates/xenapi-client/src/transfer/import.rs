@@ -171,11 +171,11 @@ where
             fault: fault.clone(),
             body: Some(body),
         };
+        let route = match route {
+            Some(route) => route,
+            None => client.route_to(&vdi).await.map_err(|error| error.renamed(&subject))?,
+        };
         let transfer = async {
-            let route = match route {
-                Some(route) => route,
-                None => client.route_to(&vdi).await?,
-            };
             let accepted = negotiate(&client, proposal, route.endpoint, &label, &vdi).await?;
             let endpoint = accepted.endpoint.clone();
             let pouring = pour(accepted, &client, len, &sent, progress).await;
