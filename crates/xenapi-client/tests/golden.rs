@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use support::{Peer, client, config, in_process, session_calls};
 use testdata::Step;
-use xenapi_client::{Client, Encoding, ErrorKind, Task};
+use xenapi_client::{Client, Encoding, ErrorKind, ExportFormat, ImportFormat, Task};
 use xenapi_wire::jsonrpc::Id;
 use xenapi_wire::{Limits, Ref, Value, jsonrpc, xmlrpc};
 
@@ -172,4 +172,85 @@ async fn refused_log_ins() {
         assert_eq!(error.kind(), ErrorKind::Credentials, "{}: {error}", step.note);
     }
     assert!(seen >= 2, "{seen}");
+}
+
+/// The end of the task of a transfer that was recorded at `index`, as its record tells.
+fn task_after(steps: &[Step], index: usize) -> Option<Value> {
+    steps[index + 1..]
+        .iter()
+        .take_while(|step| step.transport != "http")
+        .filter(|step| step.method_name.as_deref() == Some("task.get_record"))
+        .find_map(|step| {
+            xmlrpc::decode_response::<Value>(&step.response.body(), &Limits::RESPONSE).unwrap().ok()
+        })
+        .filter(|record| record.get("status").and_then(Value::as_str) != Some("pending"))
+}
+
+/// The recorded answer, as it was on the wire.
+fn wire_bytes(step: &Step) -> Vec<u8> {
+    let response = &step.response;
+    let mut bytes =
+        format!("HTTP/1.1 {} {}\r\n", response.status.unwrap(), response.reason.clone().unwrap_or_default());
+    for (name, value) in &response.headers {
+        bytes += &format!("{name}:{value}\r\n");
+    }
+    [bytes.as_bytes(), b"\r\n", response.body().as_slice()].concat()
+}
+
+#[tokio::test]
+async fn every_transfer_ends_as_its_task_did() {
+    let (mut good, mut bad) = (0, 0);
+    for scenario in ["import_raw", "import_vhd", "export_vdi"] {
+        let steps = testdata::scenario(scenario).steps;
+        for (index, step) in steps.iter().enumerate() {
+            let transfer = step.transport == "http" && step.response.status.is_some();
+            let Some(task) = transfer.then(|| task_after(&steps, index)).flatten() else { continue };
+            let (query, upload) = (step.request.path.clone(), step.request.method == "PUT");
+            let body = step.request.body().unwrap_or_default();
+            if upload && body.is_empty() {
+                continue;
+            }
+            let answer = wire_bytes(step);
+            let pool = support::pool::Pool::new();
+            pool.with(|state| state.virtual_size = 0);
+            let ended = task.clone();
+            let client = pool.client(move |pool, mut peer: Peer, head, _| {
+                let (answer, ended) = (answer.clone(), ended.clone());
+                async move {
+                    // The head at once, as it was; then the body is taken, whatever becomes of it.
+                    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+                    peer.write(&answer[..end]).await;
+                    peer.body(&head).await;
+                    peer.write(&answer[end..]).await;
+                    pool.with(|state| state.ended = Some(ended));
+                }
+            });
+            let vhd = query.contains("format=vhd");
+            let result = if upload {
+                let format = if vhd { ImportFormat::Vhd } else { ImportFormat::Raw };
+                let body = http_body_util::Full::new(bytes::Bytes::from(body));
+                client.import_vdi(&support::pool::disk(), format, body).await.map(drop)
+            } else {
+                let format = if vhd { ExportFormat::Vhd } else { ExportFormat::Raw };
+                match client.export_vdi(&support::pool::disk(), format, None).await {
+                    Ok(export) => export.finish().await.map(drop),
+                    Err(error) => Err(error),
+                }
+            };
+            let status = task.get("status").and_then(Value::as_str).unwrap();
+            match result {
+                Ok(()) => {
+                    good += 1;
+                    assert_eq!(status, "success", "{scenario}: {}", step.note);
+                }
+                Err(error) => {
+                    bad += 1;
+                    assert_eq!(status, "failure", "{scenario}: {}: {error}", step.note);
+                    let told = task.get("error_info").and_then(Value::as_array).unwrap();
+                    assert_eq!(error.failure().map(|f| f.code.as_str()), told[0].as_str(), "{}", step.note);
+                }
+            }
+        }
+    }
+    assert!(good >= 20 && bad >= 15, "{good} {bad}");
 }

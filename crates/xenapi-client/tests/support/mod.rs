@@ -1,6 +1,8 @@
 //! Servers that do exactly what a test tells them, in process or on a port.
 #![allow(dead_code, reason = "each test uses a part of this")]
 
+pub(crate) mod pool;
+
 use std::future::Future;
 use std::sync::Arc;
 
