@@ -5,6 +5,7 @@ mod host;
 mod message;
 mod network;
 mod pbd;
+pub(crate) mod role;
 pub(crate) mod session;
 pub(crate) mod sm;
 mod sr;
@@ -26,6 +27,7 @@ pub(crate) fn register(router: &mut Router) {
     message::register(router);
     network::register(router);
     pbd::register(router);
+    role::register(router);
     session::register(router);
     sr::register(router);
     task::register(router);

@@ -72,10 +72,11 @@ impl Core {
             let names = meta::messages().iter().map(|m| m.method.as_str().into()).collect();
             return Ok(Answer::Bare(Value::Array(names)));
         }
-        if name.starts_with("system.isAlive:") {
-            return Ok(Answer::Bare(params.into_iter().next().unwrap_or_default()));
-        }
         let Some(message) = meta::message(name) else {
+            // It might be an extension, which only users may look for.
+            if let Some(Value::String(session)) = params.first() {
+                session::check(self, session)?;
+            }
             return Err(Failure::new("MESSAGE_METHOD_UNKNOWN", [name]));
         };
         let (session, args) = arguments(message, params)?;

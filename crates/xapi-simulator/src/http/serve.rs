@@ -150,7 +150,10 @@ async fn post(exchange: &mut Exchange) -> io::Result<After> {
     };
     if let Some(reason) = refusal {
         exchange.conn.send(&Page::internal_error(Some(reason)).bytes(version)).await?;
-        return Ok(After::Reset);
+        // A length that is none is the only one of these without bytes behind it that nobody reads.
+        let nonsense =
+            exchange.head.content_length().is_none() && exchange.head.header("content-length").is_some();
+        return Ok(if nonsense { After::Close } else { After::Reset });
     }
     let len = exchange.head.content_length().unwrap_or(0);
     let body = exchange.conn.read_body(usize::try_from(len).unwrap_or(0)).await?;

@@ -55,7 +55,13 @@ impl Names {
 
     /// A recorded text with ours in place of what is bound.
     pub fn translate(&self, text: &str) -> String {
-        let mut out = replace(text, |found| self.map.get(found).cloned().unwrap_or_else(|| found.to_owned()));
+        let mut out =
+            replace(text, |found| match (self.map.get(found), self.map.get(&format!("{PREFIX}{found}"))) {
+                (Some(ours), _) => ours.clone(),
+                // A reference whose prefix is spelled in an unusual way.
+                (None, Some(ours)) => ours[PREFIX.len()..].to_owned(),
+                (None, None) => found.to_owned(),
+            });
         let token = find_token(&out).and_then(|token| Some((token.to_owned(), self.tokens.get(token)?)));
         if let Some((recorded, ours)) = token {
             out = out.replace(&recorded, ours);
