@@ -64,6 +64,7 @@ impl Class {
             "auth",
             "Diagnostics",
             "message",
+            "role",
             "event",
         ];
         Self {

@@ -10,7 +10,7 @@ use crate::db::Db;
 use crate::json;
 
 /// The objects a new pool starts with.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct World {
     objects: Vec<Seed>,
 }
@@ -80,6 +80,13 @@ impl World {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.objects.is_empty()
+    }
+}
+
+impl Default for World {
+    /// [`World::demo`].
+    fn default() -> Self {
+        Self::demo()
     }
 }
 

@@ -252,8 +252,9 @@ call! {
         [secret] device_config: BTreeMap<String, String>,
         /// `string`
         r#type: String,
-        /// `(string -> string) map`
-        sm_config: BTreeMap<String, String>,
+        ;
+        /// `(string -> string) map`, has a default on the server. Since XenServer 4.1 (miami).
+        sm_config: BTreeMap<String, String> = Default::default(),
     }
 }
 

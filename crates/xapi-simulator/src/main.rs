@@ -1,0 +1,92 @@
+//! `xapi-simulator`: a XAPI pool on a port.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+use xapi_simulator::core::Config;
+use xapi_simulator::{Simulator, World};
+
+/// A XenServer/XCP-ng pool to test clients against, without a hypervisor.
+///
+/// Speaks XML-RPC (on every path), JSON-RPC 1.0 and 2.0 (on /jsonrpc) and XAPI's import and export handlers. Guests
+/// are only bookkeeping; disks are real. Stop it with Ctrl-C or SIGTERM.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  \
+        xapi-simulator                                    a pool in memory on http://127.0.0.1:8080\n  \
+        xapi-simulator --state /var/tmp/pool --https      keeps its objects and disks, speaks TLS\n  \
+        XAPI_SIMULATOR_LOG=debug xapi-simulator           tells every call\n\n\
+        Then, in Python:\n  \
+        XenAPI.Session('http://127.0.0.1:8080').login_with_password('root', 'xapi-test')"
+)]
+struct Options {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    listen: String,
+
+    /// Speak HTTPS, with a certificate made at start; its fingerprint is printed.
+    #[arg(long)]
+    https: bool,
+
+    /// Keep objects and disks in this directory, or go on with what is there. Without it, everything is gone at the
+    /// end.
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+
+    /// Start a new pool with the objects in this file instead of the built-in ones: a JSON list of
+    /// {"class": ..., "ref": ..., "fields": {...}}.
+    #[arg(long, value_name = "FILE")]
+    world: Option<PathBuf>,
+
+    /// The password of root. Other users can see a command line: prefer the environment.
+    #[arg(long, env = "XAPI_SIMULATOR_PASSWORD", hide_env_values = true, default_value = "xapi-test")]
+    password: String,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let filter = EnvFilter::try_from_env("XAPI_SIMULATOR_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let options = Options::parse();
+    let world = match &options.world {
+        None => World::default(),
+        Some(path) => {
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            World::from_json(&text).with_context(|| format!("{} is no world", path.display()))?
+        }
+    };
+    let config = Config { password: options.password, ..Config::default() };
+    let mut builder = Simulator::builder().world(world).config(config);
+    if let Some(directory) = options.state {
+        builder = builder.state_dir(directory);
+    }
+    let simulator = builder.build().await.context("the pool cannot be started")?;
+    if options.https {
+        let (url, fingerprint) = simulator.listen_tls(&options.listen).await?;
+        say(&format!("{url}\nSHA-256 fingerprint {fingerprint}"));
+    } else {
+        say(&simulator.listen(&options.listen).await?);
+    }
+    until_told_to_stop().await?;
+    simulator.shutdown().context("not everything reached the disk")?;
+    Ok(())
+}
+
+/// The first line is the URL, for scripts.
+#[allow(clippy::print_stdout)]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+async fn until_told_to_stop() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot wait for Ctrl-C"),
+        _ = terminate.recv() => Ok(()),
+    }
+}
