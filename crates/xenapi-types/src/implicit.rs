@@ -25,7 +25,13 @@ use crate::field::{Field, MapValue, SetValue, Settable};
 use crate::query::Query;
 
 /// A class for which `get_all` and its relatives exist.
-pub trait Listed: Class {}
+pub trait Listed: Class {
+    /// The uuid of an object by its record; `None` for the few classes without uuids.
+    fn uuid(record: &Self::Record) -> Option<&str>;
+
+    /// The name of an object by its record; `None` for classes without names.
+    fn name_label(record: &Self::Record) -> Option<&str>;
+}
 
 /// A class for which `get_by_name_label` exists.
 pub trait Labelled: Class {}
@@ -275,7 +281,7 @@ pub fn remove<F: Settable<Value: SetValue>>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Vdi, Vm, vm};
+    use crate::{Vbd, VbdRecord, Vdi, Vm, VmRecord, vm};
 
     #[test]
     fn methods_are_spelled_from_class_verb_and_field() {
@@ -284,6 +290,14 @@ mod tests {
         assert_eq!(Get::<vm::field::MEMORY_STATIC_MAX>::METHOD, "VM.get_memory_static_max");
         assert_eq!(AddTo::<vm::field::OTHER_CONFIG>::METHOD, "VM.add_to_other_config");
         assert_eq!(Remove::<vm::field::TAGS>::METHOD, "VM.remove_tags");
+    }
+
+    #[test]
+    fn a_record_tells_uuid_and_name() {
+        let vm = VmRecord { uuid: "u".into(), name_label: "n".into(), ..VmRecord::default() };
+        assert_eq!((Vm::uuid(&vm), Vm::name_label(&vm)), (Some("u"), Some("n")));
+        let vbd = VbdRecord { uuid: "u".into(), ..VbdRecord::default() };
+        assert_eq!((Vbd::uuid(&vbd), Vbd::name_label(&vbd)), (Some("u"), None));
     }
 
     #[test]

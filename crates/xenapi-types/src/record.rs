@@ -28,6 +28,9 @@ pub(crate) trait Fields: Default {
     /// # Errors
     /// What the deserializer reports: the value does not have the type of the field.
     fn read<'de, A: MapAccess<'de>>(&mut self, index: usize, from: &mut A) -> Result<(), A::Error>;
+
+    /// The value of a field by its name on the wire, if it has this type.
+    fn value<T: 'static>(&self, name: &str) -> Option<&T>;
 }
 
 pub(crate) fn serialize<T: Fields, S: Serializer>(record: &T, serializer: S) -> Result<S::Ok, S::Error> {
@@ -156,6 +159,14 @@ macro_rules! fields {
                 }
                 Ok(())
             }
+
+            fn value<T: 'static>(&self, name: &str) -> Option<&T> {
+                let value: &dyn std::any::Any = match name {
+                    $($name => &self.$field,)*
+                    _ => return None,
+                };
+                value.downcast_ref()
+            }
         }
 
         impl std::fmt::Debug for $record {
@@ -180,7 +191,7 @@ macro_rules! record {
             type Record = $record;
         }
 
-        $($(impl $crate::implicit::$kind for $class {})*)?
+        $($($crate::record::is!($kind $class);)*)?
 
         $crate::record::record! { $(#[$meta])* $name $record $body }
     };
@@ -198,6 +209,23 @@ macro_rules! record {
                 $crate::record::deserialize(deserializer)
             }
         }
+    };
+}
+
+macro_rules! is {
+    (Listed $class:ident) => {
+        impl $crate::implicit::Listed for $class {
+            fn uuid(record: &<Self as xenapi_wire::Class>::Record) -> Option<&str> {
+                $crate::record::Fields::value::<String>(record, "uuid").map(String::as_str)
+            }
+
+            fn name_label(record: &<Self as xenapi_wire::Class>::Record) -> Option<&str> {
+                $crate::record::Fields::value::<String>(record, "name_label").map(String::as_str)
+            }
+        }
+    };
+    (Labelled $class:ident) => {
+        impl $crate::implicit::Labelled for $class {}
     };
 }
 
@@ -240,4 +268,4 @@ macro_rules! shown {
     };
 }
 
-pub(crate) use {fields, or_default, present, record, send, shown};
+pub(crate) use {fields, is, or_default, present, record, send, shown};
