@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -54,6 +55,20 @@ pub(crate) enum Lane {
     Wait,
 }
 
+/// Whether a call is under way: if it is not when its time is up, nothing has happened.
+#[derive(Debug, Default)]
+pub(crate) struct Sent(AtomicBool);
+
+impl Sent {
+    fn set(&self, sent: bool) {
+        self.0.store(sent, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 impl Client {
     /// A client over the network. Reads certificate files, but sends nothing yet.
     ///
@@ -97,7 +112,7 @@ impl Client {
     /// # Errors
     /// `Unreachable`, `Untrusted`, `Credentials`.
     pub async fn login(&self) -> Result<()> {
-        self.within("session.login_with_password", self.session()).await.map(drop)
+        self.within("session.login_with_password", &Sent::default(), self.session()).await.map(drop)
     }
 
     /// Logs out and closes the connections that are not in use. Calls made afterwards, on clones
@@ -111,7 +126,11 @@ impl Client {
         let session = self.inner.sessions.close();
         let result = match session {
             None => Ok(()),
-            Some(session) => self.within("session.logout", self.log_out(&session)).await,
+            Some(session) => {
+                let sent = Sent::default();
+                sent.set(true);
+                self.within("session.logout", &sent, self.log_out(&session)).await
+            }
         };
         self.inner.rpc.http.close_idle();
         result
@@ -170,22 +189,30 @@ impl Client {
         needs_session: bool,
         params: &P,
     ) -> Result<T> {
+        let sent = Sent::default();
         if needs_session {
-            return self.within(method, self.with_session(method, params, Lane::Call)).await;
+            let call = self.with_session(method, params, Lane::Call, &sent);
+            return self.within(method, &sent, call).await;
         }
         let seat = self.inner.sessions.seat();
         let call = async {
             let _permit = self.permit(Lane::Call).await?;
+            sent.set(true);
             match self.inner.rpc.exchange(&seat, method, None, params).await? {
                 Ok(value) => Ok(value),
                 Err(failure) => Err(Error::from_failure(failure).about(method).at(&seat)),
             }
         };
-        self.within(method, call).await
+        self.within(method, &sent, call).await
     }
 
     /// Bounds a call in time and traces it.
-    pub(crate) async fn within<T>(&self, method: &str, call: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(crate) async fn within<T>(
+        &self,
+        method: &str,
+        sent: &Sent,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let span = tracing::debug_span!(
             "xenapi.call",
             method,
@@ -197,18 +224,7 @@ impl Client {
         let started = Instant::now();
         let result = match tokio::time::timeout(self.deadline, call.instrument(span.clone())).await {
             Ok(result) => result,
-            Err(_) => {
-                let waited = format!("no answer within {} s", self.deadline.as_secs_f32());
-                Err(match repeat_of(method) {
-                    Repeat::Safe => Error::new(ErrorKind::Timeout, waited),
-                    Repeat::Unsafe => Error::new(
-                        ErrorKind::OutcomeUnknown,
-                        format!("{waited}, so the call may or may not have been carried out"),
-                    ),
-                }
-                .about(method)
-                .at(&self.endpoint()))
-            }
+            Err(_) => Err(self.out_of_time(repeat_of(method), sent).about(method).at(&self.endpoint())),
         };
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         span.record("duration_ms", millis);
@@ -222,6 +238,18 @@ impl Client {
         result
     }
 
+    fn out_of_time(&self, repeat: Repeat, sent: &Sent) -> Error {
+        let time = format!("within {} s", self.deadline.as_secs_f32());
+        match (repeat, sent.get()) {
+            (_, false) => Error::new(ErrorKind::Timeout, format!("it was not the call's turn {time}")),
+            (Repeat::Safe, true) => Error::new(ErrorKind::Timeout, format!("no answer {time}")),
+            (Repeat::Unsafe, true) => Error::new(
+                ErrorKind::OutcomeUnknown,
+                format!("no answer {time}, so the call may or may not have been carried out"),
+            ),
+        }
+    }
+
     /// One call with the session, however many times that session or its host has to be replaced.
     ///
     /// XAPI checks the session and the host's role before it does anything, so a call that these
@@ -231,6 +259,7 @@ impl Client {
         method: &str,
         params: &P,
         lane: Lane,
+        sent: &Sent,
     ) -> Result<T> {
         let mut logins_left = 1;
         let mut moves_left = 1;
@@ -238,7 +267,9 @@ impl Client {
         loop {
             let session = self.session().await?;
             let permit = self.permit(lane).await?;
+            sent.set(true);
             let answer = self.exchange(&session, method, params).await;
+            sent.set(false);
             drop(permit);
             match answer {
                 Ok(Ok(value)) => return Ok(value),

@@ -53,7 +53,8 @@ pub enum ErrorKind {
     /// What came back is not an answer of XAPI, or not of the expected type, or too long. Nothing
     /// can be said about what the host did. Do not retry.
     Protocol,
-    /// No answer within the time allowed, of a call that changes nothing. Retry freely.
+    /// No answer within the time allowed, of a call that changes nothing or was not even sent.
+    /// Retry freely.
     Timeout,
     /// The connection broke or the time was up before the answer came, or a task vanished with the
     /// toolstack that ran it: the operation may or may not have been carried out. Look before

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use xenapi_types::{EventBatch, FailureExt, Retry};
 use xenapi_wire::{Class, Ref};
 
-use crate::client::{Client, Lane};
+use crate::client::{Client, Lane, Sent};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long one wait for events is at most. Long ones cost nothing; short ones notice sooner what
@@ -33,7 +33,8 @@ impl Client {
         const METHOD: &str = "event.from";
         let patient = self.with_deadline(timeout + Duration::from_secs(60));
         let params = (classes, token, timeout.as_secs_f64());
-        patient.within(METHOD, patient.with_session(METHOD, &params, Lane::Wait)).await
+        let sent = Sent::default();
+        patient.within(METHOD, &sent, patient.with_session(METHOD, &params, Lane::Wait, &sent)).await
     }
 
     /// Waits until the record of an object fulfils a condition, and gives back that record.

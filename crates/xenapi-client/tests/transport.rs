@@ -171,6 +171,42 @@ async fn a_hanging_host_ends_with_the_deadline() {
 }
 
 #[tokio::test]
+async fn a_call_that_waits_for_its_turn_has_not_happened() {
+    let (started, seen) = counter();
+    let script = move |mut peer: support::Peer, _| {
+        let started = Arc::clone(&started);
+        async move {
+            while let Some(head) = peer.head().await {
+                let mut hang = false;
+                peer.answer_call(&head, |method, _| {
+                    hang = method == "session.login_with_password";
+                    session_calls(method).unwrap_or_else(|| {
+                        started.fetch_add(1, Ordering::SeqCst);
+                        Ok(text(""))
+                    })
+                })
+                .await;
+                if hang {
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    };
+    let limits = Limits { concurrent_calls: 1, ..Limits::default() };
+    let client = Client::over(config().limits(limits), in_process(script)).unwrap();
+    client.login().await.unwrap();
+    let first = client.clone();
+    let first = tokio::spawn(async move { first.call_dynamic("VM.clean_shutdown", &[]).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let second = client.with_deadline(Duration::from_millis(100));
+    let error = second.call_dynamic("VM.start", &[]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert!(error.to_string().contains("not the call's turn"), "{error}");
+    first.abort();
+    assert_eq!(seen(), 0);
+}
+
+#[tokio::test]
 async fn a_server_without_json_is_spoken_to_in_xml() {
     for (status, content_type, page) in [
         ("404 Not Found", "text/html", "<html>not here</html>"),
