@@ -38,6 +38,7 @@ struct Cli {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
+    report::log();
     let json = cli.json;
     report::exit(run(cli).await, json)
 }

@@ -26,6 +26,7 @@ pub struct Pool {
     pub driver: Driver,
     /// Where the simulator keeps its state.
     pub state: TempDir,
+    observer: Client,
     cut: Arc<AtomicU64>,
 }
 
@@ -43,10 +44,37 @@ pub const PASSWORD: &str = "xapi-test";
 pub struct Census {
     /// References of the objects by class.
     pub objects: BTreeMap<String, BTreeSet<String>>,
-    /// References of the tasks.
+    /// Names and references of the tasks.
     pub tasks: BTreeSet<String>,
     /// Files with the data of disks.
     pub disk_files: BTreeSet<String>,
+}
+
+impl Census {
+    /// What was added to `before` (`+`) and what is missing (`-`); empty when nothing changed.
+    pub fn changes_since(&self, before: &Self) -> Vec<String> {
+        let (new, old) = (self.all(), before.all());
+        let added = new.difference(&old).map(|what| format!("+{what}"));
+        added.chain(old.difference(&new).map(|what| format!("-{what}"))).collect()
+    }
+
+    /// Makes sure that nothing changed.
+    ///
+    /// # Panics
+    ///
+    /// With what changed, and `when`.
+    #[track_caller]
+    pub fn assert_as(&self, before: &Self, when: &str) {
+        let changes = self.changes_since(before);
+        assert!(changes.is_empty(), "{when}: {changes:#?}");
+    }
+
+    fn all(&self) -> BTreeSet<String> {
+        let objects =
+            self.objects.iter().flat_map(|(class, all)| all.iter().map(move |o| format!("{class} {o}")));
+        let tasks = self.tasks.iter().map(|task| format!("task {task}"));
+        objects.chain(tasks).chain(self.disk_files.iter().cloned()).collect()
+    }
 }
 
 impl Pool {
@@ -71,12 +99,13 @@ impl Pool {
         let cut = Arc::new(AtomicU64::new(u64::MAX));
         let client = client(&simulator, PASSWORD, &cut)?;
         let settings = Settings { detach_timeout: Duration::from_secs(20), ..Settings::default() };
-        Ok(Self { driver: Driver::over(client, settings), simulator, state, cut })
+        let observer = self::client(&simulator, PASSWORD, &Arc::new(AtomicU64::new(u64::MAX)))?;
+        Ok(Self { driver: Driver::over(client, settings), simulator, state, observer, cut })
     }
 
-    /// The driver's client.
+    /// A client beside the driver's.
     pub fn client(&self) -> &Client {
-        self.driver.client()
+        &self.observer
     }
 
     /// Breaks every connection that carries an upload once so many bytes have gone over it.
@@ -91,9 +120,9 @@ impl Pool {
     ///
     /// When the pool cannot be asked.
     pub async fn census(&self) -> Result<Census> {
-        let mut tasks: Vec<_> = Vec::new();
-        for _ in 0..100 {
-            tasks = self.client().all::<Task>().await?;
+        let mut tasks = BTreeMap::new();
+        for _ in 0..1_000 {
+            tasks = self.client().all_records::<Task>().await?;
             if tasks.is_empty() {
                 break;
             }
@@ -106,7 +135,7 @@ impl Pool {
         objects.remove("message");
         Ok(Census {
             objects,
-            tasks: tasks.iter().map(ToString::to_string).collect(),
+            tasks: tasks.iter().map(|(task, record)| format!("{:?} {task}", record.name_label)).collect(),
             disk_files: disk_files.into_iter().filter(|path| !path.contains("/objects/")).collect(),
         })
     }

@@ -67,7 +67,7 @@ impl Bench {
     async fn refused(&self, spec: InstanceSpec) -> Result<String> {
         let error = self.pool.driver.spawn(spec, SpawnOptions::default()).await.expect_err("an error");
         assert!(error.leftovers().is_empty(), "{error}");
-        assert_eq!(self.pool.census().await?, self.before, "after: {error}");
+        self.pool.census().await?.assert_as(&self.before, &format!("after: {error}"));
         Ok(sentence(&error))
     }
 }
@@ -258,7 +258,7 @@ async fn a_thin_sr_that_fills_up_in_between() -> Result<()> {
         &["SR \"small\" ran full", "has room for", "take 16783872 bytes", "free some space"],
     );
     assert!(error.leftovers().is_empty(), "{error}");
-    assert_eq!(bench.pool.census().await?, bench.before);
+    bench.pool.census().await?.assert_as(&bench.before, "in the end");
     Ok(())
 }
 

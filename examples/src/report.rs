@@ -87,6 +87,19 @@ impl Report {
     }
 }
 
+/// Writes to standard error what `RUST_LOG` asks for: `RUST_LOG=xenapi_client=debug` shows every call.
+pub fn log() {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_default_directive(tracing_subscriber::filter::LevelFilter::OFF.into())
+        .from_env_lossy();
+    let spans = tracing_subscriber::fmt::format::FmtSpan::CLOSE;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_span_events(spans)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
 /// Prints a report to standard output, or one sentence to standard error.
 pub fn exit(result: Result<Report>, json: bool) -> ExitCode {
     let (text, code) = match (result, json) {

@@ -76,7 +76,7 @@ async fn body(job: &Job, which: &Which, stop: &Stop) -> Result<Destroyed, Failed
         if let Some((vm, record)) = found.vm {
             stop.check()?;
             let doing = format!("removing VM {}", record.uuid);
-            remove::vm(job.client(), &vm).await.map_err(Cause::host(doing))?;
+            remove::vm(job.client(), &vm, patience).await.map_err(Cause::host(doing))?;
             done.vm_uuid = Some(record.uuid);
         }
         for (vdi, record) in found.ours {

@@ -90,7 +90,7 @@ impl Job {
     pub(crate) fn remember_lost_answers(&self, vm_name: &str, disk_names: Vec<String>) {
         let (client, operation, vm_name) = (self.client().clone(), self.operation, vm_name.to_owned());
         let patience = self.driver.settings().detach_timeout;
-        self.rollback.push(format!("objects of operation {operation}"), async move {
+        self.rollback.push_sweep(format!("whatever else operation {operation} made"), async move {
             remove::sweep(&client, operation, &vm_name, &disk_names, patience).await
         });
     }

@@ -60,10 +60,34 @@ async fn detach_from_dom0(client: &Client, vdi: &Ref<Vdi>) -> Result<()> {
 
 /// Stops a VM and removes it with its VBDs and VIFs; its disks stay. That it is gone already is no
 /// error.
-pub(crate) async fn vm(client: &Client, vm: &Ref<Vm>) -> Result<()> {
-    let Some(record) = client.record_opt(vm).await? else { return Ok(()) };
-    stop(client, vm, &record).await?;
-    gone_is_fine(client.destroy(vm).await)
+///
+/// While something else is done with the VM, as when the answer to its start was lost, XAPI refuses:
+/// then it is tried again.
+pub(crate) async fn vm(client: &Client, vm: &Ref<Vm>, patience: Duration) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        let removed = async {
+            let Some(record) = client.record_opt(vm).await? else { return Ok(()) };
+            stop(client, vm, &record).await?;
+            gone_is_fine(client.destroy(vm).await)
+        };
+        match removed.await {
+            Err(error) if is_passing(&error) && start.elapsed() < patience => {
+                let idle = |record: &VmRecord| record.current_operations.is_empty();
+                match client.wait_until(vm, Duration::from_secs(2), idle).await {
+                    Ok(_) => {}
+                    Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Timeout) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Whether a VM may be about to change its state.
+fn is_passing(error: &Error) -> bool {
+    ["OTHER_OPERATION_IN_PROGRESS", "VM_BAD_POWER_STATE"].iter().any(|code| error.is(code))
 }
 
 /// Stops a VM at once, as pulling its plug would.
@@ -96,7 +120,7 @@ pub(crate) async fn sweep(
 ) -> Result<()> {
     for (reference, record) in client.records_named::<Vm>(vm_name).await? {
         if made_by(&record.other_config, &record.uuid, operation) {
-            vm(client, &reference).await?;
+            vm(client, &reference, patience).await?;
         }
     }
     for name in disk_names {

@@ -17,7 +17,15 @@ pub(crate) struct Rollback {
 
 struct Step {
     what: String,
+    kind: Kind,
     undo: Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    One,
+    /// Removes again whatever the later steps should have removed.
+    Sweep,
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -46,8 +54,27 @@ impl Rollback {
         what: impl Into<String>,
         undo: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
+        self.push_kind(what.into(), Kind::One, undo);
+    }
+
+    /// As [`Rollback::push`], before anything is done: `undo` finds by itself what there is to remove,
+    /// so that nothing is left of steps that could not be undone when it succeeds.
+    pub(crate) fn push_sweep<E: Into<BoxError>>(
+        &self,
+        what: impl Into<String>,
+        undo: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        self.push_kind(what.into(), Kind::Sweep, undo);
+    }
+
+    fn push_kind<E: Into<BoxError>>(
+        &self,
+        what: String,
+        kind: Kind,
+        undo: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
         let undo = Box::pin(async move { undo.await.map_err(Into::into) });
-        self.lock().push(Step { what: what.into(), undo });
+        self.lock().push(Step { what, kind, undo });
     }
 
     /// The operation is complete: nothing will be undone.
@@ -60,7 +87,7 @@ impl Rollback {
         let steps = std::mem::take(&mut *self.lock());
         progress.send(Event::Undoing { steps: steps.len() });
         let mut leftovers = Vec::new();
-        for Step { what, undo } in steps.into_iter().rev() {
+        for Step { what, kind, undo } in steps.into_iter().rev() {
             let result = undo.await;
             let error = result.as_ref().err().map(ToString::to_string);
             match &error {
@@ -68,8 +95,10 @@ impl Rollback {
                 Some(error) => tracing::error!(what, error, "could not be undone"),
             }
             progress.send(Event::Undone { what: what.clone(), error });
-            if let Err(error) = result {
-                leftovers.push(Leftover { what, error });
+            match result {
+                Ok(()) if kind == Kind::Sweep => leftovers.clear(),
+                Ok(()) => {}
+                Err(error) => leftovers.push(Leftover { what, error }),
             }
         }
         leftovers
@@ -107,6 +136,16 @@ mod tests {
         let left = rollback.undo(&Progress::none()).await;
         assert_eq!(*log.lock().unwrap(), ["vif", "vm", "disk"]);
         assert_eq!(left.iter().map(ToString::to_string).collect::<Vec<_>>(), ["vm (host gone)"]);
+    }
+
+    #[tokio::test]
+    async fn a_sweep_makes_up_for_steps_that_failed() {
+        for (swept, left) in [(Ok(()), 0), (Err("host gone"), 2)] {
+            let rollback = Rollback::default();
+            rollback.push_sweep("all", async move { swept });
+            rollback.push("disk", async { Err("in use") });
+            assert_eq!(rollback.undo(&Progress::none()).await.len(), left);
+        }
     }
 
     #[tokio::test]

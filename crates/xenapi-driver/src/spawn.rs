@@ -243,9 +243,10 @@ async fn create_vm(job: &Job, plan: &Plan, stop: &Stop) -> Result<(Ref<Vm>, Stri
     let doing = || format!("creating VM {:?}", plan.vm.name_label);
     stop.check()?;
     let vm = job.client().call(record::vm(plan)).await.map_err(Cause::host(doing()))?;
-    let (client, undo) = (job.client().clone(), vm.clone());
-    job.rollback
-        .push(format!("VM {:?} ({vm})", plan.vm.name_label), async move { remove::vm(&client, &undo).await });
+    let (client, undo, patience) = (job.client().clone(), vm.clone(), job.driver.settings().detach_timeout);
+    job.rollback.push(format!("VM {:?} ({vm})", plan.vm.name_label), async move {
+        remove::vm(&client, &undo, patience).await
+    });
     let uuid = job.client().get_field(&vm, vm::field::UUID).await.map_err(Cause::host(doing()))?;
     // From now on the keys are those of this very VM, and of no clone of it.
     let seal = job.client().add_to(&vm, vm::field::OTHER_CONFIG, ownership::SELF, &uuid);

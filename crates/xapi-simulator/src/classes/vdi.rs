@@ -223,17 +223,18 @@ fn remove(ctx: &Ctx, backend: &Backend, uuid: Uuid, vdi: &str) -> Result<(), Fai
 /// Deletes the row of a VDI and what cannot be without it.
 pub(crate) fn delete(tx: &mut Tx<'_>, vdi: &str) {
     let Some(object) = tx.find("VDI", vdi) else { return };
-    let vbds: Vec<(String, bool)> = object
+    let vbds: Vec<(String, String, bool)> = object
         .strs("VBDs")
         .filter_map(|vbd| tx.find("VBD", vbd))
-        .map(|vbd| (vbd.reference().to_owned(), vbd.str("type") == "CD"))
+        .map(|vbd| (vbd.reference().to_owned(), vbd.str("metrics").to_owned(), vbd.str("type") == "CD"))
         .collect();
-    for (vbd, is_cd) in vbds {
+    for (vbd, metrics, is_cd) in vbds {
         if is_cd {
             // The drive stays, empty.
             let _ = tx.set("VBD", &vbd, "VDI", NULL);
             let _ = tx.set("VBD", &vbd, "empty", true);
         } else {
+            tx.delete("VBD_metrics", &metrics);
             tx.delete("VBD", &vbd);
         }
     }

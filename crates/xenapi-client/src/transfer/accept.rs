@@ -76,8 +76,12 @@ pub(super) async fn negotiate<P: Proposal>(
     let mut moved = 0;
     loop {
         let session = client.session().await?;
+        task.proposed();
         match proposal.make(client, &endpoint, &session, task.reference()).await {
-            Ok(Reception::Accepted(answer)) => return Ok(Accepted { answer, task, endpoint }),
+            Ok(Reception::Accepted(answer)) => {
+                task.accepted();
+                return Ok(Accepted { answer, task, endpoint });
+            }
             Ok(Reception::Moved(target)) if moved < MAX_REDIRECTS => {
                 moved += 1;
                 tracing::debug!(from = %endpoint, to = %target, "the transfer is passed on to another host");

@@ -15,22 +15,50 @@ use crate::task::{self, Task};
 /// nobody will end. After a cut XAPI still flushes the disk and detaches it, for up to 5 minutes.
 const AFTERMATH: Duration = Duration::from_secs(360);
 
+/// The same for a transfer that was given up before a host answered: none may have seen its request.
+const UNANSWERED: Duration = Duration::from_secs(5);
+
 /// How long a look at the task may take while the data wait.
 const LOOK: Duration = Duration::from_secs(20);
 
 /// The task of a transfer. While it is held, nothing in the host is forgotten: when it is dropped
-/// before [`TransferTask::finish`], the task is destroyed in the background, which XAPI does as
-/// soon as the closed connection has ended the transfer.
+/// before [`TransferTask::finish`], the task is destroyed in the background, as soon as the closed
+/// connection has ended the transfer.
 pub(super) struct TransferTask {
     task: Option<Task<()>>,
     client: Client,
+    known: Known,
+}
+
+/// Whether a host knows of a task, and will end it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    ToNone,
+    PerhapsToOne,
+    ToOne,
 }
 
 impl TransferTask {
     pub(super) async fn create(client: &Client, label: &str, description: &str) -> Result<Self> {
-        let reference: Ref<TaskClass> = client.invoke("task.create", &(label, description)).await?;
-        let task = Task::attach(client, reference, label);
-        Ok(Self { task: Some(task), client: client.clone() })
+        let (client, label, description) = (client.clone(), label.to_owned(), description.to_owned());
+        // On its own: if the transfer is dropped before the answer has come, the task is destroyed
+        // when it comes, for nobody else would ever know of it.
+        let creating = tokio::spawn(async move {
+            let reference: Ref<TaskClass> = client.invoke("task.create", &(&label, description)).await?;
+            let task = Some(Task::attach(&client, reference, label));
+            Ok(Self { task, client, known: Known::ToNone })
+        });
+        creating.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the runtime is shutting down")))
+    }
+
+    /// A host is about to be told of the task.
+    pub(super) fn proposed(&mut self) {
+        self.known = Known::PerhapsToOne;
+    }
+
+    /// A host has taken it over.
+    pub(super) fn accepted(&mut self) {
+        self.known = Known::ToOne;
     }
 
     fn task(&self) -> &Task<()> {
@@ -60,7 +88,10 @@ impl TransferTask {
                 task.destroy_record().await;
                 task::check(&self.client, &record)
             }
-            Ok(Err(error)) => Err(error),
+            Ok(Err(error)) => {
+                task.destroy_record().await;
+                Err(error)
+            }
             Err(_) => {
                 task.abandon().await;
                 let message =
@@ -98,7 +129,21 @@ impl Drop for TransferTask {
         let (Some(task), Ok(runtime)) = (self.task.take(), tokio::runtime::Handle::try_current()) else {
             return;
         };
-        runtime.spawn(async move { task.destroy_record().await });
+        let patience = match self.known {
+            Known::ToNone => Duration::ZERO,
+            Known::PerhapsToOne => UNANSWERED,
+            Known::ToOne => AFTERMATH,
+        };
+        runtime.spawn(async move {
+            if !patience.is_zero() {
+                // Of a pending task this is only a wish, which XAPI fulfils some day.
+                task.destroy_record().await;
+                if tokio::time::timeout(patience, task.settle(|_| {})).await.is_ok() {
+                    return task.destroy_record().await;
+                }
+            }
+            task.abandon().await;
+        });
     }
 }
 
