@@ -112,7 +112,18 @@ async fn begin(ctx: &Arc<Ctx>, vdi: &str, operation: &'static str) -> Result<Bus
                     return Err(failure);
                 }
             }
-            Err(failure) => return Err(failure),
+            Err(failure) => {
+                // XAPI finds out that no host sees the SR after it has announced the operation, and so computes
+                // anew what is allowed.
+                if failure.code == "SR_HAS_NO_PBDS" {
+                    let touched = ctx.write(|tx| {
+                        tx.touch("VDI", vdi);
+                        Ok::<_, Failure>(())
+                    });
+                    touched?;
+                }
+                return Err(failure);
+            }
         }
     }
 }

@@ -132,7 +132,7 @@ fn questions(router: &mut Router) {
         })
     });
     router.raw("VM.get_allowed_VBD_devices", |ctx, args| {
-        free_devices(ctx, args, "VBDs", "VBD", "userdevice", 255)
+        free_devices(ctx, args, "VBDs", "VBD", "userdevice", 254)
     });
     router
         .raw("VM.get_allowed_VIF_devices", |ctx, args| free_devices(ctx, args, "VIFs", "VIF", "device", 15));

@@ -66,8 +66,11 @@ pub(crate) fn check(view: &View, vdi: Object<'_>, operation: &str) -> Result<(),
             return Err(Failure::new("OPERATION_NOT_ALLOWED", [text]));
         }
     }
-    check_users(view, vdi, operation)?;
     let sr = vdi.str("SR");
+    if operation == "resize" {
+        super::require_plugged(view, sr)?;
+    }
+    check_users(view, vdi, operation)?;
     let sr_object = view.object("SR", sr)?;
     let kind = SrType::find(sr_object.str("type"));
     let unsupported = || Failure::new("SR_OPERATION_NOT_SUPPORTED", [sr]);
