@@ -28,6 +28,8 @@ pub(crate) fn register(router: &mut Router) {
             ctx.write(|tx| tx.set("PBD", pbd, "currently_attached", false))?;
             return Err(failure);
         }
+        // XAPI's mark for what a scan is to look at; the one that belongs to plugging does not clear it.
+        ctx.write(|tx| tx.set_entry("SR", &sr, "other_config", "dirty", ""))?;
         Ok(void())
     });
     router.raw("PBD.set_device_config", |ctx, args| {

@@ -43,6 +43,8 @@ const SCENARIOS: &[&str] = &[
     "session_denied",
     "session_jsonrpc2",
     "session_xmlrpc",
+    "sr_ops",
+    "vbd_plug",
     "strings_jsonrpc2",
     "strings_xmlrpc",
     "tasks",
@@ -126,6 +128,7 @@ async fn replay(name: &'static str) -> Vec<(String, Vec<String>)> {
         Config { auth_delay: Duration::from_millis(5), guests: Guests::recorded(), ..Config::default() };
     let builder = Simulator::builder().world(world).config(config).state_dir(state.path());
     let simulator = builder.build().await.expect("a pool");
+    iso_library(state.path());
     let url = simulator.listen("127.0.0.1:0").await.expect("a port");
     let address = url.strip_prefix("http://").expect("plain HTTP").to_owned();
 
@@ -183,6 +186,13 @@ async fn replay(name: &'static str) -> Vec<(String, Vec<String>)> {
         }
     }
     results
+}
+
+/// Puts the one image into the ISO library that the recorded server's had.
+fn iso_library(state: &std::path::Path) {
+    let library = state.join("disks/e441136d-1024-e541-ac83-f5b5dadab5df");
+    std::fs::create_dir_all(&library).expect("a directory");
+    std::fs::write(library.join("disc.iso"), [0; 2048]).expect("a file");
 }
 
 async fn connect<'c>(

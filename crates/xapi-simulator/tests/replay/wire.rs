@@ -12,7 +12,7 @@ use tokio::time::timeout;
 pub struct Connection {
     read: OwnedReadHalf,
     write: Option<OwnedWriteHalf>,
-    writer: Option<tokio::task::JoinHandle<OwnedWriteHalf>>,
+    writer: Option<tokio::task::JoinHandle<(OwnedWriteHalf, bool)>>,
     buffer: Vec<u8>,
 }
 
@@ -53,14 +53,14 @@ impl Connection {
     /// Starts to send; the answer may come before the end.
     pub async fn send(&mut self, bytes: &[u8]) {
         if let Some(writer) = self.writer.take() {
-            self.write = Some(writer.await.expect("the writer ends"));
+            self.write = Some(writer.await.expect("the writer ends").0);
         }
         let mut write = self.write.take().expect("the writing half is back");
         let bytes = bytes.to_vec();
         self.writer = Some(tokio::spawn(async move {
             // The server may refuse to read all of it: that is for the reading side to see.
-            let _ = write.write_all(&bytes).await;
-            write
+            let complete = write.write_all(&bytes).await.is_ok();
+            (write, complete)
         }));
     }
 
@@ -68,6 +68,8 @@ impl Connection {
         let mut chunk = vec![0; 64 << 10];
         match timeout(patience, self.read.read(&mut chunk)).await {
             Err(_) => More::Silence,
+            // A reset is told once, to whoever comes first: that may have been the writer.
+            Ok(Ok(0)) if self.write_failed().await => More::Rst,
             Ok(Ok(0)) => More::Fin,
             Ok(Ok(len)) => {
                 self.buffer.extend_from_slice(&chunk[..len]);
@@ -76,6 +78,15 @@ impl Connection {
             Ok(Err(e)) if matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => More::Rst,
             Ok(Err(e)) => panic!("reading: {e}"),
         }
+    }
+
+    async fn write_failed(&mut self) -> bool {
+        let Some(writer) = &mut self.writer else { return false };
+        let Ok(done) = timeout(SILENCE, writer).await else { return false };
+        let (write, complete) = done.expect("the writer ends");
+        self.writer = None;
+        self.write = Some(write);
+        !complete
     }
 
     /// Reads an answer; what is expected only tells how long to wait for the end.

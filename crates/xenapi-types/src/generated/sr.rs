@@ -316,8 +316,9 @@ call! {
         r#type: String,
         /// `string`
         content_type: String,
-        /// `(string -> string) map`
-        sm_config: BTreeMap<String, String>,
+        ;
+        /// `(string -> string) map`, has a default on the server. Since XenServer 4.1 (miami).
+        sm_config: BTreeMap<String, String> = Default::default(),
     }
 }
 
@@ -336,8 +337,9 @@ call! {
         content_type: String,
         /// `bool`
         shared: bool,
-        /// `(string -> string) map`
-        sm_config: BTreeMap<String, String>,
+        ;
+        /// `(string -> string) map`, has a default on the server. Since XenServer 4.1 (miami).
+        sm_config: BTreeMap<String, String> = Default::default(),
     }
 }
 
@@ -361,8 +363,9 @@ call! {
         content_type: String,
         /// `bool`
         shared: bool,
-        /// `(string -> string) map`
-        sm_config: BTreeMap<String, String>,
+        ;
+        /// `(string -> string) map`, has a default on the server. Since XenServer 4.1 (miami).
+        sm_config: BTreeMap<String, String> = Default::default(),
     }
 }
 
