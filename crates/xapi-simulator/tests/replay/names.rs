@@ -23,8 +23,14 @@ impl Names {
     pub fn new(steps: &[Step]) -> Self {
         let mut recorded = HashMap::new();
         for (name, value) in steps.iter().flat_map(|step| &step.binds) {
-            let name = name.split_once('#').map_or(name.as_str(), |(name, _)| name);
-            recorded.insert(value.clone(), name.to_owned());
+            // `message#2.uuid` is another `message.uuid`.
+            let name = match name.split_once('#') {
+                Some((name, rest)) => {
+                    format!("{name}{}", rest.trim_start_matches(|c: char| c.is_ascii_digit()))
+                }
+                None => name.clone(),
+            };
+            recorded.insert(value.clone(), name);
         }
         Self { recorded, ours: HashMap::new(), map: HashMap::new(), tokens: HashMap::new() }
     }

@@ -36,9 +36,9 @@ enum More {
 }
 
 /// How long an answer may take.
-pub const PATIENCE: Duration = Duration::from_secs(8);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 /// The same, once a scenario has waited in vain: the test shall end some day.
-pub const LATE_PATIENCE: Duration = Duration::from_millis(300);
+pub const LATE_PATIENCE: Duration = Duration::from_secs(3);
 /// How long silence must last to be taken for such.
 const SILENCE: Duration = Duration::from_millis(150);
 
