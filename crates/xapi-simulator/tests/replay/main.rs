@@ -122,10 +122,11 @@ fn exceptions() -> BTreeMap<(String, usize), String> {
 /// Replays a scenario against a fresh pool and returns each step's title and differences.
 async fn replay(name: &'static str) -> Vec<(String, Vec<String>)> {
     let scenario = testdata::scenario(name);
+    let state = tempfile::tempdir().expect("a temporary directory");
     let world = World::from_json(&testdata::golden_world()).expect("the recordings' world");
     let config =
         Config { auth_delay: Duration::from_millis(5), guests: Guests::recorded(), ..Config::default() };
-    let builder = Simulator::builder().world(world).config(config);
+    let builder = Simulator::builder().world(world).config(config).state_dir(state.path());
     let simulator = builder.build().await.expect("a pool");
     iso_library(state.path());
     let url = simulator.listen("127.0.0.1:0").await.expect("a port");
