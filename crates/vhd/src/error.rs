@@ -204,6 +204,14 @@ pub enum Error {
     /// A differencing disk that names no parent.
     #[error("a differencing disk that names no parent: no uuid, no name, no locator")]
     NoParent,
+    /// A parent that cannot be named in a VHD.
+    #[error("{path:?} cannot be named as a parent: {why}")]
+    ParentPath {
+        /// The path.
+        path: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// Allocated data behind the end of the disk.
     #[error("bytes {start} to {end} are said to be allocated, the disk ends at {virtual_size}")]
     ExtentBeyondDisk {

@@ -1,13 +1,18 @@
 //! Planning a VHD: which bytes stand where, known before the first one is read.
 //!
 //! ```text
-//! dynamic:  footer | header | (reserved) | table | { bitmap | 2 MiB } ... | footer
-//! fixed:    the disk's bytes                                             | footer
+//! dynamic:       footer | header | (reserved) | table | { bitmap | 2 MiB } ... | footer
+//! differencing:  footer | header | locators   | table | { bitmap | 2 MiB } ... | footer
+//! fixed:         the disk's bytes                                              | footer
 //! ```
 //!
 //! The dynamic layout is the one that every reader accepts: blocks ascend with the disk, follow
 //! each other without gaps, and have all bits set (QEMU and Xen Orchestra never look at bitmaps,
 //! XAPI writes each run of set bits by itself). Data the disk lacks inside a block are zeros.
+//!
+//! A differencing disk follows the same rule: a block is in it whole, sectors that equal the
+//! parent's included, because readers that ignore bitmaps would take clear sectors for zeros. Its
+//! locators stand before the table so that nothing lies between the table and the blocks.
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -16,7 +21,7 @@ use crate::blocks::BlockSet;
 use crate::error::Error;
 use crate::format::{
     BLOCK_SIZE, Creator, DiskType, DynamicHeader, FOOTER_LEN, Footer, Geometry, HEADER_LEN, MAX_VIRTUAL_SIZE,
-    SECTOR, Timestamp, UNALLOCATED,
+    ParentLocator, ParentPath, Platform, SECTOR, Timestamp, UNALLOCATED,
 };
 
 /// What a new VHD says about itself.
@@ -69,6 +74,49 @@ impl Dialect {
     }
 }
 
+/// The parent of a new differencing VHD.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parent {
+    /// The parent's uuid; null says that the parent is a raw disk (blktap's extension).
+    pub uuid: Uuid,
+    /// When the parent's file was last written.
+    pub timestamp: Timestamp,
+    /// Where the parent is, with `/` between names: relative to the child's folder, or absolute.
+    /// An absolute path tells whoever gets the file how the folders of this machine are named.
+    pub path: String,
+}
+
+impl Parent {
+    /// The locators for this parent and the bytes they point to, which start at byte `offset` of
+    /// the file: whole sectors, in the order that blktap tries them.
+    ///
+    /// As blktap does, the "absolute" `W2ku` holds a relative path when only that is known. An
+    /// absolute path has no `W2ru`.
+    ///
+    /// # Errors
+    /// [`Error::ParentPath`] when the path has no file name, a name too long for the header, or
+    /// characters that no path should have.
+    pub fn locators(&self, offset: u64) -> Result<(Vec<ParentLocator>, Bytes), Error> {
+        let wrong = |why| Error::ParentPath { path: self.path.clone(), why };
+        let path = ParentPath::new(&self.path).ok_or_else(|| wrong("it names no file"))?;
+        if path.file_name().encode_utf16().count() > 255 {
+            return Err(wrong("the file's name has more than 255 UTF-16 units"));
+        }
+        let mut data = Vec::new();
+        let mut locators = Vec::new();
+        for platform in [Platform::MACX, Platform::W2KU, Platform::W2RU] {
+            let Some(bytes) = path.encode(platform) else { continue };
+            let at = offset + data.len() as u64;
+            let len = u32::try_from(bytes.len()).ok().filter(|len| *len <= ParentLocator::MAX_LEN);
+            let len = len.ok_or_else(|| wrong("it has more than 4096 bytes"))?;
+            data.extend_from_slice(&bytes);
+            data.resize(data.len().next_multiple_of(512), 0);
+            locators.push(ParentLocator { platform, space: len.next_multiple_of(512), len, offset: at });
+        }
+        Ok((locators, data.into()))
+    }
+}
+
 /// The plan of a VHD.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -79,7 +127,13 @@ pub struct Layout {
 #[derive(Debug, Clone)]
 enum Body {
     Fixed,
-    Dynamic { header: DynamicHeader, blocks: BlockSet },
+    Dynamic {
+        header: DynamicHeader,
+        /// What stands between header and table.
+        lead: Bytes,
+        blocks: BlockSet,
+        aligned: bool,
+    },
 }
 
 /// A piece of the stream, in order.
@@ -125,18 +179,52 @@ impl Layout {
     /// disk. A smaller one is fine: the rest is zero.
     pub fn dynamic(parameters: &Parameters, blocks: BlockSet) -> Result<Self, Error> {
         let footer = footer(parameters, DiskType::Dynamic)?;
-        let size = parameters.virtual_size;
+        let reserved = usize::try_from(parameters.dialect.reserved()).unwrap_or_default();
+        Self::sparse(footer, None, vec![0; reserved].into(), blocks)
+    }
+
+    /// Plans a differencing VHD with the 2 MiB blocks in `blocks`; all others are the parent's.
+    ///
+    /// # Errors
+    /// As [`Layout::dynamic`], and [`Error::ParentPath`].
+    pub fn differencing(parameters: &Parameters, parent: &Parent, blocks: BlockSet) -> Result<Self, Error> {
+        let footer = footer(parameters, DiskType::Differencing)?;
+        let (locators, data) = parent.locators((FOOTER_LEN + HEADER_LEN) as u64)?;
+        Self::sparse(footer, Some((parent, locators)), data, blocks)
+    }
+
+    fn sparse(
+        footer: Footer,
+        parent: Option<(&Parent, Vec<ParentLocator>)>,
+        lead: Bytes,
+        blocks: BlockSet,
+    ) -> Result<Self, Error> {
+        let size = footer.current_size;
         if blocks.block_size() != BLOCK_SIZE {
             return Err(Error::BlockSize { found: blocks.block_size() });
         }
         if let Some(beyond) = blocks.extents().last().filter(|last| last.end > size) {
             return Err(Error::ExtentBeyondDisk { start: beyond.start, end: beyond.end, virtual_size: size });
         }
-        let table_offset = (FOOTER_LEN + HEADER_LEN) as u64 + parameters.dialect.reserved();
+        let table_offset = (FOOTER_LEN + HEADER_LEN + lead.len()) as u64;
         let entries = size.div_ceil(u64::from(BLOCK_SIZE));
         let entries = u32::try_from(entries).expect("2040 GiB have about a million blocks");
-        let header = DynamicHeader::new(table_offset, entries);
-        Ok(Self { footer, body: Body::Dynamic { header, blocks } })
+        let mut header = DynamicHeader::new(table_offset, entries);
+        if let Some((parent, locators)) = parent {
+            header.set_parent(parent, locators);
+        }
+        Ok(Self { footer, body: Body::Dynamic { header, lead, blocks, aligned: false } })
+    }
+
+    /// The same, with the data of each block at a multiple of 4096 bytes, as blktap places them:
+    /// for files on storage with sectors of 4 KiB. Costs 3584 bytes a block. Does nothing to a
+    /// fixed VHD, whose data are aligned.
+    #[must_use]
+    pub fn aligned(mut self) -> Self {
+        if let Body::Dynamic { aligned, .. } = &mut self.body {
+            *aligned = true;
+        }
+        self
     }
 
     /// Plans a dynamic VHD for the allocated `extents` (bytes of the disk, any order).
@@ -198,7 +286,9 @@ impl Layout {
         FOOTER_LEN as u64
             + match &self.body {
                 Body::Fixed => self.footer.current_size,
-                Body::Dynamic { header, blocks } => first_block(header) + blocks.len() * BLOCK_LEN,
+                Body::Dynamic { header, blocks, aligned, .. } => {
+                    Placement::new(header, *aligned).end(blocks.len())
+                }
             }
     }
 
@@ -221,18 +311,59 @@ fn footer(parameters: &Parameters, disk_type: DiskType) -> Result<Footer, Error>
     Ok(footer)
 }
 
-/// Where the first block starts.
-fn first_block(header: &DynamicHeader) -> u64 {
-    header.table_offset + header.table_len()
+/// Where blocks stand.
+#[derive(Debug, Clone, Copy)]
+struct Placement {
+    table_end: u64,
+    /// Bytes before the first block's bitmap, and before each other's.
+    gaps: [u64; 2],
 }
 
 /// A block with its bitmap.
 const BLOCK_LEN: u64 = BLOCK_SIZE as u64 + 512;
 
+/// What blktap aligns data to.
+const PAGE: u64 = 4096;
+
+impl Placement {
+    fn new(header: &DynamicHeader, aligned: bool) -> Self {
+        let table_end = header.table_offset + header.table_len();
+        let first_data = (table_end + SECTOR).next_multiple_of(PAGE);
+        let gaps = if aligned { [first_data - SECTOR - table_end, PAGE - SECTOR] } else { [0, 0] };
+        Self { table_end, gaps }
+    }
+
+    /// Where the bitmap of the `index`th block in the file is.
+    fn bitmap(self, index: u64) -> u64 {
+        self.table_end + self.gaps[0] + index * (BLOCK_LEN + self.gaps[1])
+    }
+
+    /// Where the last of so many blocks ends.
+    fn end(self, blocks: u64) -> u64 {
+        blocks.checked_sub(1).map_or(self.table_end, |last| self.bitmap(last) + BLOCK_LEN)
+    }
+
+    /// The gap and the bitmap of a block.
+    fn lead(self, first: bool) -> Bytes {
+        // Both gaps are shorter than a page.
+        let gap = usize::try_from(self.gaps[usize::from(!first)]).unwrap_or_default();
+        Bytes::from_static(&BITMAP_PAGE[PAGE as usize - 512 - gap..])
+    }
+}
+
+/// A bitmap with all bits set at the end of a page of zeros.
+static BITMAP_PAGE: [u8; PAGE as usize] = {
+    let mut page = [0; PAGE as usize];
+    let mut at = PAGE as usize - 512;
+    while at < page.len() {
+        page[at] = 0xff;
+        at += 1;
+    }
+    page
+};
+
 /// The table is made in pieces of this many entries.
 const TABLE_PIECE: u32 = 16 << 10;
-
-static FULL_BITMAP: [u8; 512] = [0xff; 512];
 
 /// The pieces of a VHD in order; see [`Layout::into_segments`]. Holds one bit a block and makes
 /// the table as it goes.
@@ -264,7 +395,7 @@ impl Iterator for Segments {
 
     fn next(&mut self) -> Option<Segment> {
         let size = self.layout.footer.current_size;
-        let Body::Dynamic { header, blocks } = &self.layout.body else {
+        let Body::Dynamic { header, lead, blocks, aligned } = &self.layout.body else {
             return match self.next {
                 Next::Front => {
                     self.next = Next::Footer;
@@ -277,10 +408,13 @@ impl Iterator for Segments {
                 _ => None,
             };
         };
+        let placement = Placement::new(header, *aligned);
         let (segment, next) = match self.next {
-            Next::Front => (Segment::Meta(front(&self.footer, header)), Next::Table { entry: 0, placed: 0 }),
+            Next::Front => {
+                (Segment::Meta(front(&self.footer, header, lead)), Next::Table { entry: 0, placed: 0 })
+            }
             Next::Table { entry, placed } => {
-                let (bytes, end, placed) = table_piece(header, blocks, entry, placed);
+                let (bytes, end, placed) = table_piece(header, placement, blocks, entry, placed);
                 let next = if end == header.max_table_entries {
                     Next::Bitmap(0)
                 } else {
@@ -289,7 +423,7 @@ impl Iterator for Segments {
                 (Segment::Meta(bytes), next)
             }
             Next::Bitmap(from) => match blocks.next_where(from, true) {
-                Some(block) => (Segment::Meta(Bytes::from_static(&FULL_BITMAP)), Next::Data(block)),
+                Some(block) => (Segment::Meta(placement.lead(from == 0)), Next::Data(block)),
                 None => (Segment::Meta(self.footer.clone()), Next::Done),
             },
             Next::Data(block) => {
@@ -312,26 +446,26 @@ impl Iterator for Segments {
     }
 }
 
-/// Front footer, header and the reserved sector.
-fn front(footer: &Bytes, header: &DynamicHeader) -> Bytes {
-    let mut front = Vec::with_capacity(FOOTER_LEN + HEADER_LEN + 512);
-    front.extend_from_slice(footer);
-    front.extend_from_slice(&header.to_bytes());
-    // The table offset is one of the two that `Dialect::reserved` makes.
-    front.resize(usize::try_from(header.table_offset).unwrap_or(front.len()), 0);
-    front.into()
+/// Front footer, header and what stands before the table.
+fn front(footer: &Bytes, header: &DynamicHeader, lead: &Bytes) -> Bytes {
+    [footer.as_ref(), &header.to_bytes(), lead].concat().into()
 }
 
 /// Entries from `entry` on, padded behind the last one; also where they end and how many blocks
 /// are placed by then.
-fn table_piece(header: &DynamicHeader, blocks: &BlockSet, entry: u32, mut placed: u64) -> (Bytes, u32, u64) {
+fn table_piece(
+    header: &DynamicHeader,
+    placement: Placement,
+    blocks: &BlockSet,
+    entry: u32,
+    mut placed: u64,
+) -> (Bytes, u32, u64) {
     let entries = header.max_table_entries;
     let end = entries.min(entry + TABLE_PIECE);
-    let first = first_block(header);
     let mut bytes = Vec::with_capacity((TABLE_PIECE as usize) * 4);
     for block in entry..end {
         let sector = if blocks.contains(u64::from(block)) {
-            let sector = (first + placed * BLOCK_LEN) / SECTOR;
+            let sector = placement.bitmap(placed) / SECTOR;
             placed += 1;
             u32::try_from(sector).expect("the blocks of 2040 GiB end below 2^32 sectors")
         } else {
@@ -372,7 +506,17 @@ mod tests {
             (MAX_VIRTUAL_SIZE, vec![0..1, MAX_VIRTUAL_SIZE - 1..MAX_VIRTUAL_SIZE]),
             (MAX_VIRTUAL_SIZE, one(0..MAX_VIRTUAL_SIZE)),
         ] {
+            let mut set = BlockSet::new(size, BLOCK_SIZE);
+            extents.iter().for_each(|extent| set.insert_bytes(extent.clone()));
             let layout = Layout::dynamic_from_extents(&parameters(size), extents).unwrap();
+            let parent = Parent { uuid: Uuid::nil(), timestamp: Timestamp(0), path: "a/b.vhd".into() };
+            for aligned in [
+                layout.clone().aligned(),
+                Layout::differencing(&parameters(size), &parent, set).unwrap().aligned(),
+            ] {
+                let len = aligned.stream_len();
+                assert_eq!(aligned.into_segments().map(|s| s.len()).sum::<u64>(), len, "{size}, aligned");
+            }
             let len = layout.stream_len();
             assert_eq!(layout.into_segments().map(|s| s.len()).sum::<u64>(), len, "{size}");
             let fixed = Layout::fixed(&parameters(size)).unwrap();

@@ -32,10 +32,11 @@
 //! # Ok::<(), vhd::Error>(())
 //! ```
 //!
-//! Not here: resolving parents, merging chains, repairing files.
+//! * [`chain`] judges whether disks are layers of each other.
 
 pub mod bitmap;
 mod blocks;
+pub mod chain;
 mod error;
 pub mod format;
 #[doc(hidden)]

@@ -12,7 +12,8 @@ use crate::table::{self, Placed, Shape};
 
 /// Where the bytes of a disk are: footer, header and table of a VHD file, checked as a whole.
 ///
-/// Memory: four bytes for each block of the disk (4 MiB for 2 TiB), 12 while it is made.
+/// Memory: eight bytes for each block in the file, at most four for each block of the disk (4 MiB
+/// for 2 TiB); 12 for each block of the disk while it is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskMap {
     footer: Footer,
@@ -24,9 +25,17 @@ pub struct DiskMap {
 struct Dynamic {
     header: Box<DynamicHeader>,
     shape: Shape,
-    /// As in the file: what is looked up is decoded then.
-    table: Vec<u8>,
+    table: Table,
     allocated: u32,
+}
+
+/// The block allocation table in whichever form is smaller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Table {
+    /// As in the file: what is looked up is decoded then.
+    Dense(Vec<u8>),
+    /// Only what is allocated, by block. Chains have many layers with few blocks each.
+    Sparse(Vec<Placed>),
 }
 
 /// Why a map could not be made.
@@ -191,7 +200,7 @@ impl DiskMap {
 
         let mut table = vec![0; shape.blocks as usize * 4];
         read(offset, &mut table)?;
-        let placed = table::place(&table, &footer, &header, &shape, end)?;
+        let mut placed = table::place(&table, &footer, &header, &shape, end)?;
         if end.is_none() {
             let metadata_end = (header.table_offset + header.table_len()).min(len);
             let blocks_end =
@@ -200,6 +209,13 @@ impl DiskMap {
             warnings.push(Warning::EndFooterMissing);
         }
         let allocated = u32::try_from(placed.len()).unwrap_or(u32::MAX);
+        let table = if allocated < shape.blocks / 2 {
+            placed.sort_unstable_by_key(|placed| placed.block);
+            placed.shrink_to_fit();
+            Table::Sparse(placed)
+        } else {
+            Table::Dense(table)
+        };
         Ok(Self { footer, dynamic: Some(Dynamic { header, shape, table, allocated }), warnings })
     }
 
@@ -230,9 +246,14 @@ impl DiskMap {
 
     /// The blocks in the file, in the order of the disk; none for a fixed disk.
     pub fn blocks(&self) -> impl Iterator<Item = BlockPlace> + '_ {
-        self.dynamic
-            .iter()
-            .flat_map(|dynamic| (0..dynamic.shape.blocks).filter_map(|block| dynamic.block(block)))
+        self.dynamic.iter().flat_map(|dynamic| {
+            let mut from = 0;
+            std::iter::from_fn(move || {
+                let next = dynamic.next_allocated(from, u32::MAX)?;
+                from = next + 1;
+                dynamic.block(next)
+            })
+        })
     }
 
     /// Where the byte `virtual_offset` of the disk is, and how much follows it there.
@@ -250,7 +271,7 @@ impl DiskMap {
             return Some(Place::Block(block));
         }
         let last = dynamic.shape.blocks.min(number.saturating_add(LOOK_AHEAD));
-        let next = (number + 1..last).find(|next| dynamic.entry(*next) != UNALLOCATED);
+        let next = dynamic.next_allocated(number + 1, last);
         let end = dynamic.start(next.unwrap_or(last)).min(self.virtual_size());
         Some(Place::Unallocated { len: end - virtual_offset })
     }
@@ -269,8 +290,27 @@ impl DiskMap {
 
 impl Dynamic {
     fn entry(&self, block: u32) -> u32 {
-        let entry = self.table.as_chunks::<4>().0.get(block as usize);
-        entry.map_or(UNALLOCATED, |entry| u32::from_be_bytes(*entry))
+        match &self.table {
+            Table::Dense(table) => {
+                let entry = table.as_chunks::<4>().0.get(block as usize);
+                entry.map_or(UNALLOCATED, |entry| u32::from_be_bytes(*entry))
+            }
+            Table::Sparse(placed) => placed
+                .binary_search_by_key(&block, |placed| placed.block)
+                .map_or(UNALLOCATED, |at| placed[at].sector),
+        }
+    }
+
+    /// The first allocated block from `from` on and before `end`.
+    fn next_allocated(&self, from: u32, end: u32) -> Option<u32> {
+        let end = end.min(self.shape.blocks);
+        match &self.table {
+            Table::Dense(_) => (from..end).find(|block| self.entry(*block) != UNALLOCATED),
+            Table::Sparse(placed) => {
+                let at = placed.partition_point(|placed| placed.block < from);
+                placed.get(at).map(|placed| placed.block).filter(|block| *block < end)
+            }
+        }
     }
 
     fn start(&self, block: u32) -> u64 {

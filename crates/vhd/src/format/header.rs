@@ -9,6 +9,7 @@ use super::footer::fields;
 use super::locator::LOCATOR_LEN;
 use super::{BLOCK_SIZE, ParentLocator, Timestamp};
 use crate::error::{Error, Structure};
+use crate::layout::Parent;
 
 /// Length of a dynamic header in bytes.
 pub const HEADER_LEN: usize = 1024;
@@ -125,6 +126,14 @@ impl DynamicHeader {
         let sum = checksum(&bytes, CHECKSUM_AT);
         bytes[CHECKSUM_AT..CHECKSUM_AT + 4].copy_from_slice(&sum.to_be_bytes());
         bytes
+    }
+
+    /// Names another parent.
+    pub fn set_parent(&mut self, parent: &Parent, locators: Vec<ParentLocator>) {
+        self.parent_uuid = parent.uuid;
+        self.parent_timestamp = parent.timestamp;
+        self.parent_name = parent.path.rsplit('/').next().unwrap_or_default().to_owned();
+        self.locators = locators;
     }
 
     /// Whether the header says anything about a parent.

@@ -1,8 +1,10 @@
 //! Parent locators: where a differencing disk says its parent is.
 
+use std::ops::Range;
+
 use nom::number::complete::{be_u32, be_u64};
 
-use super::footer::fields;
+use super::footer::{FOOTER_LEN, fields};
 
 /// The kind of path a locator holds, by its code.
 ///
@@ -19,6 +21,17 @@ impl Platform {
     pub const MACX: Self = Self(0x4d61_6358);
     /// A Mac alias.
     pub const MAC: Self = Self(0x4d61_6320);
+    /// Relative Windows path in an unknown code page; deprecated.
+    pub const WI2R: Self = Self(0x5769_3272);
+    /// Absolute Windows path in an unknown code page; deprecated.
+    pub const WI2K: Self = Self(0x5769_326b);
+}
+
+impl std::fmt::Display for Platform {
+    /// The four letters, as far as they are letters.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.to_be_bytes().escape_ascii().fmt(f)
+    }
 }
 
 /// An entry of the dynamic header's locator table; the path itself stands elsewhere in the file.
@@ -63,5 +76,151 @@ impl ParentLocator {
             bytes if bytes % 512 == 0 => Some(u64::from(bytes)),
             _ => None,
         }
+    }
+
+    /// Longest path that is read or written, in bytes.
+    pub const MAX_LEN: u32 = 4096;
+
+    /// Where the path is in a file of `file_len` bytes; `None` when it cannot be there or is longer
+    /// than [`ParentLocator::MAX_LEN`]. Such a locator is passed over, as long as others are left.
+    pub fn range(self, file_len: u64) -> Option<Range<u64>> {
+        let range = self.offset..self.offset.checked_add(u64::from(self.len))?;
+        let fits = (1..=Self::MAX_LEN).contains(&self.len)
+            && self.space_bytes().is_some_and(|space| u64::from(self.len) <= space)
+            && self.offset >= FOOTER_LEN as u64
+            && range.end <= file_len;
+        fits.then_some(range)
+    }
+
+    /// The path in `bytes`, which stand at [`ParentLocator::range`]; `None` for platforms whose
+    /// paths cannot be known, and for what is no path.
+    pub fn path(self, bytes: &[u8]) -> Option<ParentPath> {
+        match self.platform {
+            Platform::W2RU | Platform::W2KU => {
+                let (units, _) = bytes.as_chunks::<2>();
+                let units = units.iter().map(|unit| u16::from_le_bytes(*unit));
+                let text = char::decode_utf16(units).collect::<Result<String, _>>().ok()?;
+                ParentPath::new(&text.trim_end_matches('\0').replace('\\', "/"))
+            }
+            Platform::MACX => {
+                let url = str::from_utf8(bytes).ok()?.trim_end_matches('\0');
+                let path = url.strip_prefix("file://").unwrap_or(url);
+                ParentPath::new(path.strip_prefix("localhost").filter(|p| p.starts_with('/')).unwrap_or(path))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A path to a parent, with `/` between names, as locators hold it.
+///
+/// Whoever wrote the VHD chose it. It must not be opened without confining it: `../../etc/passwd` is
+/// a path, too.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ParentPath(String);
+
+impl ParentPath {
+    /// Takes a path that ends in a file name and has no control characters; a leading `./` goes.
+    pub fn new(path: &str) -> Option<Self> {
+        let mut path = path;
+        while let Some(rest) = path.strip_prefix("./") {
+            path = rest.trim_start_matches('/');
+        }
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let usable = !matches!(name, "" | "." | "..") && !path.chars().any(char::is_control);
+        usable.then(|| Self(path.to_owned()))
+    }
+
+    /// The path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it starts at a root: `/`, a server's share or a Windows drive.
+    pub fn is_absolute(&self) -> bool {
+        let drive = matches!(self.0.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
+        drive || self.0.starts_with('/')
+    }
+
+    /// What stands behind the last `/`.
+    pub fn file_name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The bytes for a locator of `platform`; `None` when it cannot hold this path.
+    ///
+    /// Nothing is percent-encoded, and relative paths start with `./` or `.\`: blktap wants both.
+    pub fn encode(&self, platform: Platform) -> Option<Vec<u8>> {
+        let dot = if self.is_absolute() { "" } else { "./" };
+        match platform {
+            Platform::MACX => Some(format!("file://{dot}{}", self.0).into_bytes()),
+            Platform::W2RU if self.is_absolute() => None,
+            Platform::W2RU | Platform::W2KU => {
+                let path = format!("{dot}{}", self.0).replace('/', "\\");
+                Some(path.encode_utf16().flat_map(u16::to_le_bytes).collect())
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(platform: Platform, bytes: &[u8], expected: Option<&str>) {
+        let locator = ParentLocator { platform, space: 512, len: 0, offset: 512 };
+        assert_eq!(locator.path(bytes).as_ref().map(ParentPath::as_str), expected);
+    }
+
+    fn utf16(text: &str) -> Vec<u8> {
+        text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+    }
+
+    #[test]
+    fn paths_as_writers_put_them() {
+        // blktap: all three relative, with a dot.
+        check(Platform::MACX, b"file://./parent.vhd", Some("parent.vhd"));
+        check(Platform::W2KU, &utf16(".\\parent.vhd"), Some("parent.vhd"));
+        check(Platform::W2RU, &utf16(".\\sub\\parent.vhd"), Some("sub/parent.vhd"));
+        // Hyper-V and VirtualBox: a drive, a bare name, a terminator.
+        check(Platform::W2KU, &utf16("C:\\vms\\parent.vhd"), Some("C:/vms/parent.vhd"));
+        check(Platform::W2RU, &utf16("parent.vhd\0"), Some("parent.vhd"));
+        check(Platform::MACX, b"file://localhost/vms/parent.vhd", Some("/vms/parent.vhd"));
+        // Nobody's.
+        check(Platform(0x4d16_3258), b"file://./parent.vhd", None);
+        check(Platform::MACX, b"file://./a\0\nb.vhd", None);
+        check(Platform::MACX, b"file://./\xff.vhd", None);
+        check(Platform::W2RU, &[0, 0xd8], None);
+        check(Platform::MACX, b"file://..", None);
+    }
+
+    #[test]
+    fn roots_are_seen() {
+        for (path, absolute) in [
+            ("/a", true),
+            ("C:/a", true),
+            ("c:a", true),
+            ("//server/a", true),
+            ("a:/b/../c", true),
+            ("a/b", false),
+            ("../a", false),
+        ] {
+            assert_eq!(ParentPath::new(path).unwrap().is_absolute(), absolute, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for path in ["p.vhd", "../d/p \u{1f4be}.vhd", "/vms/p.vhd"] {
+            let path = ParentPath::new(path).unwrap();
+            for platform in [Platform::MACX, Platform::W2KU, Platform::W2RU] {
+                if let Some(bytes) = path.encode(platform) {
+                    check(platform, &bytes, Some(path.as_str()));
+                }
+            }
+        }
+        assert_eq!(ParentPath::new("/vms/p.vhd").unwrap().encode(Platform::W2RU), None);
     }
 }

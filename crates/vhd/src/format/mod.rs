@@ -12,7 +12,7 @@ mod time;
 pub use footer::{Creator, DiskType, FOOTER_LEN, Footer};
 pub use geometry::Geometry;
 pub use header::{DynamicHeader, HEADER_LEN};
-pub use locator::{ParentLocator, Platform};
+pub use locator::{ParentLocator, ParentPath, Platform};
 pub use time::Timestamp;
 
 /// Bytes in a sector.
