@@ -37,7 +37,7 @@ struct Cli {
     /// Name or uuid of the storage repository; the pool's default one if left out.
     #[arg(long)]
     sr: Option<String>,
-    /// Name or uuid of a network; once for each interface.
+    /// Name, bridge or uuid of a network; once for each interface.
     #[arg(long)]
     network: Vec<String>,
     /// How the guest is virtualised: hvm or xen.

@@ -134,7 +134,10 @@ async fn unknown_sr_and_network() -> Result<()> {
     let spec = InstanceSpec { sr: SrChoice::Named("fast".into()), ..bench.spec() };
     says(&bench.refused(spec).await?, &["\"web1\"", "no SR matches \"fast\"", EXT, LVM, "use another SR"]);
     let spec = InstanceSpec { nics: vec![Nic::on("wan")], ..bench.spec() };
-    says(&bench.refused(spec).await?, &["no network has the uuid or name \"wan\"", "use one of", NETWORK]);
+    says(
+        &bench.refused(spec).await?,
+        &["no network has the uuid, name or bridge \"wan\"", "use one of", NETWORK],
+    );
     Ok(())
 }
 

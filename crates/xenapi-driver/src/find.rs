@@ -11,7 +11,7 @@ use crate::error::Cause;
 /// Which instance is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
-    /// The instance with this uuid, which is not the VM's.
+    /// The instance with this uuid, or whose VM has it.
     Instance(Uuid),
     /// The VM with this `name_label`.
     Named(String),
@@ -47,7 +47,9 @@ pub(crate) async fn vm(client: &Client, which: &Which) -> Result<Option<(Ref<Vm>
             let text = uuid.to_string();
             let all = client.all_records::<Vm>().await;
             let all = all.map_err(Cause::host(format!("looking for instance {uuid}")))?;
-            all.into_iter().filter(|(_, record)| !is_copy(record) && names(record, &text)).collect()
+            all.into_iter()
+                .filter(|(_, record)| names(record, &text) && (record.uuid == text || !is_copy(record)))
+                .collect()
         }
     };
     found.retain(|(_, record)| !record.is_a_template && !record.is_a_snapshot && !record.is_control_domain);
@@ -58,11 +60,12 @@ pub(crate) async fn vm(client: &Client, which: &Which) -> Result<Option<(Ref<Vm>
     Ok(found.pop())
 }
 
-/// Whether a VM says that it is this instance.
-fn names(record: &VmRecord, instance: &str) -> bool {
-    [ownership::INSTANCE, ownership::NOVA_UUID]
-        .iter()
-        .any(|key| record.other_config.get(*key).is_some_and(|value| value == instance))
+/// Whether a VM has this uuid, or says that it is this instance.
+fn names(record: &VmRecord, uuid: &str) -> bool {
+    record.uuid == uuid
+        || [ownership::INSTANCE, ownership::NOVA_UUID]
+            .iter()
+            .any(|key| record.other_config.get(*key).is_some_and(|value| value == uuid))
 }
 
 /// A clone inherits its original's keys, but not its uuid.

@@ -58,6 +58,8 @@ pub struct Network {
     pub uuid: String,
     /// `name_label`.
     pub name: String,
+    /// Name of its bridge in dom0, `xenbr0`.
+    pub bridge: String,
     /// Its MTU.
     pub mtu: i64,
 }
@@ -122,6 +124,7 @@ pub(crate) async fn read(client: &Client, spec: &InstanceSpec) -> Result<Invento
             reference,
             uuid: record.uuid,
             name: record.name_label,
+            bridge: record.bridge,
             mtu: record.mtu,
         })
         .collect();

@@ -257,27 +257,22 @@ fn choose_import(sr: &Repository, virtual_bytes: u64) -> ImportPlan {
     }
 }
 
-enum Pick {
-    None(Vec<String>),
-    Several(Vec<String>),
-}
-
-/// The object whose uuid is `wanted`, or the only one with that name.
-fn pick<'a, T>(
-    all: &'a [T],
-    wanted: &str,
-    uuid: impl Fn(&T) -> &String,
-    name: impl Fn(&T) -> &String,
-) -> Result<&'a T, Pick> {
-    if let Some(found) = all.iter().find(|object| uuid(object) == wanted) {
-        return Ok(found);
+/// The network that is meant: by uuid, or the only one with this name, or else this bridge.
+fn choose_network<'a>(all: &'a [Network], wanted: &str) -> Result<&'a Network, Conflict> {
+    let spellings: [fn(&Network) -> &String; 3] = [|n| &n.uuid, |n| &n.name, |n| &n.bridge];
+    for spelling in spellings {
+        let found: Vec<_> = all.iter().filter(|network| spelling(network) == wanted).collect();
+        match found[..] {
+            [] => {}
+            [only] => return Ok(only),
+            _ => {
+                let uuids = found.into_iter().map(|network| network.uuid.clone()).collect();
+                return Err(Conflict::AmbiguousNetwork { wanted: wanted.to_owned(), uuids });
+            }
+        }
     }
-    let named: Vec<_> = all.iter().filter(|object| name(object) == wanted).collect();
-    match named[..] {
-        [only] => Ok(only),
-        [] => Err(Pick::None(all.iter().map(|object| name(object).clone()).collect())),
-        _ => Err(Pick::Several(named.into_iter().map(|object| uuid(object).clone()).collect())),
-    }
+    let have = all.iter().map(|network| network.name.clone()).collect();
+    Err(Conflict::NoSuchNetwork { wanted: wanted.to_owned(), have })
 }
 
 fn plan_nics(
@@ -299,11 +294,7 @@ fn plan_nics(
     }
     let mut nics = Vec::new();
     for (device, nic) in spec.nics.iter().enumerate() {
-        let network = pick(&inventory.networks, &nic.network, |n| &n.uuid, |n| &n.name);
-        let network = network.map_err(|have| match have {
-            Pick::None(have) => Conflict::NoSuchNetwork { wanted: nic.network.clone(), have },
-            Pick::Several(uuids) => Conflict::AmbiguousNetwork { wanted: nic.network.clone(), uuids },
-        });
+        let network = choose_network(&inventory.networks, &nic.network);
         let Some(network) = note(found, network) else { continue };
         let mac = mac::choose(nic.mac, spec.uuid, device, &taken);
         taken.push(mac);

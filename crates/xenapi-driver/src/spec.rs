@@ -143,7 +143,7 @@ impl fmt::Display for Flavor {
 /// One network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nic {
-    /// Uuid of the network or, when no uuid matches, its `name_label`.
+    /// The network, by its uuid or else its `name_label` or else its bridge (`xenbr0`).
     pub network: String,
     /// The address the guest sees.
     pub mac: MacChoice,

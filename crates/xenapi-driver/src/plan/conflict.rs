@@ -80,7 +80,7 @@ pub enum Conflict {
         root_bytes: u64,
     },
     /// No network has this uuid or name.
-    #[error("no network has the uuid or name {wanted:?}; use one of {}", List(.have))]
+    #[error("no network has the uuid, name or bridge {wanted:?}; use one of {}", List(.have))]
     NoSuchNetwork {
         /// The wanted network.
         wanted: String,

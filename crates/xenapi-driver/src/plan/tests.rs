@@ -23,6 +23,7 @@ fn inventory() -> Inventory {
         reference: Ref::NULL,
         uuid: uuid.into(),
         name: name.into(),
+        bridge: format!("xapi-{uuid}"),
         mtu: 1500,
     };
     Inventory {
@@ -166,7 +167,7 @@ fn places() {
 fn interfaces_keep_their_order() {
     let given = MacChoice::Given(mac("02:00:00:00:00:09"));
     let plan = planned(|spec| {
-        spec.nics = vec![Nic::on("dmz"), Nic { mac: given, ..Nic::on("net-0") }, Nic::on("dmz")];
+        spec.nics = vec![Nic::on("dmz"), Nic { mac: given, ..Nic::on("net-0") }, Nic::on("xapi-net-1")];
     });
     let seen: Vec<_> = plan.nics.iter().map(|nic| (nic.device, &*nic.network.uuid)).collect();
     assert_eq!(seen, [(0, "net-1"), (1, "net-0"), (2, "net-1")]);
@@ -221,7 +222,7 @@ fn each_conflict_is_one_sentence() {
     );
     refused(
         |spec, _, _| spec.nics = vec![Nic::on("wan")],
-        "no network has the uuid or name \"wan\"; use one of lan, dmz",
+        "no network has the uuid, name or bridge \"wan\"; use one of lan, dmz",
     );
     refused(
         |_, _, image| image.virtual_bytes = (4 << 30) + 512,

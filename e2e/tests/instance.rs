@@ -1,0 +1,367 @@
+//! An instance from its first to its last day: its records in XAPI are what OpenStack Nova's driver
+//! made them, and its end takes away what was made for it and nothing else.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use e2e::pool::{Census, LVM, NETWORK, Pool};
+use e2e::tools;
+use examples::demo_image::DemoImage;
+use tempfile::TempDir;
+use uuid::Uuid;
+use xenapi_client::ExportFormat;
+use xenapi_driver::spec::{
+    ConfigDrive, Flavor, InstanceSpec, Locking, MacChoice, Nic, OsType, Power, SrChoice, VmMode,
+};
+use xenapi_driver::{Cause, Driver, Existing, Instance, Progress, Settings, SpawnOptions, Which};
+use xenapi_types::{
+    OnCrashBehaviour, OnNormalExit, Ref, VbdMode, VbdRecord, VbdType, Vdi, VdiType, VifLockingMode, Vm,
+    VmPowerState, VmRecord, sr, vbd, vdi, vm,
+};
+
+struct Bench {
+    pool: Pool,
+    files: TempDir,
+    image: PathBuf,
+    before: Census,
+}
+
+impl Bench {
+    async fn new() -> Result<Self> {
+        let files = tempfile::tempdir()?;
+        let image = files.path().join("demo.img");
+        DemoImage { virtual_bytes: 64 << 20, payload_bytes: 1 << 20 }.write(&image)?;
+        let pool = Pool::demo().await?;
+        let before = pool.census().await?;
+        Ok(Self { pool, files, image, before })
+    }
+
+    fn spec(&self) -> InstanceSpec {
+        InstanceSpec::new("web1", Flavor::new(2, 512, 0), &self.image)
+    }
+
+    async fn spawn(&self, spec: InstanceSpec) -> Result<Instance> {
+        Ok(self.pool.driver.spawn(spec, SpawnOptions::default()).await?)
+    }
+
+    async fn destroy(&self, instance: &Instance) -> Result<xenapi_driver::Destroyed> {
+        Ok(self.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?)
+    }
+
+    async fn vm(&self, instance: &Instance) -> Result<(Ref<Vm>, VmRecord)> {
+        let vm = self.pool.client().by_uuid::<Vm>(&instance.vm_uuid).await?;
+        let record = self.pool.client().record(&vm).await?;
+        Ok((vm, record))
+    }
+
+    async fn vdi(&self, uuid: &str) -> Result<Ref<Vdi>> {
+        Ok(self.pool.client().by_uuid::<Vdi>(uuid).await?)
+    }
+}
+
+fn map<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+#[tokio::test]
+async fn the_record_of_an_hvm_guest() -> Result<()> {
+    let bench = Bench::new().await?;
+    let flavor = Flavor { vcpu_weight: Some(512), vcpu_mask: vec![0, 2], ..Flavor::new(2, 1024, 1) };
+    let mut spec = InstanceSpec { flavor, os_type: Some(OsType::Windows), ..bench.spec() };
+    spec.metadata = map([("role.name", "front")]);
+    let id = spec.uuid.to_string();
+    let instance = bench.spawn(spec).await?;
+    let (_, mut vm) = bench.vm(&instance).await?;
+    assert_eq!((&*vm.name_label, &*vm.name_description), ("web1", ""));
+    assert_eq!(vm.power_state, VmPowerState::Running);
+    let gib = 1 << 30;
+    assert_eq!(
+        (vm.memory_static_min, vm.memory_dynamic_min, vm.memory_dynamic_max, vm.memory_static_max),
+        (0, gib, gib, gib)
+    );
+    assert_eq!((vm.vcpus_max, vm.vcpus_at_startup), (2, 2));
+    assert_eq!(vm.vcpus_params, map([("weight", "512"), ("cap", "0"), ("mask", "0,2")]));
+    assert_eq!(vm.actions_after_shutdown, OnNormalExit::Destroy);
+    assert_eq!(vm.actions_after_reboot, OnNormalExit::Restart);
+    assert_eq!(vm.actions_after_crash, OnCrashBehaviour::Destroy);
+    assert_eq!(vm.hvm_boot_policy, "BIOS order");
+    assert_eq!(vm.hvm_boot_params, map([("order", "dc")]));
+    assert_eq!((&*vm.pv_bootloader, &*vm.pv_args, &*vm.pv_kernel), ("", "", ""));
+    let platform = map([
+        ("acpi", "true"),
+        ("apic", "true"),
+        ("nx", "true"),
+        ("pae", "true"),
+        ("timeoffset", "0"),
+        ("viridian", "true"),
+    ]);
+    // XAPI adds this one to every HVM guest.
+    vm.platform.remove("device-model");
+    assert_eq!(vm.platform, platform);
+    let data = map([("vm-data/allowvssprovider", "false"), ("vm-data/user-metadata/role_name", "\"front\"")]);
+    assert_eq!(vm.xenstore_data, data);
+    for (key, value) in [
+        ("nova_uuid", &id),
+        ("xenapi-rs:instance", &id),
+        ("xenapi-rs:owner", &"xenapi-rs".to_owned()),
+        ("xenapi-rs:self", &vm.uuid),
+        ("last_dom_id", &vm.domid.to_string()),
+    ] {
+        assert_eq!(vm.other_config.get(key), Some(value), "{key}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_record_of_a_pv_guest() -> Result<()> {
+    let bench = Bench::new().await?;
+    let spec = InstanceSpec { vm_mode: Some(VmMode::Pv), power: Power::Off, ..bench.spec() };
+    let instance = bench.spawn(spec).await?;
+    let (_, vm) = bench.vm(&instance).await?;
+    assert_eq!(vm.power_state, VmPowerState::Halted);
+    assert_eq!((&*vm.pv_bootloader, &*vm.pv_args), ("pygrub", ""));
+    assert_eq!((&*vm.hvm_boot_policy, vm.hvm_boot_params), ("", map([])));
+    assert_eq!((&*vm.platform["nx"], &*vm.platform["viridian"]), ("false", "false"));
+    assert_eq!(vm.vcpus_params, map([]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn disks_and_interfaces() -> Result<()> {
+    let bench = Bench::new().await?;
+    let mac = MacChoice::Given("00:16:3e:01:02:03".parse()?);
+    let locking = Locking::Locked { ipv4: vec!["10.0.0.5".into()], ipv6: vec![] };
+    let mut nic = Nic { mac, locking, ..Nic::on(NETWORK) };
+    nic.other_config = map([("neutron-port-id", "p-1")]);
+    let nics = vec![nic, Nic::on("xenbr1")];
+    let config_drive = Some(ConfigDrive::default());
+    let sr = SrChoice::Named(LVM.into());
+    let instance = bench.spawn(InstanceSpec { nics, config_drive, sr, ..bench.spec() }).await?;
+    let (_, vm) = bench.vm(&instance).await?;
+    let client = bench.pool.client();
+
+    let mut disks = Vec::new();
+    for vbd in &vm.vbds {
+        let record: VbdRecord = client.record(vbd).await?;
+        let vdi = client.record(&record.vdi).await?;
+        disks.push((record.userdevice.clone(), record, vdi));
+    }
+    disks.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    let [(_, root, root_vdi), (_, drive, drive_vdi)] = &disks[..] else { panic!("{disks:?}") };
+    assert_eq!((&*root.userdevice, root.bootable, root.mode.clone()), ("0", true, VbdMode::Rw));
+    assert_eq!((&*drive.userdevice, drive.bootable, drive.mode.clone()), ("3", false, VbdMode::Ro));
+    assert_eq!((root.r#type.clone(), drive.r#type.clone()), (VbdType::Disk, VbdType::Disk));
+    assert_eq!((&*root_vdi.name_label, &*root_vdi.name_description), ("web1", "root"));
+    assert_eq!((&*drive_vdi.name_label, &*drive_vdi.name_description), ("config-2", "configdrive"));
+    for (vdi, kind) in [(root_vdi, "root"), (drive_vdi, "configdrive")] {
+        assert_eq!(vdi.r#type, VdiType::User);
+        assert_eq!(vdi.other_config["nova_disk_type"], kind);
+        assert_eq!(vdi.other_config["nova_instance_uuid"], instance.uuid.to_string());
+        assert_eq!(vdi.other_config["xenapi-rs:self"], vdi.uuid);
+    }
+
+    let mut vifs = Vec::new();
+    for vif in &vm.vifs {
+        vifs.push(client.record(vif).await?);
+    }
+    vifs.sort_by(|a, b| a.device.cmp(&b.device));
+    let [first, second] = &vifs[..] else { panic!("{vifs:?}") };
+    assert_eq!((&*first.device, &*first.mac, first.mtu), ("0", "00:16:3e:01:02:03", 1500));
+    assert_eq!(first.locking_mode, VifLockingMode::Locked);
+    assert_eq!(first.ipv4_allowed, ["10.0.0.5"]);
+    assert_eq!(first.other_config["neutron-port-id"], "p-1");
+    assert_eq!((&*second.device, &second.mac), ("1", &instance.macs[1]));
+    assert_eq!(second.locking_mode, VifLockingMode::NetworkDefault);
+
+    // The address is taken now, for everybody.
+    let nics = vec![Nic { mac, ..Nic::on(NETWORK) }];
+    let spec = InstanceSpec { name: "web2".into(), nics, ..bench.spec() };
+    let error = bench.pool.driver.spawn(spec, SpawnOptions::default()).await.expect_err("a refusal");
+    assert!(error.to_string().contains("00:16:3e:01:02:03 is already in use by VM \"web1\""), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_config_drive_is_what_a_guest_can_read() -> Result<()> {
+    if !tools::present(&["fsck.vfat", "mtype"]) {
+        return Ok(());
+    }
+    let bench = Bench::new().await?;
+    let mut spec = InstanceSpec { nics: vec![Nic::on(NETWORK)], name: "My Web".into(), ..bench.spec() };
+    spec.config_drive = Some(ConfigDrive {
+        user_data: Some(b"#cloud-config\n{}\n".to_vec()),
+        ssh_keys: map([("mine", "ssh-ed25519 AAAA me@example.org")]),
+        ..ConfigDrive::default()
+    });
+    let instance = bench.spawn(spec).await?;
+    let drive = instance.config_drive_uuid.as_deref().context("a config drive")?;
+    let mut export =
+        bench.pool.client().export_vdi(&bench.vdi(drive).await?, ExportFormat::Raw, None).await?;
+    let mut bytes = Vec::new();
+    while let Some(chunk) = export.chunk().await? {
+        bytes.extend_from_slice(&chunk);
+    }
+    let path = bench.files.path().join("drive.img");
+    fs::write(&path, bytes)?;
+    let path = path.display().to_string();
+    tools::run("fsck.vfat", ["-n", &path])?;
+    let read = |file: &str| tools::run("mtype", ["-i", &path, &format!("::/openstack/latest/{file}")]);
+    assert_eq!(read("user_data")?, "#cloud-config\n{}\n");
+    let meta_data: serde_json::Value = serde_json::from_str(&read("meta_data.json")?)?;
+    assert_eq!(meta_data["uuid"], instance.uuid.to_string());
+    assert_eq!((&meta_data["name"], &meta_data["hostname"]), (&"My Web".into(), &"my-web".into()));
+    assert_eq!(meta_data["public_keys"]["mine"], "ssh-ed25519 AAAA me@example.org");
+    let network: serde_json::Value = serde_json::from_str(&read("network_data.json")?)?;
+    assert_eq!(network["links"][0]["ethernet_mac_address"], instance.macs[0]);
+    assert_eq!(network["networks"][0]["type"], "ipv4_dhcp");
+    Ok(())
+}
+
+#[tokio::test]
+async fn nodes_are_the_hosts() -> Result<()> {
+    let bench = Bench::new().await?;
+    let nodes = bench.pool.driver.nodes().await?;
+    let [node] = &nodes[..] else { panic!("{nodes:?}") };
+    assert_eq!((&*node.name, &*node.product, node.cpus), ("demo-host", "XenServer 8.4.0", 8));
+    assert!(node.memory_free_bytes > 32 << 30, "{node:?}");
+    let node_uuid: Uuid = node.uuid.parse()?;
+    let instance = bench.spawn(InstanceSpec { node: Some(node_uuid), ..bench.spec() }).await?;
+    assert_eq!(instance.node_uuid, node.uuid);
+    let (_, vm) = bench.vm(&instance).await?;
+    assert_eq!(vm.resident_on, node.reference);
+    Ok(())
+}
+
+#[tokio::test]
+async fn destroy_takes_what_was_made_for_the_instance() -> Result<()> {
+    let bench = Bench::new().await?;
+    let spec = InstanceSpec { config_drive: Some(ConfigDrive::default()), ..bench.spec() };
+    let instance = bench.spawn(spec).await?;
+    let destroyed = bench.destroy(&instance).await?;
+    assert_eq!(destroyed.vm_uuid.as_deref(), Some(&*instance.vm_uuid));
+    assert_eq!(destroyed.disk_uuids.len(), 2);
+    bench.pool.census().await?.assert_as(&bench.before, "after destroy");
+    // Once more: there is nothing left to do, and that is fine.
+    assert_eq!(bench.destroy(&instance).await?, xenapi_driver::Destroyed::default());
+    Ok(())
+}
+
+#[tokio::test]
+async fn destroy_finds_disks_that_are_not_attached_any_more() -> Result<()> {
+    let bench = Bench::new().await?;
+    let instance = bench.spawn(InstanceSpec { power: Power::Off, ..bench.spec() }).await?;
+    // As after a crash between two steps.
+    let (vm, _) = bench.vm(&instance).await?;
+    bench.pool.client().call(vm::Destroy { vm }).await?;
+    let destroyed = bench.destroy(&instance).await?;
+    assert_eq!((destroyed.vm_uuid, destroyed.disk_uuids), (None, vec![instance.root_uuid]));
+    bench.pool.census().await?.assert_as(&bench.before, "after destroy");
+    Ok(())
+}
+
+#[tokio::test]
+async fn destroy_leaves_what_others_made() -> Result<()> {
+    let bench = Bench::new().await?;
+    let client = bench.pool.client();
+    let instance = bench.spawn(InstanceSpec { power: Power::Off, ..bench.spec() }).await?;
+    let root = bench.vdi(&instance.root_uuid).await?;
+    let (vm, _) = bench.vm(&instance).await?;
+    // A user's backups: XAPI copies the keys of the original to each of them.
+    let snapshot = client.call(vdi::Snapshot { vdi: root.clone(), driver_params: None }).await?;
+    let clone = client.call(vdi::Clone { vdi: root.clone(), driver_params: None }).await?;
+    let vm_clone = client.call(vm::Clone { vm: vm.clone(), new_name: "web1 copy".into() }).await?;
+    // A user's own disk, attached to the instance.
+    let data = vdi::Create {
+        name_label: "data".into(),
+        sr: client.get_field(&root, vdi::field::SR).await?,
+        virtual_size: 8 << 20,
+        r#type: VdiType::User,
+        ..vdi::Create::default()
+    };
+    let data = client.call(data).await?;
+    let attach = vbd::Create {
+        vm: vm.clone(),
+        vdi: data.clone(),
+        userdevice: "5".into(),
+        mode: VbdMode::Rw,
+        r#type: VbdType::Disk,
+        ..vbd::Create::default()
+    };
+    client.call(attach).await?;
+
+    let destroyed = bench.destroy(&instance).await?;
+    assert_eq!(destroyed.disk_uuids, vec![instance.root_uuid]);
+    let data_uuid = client.get_field(&data, vdi::field::UUID).await?;
+    assert_eq!(destroyed.kept_disk_uuids, [data_uuid]);
+    for kept in [&snapshot, &clone, &data] {
+        assert!(client.record_opt(kept).await?.is_some(), "a user's disk is gone");
+    }
+    assert!(client.record_opt(&vm_clone).await?.is_some(), "a user's VM is gone");
+    assert!(client.record_opt(&vm).await?.is_none());
+    Ok(())
+}
+
+#[tokio::test]
+async fn destroy_refuses_the_vms_of_others() -> Result<()> {
+    let bench = Bench::new().await?;
+    let instance = bench.spawn(bench.spec()).await?;
+    let owner = "another cloud".to_owned();
+    let other = Driver::over(bench.pool.client().clone(), Settings { owner, ..Settings::default() });
+    let before = bench.pool.census().await?;
+    let error = other.destroy(Which::Named("web1".into()), Progress::none()).await.expect_err("a refusal");
+    assert!(matches!(error.cause(), Cause::NotOurs { uuid, .. } if *uuid == instance.vm_uuid), "{error}");
+    let unknown = other.destroy(Which::Named("web9".into()), Progress::none()).await.expect_err("a refusal");
+    assert!(unknown.to_string().contains("\"web9\"; check the spelling"), "{unknown}");
+    bench.pool.census().await?.assert_as(&before, "after two refusals");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_snapshot_of_a_running_instance() -> Result<()> {
+    let bench = Bench::new().await?;
+    let instance = bench.spawn(bench.spec()).await?;
+    let before = bench.pool.census().await?;
+    let path = bench.files.path().join("web1.vhd");
+    let take = |existing| {
+        let which = Which::parse(&instance.uuid.to_string());
+        bench.pool.driver.snapshot(which, &path, existing, Progress::none())
+    };
+    let snapshot = take(Existing::Refuse).await?;
+    assert!(snapshot.leftovers.is_empty(), "{:?}", snapshot.leftovers);
+    assert_eq!((snapshot.virtual_bytes, &snapshot.disk_uuid), (64 << 20, &instance.root_uuid));
+    assert_eq!(snapshot.file_bytes, fs::metadata(&path)?.len());
+    if tools::present(&["qemu-img"]) {
+        let info = tools::qemu_img_info(&path)?;
+        assert_eq!((info.format.as_str(), info.virtual_size), ("vpc", 64 << 20));
+        tools::qemu_img_compare(&bench.image, &path)?;
+    }
+    same_disks(&bench, &before).await?;
+
+    let error = take(Existing::Refuse).await.expect_err("the file is there");
+    assert!(error.to_string().contains("web1.vhd exists already"), "{error}");
+    take(Existing::Replace).await?;
+    let nowhere = bench.files.path().join("nowhere/web1.vhd");
+    let which = Which::Named("web1".into());
+    let error = bench.pool.driver.snapshot(which, nowhere, Existing::Refuse, Progress::none()).await;
+    assert!(error.as_ref().is_err_and(|error| error.to_string().contains("nowhere/web1.vhd")), "{error:?}");
+    same_disks(&bench, &before).await?;
+    let files: Vec<_> =
+        fs::read_dir(bench.files.path())?.map(|entry| Ok(entry?.file_name())).collect::<Result<_>>()?;
+    assert_eq!(files.len(), 2, "{files:?}");
+    Ok(())
+}
+
+/// Taking a snapshot splits a disk on the SR, and removing it leaves a hidden part until the host's
+/// garbage collector joins them again: only what a user can see must be as before.
+async fn same_disks(bench: &Bench, before: &Census) -> Result<()> {
+    let sr = bench.pool.client().by_name_label::<xenapi_types::Sr>(e2e::pool::EXT).await?;
+    bench.pool.client().call(sr::Scan { sr }).await?;
+    let mut disks = bench.pool.client().all_records::<Vdi>().await?;
+    disks.retain(|_, vdi| vdi.managed);
+    assert_eq!(disks.len(), before.objects["VDI"].len(), "{disks:#?}");
+    let now = bench.pool.census().await?;
+    assert_eq!((&now.objects["VBD"], &now.tasks), (&before.objects["VBD"], &before.tasks));
+    Ok(())
+}
