@@ -35,6 +35,7 @@ pub(crate) fn register(router: &mut Router) {
     vdi::register(router);
     vif::register(router);
     vm::register(router);
+    crate::http::absent::register(&mut router.http);
     crate::transfer::handler::register(router);
 }
 

@@ -98,7 +98,7 @@ impl Db {
     /// A database whose persistent classes are kept in a directory, with what is there already.
     ///
     /// A commit has been handed to the operating system before [`Db::write`] returns, so the death of the process
-    /// loses nothing; it reaches the disk within a second and at [`Db::sync`].
+    /// loses nothing; it reaches the disk within five seconds and at [`Db::sync`].
     ///
     /// # Errors
     /// When the directory cannot be made, read or written, or its content is damaged beyond a torn last line.

@@ -5,6 +5,8 @@
 //! middle of a body, connections reset or left open against their own announcement. All of these are decided here
 //! and by the handlers, which get the connection itself.
 
+pub(crate) mod absent;
+mod auth;
 mod conn;
 mod head;
 pub(crate) mod page;
@@ -14,6 +16,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub(crate) use auth::authenticate;
 pub use conn::{Conn, Stream};
 pub use head::{Head, Verb};
 pub use page::Page;

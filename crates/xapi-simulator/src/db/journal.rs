@@ -84,7 +84,7 @@ const JOURNAL: &str = "journal.jsonl";
 /// A journal shorter than this is never folded into the snapshot.
 const MIN_COMPACTION: u64 = 8 << 20;
 /// How long a commit may wait for the disk.
-const FLUSH_EVERY: Duration = Duration::from_secs(1);
+const FLUSH_EVERY: Duration = Duration::from_secs(5);
 
 impl Journal {
     pub(super) fn open(directory: &Path, view: &mut View) -> Result<Self, StateError> {

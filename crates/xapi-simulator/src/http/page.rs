@@ -62,6 +62,11 @@ impl Page {
         Self::new("403 Forbidden", "HTTP 403 forbidden", "Access to the requested resource is forbidden.")
     }
 
+    /// Nothing of that name.
+    pub fn not_found() -> Self {
+        Self::new("404 Not Found", "HTTP 404 not found", "The requested resource was not found.")
+    }
+
     /// More header than the server reads.
     pub fn header_too_large() -> Self {
         Self::new(

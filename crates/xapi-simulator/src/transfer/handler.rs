@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use base64::Engine;
 use tokio::io::AsyncReadExt;
 use uuid::Uuid;
 use vhd::format::Timestamp;
@@ -18,7 +17,7 @@ use crate::disk::Disk;
 use crate::dispatch::{Router, internal_error};
 use crate::fault::Fault;
 use crate::http::page::Page;
-use crate::http::{After, Exchange, Verb};
+use crate::http::{After, Exchange, Verb, authenticate};
 use crate::sr_types::Layout;
 use crate::storage::{Backend, Sr};
 
@@ -89,7 +88,7 @@ const CLOSING: &str = "Connection: close\r\nCache-Control: no-cache, no-store\r\
 impl Request<'_> {
     async fn answer(mut self, direction: Direction) -> std::io::Result<After> {
         let core = self.exchange.core.clone();
-        let login = match self.authenticate().await {
+        let login = match authenticate(&core, &self.exchange.host, &self.exchange.head, self.action).await {
             Ok(login) => login,
             Err(page) => {
                 self.exchange.conn.send(&page.bytes("HTTP/1.1")).await?;
@@ -109,31 +108,6 @@ impl Request<'_> {
             });
         }
         after
-    }
-
-    /// The session: given, or made for user and password.
-    async fn authenticate(&mut self) -> Result<Login, Page> {
-        let (core, head) = (&self.exchange.core, &self.exchange.head);
-        let action = self.action;
-        let denied = || Page::unauthorised(action);
-        if let Some(session) = head.param("session_id") {
-            session::check(core, session).map_err(|_| denied())?;
-            return Ok(Login { session: session.to_owned(), own: false });
-        }
-        if head.cookie("pool_secret").is_some_and(|secret| secret == core.config().pool_secret) {
-            let session = session::start(core, &self.exchange.host, "", "", true);
-            return Ok(Login { session, own: true });
-        }
-        let Some(authorization) = head.header("authorization") else { return Err(denied()) };
-        let malformed =
-            || Page::internal_error(Some("Failure(\"Failed to parse the authorization header\")"));
-        let encoded = authorization.strip_prefix("Basic ").ok_or_else(malformed)?;
-        let decoded = base64::engine::general_purpose::STANDARD.decode(encoded).map_err(|_| malformed())?;
-        let decoded = String::from_utf8(decoded).map_err(|_| malformed())?;
-        let (user, password) = decoded.split_once(':').ok_or_else(malformed)?;
-        session::password(core, user, password).await.map_err(|_| denied())?;
-        let session = session::start(core, &self.exchange.host, user, "", false);
-        Ok(Login { session, own: true })
     }
 
     /// How a connection ends whose request was not carried out: TCP resets it when bytes of a body are left.
@@ -435,12 +409,6 @@ impl Request<'_> {
         drop(source);
         result.map_err(|error| io_failure("export", &error))
     }
-}
-
-struct Login {
-    session: String,
-    /// Whether it was made for this request.
-    own: bool,
 }
 
 struct ImportPlan {

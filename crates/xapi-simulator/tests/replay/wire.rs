@@ -147,7 +147,7 @@ impl Connection {
         let wait = match expected.end.as_str() {
             "keep" => Duration::ZERO,
             "timeout" => SILENCE,
-            _ => *patience,
+            _ => (*patience).min(LATE_PATIENCE),
         };
         if !self.buffer.is_empty() {
             return "keep";

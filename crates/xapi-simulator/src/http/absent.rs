@@ -1,0 +1,28 @@
+//! Paths of a real server behind which nothing is simulated: they ask who is there, and have nothing.
+
+use super::auth::authenticate;
+use super::{After, Exchange, Handlers, Page, Verb};
+use crate::classes::session;
+
+pub(crate) fn register(handlers: &mut Handlers) {
+    handlers.add(Verb::Get, "/console", |exchange| Box::pin(answer(exchange, "connect_console_ws")));
+    handlers.add(Verb::Get, "/export", |exchange| Box::pin(answer(exchange, "get_export")));
+    handlers.add(Verb::Get, "/host_rrd", |exchange| Box::pin(answer(exchange, "host_rrd")));
+    handlers.add(Verb::Get, "/rrd_updates", |exchange| Box::pin(answer(exchange, "rrd_updates")));
+    handlers.add(Verb::Get, "/sr_rrd", |exchange| Box::pin(answer(exchange, "sr_rrd")));
+    handlers.add(Verb::Get, "/vm_rrd", |exchange| Box::pin(answer(exchange, "vm_rrd")));
+}
+
+async fn answer(exchange: &mut Exchange, action: &str) -> std::io::Result<After> {
+    let page = match authenticate(&exchange.core, &exchange.host, &exchange.head, action).await {
+        Ok(login) => {
+            if login.own {
+                session::end(&exchange.core, &login.session);
+            }
+            Page::not_found()
+        }
+        Err(page) => page,
+    };
+    exchange.conn.send(&page.bytes(exchange.head.version())).await?;
+    Ok(After::Close)
+}
