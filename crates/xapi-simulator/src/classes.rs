@@ -15,7 +15,9 @@ pub(crate) mod vdi;
 mod vif;
 pub(crate) mod vm;
 
-use xenapi_wire::Failure;
+use std::collections::BTreeMap;
+
+use xenapi_wire::{Failure, Value};
 
 use crate::db::{Db, Tx};
 use crate::dispatch::{Router, storable, void};
@@ -48,6 +50,25 @@ pub(crate) fn derive(db: &mut Db) {
     db.derive("VIF", vif::derive);
     db.derive("VM", vm::derive);
     db.derive("host", host::derive);
+}
+
+/// Ends what was in progress when the server was ended: no task outlives it.
+pub(crate) fn recover(db: &Db) -> Result<(), Failure> {
+    db.write(|tx| {
+        let schema = tx.schema();
+        let classes = schema.classes().filter(|class| class.index("current_operations").is_some());
+        for class in classes.map(|class| class.name()) {
+            let busy: Vec<String> = tx
+                .objects(class)
+                .filter(|object| !object.map("current_operations").is_empty())
+                .map(|object| object.reference().to_owned())
+                .collect();
+            for object in busy {
+                tx.set(class, &object, "current_operations", Value::Struct(BTreeMap::new()))?;
+            }
+        }
+        vbd::recover(tx)
+    })
 }
 
 /// Registers a constructor: the fields are stored as they came, then `created` checks them and sets the others.

@@ -106,6 +106,7 @@ impl Builder {
         if db.read(|view| view.count("pool")) == 0 {
             self.world.populate(&db)?;
         }
+        classes::recover(&db).map_err(WorldError::from)?;
         classes::role::install(&db);
         classes::sm::install(&db);
         let storage = match &self.state_dir {

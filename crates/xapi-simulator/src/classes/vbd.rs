@@ -2,7 +2,6 @@
 
 mod device;
 
-use uuid::Uuid;
 use xenapi_wire::{Failure, Value};
 
 use super::vdi::copy::changed;
@@ -287,6 +286,26 @@ pub(crate) fn derive(tx: &mut Tx<'_>, reference: &str) {
     tx.touch("VDI", &vdi);
 }
 
+/// The key under which XAPI notes in `other_config` for which task it has plugged a disk into a control domain.
+const TASK: &str = "task_id";
+
+/// Takes back what transfers had plugged when the server ended.
+pub(crate) fn recover(tx: &mut Tx<'_>) -> Result<(), Failure> {
+    let left: Vec<String> = tx
+        .objects("VBD")
+        .filter(|vbd| vbd.entry("other_config", TASK).is_some())
+        .filter(|vbd| tx.find("VM", vbd.str("VM")).is_some_and(|vm| vm.bool("is_control_domain")))
+        .map(|vbd| vbd.reference().to_owned())
+        .collect();
+    for vbd in left {
+        if tx.object("VBD", &vbd)?.bool("currently_attached") {
+            unplug(tx, &vbd)?;
+        }
+        destroy(tx, &vbd)?;
+    }
+    Ok(())
+}
+
 /// A disk that is plugged into the control domain of a host for as long as this lives.
 pub(crate) struct Plugged {
     core: std::sync::Arc<crate::core::Core>,
@@ -303,6 +322,7 @@ impl Plugged {
         host: &str,
         vdi: &str,
         mode: &str,
+        task: &str,
     ) -> Result<Self, Failure> {
         let vbd = core.db().write(|tx| {
             let dom0 = tx
@@ -319,7 +339,7 @@ impl Plugged {
                     ("mode", mode.into()),
                     ("type", "Disk".into()),
                     ("unpluggable", true.into()),
-                    ("uuid", Uuid::new_v4().to_string().into()),
+                    ("other_config", Value::Struct([(TASK.to_owned(), task.into())].into())),
                 ],
             );
             created(tx, &vbd)?;

@@ -4,6 +4,7 @@ mod allowed;
 pub(crate) mod copy;
 mod rows;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use xenapi_wire::{Failure, Value};
 
 use crate::db::{NULL, Object, Tx, View};
 use crate::dispatch::{Args, Busy, Ctx, Router, internal_error, storable, void};
+use crate::sr_types::Layout;
 use crate::storage::{Backend, Sr};
 
 pub(crate) use allowed::{check, derive};
@@ -192,7 +194,12 @@ fn create(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
         let (name, value) = members.get_key_value(name)?;
         Some((name.as_str(), value.clone()))
     });
-    let fields: Vec<_> = fields.chain([("metadata_of_pool", "".into())]).collect();
+    let mut fields: Vec<_> = fields.chain([("metadata_of_pool", "".into())]).collect();
+    let wants_raw = matches!(members.get("sm_config"), Some(Value::Struct(config)) if is_raw(config));
+    if backend.sr.kind.layout == Layout::VhdVolumes && wants_raw {
+        let config = [("type".to_owned(), "raw".into()), ("vdi_type".to_owned(), "aio".into())];
+        fields.push(("sm_config", Value::Struct(config.into())));
+    }
     let made = ctx.write(|tx| {
         // The SR may have been forgotten meanwhile.
         tx.object("SR", sr)?;
@@ -202,6 +209,11 @@ fn create(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
         backend.remove(volume.uuid)?;
     }
     made.map(Value::from)
+}
+
+/// Whether `sm_config` is that of a volume without a VHD in it.
+pub(crate) fn is_raw(sm_config: &BTreeMap<String, Value>) -> bool {
+    sm_config.get("type") == Some(&Value::from("raw"))
 }
 
 fn destroy(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {

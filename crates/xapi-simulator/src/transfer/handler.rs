@@ -299,14 +299,14 @@ impl Request<'_> {
         let host = self.exchange.host.clone();
         let (vdi, plugged, disk) = {
             let (core, sr) = (core.clone(), plan.sr.clone());
-            let (given, length) = (plan.vdi, plan.length);
+            let (given, length, task) = (plan.vdi, plan.length, task.reference.clone());
             blocking(move || {
                 let vdi = match given {
                     Some(vdi) => vdi,
                     None => new_vdi(&core, &sr, length.unwrap_or(0))?,
                 };
                 let disk = attachable(&core, &vdi, plan.format)?;
-                let plugged = Plugged::new(&core, &host, &vdi, "RW")?;
+                let plugged = Plugged::new(&core, &host, &vdi, "RW", &task)?;
                 Ok((vdi, plugged, disk))
             })
             .await?
@@ -392,7 +392,8 @@ impl Request<'_> {
         let base = self.exchange.head.param("base").map(str::to_owned);
         let source = {
             let (core, host, vdi) = (core.clone(), self.exchange.host.clone(), vdi.to_owned());
-            blocking(move || Source::open(&core, &host, &vdi, format, base.as_deref())).await?
+            let task = task.reference.clone();
+            blocking(move || Source::open(&core, &host, &vdi, format, base.as_deref(), &task)).await?
         };
         let mut note = progress_of(core, &task.reference);
         let limit = match self.exchange.fault {
@@ -438,6 +439,7 @@ impl Source {
         vdi: &str,
         format: Format,
         base: Option<&str>,
+        task: &str,
     ) -> Result<Self, Failure> {
         let size = core.db().read(|view| view.object("VDI", vdi).map(|vdi| vdi.int("virtual_size")))?;
         let len_bytes = u64::try_from(size).unwrap_or(0);
@@ -453,11 +455,11 @@ impl Source {
         };
         let (backend, uuid) = opened(core, vdi)?;
         let disk = backend.disk(uuid)?;
-        let mut plugged = vec![Plugged::new(core, host, vdi, "RO")?];
+        let mut plugged = vec![Plugged::new(core, host, vdi, "RO", task)?];
         if format != Format::Vhd {
             return Ok(Self { disk, len_bytes, blocks: None, base: None, _plugged: plugged });
         }
-        let is_vhd = backend.sr.kind.is_vhd();
+        let is_vhd = backend.sr.kind.is_vhd() && !is_raw(core, vdi);
         let Some(base) = base else {
             let blocks = if is_vhd {
                 disk.allocated()
@@ -468,11 +470,11 @@ impl Source {
             return Ok(Self { disk, len_bytes, blocks: Some(blocks), base: None, _plugged: plugged });
         };
         let (base_backend, base_uuid) = opened(core, &base)?;
-        if !is_vhd || !base_backend.sr.kind.is_vhd() {
+        if !is_vhd || !base_backend.sr.kind.is_vhd() || is_raw(core, &base) {
             return Err(internal_error("Failure(\"Cannot compute differences on non-VHD images\")"));
         }
         let base_disk = base_backend.disk(base_uuid)?;
-        plugged.push(Plugged::new(core, host, &base, "RO")?);
+        plugged.push(Plugged::new(core, host, &base, "RO", task)?);
         let blocks = export::changed_blocks(&disk, &base_disk);
         let base = export::Base {
             uuid: base_uuid,
@@ -560,12 +562,15 @@ fn opened(core: &Core, vdi: &str) -> Result<(Backend, Uuid), Failure> {
     Ok((core.storage().open(sr)?, uuid))
 }
 
+/// Whether a VDI is a volume without a VHD in it.
+fn is_raw(core: &Core, vdi: &str) -> bool {
+    core.db().read(|view| view.find("VDI", vdi).is_some_and(|vdi| vdi::is_raw(vdi.map("sm_config"))))
+}
+
 /// Opens a disk to be written in this format. Does file work.
 fn attachable(core: &Core, vdi: &str, format: Format) -> Result<Disk, Failure> {
     let (backend, uuid) = opened(core, vdi)?;
-    let raw = core
-        .db()
-        .read(|view| view.find("VDI", vdi).is_some_and(|vdi| vdi.entry("sm_config", "type") == Some("raw")));
+    let raw = is_raw(core, vdi);
     if format == Format::Vhd && !backend.sr.is_prezeroed(raw) {
         let error = TransferError::Stream("unimplemented: a VHD into a disk that does not read as zeros");
         return Err(io_failure("import", &error));

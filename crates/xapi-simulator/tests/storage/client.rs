@@ -104,4 +104,16 @@ impl Client {
             }
         }
     }
+
+    /// Sends a request without a body and returns the head of the answer.
+    pub async fn head(&self, verb: &str, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).await.unwrap();
+        let head = format!("{verb} {path}&session_id={} HTTP/1.1\r\n\r\n", self.session);
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.windows(4).any(|window| window == b"\r\n\r\n") {
+            assert!(stream.read_buf(&mut answer).await.unwrap() > 0);
+        }
+        String::from_utf8(answer).unwrap()
+    }
 }

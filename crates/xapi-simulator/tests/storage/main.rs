@@ -370,3 +370,83 @@ async fn copies_go_to_another_sr() {
     client.call("VDI.copy", [json!(vdi), null.clone(), null, json!(target)]).await;
     image.check_raw(&client, &target).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_does_not_read_as_zeros_takes_no_vhd() {
+    let (_simulator, client) = pool().await;
+    let sr = client.sr("Local LVM").await;
+    let image = Image::new(16 << 20, 3);
+    let mut record = vdi_record(&sr, image.size);
+    record["sm_config"] = json!({"type": "raw"});
+    let vdi = client.call("VDI.create", [record]).await;
+    let vdi = vdi.as_str().unwrap();
+    assert_eq!(client.get("VDI", vdi).await["sm_config"]["type"], "raw");
+    assert_failed(&client.import(vdi, "format=vhd", &image.vhd()).await, "VDI_IO_ERROR");
+    let raw: Vec<u8> = (0..image.blocks())
+        .flat_map(|index| image.block(index).map_or_else(|| vec![0; BLOCK], <[u8]>::to_vec))
+        .collect();
+    assert_eq!(client.import(vdi, "format=raw", &raw).await["status"], "success");
+    image.check_raw(&client, vdi).await;
+    // Exported as a VHD, it is looked at for zeros.
+    let exported = client.export(vdi, "format=vhd").await;
+    assert_eq!(
+        exported.len() as u64,
+        2048 + 512 + 512 + image.data_bytes() / BLOCK as u64 * (BLOCK as u64 + 512)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_does_not_see_the_disk_names_one_that_does() {
+    let (simulator, client) = pool().await;
+    let sr = client.sr("Local storage").await;
+    let vdi = client.vdi(&sr, 4 << 20).await;
+    let moved = simulator.core().db().write(|tx| {
+        let host = tx.create("host", [("address", "192.0.2.7".into())]);
+        let pbd = tx.objects("PBD").find(|pbd| pbd.str("SR") == sr).unwrap().reference().to_owned();
+        tx.set("PBD", &pbd, "host", host)
+    });
+    moved.unwrap();
+    let task = client.call("task.create", [json!("import"), json!("")]).await;
+    let task = task.as_str().unwrap();
+    for (verb, path) in [("PUT", "import_raw_vdi"), ("GET", "export_raw_vdi")] {
+        let target = format!("/{path}?vdi={vdi}&format=raw&task_id={task}");
+        let head = client.head(verb, &target).await;
+        assert!(head.starts_with("HTTP/1.1 302 Found\r\n"), "{head}");
+        assert!(head.contains(&format!("\r\nLocation: https://192.0.2.7{target}")), "{head}");
+    }
+    assert_eq!(client.get("task", task).await["status"], "pending");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_server_forgets_what_was_in_progress() {
+    let state = tempfile::tempdir().unwrap();
+    let start = async || {
+        let builder = Simulator::builder().world(World::demo()).state_dir(state.path());
+        let simulator = builder.build().await.unwrap();
+        let url = simulator.listen("127.0.0.1:0").await.unwrap();
+        (simulator, Client::log_in(&url).await)
+    };
+    let vdi = {
+        let (simulator, client) = start().await;
+        let vdi = client.vdi(&client.sr("Local storage").await, 4 << 20).await;
+        // What the state directory holds when the server dies in the middle of an upload and a resize.
+        let dom0 =
+            client.call("VM.get_all_records_where", [json!("field \"is_control_domain\"=\"true\"")]).await;
+        let dom0 = dom0.as_object().unwrap().keys().next().unwrap().clone();
+        let vbd = json!({"VM": dom0, "VDI": vdi, "userdevice": "autodetect", "bootable": false, "mode": "RW",
+            "type": "Disk", "empty": false, "other_config": {"task_id": "OpaqueRef:1"},
+            "qos_algorithm_type": "", "qos_algorithm_params": {}});
+        let vbd = client.call("VBD.create", [vbd]).await;
+        client.call("VBD.plug", [vbd]).await;
+        let busy = simulator
+            .core()
+            .db()
+            .write(|tx| tx.set_entry("VDI", &vdi, "current_operations", "OpaqueRef:2", "resize"));
+        busy.unwrap();
+        simulator.shutdown().unwrap();
+        vdi
+    };
+    let (_simulator, client) = start().await;
+    assert_eq!(client.call("VBD.get_all", []).await, json!([]));
+    client.call("VDI.destroy", [json!(vdi)]).await;
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 use xenapi_wire::{DateTime, Failure, Value};
 
-use super::{delete, uuid_of};
+use super::{delete, is_raw, uuid_of};
 use crate::db::{NULL, Tx};
 use crate::sr_types::Layout;
 use crate::storage::{Backend, Volume};
@@ -56,7 +56,7 @@ fn sm_config(
     volume: &Volume,
     mut config: BTreeMap<String, Value>,
 ) -> BTreeMap<String, Value> {
-    if backend.sr.kind.layout == Layout::VhdVolumes {
+    if backend.sr.kind.layout == Layout::VhdVolumes && !is_raw(&config) {
         config.insert("vdi_type".into(), "vhd".into());
     }
     match volume.parent {
