@@ -57,7 +57,7 @@ pub(crate) fn recover(db: &Db) -> Result<(), Failure> {
     db.write(|tx| {
         let schema = tx.schema();
         let classes = schema.classes().filter(|class| class.index("current_operations").is_some());
-        for class in classes.map(|class| class.name()) {
+        for class in classes.map(crate::schema::Class::name) {
             let busy: Vec<String> = tx
                 .objects(class)
                 .filter(|object| !object.map("current_operations").is_empty())
