@@ -1,0 +1,217 @@
+//! The tools as a user starts them: exit codes, what goes where, and what an interrupt leaves behind.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use xapi_simulator::fault::Fault;
+use xapi_simulator::{Simulator, World};
+
+const NETWORK: &str = "xenbr0";
+
+/// One of the examples, which Cargo builds before their tests.
+fn tool(name: &str) -> Command {
+    let mut path = std::env::current_exe().expect("a test has a path");
+    path.pop();
+    path.pop();
+    let mut command = Command::new(path.join("examples").join(name));
+    for variable in ["XENAPI_URL", "XENAPI_USER", "XENAPI_PASSWORD", "RUST_LOG"] {
+        command.env_remove(variable);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("the tools write UTF-8")
+}
+
+/// The object that a tool printed.
+fn json(output: &Output) -> Result<Value> {
+    ensure!(output.status.success(), "{}", text(&output.stderr));
+    ensure!(output.stderr.is_empty(), "with --json there is no progress: {}", text(&output.stderr));
+    serde_json::from_slice(&output.stdout).context("the result is not JSON")
+}
+
+/// The one line that a tool ended with.
+#[track_caller]
+fn error(output: &Output) -> &str {
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
+    let mut errors = text(&output.stderr).lines().filter_map(|line| line.strip_prefix("error: "));
+    let (first, second) = (errors.next(), errors.next());
+    assert_eq!(second, None);
+    assert_eq!(first, text(&output.stderr).lines().last().and_then(|line| line.strip_prefix("error: ")));
+    first.expect("an error")
+}
+
+#[test]
+fn spawn_and_snapshot_on_the_same_simulated_pool() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let state = directory.path().join("state");
+    let spawn = || {
+        let mut command = tool("spawn");
+        command.arg("--simulator-state").arg(&state).args(["--network", NETWORK]);
+        command
+    };
+    let made = json(&spawn().args(["--name", "web1", "--sr", "Local LVM", "--json"]).output()?)?;
+    assert_eq!(
+        (&made["name"], &made["sr"], &made["verified"]),
+        (&"web1".into(), &"Local LVM".into(), &true.into())
+    );
+    assert!(made["wire_bytes"].as_u64() < made["virtual_bytes"].as_u64(), "{made}");
+    assert!(made["seconds"]["root_disk"].as_f64() > Some(0.0), "{made}");
+
+    let taken = error(&spawn().args(["--name", "web1"]).output()?).to_owned();
+    assert!(taken.contains("the name \"web1\" is already in use"), "{taken}");
+
+    let people = spawn().args(["--name", "web2", "--user-data", "/dev/null"]).output()?;
+    assert!(people.status.success(), "{}", text(&people.stderr));
+    for part in ["root disk", "verified", "the disk read back through export equals the image", "on the wire"]
+    {
+        assert!(text(&people.stdout).contains(part), "{part}: {}", text(&people.stdout));
+    }
+    assert!(text(&people.stderr).contains("start: done"), "{}", text(&people.stderr));
+
+    let file = directory.path().join("web1.vhd");
+    let mut snapshot = tool("snapshot");
+    snapshot
+        .arg("--simulator-state")
+        .arg(&state)
+        .args(["--instance", "web1", "--json", "--output"])
+        .arg(&file);
+    let written = json(&snapshot.output()?)?;
+    assert_eq!(written["file_bytes"].as_u64(), Some(file.metadata()?.len()));
+    assert_eq!(written["virtual_bytes"], made["virtual_bytes"]);
+    assert_eq!(written["leftovers"], Value::Array(Vec::new()));
+    qemu_agrees(&file)?;
+    assert!(String::from_utf8(snapshot.output()?.stdout)?.contains("exists already"));
+    Ok(())
+}
+
+fn qemu_agrees(file: &Path) -> Result<()> {
+    let Ok(info) = Command::new("qemu-img").args(["info", "--output=json"]).arg(file).output() else {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "qemu-img is missing");
+        return Ok(());
+    };
+    let info: Value = serde_json::from_slice(&info.stdout)?;
+    assert_eq!((&info["format"], info["virtual-size"].as_u64()), (&"vpc".into(), Some(1 << 30)), "{info}");
+    Ok(())
+}
+
+#[test]
+fn a_snapshot_without_anything_spawns_its_own_instance() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("demo.vhd");
+    let written = json(&tool("snapshot").arg("--json").arg("--output").arg(&file).output()?)?;
+    assert_eq!(written["file_bytes"].as_u64(), Some(file.metadata()?.len()));
+    qemu_agrees(&file)
+}
+
+#[test]
+fn what_a_user_gets_wrong_ends_in_one_sentence() -> Result<()> {
+    let cases: [(&[&str], &[&str]); 6] = [
+        (&["--sr", "fast"], &["no SR matches \"fast\"", "use another SR"]),
+        (&["--network", "wan"], &["no network", "\"wan\"", "use one of"]),
+        (&["--image", "/nowhere/disk.img"], &["/nowhere/disk.img", "cannot open"]),
+        (&["--user-data", "/nowhere/user-data"], &["/nowhere/user-data", "cannot be read"]),
+        (&["--url", "https://127.0.0.1:1"], &["no password", "XENAPI_PASSWORD", "--password-file"]),
+        (&["--url", "ftp://host", "--password-file", "/dev/null"], &["\"ftp://host\"", "write https://HOST"]),
+    ];
+    for (arguments, parts) in cases {
+        let output = tool("spawn").args(arguments).output()?;
+        let error = error(&output);
+        for part in parts {
+            assert!(error.contains(part), "{arguments:?}: {part:?} is missing in: {error}");
+        }
+    }
+    let output = tool("spawn").args(["--sr", "fast", "--json"]).output()?;
+    assert_eq!(output.status.code(), Some(1));
+    let object: Value = serde_json::from_slice(&output.stdout)?;
+    assert!(object["error"].as_str().is_some_and(|error| error.contains("\"fast\"")), "{object}");
+    Ok(())
+}
+
+/// A pool in this process that tools in other processes reach over TCP and TLS.
+struct Host {
+    simulator: Simulator,
+    url: String,
+    fingerprint: String,
+    files: tempfile::TempDir,
+}
+
+impl Host {
+    async fn start() -> Result<Self> {
+        let simulator = Simulator::builder().world(World::demo()).password("s3cret").build().await?;
+        let (url, fingerprint) = simulator.listen_tls("127.0.0.1:0").await?;
+        Ok(Self { simulator, url, fingerprint, files: tempfile::tempdir()? })
+    }
+
+    fn password_file(&self, password: &str) -> Result<PathBuf> {
+        let path = self.files.path().join("password");
+        std::fs::write(&path, format!("{password}\n"))?;
+        Ok(path)
+    }
+
+    fn spawn(&self, password: &str) -> Result<Command> {
+        let mut command = tool("spawn");
+        command.args(["--url", &self.url, "--password-file"]).arg(self.password_file(password)?);
+        Ok(command)
+    }
+}
+
+async fn run(mut command: Command) -> Result<Output> {
+    Ok(tokio::task::spawn_blocking(move || command.output()).await??)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_behind_tls() -> Result<()> {
+    let host = Host::start().await?;
+    let before = host.simulator.snapshot_of_objects();
+    let untrusted = run(host.spawn("s3cret")?).await?;
+    let untrusted = error(&untrusted);
+    assert!(untrusted.contains(&host.fingerprint) && untrusted.contains("not trusted"), "{untrusted}");
+
+    let with_trust = |password: &str| -> Result<Command> {
+        let mut command = host.spawn(password)?;
+        command.args(["--fingerprint", &host.fingerprint]);
+        Ok(command)
+    };
+    let refused = run(with_trust("wrong")?).await?;
+    let refused = error(&refused);
+    assert!(refused.contains("check user and password") && !refused.contains("wrong"), "{refused}");
+    assert_eq!(host.simulator.snapshot_of_objects(), before);
+
+    let mut command = with_trust("s3cret")?;
+    command.arg("--json");
+    assert_eq!(json(&run(command).await?)?["verified"], true);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_undoes_what_was_done() -> Result<()> {
+    let host = Host::start().await?;
+    let before = host.simulator.snapshot_of_objects();
+    // Both disks are there by then, and the user has time to press Ctrl-C.
+    host.simulator.faults().on("VM.create", Fault::Slow(Duration::from_secs(2)));
+    let mut command = host.spawn("s3cret")?;
+    let child =
+        command.args(["--fingerprint", &host.fingerprint]).stderr(Stdio::piped()).stdout(Stdio::piped());
+    let child = child.spawn()?;
+    let pid = child.id().to_string();
+    let waiting = tokio::task::spawn_blocking(move || child.wait_with_output());
+    while host.simulator.snapshot_of_objects().get("VDI").map_or(0, BTreeSet::len) < 2 {
+        ensure!(!waiting.is_finished(), "it ended too soon");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    ensure!(Command::new("kill").args(["-INT", &pid]).status()?.success(), "no signal was sent");
+    let output = waiting.await??;
+    let error = error(&output);
+    assert!(error.contains("it was cancelled"), "{error}");
+    assert!(text(&output.stderr).contains("interrupted: undoing what was done"), "{}", text(&output.stderr));
+    assert_eq!(host.simulator.snapshot_of_objects(), before);
+    Ok(())
+}
