@@ -5,3 +5,8 @@ pub mod demo_image;
 pub mod report;
 pub mod ui;
 pub mod world;
+
+/// The code in README.md, compiled and run by the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
