@@ -27,6 +27,9 @@ pub struct ConfigDrive {
 }
 
 impl ConfigDrive {
+    /// At most this many bytes of user data: OpenStack takes 65,535 characters of it in base64.
+    pub const MAX_USER_DATA_BYTES: usize = 65_535 / 4 * 3;
+
     /// A drive with no more than the instance's own data on it.
     pub fn new(meta_data: MetaData) -> Self {
         Self {
@@ -47,7 +50,7 @@ impl ConfigDrive {
         self
     }
 
-    /// What the user wants run, decoded: `user_data`.
+    /// What the user wants run, decoded: `user_data`; at most [`MAX_USER_DATA_BYTES`](Self::MAX_USER_DATA_BYTES).
     pub fn user_data(mut self, data: impl Into<Bytes>) -> Self {
         self.user_data = Some(data.into());
         self
@@ -93,6 +96,9 @@ impl ConfigDrive {
         self.meta_data.check()?;
         if let Some(network) = &self.network_data {
             network.check()?;
+        }
+        if let Some(data) = &self.user_data {
+            check_user_data("user_data", data)?;
         }
         let mut tree = Tree::new();
         self.add_ec2(&mut tree)?;
@@ -165,6 +171,14 @@ impl fmt::Debug for ConfigDrive {
             )
             .finish_non_exhaustive()
     }
+}
+
+/// More than OpenStack takes would not survive a move of the instance there.
+pub(crate) fn check_user_data(file: &'static str, data: &[u8]) -> Result<(), Error> {
+    if data.len() <= ConfigDrive::MAX_USER_DATA_BYTES {
+        return Ok(());
+    }
+    Err(Error::UserDataTooLong { file, len: data.len(), limit: ConfigDrive::MAX_USER_DATA_BYTES })
 }
 
 fn to_bytes(value: &Value) -> Bytes {

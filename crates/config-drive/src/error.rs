@@ -54,7 +54,7 @@ pub enum Error {
         /// Its length.
         largest_bytes: u64,
     },
-    /// An image size that no vfat file system of ours can have.
+    /// An image size that is not offered.
     #[error(
         "a config drive image of {image_bytes} bytes cannot be made: give a multiple of 2 MiB from 2 MiB to 1 GiB"
     )]
@@ -73,6 +73,19 @@ pub enum Error {
         value: String,
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// More user data than guests are promised room for.
+    #[error(
+        "{file} of {len} bytes is longer than the {limit} bytes allowed; compress it with gzip, which cloud-init \
+         understands, or have it fetch the rest with #include"
+    )]
+    UserDataTooLong {
+        /// The file on the drive.
+        file: &'static str,
+        /// Its length.
+        len: usize,
+        /// The limit.
+        limit: usize,
     },
     /// The file system writer refused.
     #[error("cannot write {path:?} to the config drive image: {message}")]

@@ -52,7 +52,7 @@ impl Image {
         Cursor { image: self, position: 0 }
     }
 
-    pub(crate) fn read_at(&self, offset: u64, buf: &mut [u8]) -> usize {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> usize {
         if offset >= self.len_bytes {
             return 0;
         }

@@ -122,9 +122,12 @@ impl Tree {
         self.files.values().map(|content| content.len() as u64).sum()
     }
 
-    pub(crate) fn largest(&self) -> (String, u64) {
+    /// The error for an image that is too small.
+    pub(crate) fn does_not_fit(&self, image_bytes: u64) -> Error {
         let largest = self.files.iter().max_by_key(|(_, content)| content.len());
-        largest.map(|(path, content)| (path.clone(), content.len() as u64)).unwrap_or_default()
+        let (largest, largest_bytes) =
+            largest.map(|(path, content)| (path.clone(), content.len() as u64)).unwrap_or_default();
+        Error::DoesNotFit { content_bytes: self.content_bytes(), image_bytes, largest, largest_bytes }
     }
 }
 

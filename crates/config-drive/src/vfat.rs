@@ -1,75 +1,35 @@
 //! A tree of files as a vfat image: the whole disk is the file system, without a partition table.
 //!
-//! The label is `config-2` in lower case, in the boot sector and in the root directory: cloud-init
-//! accepts either case, other readers only this one, and tools differ in which of the two they look at.
+//! The label is in lower case, in the boot sector and in the root directory: cloud-init accepts either
+//! case, other readers only this one, and tools differ in which of the two they look at.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use fatfs::{Date, DateTime, Dir, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider};
 
-use crate::{Error, Image, Tree};
+use crate::{Error, Image, ImageSize, Label, Tree};
 
-/// How large the image is to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ImageSize {
-    /// 64 MiB, as OpenStack Nova makes its vfat config drives.
-    #[default]
-    Nova,
-    /// The smallest multiple of 2 MiB that holds the content. Storage repositories that keep VHD round
-    /// virtual sizes up to 2 MiB, so that the disk has the length of the image.
-    Smallest,
-    /// This many bytes, a multiple of 2 MiB up to 1 GiB.
-    Bytes(u64),
-}
-
-/// The label of the volume, by which a guest finds it.
-pub const LABEL: &str = "config-2";
-
-const LABEL_FIELD: [u8; 11] = *b"config-2   ";
-const STEP_BYTES: u64 = 2 << 20;
-const NOVA_BYTES: u64 = 64 << 20;
-const MAX_BYTES: u64 = 1 << 30;
-
-/// Builds the image of a tree. The same tree and size give the same bytes.
-///
-/// # Errors
-///
-/// [`Error::DoesNotFit`] and [`Error::ImageSize`]; [`Error::Vfat`] if the file system cannot hold a
-/// name, as when a long name's short alias meets a file of that very name.
-pub fn build(tree: &Tree, size: ImageSize) -> Result<Image, Error> {
-    let fixed = match size {
-        ImageSize::Nova => Some(NOVA_BYTES),
-        ImageSize::Bytes(bytes) => Some(bytes),
-        ImageSize::Smallest => None,
-    };
-    if let Some(len_bytes) = fixed {
-        if len_bytes == 0 || len_bytes > MAX_BYTES || len_bytes % STEP_BYTES != 0 {
-            return Err(Error::ImageSize { image_bytes: len_bytes });
-        }
-        return try_build(tree, len_bytes)?.ok_or_else(|| does_not_fit(tree, len_bytes));
+pub(crate) fn build(tree: &Tree, label: Label, size: ImageSize) -> Result<Image, Error> {
+    if let Some(len_bytes) = size.fixed()? {
+        return try_build(tree, label, len_bytes)?.ok_or_else(|| tree.does_not_fit(len_bytes));
     }
-    let mut len_bytes = tree.content_bytes().max(1).next_multiple_of(STEP_BYTES);
-    while len_bytes <= MAX_BYTES {
-        if let Some(image) = try_build(tree, len_bytes)? {
+    let mut len_bytes = tree.content_bytes().max(1).next_multiple_of(ImageSize::STEP_BYTES);
+    while len_bytes <= ImageSize::MAX_BYTES {
+        if let Some(image) = try_build(tree, label, len_bytes)? {
             return Ok(image);
         }
-        len_bytes += STEP_BYTES;
+        len_bytes += ImageSize::STEP_BYTES;
     }
-    Err(does_not_fit(tree, MAX_BYTES))
-}
-
-fn does_not_fit(tree: &Tree, image_bytes: u64) -> Error {
-    let (largest, largest_bytes) = tree.largest();
-    Error::DoesNotFit { content_bytes: tree.content_bytes(), image_bytes, largest, largest_bytes }
+    Err(tree.does_not_fit(ImageSize::MAX_BYTES))
 }
 
 /// `None` if the volume is too small.
-fn try_build(tree: &Tree, len_bytes: u64) -> Result<Option<Image>, Error> {
+fn try_build(tree: &Tree, label: Label, len_bytes: u64) -> Result<Option<Image>, Error> {
     if tree.content_bytes() >= len_bytes {
         return Ok(None);
     }
     let mut image = Image::zeros(len_bytes);
-    let written = format(&mut image, tree)
+    let written = format(&mut image, tree, label)
         .and_then(|()| write_directories(&mut image, tree))
         .and_then(|()| fix_dot_entries(&mut image).map_err(|error| failed("", &error)))
         .and_then(|()| write_files(&mut image, tree));
@@ -81,8 +41,10 @@ fn try_build(tree: &Tree, len_bytes: u64) -> Result<Option<Image>, Error> {
     }
 }
 
-fn format(image: &mut Image, tree: &Tree) -> Result<(), Error> {
-    let options = FormatVolumeOptions::new().volume_label(LABEL_FIELD).volume_id(volume_id(tree));
+fn format(image: &mut Image, tree: &Tree, label: Label) -> Result<(), Error> {
+    let mut field = [b' '; 11];
+    field[..label.as_str().len()].copy_from_slice(label.as_str().as_bytes());
+    let options = FormatVolumeOptions::new().volume_label(field).volume_id(volume_id(tree));
     fatfs::format_volume(image.cursor(), options).map_err(|error| failed("", &error))
 }
 
@@ -287,7 +249,7 @@ mod tests {
             (&small, ImageSize::Bytes(0), Err("multiple of 2 MiB")),
             (&small, ImageSize::Bytes(2 << 30), Err("multiple of 2 MiB")),
         ] {
-            match (build(tree, size), expected) {
+            match (build(tree, Label::ConfigDrive, size), expected) {
                 (Ok(image), Ok(len)) => {
                     assert_eq!(image.len_bytes(), len);
                     for (path, content) in tree.files() {
@@ -308,14 +270,14 @@ mod tests {
             content[(entry - 1) * ENTRY_BYTES + 11] = 0x0f;
         }
         let tree = Tree::from_files([("d/trap", content.clone())]).unwrap();
-        let image = build(&tree, ImageSize::Nova).unwrap();
+        let image = build(&tree, Label::ConfigDrive, ImageSize::Nova).unwrap();
         assert!(read_back(&image, "d/trap") == content);
     }
 
     #[test]
     fn a_short_alias_is_not_overwritten() {
         let tree = Tree::from_files([("a long name.txt", "1"), ("b", ""), ("ALONGN~1.TXT", "2")]).unwrap();
-        match build(&tree, ImageSize::Smallest) {
+        match build(&tree, Label::ConfigDrive, ImageSize::Smallest) {
             Ok(image) => {
                 assert_eq!(read_back(&image, "a long name.txt"), b"1");
                 assert_eq!(read_back(&image, "ALONGN~1.TXT"), b"2");
@@ -323,13 +285,14 @@ mod tests {
             Err(error) => panic!("{error}"),
         }
         let tree = Tree::from_files([("Alonger name.txt", "1"), ("alonge~1.txt", "2")]).unwrap();
-        let error = build(&tree, ImageSize::Smallest).unwrap_err();
+        let error = build(&tree, Label::ConfigDrive, ImageSize::Smallest).unwrap_err();
         assert!(error.to_string().contains("short alias"), "{error}");
     }
 
     #[test]
     fn memory_is_what_is_stored() {
-        let image = build(&Tree::from_files([("a/b/c", "x")]).unwrap(), ImageSize::Nova).unwrap();
+        let image =
+            build(&Tree::from_files([("a/b/c", "x")]).unwrap(), Label::ConfigDrive, ImageSize::Nova).unwrap();
         assert!(image.extents().map(|(_, bytes)| bytes.len()).sum::<usize>() <= 512 << 10);
     }
 }

@@ -2,7 +2,7 @@
 
 use config_drive::{
     Addressing, Bus, ConfigDrive, Device, DeviceKind, Ec2MetaData, Error, Ipv6Mode, KeyKind, KeyPair, Link,
-    LinkKind, MetaData, Network, NetworkData, Route, Service, Tree,
+    LinkKind, MetaData, Network, NetworkData, NoCloud, Route, Service, Tree,
 };
 use serde_json::{Value, json};
 
@@ -286,4 +286,93 @@ fn debug_tells_no_secret() {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
     assert!(text.contains("/etc/shadow"));
+}
+
+#[test]
+fn nocloud_files_and_networks() {
+    let bare = NoCloud::new(MetaData::new(UUID.parse().unwrap(), "web 1", "web-1")).tree().unwrap();
+    assert_eq!(bare.files().map(|(path, _)| path).collect::<Vec<_>>(), ["meta-data", "user-data"]);
+    assert_eq!(
+        document(&bare, "meta-data"),
+        json!({"instance-id": UUID, "local-hostname": "web-1", "name": "web 1", "launch-index": 0})
+    );
+
+    let link = |id: &str, mac: &str| Link {
+        id: id.into(),
+        vif_id: None,
+        kind: LinkKind::Vif,
+        mtu: None,
+        mac: mac.parse().unwrap(),
+    };
+    let network = |link: &str, addressing, services: &[&str]| Network {
+        id: "n".into(),
+        link: link.into(),
+        network_id: None,
+        addressing,
+        routes: Vec::new(),
+        services: services.iter().map(|address| Service::Dns(address.parse().unwrap())).collect(),
+    };
+    let router = |mode| Addressing::Router { mode, address: "fd00::2".parse().unwrap(), prefix: 64 };
+    let fixed = |address: &str, prefix| Addressing::Static { address: address.parse().unwrap(), prefix };
+    let data = NetworkData {
+        links: vec![
+            link("a", "fa:16:3e:00:00:01"),
+            link("b", "fa:16:3e:00:00:02"),
+            link("c", "fa:16:3e:00:00:03"),
+        ],
+        networks: vec![
+            network("a", Addressing::Dhcp4, &["10.0.0.1"]),
+            network("a", router(Ipv6Mode::Slaac), &[]),
+            network("b", fixed("10.0.0.2", 24), &["10.0.0.53", "10.0.0.54"]),
+            network("b", fixed("fd00::2", 64), &["10.0.0.53"]),
+            network("b", router(Ipv6Mode::Dhcpv6Stateful), &[]),
+        ],
+        services: vec![Service::Dns("9.9.9.9".parse().unwrap())],
+    };
+    let tree = NoCloud::new(MetaData::new(UUID.parse().unwrap(), "web 1", "web-1")).network_data(data).tree();
+    assert_eq!(
+        document(&tree.unwrap(), "network-config"),
+        json!({"version": 2, "ethernets": {
+            "a": {"match": {"macaddress": "fa:16:3e:00:00:01"}, "dhcp4": true, "accept-ra": true},
+            "b": {
+                "match": {"macaddress": "fa:16:3e:00:00:02"}, "dhcp6": true,
+                "addresses": ["10.0.0.2/24", "fd00::2/64"],
+                "nameservers": {"addresses": ["10.0.0.53", "10.0.0.54", "9.9.9.9"]},
+            },
+            "c": {"match": {"macaddress": "fa:16:3e:00:00:03"}},
+        }})
+    );
+}
+
+#[test]
+fn nocloud_says_what_it_cannot_hold() {
+    let fails = |change: fn(&mut MetaData), expected: &str| {
+        let mut data = MetaData::new(UUID.parse().unwrap(), "web 1", "web-1");
+        change(&mut data);
+        let error = NoCloud::new(data).tree().unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    };
+    fails(|data| data.hostname = "a b".into(), "hostname \"a b\"");
+    fails(
+        |data| data.keys = vec![KeyPair { name: "win".into(), kind: KeyKind::X509, data: "x".into() }],
+        "keys[0] \"win\" is not a key for SSH",
+    );
+    fails(
+        |data| data.devices = vec![Device::nic("fa:16:3e:00:00:01".parse().unwrap(), Vec::new())],
+        "has device tags nowhere",
+    );
+}
+
+#[test]
+fn user_data_over_the_limit_is_refused() {
+    let long = vec![b'#'; ConfigDrive::MAX_USER_DATA_BYTES];
+    ConfigDrive::new(meta_data()).user_data(long.clone()).tree().unwrap();
+    let longer = [&long[..], b"#"].concat();
+    let nocloud = MetaData::new(UUID.parse().unwrap(), "web 1", "web-1");
+    for error in [
+        ConfigDrive::new(meta_data()).user_data(longer.clone()).tree().unwrap_err(),
+        NoCloud::new(nocloud).user_data(longer).tree().unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::UserDataTooLong { len: 49150, limit: 49149, .. }), "{error}");
+    }
 }
