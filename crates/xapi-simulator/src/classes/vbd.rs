@@ -9,6 +9,7 @@ use super::vm::power::device_name;
 use super::{change, constructor};
 use crate::db::{NULL, Object, Tx, View};
 use crate::dispatch::{Router, void};
+use crate::sr_types::backend_failure;
 
 pub(crate) fn register(router: &mut Router) {
     constructor(router, "VBD", created);
@@ -220,6 +221,26 @@ fn assert_free(view: &View, vbd: Object<'_>) -> Result<(), Failure> {
     if clash { Err(Failure::new("VDI_IN_USE", [vdi.reference()])) } else { Ok(()) }
 }
 
+/// Refuses a disk that another host has open for writing, or that is to be written while another host has it open. The
+/// storage manager sees to that, and so it holds for control domains too.
+fn assert_detached_elsewhere(
+    view: &View,
+    vbd: Object<'_>,
+    vdi: Object<'_>,
+    host: &str,
+) -> Result<(), Failure> {
+    let writes = |vbd: Object<'_>| vbd.str("mode") == "RW";
+    let elsewhere = view.follow(vdi, "VBDs", "VBD").any(|other| {
+        let other_host = view.find("VM", other.str("VM")).map_or("", |vm| vm.str("resident_on"));
+        other.bool("currently_attached") && other_host != host && (writes(vbd) || writes(other))
+    });
+    if !elsewhere || vdi.bool("sharable") {
+        return Ok(());
+    }
+    let text = format!("The VDI is not available [opterr=VDI {} not detached cleanly]", vdi.str("uuid"));
+    Err(backend_failure(46, &text))
+}
+
 /// Plugs a drive into a running VM, or into the control domain.
 ///
 /// # Errors
@@ -232,6 +253,7 @@ pub(crate) fn plug(tx: &mut Tx<'_>, reference: &str) -> Result<(), Failure> {
     let vdi = vbd.ref_opt("VDI").and_then(|vdi| tx.find("VDI", vdi));
     if let Some(vdi) = vdi {
         super::vdi::require_plugged(tx, vdi.str("SR"))?;
+        assert_detached_elsewhere(tx, vbd, vdi, vm.str("resident_on"))?;
     }
     let (device, caching) = match (vm.bool("is_control_domain"), vdi) {
         (true, Some(vdi)) => {

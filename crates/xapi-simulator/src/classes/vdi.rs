@@ -58,15 +58,11 @@ pub(crate) fn register(router: &mut Router) {
     ] {
         router.raw(&format!("VDI.{method}"), |_, _| Err(Failure::new("PERMISSION_DENIED", [""])));
     }
-    for (method, operation) in [
-        ("enable_cbt", "enable_cbt"),
-        ("disable_cbt", "disable_cbt"),
-        ("data_destroy", "data_destroy"),
-        ("list_changed_blocks", "list_changed_blocks"),
-    ] {
-        router.raw(&format!("VDI.{method}"), move |ctx, args| {
+    for operation in ["enable_cbt", "disable_cbt", "data_destroy", "list_changed_blocks"] {
+        let method = format!("VDI.{operation}");
+        router.raw(&method.clone(), move |ctx, args| {
             ctx.read(|view| check(view, view.object("VDI", args.str(0))?, operation))?;
-            Err(Failure::new("NOT_IMPLEMENTED", [format!("VDI.{method}")]))
+            Err(Failure::new("NOT_IMPLEMENTED", [method.clone()]))
         });
     }
     router.raw("VDI.get_nbd_info", |ctx, args| {
@@ -105,6 +101,9 @@ async fn begin(ctx: &Arc<Ctx>, vdi: &str, operation: &'static str) -> Result<Bus
             let object = tx.object("VDI", vdi)?;
             check(tx, object, operation)?;
             require_plugged(tx, object.str("SR"))?;
+            if !object.bool("managed") && !matches!(operation, "forget" | "update") {
+                return Err(Failure::new("VDI_NOT_MANAGED", [vdi]));
+            }
             tx.set_entry("VDI", vdi, "current_operations", &ctx.task, operation)
         });
         match marked {

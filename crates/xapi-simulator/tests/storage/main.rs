@@ -450,3 +450,35 @@ async fn a_killed_server_forgets_what_was_in_progress() {
     assert_eq!(client.call("VBD.get_all", []).await, json!([]));
     client.call("VDI.destroy", [json!(vdi)]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hosts_do_not_write_one_disk() {
+    let (simulator, client) = pool().await;
+    let vdi = client.vdi(&client.sr("Local storage").await, 4 << 20).await;
+    let other = simulator.core().db().write(|tx| {
+        let host = tx.create("host", [("name_label", "second".into())]);
+        let fields = [
+            ("is_control_domain", true.into()),
+            ("power_state", "Running".into()),
+            ("resident_on", host.into()),
+        ];
+        Ok::<_, xenapi_wire::Failure>(tx.create("VM", fields))
+    });
+    let other = other.unwrap();
+    let hosts =
+        client.call("VM.get_all_records_where", [json!("field \"is_control_domain\"=\"true\"")]).await;
+    let first = hosts.as_object().unwrap().keys().find(|vm| **vm != other).unwrap().clone();
+    let plug = async |vm: &str, mode: &str| {
+        let vbd = json!({"VM": vm, "VDI": vdi, "userdevice": "autodetect", "bootable": false, "mode": mode,
+            "type": "Disk", "empty": false, "other_config": {}, "qos_algorithm_type": "", "qos_algorithm_params": {}});
+        let vbd = client.call("VBD.create", [vbd]).await;
+        (client.try_call("VBD.plug", [vbd.clone()]).await, vbd)
+    };
+    let (done, vbd) = plug(&first, "RW").await;
+    done.unwrap();
+    for mode in ["RO", "RW"] {
+        assert_eq!(plug(&other, mode).await.0.unwrap_err()[0], "SR_BACKEND_FAILURE_46");
+        plug(&first, mode).await.0.unwrap();
+    }
+    client.call("VBD.unplug", [vbd]).await;
+}
