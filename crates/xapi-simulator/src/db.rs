@@ -25,6 +25,8 @@
 mod journal;
 mod object;
 mod relation;
+#[cfg(test)]
+mod tests;
 mod tx;
 
 use std::collections::{BTreeMap, HashMap};

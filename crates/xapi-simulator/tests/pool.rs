@@ -1,0 +1,310 @@
+//! The simulator as a library: connections, faults, time, sessions, events, restarts.
+
+#![allow(missing_docs)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value as Json, json};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use xapi_simulator::clock::Clock;
+use xapi_simulator::core::Config;
+use xapi_simulator::fault::Fault;
+use xapi_simulator::{Simulator, World};
+use xenapi_wire::Failure;
+
+/// A JSON-RPC client that is no more than that.
+struct Client<S> {
+    stream: S,
+    session: String,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    async fn log_in(stream: S) -> Self {
+        let mut client = Self { stream, session: String::new() };
+        let session = client.raw("session.login_with_password", json!(["root", "xapi-test"])).await;
+        session.unwrap()["result"].as_str().unwrap().clone_into(&mut client.session);
+        client
+    }
+
+    /// Sends a call and reads the answer; nothing when the connection ends before there is a whole one.
+    async fn raw(&mut self, method: &str, params: Json) -> Option<Json> {
+        self.send(method, params).await;
+        self.receive().await
+    }
+
+    async fn send(&mut self, method: &str, params: Json) {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
+        let head = format!("POST /jsonrpc HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len());
+        self.stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    }
+
+    async fn receive(&mut self) -> Option<Json> {
+        let mut answer = Vec::new();
+        loop {
+            let text = String::from_utf8_lossy(&answer).into_owned();
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let length = head.split("content-length: ").nth(1).unwrap();
+                let length: usize = length.split("\r\n").next().unwrap().parse().unwrap();
+                if body.len() >= length {
+                    return Some(serde_json::from_str(body).unwrap());
+                }
+            }
+            let mut chunk = [0; 4096];
+            match self.stream.read(&mut chunk).await {
+                Ok(len) if len > 0 => answer.extend_from_slice(&chunk[..len]),
+                _ => return None,
+            }
+        }
+    }
+
+    async fn call(&mut self, method: &str, params: &[Json]) -> Result<Json, Json> {
+        let params = std::iter::once(json!(self.session)).chain(params.iter().cloned()).collect();
+        let answer = self.raw(method, Json::Array(params)).await.expect("an answer");
+        answer.get("result").cloned().ok_or_else(|| answer["error"].clone())
+    }
+}
+
+async fn pool() -> Simulator {
+    Simulator::builder().world(World::demo()).build().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_connection_needs_no_port() {
+    let simulator = pool().await;
+    let mut client = Client::log_in(simulator.connect()).await;
+    let hosts = client.call("host.get_all", &[]).await.unwrap();
+    assert_eq!(hosts.as_array().unwrap().len(), 1);
+    let error = client.call("VM.get_record", &[json!("OpaqueRef:x")]).await.unwrap_err();
+    assert_eq!(
+        (&error["message"], &error["data"]),
+        (&json!("HANDLE_INVALID"), &json!(["VM", "OpaqueRef:x"]))
+    );
+}
+
+#[tokio::test]
+async fn tls_has_the_certificate_it_announces() {
+    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+    use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+    use sha2::Digest;
+
+    #[derive(Debug)]
+    struct Pinned(String);
+    impl ServerCertVerifier for Pinned {
+        fn verify_server_cert(
+            &self,
+            certificate: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            _: UnixTime,
+        ) -> Result<ServerCertVerified, rustls::Error> {
+            let digest = sha2::Sha256::digest(certificate);
+            let print: Vec<String> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+            assert_eq!(print.join(":"), self.0);
+            Ok(ServerCertVerified::assertion())
+        }
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+            rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
+        }
+    }
+
+    let simulator = pool().await;
+    let (url, fingerprint) = simulator.listen_tls("127.0.0.1:0").await.unwrap();
+    let address = url.strip_prefix("https://").unwrap();
+    let config =
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Pinned(fingerprint)))
+            .with_no_client_auth();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+    let mut client = Client::log_in(stream).await;
+    assert!(client.call("pool.get_all", &[]).await.is_ok());
+}
+
+#[tokio::test]
+async fn each_fault_strikes_once() {
+    let simulator = pool().await;
+    let url = simulator.listen("127.0.0.1:0").await.unwrap();
+    let address = url.strip_prefix("http://").unwrap();
+    let connect = || async { Client::log_in(TcpStream::connect(address).await.unwrap()).await };
+    let mut client = connect().await;
+    let create = [json!("label"), json!("")];
+    let tasks = |simulator: &Simulator| simulator.core().db().read(|view| view.count("task"));
+
+    let failure = Failure::new("TOO_BUSY", ["never"]);
+    simulator.faults().on_nth("task.create", 2, Fault::Failure(failure));
+    assert!(client.call("task.create", &create).await.is_ok());
+    let error = client.call("task.create", &create).await.unwrap_err();
+    assert_eq!((&error["message"], &error["data"]), (&json!("TOO_BUSY"), &json!(["never"])));
+    assert!(client.call("task.create", &create).await.is_ok());
+    assert_eq!(tasks(&simulator), 2);
+
+    for (fault, done) in
+        [(Fault::DropBefore, 0), (Fault::DropAfterExecution, 1), (Fault::DropAfterBytes(40), 1)]
+    {
+        let before = tasks(&simulator);
+        simulator.faults().on("task.create", fault.clone());
+        let params = json!([client.session, "label", ""]);
+        assert_eq!(client.raw("task.create", params).await, None, "{fault:?}");
+        assert_eq!(tasks(&simulator) - before, done, "{fault:?}");
+        client = connect().await;
+    }
+
+    simulator.faults().on("task.create", Fault::SessionExpired);
+    let error = client.call("task.create", &create).await.unwrap_err();
+    assert_eq!((&error["message"], &error["data"]), (&json!("SESSION_INVALID"), &json!([client.session])));
+    let error = client.call("task.create", &create).await.unwrap_err();
+    assert_eq!(error["message"], "SESSION_INVALID", "the session is gone for good");
+
+    let mut client = connect().await;
+    simulator.faults().on("task.create", Fault::Slow(Duration::from_millis(120)));
+    let begun = Instant::now();
+    assert!(client.call("task.create", &create).await.is_ok());
+    assert!(begun.elapsed() >= Duration::from_millis(120));
+
+    simulator.faults().on("task.create", Fault::Hang);
+    let params = json!([client.session, "label", ""]);
+    let answer = tokio::time::timeout(Duration::from_millis(100), client.raw("task.create", params)).await;
+    assert!(answer.is_err(), "no answer and no end: {answer:?}");
+    assert_eq!(simulator.faults().clear(), 0);
+}
+
+#[tokio::test]
+async fn a_manual_clock_decides_what_time_it_is() {
+    let clock = Clock::manual("2030-01-02T03:04:05Z".parse().unwrap());
+    let config = Config { auth_delay: Duration::from_secs(3600), ..Config::default() };
+    let builder = Simulator::builder().world(World::demo()).clock(clock).config(config);
+    let simulator = builder.build().await.unwrap();
+    let mut client = Client::log_in(simulator.connect()).await;
+    let task = client.call("task.create", &[json!("a"), json!("")]).await.unwrap();
+    assert_eq!(client.call("task.get_created", &[task]).await.unwrap(), "20300102T03:04:05Z");
+    // A wrong password costs an hour of this clock, not of ours.
+    client.send("session.login_with_password", json!(["root", "wrong"])).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    simulator.core().clock().advance(Duration::from_secs(3600));
+    let answer = tokio::time::timeout(Duration::from_secs(5), client.receive()).await.unwrap().unwrap();
+    assert_eq!(answer["error"]["message"], "SESSION_AUTHENTICATION_FAILED");
+}
+
+#[tokio::test]
+async fn the_oldest_of_too_many_sessions_ends() {
+    let simulator = pool().await;
+    let mut first = Client::log_in(simulator.connect()).await;
+    let mut second = Client::log_in(simulator.connect()).await;
+    for _ in 0..499 {
+        let answer = second.raw("session.login_with_password", json!(["root", "xapi-test"])).await.unwrap();
+        assert!(answer["result"].is_string());
+    }
+    let error = first.call("pool.get_all", &[]).await.unwrap_err();
+    assert_eq!(error["message"], "SESSION_INVALID");
+    assert!(second.call("pool.get_all", &[]).await.is_ok());
+    // Another originator has a count of its own.
+    let answer =
+        second.raw("session.login_with_password", json!(["root", "xapi-test", "1.0", "other"])).await;
+    assert!(answer.unwrap()["result"].is_string());
+    assert!(second.call("pool.get_all", &[]).await.is_ok());
+}
+
+#[tokio::test]
+async fn waiters_hear_of_changes_at_once() {
+    let simulator = pool().await;
+    let mut client = Client::log_in(simulator.connect()).await;
+    let pool = client.call("pool.get_all", &[]).await.unwrap()[0].clone();
+    let token = client.call("event.inject", &[json!("pool"), pool.clone()]).await.unwrap();
+    let batch = client.call("event.from", &[json!(["pool"]), token, json!(30.0)]).await.unwrap();
+    assert_eq!(batch["events"].as_array().unwrap().len(), 1, "an injected event is one");
+    let mut waiters = Vec::new();
+    for _ in 0..20 {
+        let mut waiter = Client::log_in(simulator.connect()).await;
+        let token = batch["token"].clone();
+        waiters.push(tokio::spawn(async move {
+            waiter.call("event.from", &[json!(["pool"]), token, json!(30.0)]).await.unwrap()
+        }));
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let begun = Instant::now();
+    client.call("pool.set_name_label", &[pool, json!("renamed")]).await.unwrap();
+    for waiter in waiters {
+        let batch = waiter.await.unwrap();
+        assert_eq!(batch["events"][0]["snapshot"]["name_label"], "renamed");
+        assert_eq!(batch["events"][0]["operation"], "mod");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_restarted_pool_has_its_objects_but_no_sessions() {
+    let state = tempfile::tempdir().unwrap();
+    let start = || Simulator::builder().world(World::demo()).state_dir(state.path()).build();
+    let simulator = start().await.unwrap();
+    let mut client = Client::log_in(simulator.connect()).await;
+    let pool = client.call("pool.get_all", &[]).await.unwrap()[0].clone();
+    client.call("pool.add_to_other_config", &[pool.clone(), json!("key"), json!("value")]).await.unwrap();
+    let before = simulator.snapshot_of_objects();
+    simulator.shutdown().unwrap();
+    drop(simulator);
+    let simulator = start().await.unwrap();
+    assert_eq!(simulator.snapshot_of_objects(), before);
+    let mut late = Client { stream: simulator.connect(), session: client.session };
+    assert_eq!(late.call("pool.get_all", &[]).await.unwrap_err()["message"], "SESSION_INVALID");
+    let mut client = Client::log_in(simulator.connect()).await;
+    let config = client.call("pool.get_other_config", &[pool]).await.unwrap();
+    assert_eq!(config["key"], "value");
+}
+
+#[tokio::test]
+async fn an_asynchronous_call_outlives_its_connection() {
+    let simulator = pool().await;
+    let mut client = Client::log_in(simulator.connect()).await;
+    let error = client.call("Async.VM.get_all", &[]).await.unwrap_err();
+    assert_eq!(error["message"], "Fault");
+    let task = client.call("Async.VM.destroy", &[json!("OpaqueRef:x")]).await.unwrap();
+    let mut other = Client { stream: simulator.connect(), session: client.session.clone() };
+    drop(client);
+    loop {
+        let record = other.call("task.get_record", std::slice::from_ref(&task)).await.unwrap();
+        if record["status"] != "pending" {
+            assert_eq!(record["status"], "failure");
+            assert_eq!(record["error_info"], json!(["HANDLE_INVALID", "VM", "OpaqueRef:x"]));
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn finished_tasks_make_room_for_new_ones() {
+    let simulator = pool().await;
+    let mut client = Client::log_in(simulator.connect()).await;
+    let first = client.call("task.create", &[json!("first"), json!("")]).await.unwrap();
+    let second = client.call("task.create", &[json!("second"), json!("")]).await.unwrap();
+    client.call("task.set_status", &[second.clone(), json!("success")]).await.unwrap();
+    for _ in 0..199 {
+        client.call("task.create", &[json!("more"), json!("")]).await.unwrap();
+    }
+    let error = client.call("task.get_record", &[second]).await.unwrap_err();
+    assert_eq!(error["message"], "HANDLE_INVALID");
+    assert!(client.call("task.get_record", &[first]).await.is_ok(), "pending tasks stay");
+}
