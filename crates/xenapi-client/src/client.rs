@@ -313,7 +313,7 @@ impl Client {
         }
     }
 
-    async fn exchange<P: Serialize + Sync + ?Sized, T: DeserializeOwned>(
+    pub(crate) async fn exchange<P: Serialize + Sync + ?Sized, T: DeserializeOwned>(
         &self,
         session: &Session,
         method: &str,
@@ -323,7 +323,7 @@ impl Client {
         self.inner.rpc.exchange(&session.endpoint, method, reference, params).await
     }
 
-    fn refuse(&self, method: &str, session: &Session, failure: Failure) -> Error {
+    pub(crate) fn refuse(&self, method: &str, session: &Session, failure: Failure) -> Error {
         Error::from_failure(session.redact(failure)).about(method).at(&session.endpoint)
     }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// How long one wait for events is at most. Long ones cost nothing; short ones notice sooner what
 /// XAPI sends no event for.
-const WAIT: Duration = Duration::from_secs(30);
+pub(crate) const WAIT: Duration = Duration::from_secs(30);
 
 /// How often an object is looked at when the server has no `event.from`.
 const POLL: Duration = Duration::from_secs(1);

@@ -18,21 +18,23 @@
 //! * [`Client`]: calls, typed ([`Client::call`]) and by name ([`Client::call_dynamic`]); records and
 //!   fields of any class ([`Client::record`]); one session, kept alive.
 //! * [`Task`]: operations that take their time ([`Client::spawn_task`]).
-//! * [`Client::wait_until`], [`Client::events_from`]: what changes in the pool.
+//! * [`Client::wait_until`], [`Client::follow`], [`Client::events_from`]: what changes in the pool.
+//! * [`Cache`]: a copy of the classes one needs, kept up to date.
 //! * [`Client::import_vdi`], [`Client::export_vdi`]: the content of disks.
 //! * [`Client::call_plugin`]: scripts in dom0.
 //! * [`Error`], whose [`ErrorKind`] tells when to try again.
 //! * [`Connect`]: the seam at which the network can be replaced, by a simulator for example.
 //!
-//! What this crate does not do: it knows no disk formats, keeps no copy of the pool's database, and
-//! decides nothing about where things go.
+//! What this crate does not do: it knows no disk formats, and decides nothing about where things go.
 
+mod cache;
 mod client;
 mod config;
 mod connect;
 mod endpoint;
 mod error;
 mod event;
+mod follow;
 mod http;
 mod objects;
 mod plugin;
@@ -43,11 +45,15 @@ mod task;
 mod tls;
 mod transfer;
 
+pub use cache::{
+    Builder as CacheBuilder, Cache, Change, Changes, Counters, Object, Snapshot, Status, Watched,
+};
 pub use client::Client;
 pub use config::{Config, Encoding, Limits, Timeouts, Trust};
 pub use connect::{Connect, Connecting, Io, Network, connect_fn};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Error, ErrorKind, Result};
+pub use follow::{Events, ResyncCause, Update};
 pub use plugin::PluginFailure;
 pub use secret::Secret;
 pub use task::Task;
