@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use vhd::Layout;
+
 use crate::error::Error;
 use crate::image::Image;
 use crate::pool::PIECE;
-use crate::produce::Produce;
+use crate::produce::{Produce, VhdStream};
 use crate::progress::Stage;
 use crate::sink::Saved;
 use crate::target::{Existing, Partial};
@@ -18,8 +20,21 @@ impl Image {
     /// # Errors
     /// As [`Image::vhd_body`], and [`Error::Exists`], [`Error::Create`], [`Error::Write`].
     pub fn save_vhd(&self, path: &Path, existing: Existing, upload: &Upload) -> Result<Saved, Error> {
+        let plan = self.plan(upload, &AtomicBool::new(true))?;
+        self.save_planned(plan, path, existing, upload)
+    }
+
+    pub(crate) fn save_planned(
+        &self,
+        plan: Layout,
+        path: &Path,
+        existing: Existing,
+        upload: &Upload,
+    ) -> Result<Saved, Error> {
         let mut target = Partial::create(path, existing)?;
-        let (mut stream, stream_len, virtual_size) = self.vhd_stream(upload, &AtomicBool::new(true))?;
+        let plan = if upload.aligned { plan.aligned() } else { plan };
+        let (stream_len, virtual_size) = (plan.stream_len(), plan.footer().current_size);
+        let mut stream = VhdStream::new(self.reader(), plan);
         upload.progress.begin(Stage::Streaming, stream_len, virtual_size);
         let mut position = 0;
         while let Some(piece) = stream.next()? {

@@ -45,6 +45,24 @@ pub enum Error {
         /// The parent's name, or its uuid where no name is given.
         parent: String,
     },
+    /// A differencing VHD whose parent is nowhere it may be looked for.
+    #[error("the parent {parent:?} of {} is not found{}", path.display(), if tried.is_empty() { " (no usable locator)".to_owned() } else { format!(" ({tried})") })]
+    ParentNotFound {
+        /// The child.
+        path: PathBuf,
+        /// The parent's name, or its uuid where no name is given.
+        parent: String,
+        /// What was tried, and why it is not the parent.
+        tried: String,
+    },
+    /// The layers are no chain.
+    #[error("{} is not the leaf of a usable chain", path.display())]
+    Chain {
+        /// The leaf.
+        path: PathBuf,
+        /// What is wrong.
+        source: vhd::chain::ChainError,
+    },
     /// A VHD cannot be made of this disk.
     #[error("cannot make a VHD of {}", path.display())]
     Layout {

@@ -14,8 +14,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! * [`Image`] is a raw disk or a VHD, in a file or on a block device; it becomes a [`DiskBody`] by
+//! * [`Image`] is a raw disk, a VHD or a chain of VHDs, in files or on block devices; it becomes a [`DiskBody`] by
 //!   [`Image::vhd_body`], [`Image::raw_body`] or [`Image::chunked_body`].
+//! * [`Image::save_vhd`], [`Image::save_raw`] and [`Image::save_difference`] write files.
 //! * [`receive`] gives a body to a [`VhdSink`], a [`RawSink`] (files that appear complete or not at
 //!   all) or a [`Verifier`] (is it the image that was sent?).
 //!
@@ -25,11 +26,15 @@
 
 mod body;
 mod convert;
+mod difference;
 mod error;
 mod image;
+mod layer;
+mod parents;
 mod pool;
 mod produce;
 mod progress;
+mod reader;
 mod receive;
 mod scan;
 mod sink;
@@ -39,8 +44,11 @@ mod verify;
 
 pub use body::DiskBody;
 pub use error::Error;
-pub use image::{Declared, Format, Image, Reader};
+pub use image::{Declared, Format, Image, Opening};
+pub use layer::Layer;
+pub use parents::Parents;
 pub use progress::{Progress, Snapshot, Stage};
+pub use reader::Reader;
 pub use receive::{Consume, receive};
 pub use scan::{Zeros, scan};
 pub use sink::{RawSink, Saved, VhdSink};

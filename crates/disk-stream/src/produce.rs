@@ -8,8 +8,8 @@ use vhd::BlockSet;
 use vhd::layout::{Layout, Segment, Segments};
 
 use crate::error::Error;
-use crate::image::Reader;
 use crate::pool::{PIECE, Pool, zeros};
+use crate::reader::Reader;
 
 /// A piece of a stream, at most [`PIECE`] long.
 #[derive(Debug)]

@@ -14,8 +14,10 @@ use rustix::io::Errno;
 use vhd::{BlockSet, zero};
 
 use crate::error::Error;
-use crate::image::{Image, Reader};
+use crate::image::Image;
+use crate::layer::Layer;
 use crate::progress::{Progress, Stage};
+use crate::reader::Reader;
 
 /// What to make of zeros in allocated parts of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -117,18 +119,18 @@ impl Scan<'_> {
 ///
 /// A file system that cannot tell, and every block device, holds data everywhere. `ENXIO` means
 /// that only a hole is left.
-pub(crate) fn next_extent(image: &Image, at: u64, end: u64) -> Option<Range<u64>> {
+pub(crate) fn next_extent(layer: &Layer, at: u64, end: u64) -> Option<Range<u64>> {
     if at >= end {
         return None;
     }
-    if image.is_device() {
+    if layer.is_device() {
         return Some(at..end);
     }
-    let start = match seek(image.file(), SeekFrom::Data(at)) {
+    let start = match seek(layer.file(), SeekFrom::Data(at)) {
         Ok(start) => start.max(at),
         Err(Errno::NXIO) => return None,
         Err(_) => at,
     };
-    let hole = seek(image.file(), SeekFrom::Hole(start)).ok().filter(|hole| *hole > start);
+    let hole = seek(layer.file(), SeekFrom::Hole(start)).ok().filter(|hole| *hole > start);
     Some(start..hole.unwrap_or(end).min(end)).filter(|extent| !extent.is_empty())
 }

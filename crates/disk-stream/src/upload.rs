@@ -31,6 +31,19 @@ pub struct Upload {
     pub uuid: Option<Uuid>,
     /// Time of creation of a VHD; now by default.
     pub timestamp: Option<Timestamp>,
+    /// Place the data of a VHD's blocks at multiples of 4 KiB: see [`Layout::aligned`].
+    pub aligned: bool,
+}
+
+impl Upload {
+    pub(crate) fn parameters(&self, virtual_size: u64) -> Parameters {
+        Parameters {
+            virtual_size,
+            uuid: self.uuid.unwrap_or_else(Uuid::new_v4),
+            timestamp: self.timestamp.unwrap_or_else(now),
+            dialect: Dialect::XenapiRs,
+        }
+    }
 }
 
 /// Finest grain of the chunked framing: smaller holes are sent as zeros.
@@ -86,29 +99,25 @@ impl Image {
         .await
     }
 
-    /// The VHD, its length and its disk's size. Blocking.
-    pub(crate) fn vhd_stream(
-        &self,
-        upload: &Upload,
-        wanted: &AtomicBool,
-    ) -> Result<(VhdStream, u64, u64), Error> {
+    fn vhd_stream(&self, upload: &Upload, wanted: &AtomicBool) -> Result<(VhdStream, u64, u64), Error> {
+        let plan = self.plan(upload, wanted)?;
+        let (len, size) = (plan.stream_len(), plan.footer().current_size);
+        Ok((VhdStream::new(self.reader(), plan), len, size))
+    }
+
+    /// The plan of the whole disk as a VHD. Blocking.
+    pub(crate) fn plan(&self, upload: &Upload, wanted: &AtomicBool) -> Result<Layout, Error> {
         let layout = |source| Error::Layout { path: self.path().to_owned(), source };
         let virtual_size = match upload.virtual_size {
             Some(size) => self.at_least(size)?,
             None => round_up_to_block(self.virtual_size()).unwrap_or(u64::MAX),
         };
-        let parameters = Parameters {
-            virtual_size,
-            uuid: upload.uuid.unwrap_or_else(Uuid::new_v4),
-            timestamp: upload.timestamp.unwrap_or_else(now),
-            dialect: Dialect::XenapiRs,
-        };
+        let parameters = upload.parameters(virtual_size);
         // Sizes are judged before the disk is looked through.
         Layout::fixed(&parameters).map_err(layout)?;
         let blocks = scan_while(self, BLOCK_SIZE, upload.zeros, &upload.progress, wanted)?;
         let plan = Layout::dynamic(&parameters, blocks).map_err(layout)?;
-        let len = plan.stream_len();
-        Ok((VhdStream::new(self.reader(), plan), len, virtual_size))
+        Ok(if upload.aligned { plan.aligned() } else { plan })
     }
 
     fn at_least(&self, asked: u64) -> Result<u64, Error> {

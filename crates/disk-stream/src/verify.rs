@@ -5,8 +5,9 @@ use std::ops::Range;
 use vhd::{BlockSet, Decoder, Event, bitmap, zero};
 
 use crate::error::Error;
-use crate::image::{Image, Reader};
+use crate::image::Image;
 use crate::progress::Progress;
+use crate::reader::Reader;
 use crate::receive::Consume;
 use crate::sink::{note, whole_disk};
 
