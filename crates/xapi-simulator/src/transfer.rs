@@ -6,6 +6,7 @@
 //!
 //! * [`import`] and [`export`]: the helper's part: streams from and to disks.
 //! * [`handler`]: XAPI's part: who may, which disk, what is answered.
+//! * `source`: the disk behind a VDI, attached.
 //! * `tar`: the archive form with its checksums.
 //! * `pipe`: overlaps the socket with the disk.
 
@@ -13,6 +14,7 @@ pub(crate) mod export;
 pub(crate) mod handler;
 pub(crate) mod import;
 mod pipe;
+mod source;
 mod tar;
 #[cfg(test)]
 mod tests;

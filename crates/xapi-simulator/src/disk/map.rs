@@ -53,7 +53,8 @@ impl BlockMap {
 
     /// Adds every block of `other`, as far as this map reaches.
     pub(crate) fn union(&mut self, other: &BlockMap) {
-        for block in other.iter().take_while(|&block| block < self.blocks).collect::<Vec<_>>() {
+        let blocks = self.blocks;
+        for block in other.iter().take_while(|&block| block < blocks) {
             self.set(block);
         }
     }

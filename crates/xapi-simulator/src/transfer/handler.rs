@@ -4,22 +4,18 @@
 use std::sync::Arc;
 
 use tokio::io::AsyncReadExt;
-use uuid::Uuid;
-use vhd::format::Timestamp;
 use xenapi_wire::{Failure, Value};
 
-use super::{TransferError, export, import};
+use super::source::{Source, attachable, find_vdi, io_failure, new_vdi};
+use super::{export, import};
 use crate::classes::vbd::Plugged;
-use crate::classes::{session, task, vdi};
+use crate::classes::{session, task};
 use crate::core::Core;
-use crate::db::{NULL, View};
-use crate::disk::Disk;
+use crate::db::NULL;
 use crate::dispatch::{Router, internal_error};
 use crate::fault::Fault;
 use crate::http::page::Page;
 use crate::http::{After, Exchange, Verb, authenticate};
-use crate::sr_types::Layout;
-use crate::storage::{Backend, Sr};
 
 pub(crate) fn register(router: &mut Router) {
     router.http.add(Verb::Put, "/import_raw_vdi", |exchange| {
@@ -59,7 +55,7 @@ enum Refusal {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Format {
+pub(super) enum Format {
     Raw,
     Chunked,
     Vhd,
@@ -266,7 +262,7 @@ impl Request<'_> {
             "HTTP/1.1 200 OK\r\n{CLOSING}task-id:{}\r\ncontent-type: application/octet-stream\r\n\r\n",
             task.reference
         );
-        self.exchange.conn.send(answer.as_bytes()).await?;
+        self.begin(core, task, &answer).await?;
         let length = plan.length.unwrap_or(0);
         let mut taken = 0;
         let outcome = self.receive(core, task, plan, &mut taken).await;
@@ -286,6 +282,16 @@ impl Request<'_> {
         }
         // TCP resets a connection that is closed with bytes unread.
         Ok(if taken < length { After::Reset } else { After::Close })
+    }
+
+    /// Sends the head of the answer. A client that is gone by then has its task failed, too.
+    async fn begin(&mut self, core: &Core, task: &Task, answer: &str) -> std::io::Result<()> {
+        let sent = self.exchange.conn.send(answer.as_bytes()).await;
+        if sent.is_err() {
+            let failure = Failure::new("VDI_IO_ERROR", ["Device I/O errors"]);
+            task::finish(core, &task.reference, Err(failure));
+        }
+        sent
     }
 
     /// Reads the body into the disk; the result is the VDI. `taken` says how many bytes were read.
@@ -361,7 +367,7 @@ impl Request<'_> {
              content-disposition: attachment; filename=\"{uuid}.{suffix}\"\r\n\r\n",
             task.reference
         );
-        self.exchange.conn.send(answer.as_bytes()).await?;
+        self.begin(core, task, &answer).await?;
         let outcome = self.transmit(core, task, vdi, format).await;
         let page = outcome.as_ref().err().map(|failure| {
             let text = match failure.code.as_str() {
@@ -419,72 +425,6 @@ struct ImportPlan {
     length: Option<u64>,
 }
 
-/// A disk on its way out, attached for reading.
-struct Source {
-    disk: Disk,
-    len_bytes: u64,
-    blocks: Option<crate::disk::BlockMap>,
-    base: Option<export::Base>,
-    _plugged: Vec<Plugged>,
-}
-
-/// VHDs are not exported beyond this size, 2040 GiB.
-const MAX_VHD: u64 = vhd::format::MAX_VIRTUAL_SIZE;
-
-impl Source {
-    /// Does file work.
-    fn open(
-        core: &Arc<Core>,
-        host: &str,
-        vdi: &str,
-        format: Format,
-        base: Option<&str>,
-        task: &str,
-    ) -> Result<Self, Failure> {
-        let size = core.db().read(|view| view.object("VDI", vdi).map(|vdi| vdi.int("virtual_size")))?;
-        let len_bytes = u64::try_from(size).unwrap_or(0);
-        if format == Format::Vhd && len_bytes > MAX_VHD {
-            return Err(Failure::new("VDI_TOO_LARGE", [vdi, &MAX_VHD.to_string()]));
-        }
-        let base = match base.filter(|_| format == Format::Vhd) {
-            Some(name) => {
-                let found = core.db().read(|view| find_vdi(view, name));
-                Some(found.map_err(|_| Failure::new("UUID_INVALID", ["VDI", name]))?)
-            }
-            None => None,
-        };
-        let (backend, uuid) = opened(core, vdi)?;
-        let disk = backend.disk(uuid)?;
-        let mut plugged = vec![Plugged::new(core, host, vdi, "RO", task)?];
-        if format != Format::Vhd {
-            return Ok(Self { disk, len_bytes, blocks: None, base: None, _plugged: plugged });
-        }
-        let is_vhd = backend.sr.kind.is_vhd() && !is_raw(core, vdi);
-        let Some(base) = base else {
-            let blocks = if is_vhd {
-                disk.allocated()
-            } else {
-                let unreadable = |e: crate::disk::DiskError| io_failure("export", &e.into());
-                export::nonzero_blocks(&disk, len_bytes).map_err(unreadable)?
-            };
-            return Ok(Self { disk, len_bytes, blocks: Some(blocks), base: None, _plugged: plugged });
-        };
-        let (base_backend, base_uuid) = opened(core, &base)?;
-        if !is_vhd || !base_backend.sr.kind.is_vhd() || is_raw(core, &base) {
-            return Err(internal_error("Failure(\"Cannot compute differences on non-VHD images\")"));
-        }
-        let base_disk = base_backend.disk(base_uuid)?;
-        plugged.push(Plugged::new(core, host, &base, "RO", task)?);
-        let blocks = export::changed_blocks(&disk, &base_disk);
-        let base = export::Base {
-            uuid: base_uuid,
-            path: format!("/run/sr-mount/{}/{base_uuid}.vhd", base_backend.sr.uuid),
-            modified: Timestamp::from_unix(core.clock().now().as_second().try_into().unwrap_or(0)),
-        };
-        Ok(Self { disk, len_bytes, blocks: Some(blocks), base: Some(base), _plugged: plugged })
-    }
-}
-
 /// An output that breaks after so many bytes: a fault on demand.
 struct Limited<'a> {
     inner: &'a mut crate::http::Conn,
@@ -523,13 +463,6 @@ impl tokio::io::AsyncWrite for Limited<'_> {
     }
 }
 
-fn find_vdi(view: &View, name: &str) -> Result<String, Failure> {
-    if let Some(vdi) = view.find("VDI", name) {
-        return Ok(vdi.reference().to_owned());
-    }
-    view.by_uuid("VDI", name).map(|vdi| vdi.reference().to_owned())
-}
-
 /// What the page says about a VDI that is not there.
 fn missing_text(failure: &Failure) -> String {
     format!("Db_exn.Read_missing_uuid(\"VDI\", \"\", \"{}\")", failure.param(1))
@@ -540,60 +473,10 @@ fn shown(failure: &Failure) -> String {
     format!("{}: [ {} ]", failure.code, failure.params.join("; "))
 }
 
-/// What becomes of everything that goes wrong with the bytes. The log says what it was.
-fn io_failure(what: &str, error: &TransferError) -> Failure {
-    tracing::info!(%error, "{what} failed");
-    Failure::new("VDI_IO_ERROR", ["Device I/O errors"])
-}
-
 async fn blocking<T: Send + 'static>(
     f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     tokio::task::spawn_blocking(f).await.unwrap_or_else(|e| Err(internal_error(&e.to_string())))
-}
-
-/// The SR and the disk of a VDI. Does file work.
-fn opened(core: &Core, vdi: &str) -> Result<(Backend, Uuid), Failure> {
-    let (sr, uuid) = core.db().read(|view| {
-        let vdi = view.object("VDI", vdi)?;
-        vdi::require_plugged(view, vdi.str("SR"))?;
-        Ok::<_, Failure>((Sr::of(view, vdi.str("SR"))?, vdi::uuid_of(vdi)))
-    })?;
-    Ok((core.storage().open(sr)?, uuid))
-}
-
-/// Whether a VDI is a volume without a VHD in it.
-fn is_raw(core: &Core, vdi: &str) -> bool {
-    core.db().read(|view| view.find("VDI", vdi).is_some_and(|vdi| vdi::is_raw(vdi.map("sm_config"))))
-}
-
-/// Opens a disk to be written in this format. Does file work.
-fn attachable(core: &Core, vdi: &str, format: Format) -> Result<Disk, Failure> {
-    let (backend, uuid) = opened(core, vdi)?;
-    let raw = is_raw(core, vdi);
-    if format == Format::Vhd && !backend.sr.is_prezeroed(raw) {
-        let error = TransferError::Stream("unimplemented: a VHD into a disk that does not read as zeros");
-        return Err(io_failure("import", &error));
-    }
-    backend.disk(uuid)
-}
-
-/// The disk for an upload that names only an SR.
-fn new_vdi(core: &Core, sr: &str, length: u64) -> Result<String, Failure> {
-    let sr = core.db().read(|view| Sr::of(view, sr))?;
-    let backend = core.storage().open(sr)?;
-    if backend.sr.kind.layout == Layout::Isos {
-        return Err(Failure::new("SR_OPERATION_NOT_SUPPORTED", [backend.sr.reference]));
-    }
-    let _exclusive = backend.exclusive();
-    let volume = backend.create(i64::try_from(length).unwrap_or(i64::MAX))?;
-    let fields =
-        vec![("name_label", "Imported VDI".into()), ("type", "user".into()), ("metadata_of_pool", "".into())];
-    let made = core.db().write(|tx| Ok(vdi::insert(tx, &backend, &volume, fields)));
-    if made.is_err() {
-        backend.remove(volume.uuid)?;
-    }
-    made
 }
 
 /// Notes progress in a task, a percent at a time.
