@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::classes::event::Listeners;
 use crate::classes::vm::Guests;
 use crate::clock::Clock;
 use crate::db::Db;
@@ -22,6 +23,7 @@ pub struct Core {
     pub(crate) storage: Storage,
     /// The sessions of `session.slave_local_login`, which are not in the database.
     pub(crate) local_sessions: Mutex<HashSet<String>>,
+    pub(crate) listeners: Mutex<Listeners>,
 }
 
 /// How the pool behaves.
@@ -102,6 +104,10 @@ impl Core {
     /// The disks.
     pub(crate) fn storage(&self) -> &Storage {
         &self.storage
+    }
+
+    pub(crate) fn listeners(&self) -> std::sync::MutexGuard<'_, Listeners> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn local_sessions(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {

@@ -121,6 +121,7 @@ impl Builder {
             config: self.config,
             storage,
             local_sessions: Mutex::new(HashSet::new()),
+            listeners: Mutex::default(),
         });
         Ok(Simulator { core, stop: watch::Sender::new(false) })
     }

@@ -308,3 +308,26 @@ async fn finished_tasks_make_room_for_new_ones() {
     assert_eq!(error["message"], "HANDLE_INVALID");
     assert!(client.call("task.get_record", &[first]).await.is_ok(), "pending tasks stay");
 }
+
+#[tokio::test]
+async fn old_clients_are_told_too() {
+    let simulator = pool().await;
+    let mut client = Client::log_in(simulator.connect()).await;
+    let error = client.call("event.next", &[]).await.unwrap_err();
+    assert_eq!(error["message"], "SESSION_NOT_REGISTERED");
+    assert!(error["data"][0].as_str().unwrap().starts_with("trackid="));
+    client.call("event.register", &[json!(["pool", "task"])]).await.unwrap();
+    let mut listener = Client { stream: simulator.connect(), session: client.session.clone() };
+    let heard = tokio::spawn(async move { listener.call("event.next", &[]).await.unwrap() });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let task = client.call("task.create", &[json!("heard"), json!("")]).await.unwrap();
+    let events = heard.await.unwrap();
+    assert_eq!((&events[0]["class"], &events[0]["operation"]), (&json!("task"), &json!("add")));
+    assert_eq!((&events[0]["ref"], &events[0]["snapshot"]["name_label"]), (&task, &json!("heard")));
+    // What has been told is not told again.
+    let mut listener = Client { stream: simulator.connect(), session: client.session.clone() };
+    let heard = tokio::spawn(async move { listener.call("event.next", &[]).await.unwrap_err() });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    client.call("session.logout", &[]).await.unwrap();
+    assert_eq!(heard.await.unwrap()["message"], "SESSION_INVALID");
+}

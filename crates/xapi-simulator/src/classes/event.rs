@@ -1,5 +1,9 @@
 //! Events: what changed since a token.
 
+mod legacy;
+
+pub(crate) use legacy::Listeners;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,14 +12,14 @@ use xenapi_wire::{Failure, Value};
 
 use super::session;
 use crate::db::{Object, View};
-use crate::dispatch::{Args, Ctx, Router, void};
+use crate::dispatch::{Args, Ctx, Router};
 use crate::schema::Class;
 
 pub(crate) fn register(router: &mut Router) {
     router.future("event.from", from);
     router.raw("event.get_current_id", |_, _| Ok(Value::Int(0)));
     router.raw("event.inject", inject);
-    router.raw("event.unregister", |_, _| Ok(void()));
+    legacy::register(router);
 }
 
 /// Which objects a client wants to hear of.
@@ -28,8 +32,8 @@ struct Wanted {
 }
 
 impl Subscription {
-    fn parse(args: &Args) -> Self {
-        let wanted = args.strs(0).map(|text| match text.split_once('/') {
+    fn parse<'a>(classes: impl Iterator<Item = &'a str>) -> Self {
+        let wanted = classes.map(|text| match text.split_once('/') {
             _ if text == "*" => Wanted { class: None, reference: None },
             Some((class, reference)) => {
                 Wanted { class: Some(class.to_ascii_lowercase()), reference: Some(reference.to_owned()) }
@@ -74,7 +78,7 @@ impl Token {
 }
 
 async fn from(ctx: Arc<Ctx>, args: Args) -> Result<Value, Failure> {
-    let subscription = Subscription::parse(&args);
+    let subscription = Subscription::parse(args.strs(0));
     let token = Token::parse(args.str(1))
         .ok_or_else(|| Failure::new("EVENT_FROM_TOKEN_PARSE_FAILURE", [args.str(1)]))?;
     let timeout = Duration::try_from_secs_f64(args.float(2).clamp(0.0, 86_400.0)).unwrap_or_default();
