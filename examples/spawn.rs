@@ -10,7 +10,9 @@ use examples::cli::Target;
 use examples::report::{self, Report};
 use examples::ui::Ui;
 use examples::world::World;
-use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic, OsType, SrChoice, VmMode};
+use xenapi_driver::spec::{
+    ConfigDrive, ConfigDriveFormat, Flavor, InstanceSpec, Nic, OsType, SrChoice, VmMode,
+};
 use xenapi_driver::{Checks, SpawnOptions};
 
 /// Make a running instance from a disk image.
@@ -49,6 +51,9 @@ struct Cli {
     /// A file for cloud-init.
     #[arg(long, value_name = "FILE")]
     user_data: Option<PathBuf>,
+    /// The file system of the config drive: iso9660 or vfat.
+    #[arg(long, value_name = "FORMAT", default_value_t)]
+    config_drive_format: ConfigDriveFormat,
     /// A public key, or the file that holds it; may be given several times.
     #[arg(long, value_name = "KEY|FILE")]
     ssh_key: Vec<String>,
@@ -112,7 +117,7 @@ fn config_drive(cli: &Cli) -> Result<ConfigDrive> {
         };
         ssh_keys.insert(format!("key{number}"), text.trim_end().to_owned());
     }
-    Ok(ConfigDrive { user_data, ssh_keys, ..ConfigDrive::default() })
+    Ok(ConfigDrive { user_data, ssh_keys, format: cli.config_drive_format, ..ConfigDrive::default() })
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

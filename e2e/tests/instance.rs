@@ -13,7 +13,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 use xenapi_client::ExportFormat;
 use xenapi_driver::spec::{
-    ConfigDrive, Flavor, InstanceSpec, Locking, MacChoice, Nic, OsType, Power, SrChoice, VmMode,
+    ConfigDrive, ConfigDriveFormat, Flavor, InstanceSpec, Locking, MacChoice, Nic, OsType, Power, SrChoice,
+    VmMode,
 };
 use xenapi_driver::{Cause, Driver, Existing, Instance, Progress, Settings, SpawnOptions, Which};
 use xenapi_types::{
@@ -185,37 +186,48 @@ async fn disks_and_interfaces() -> Result<()> {
 
 #[tokio::test]
 async fn the_config_drive_is_what_a_guest_can_read() -> Result<()> {
-    if !tools::present(&["fsck.vfat", "mtype"]) {
+    if !tools::present(&["fsck.vfat", "7zz", "blkid"]) {
         return Ok(());
     }
     let bench = Bench::new().await?;
-    let mut spec = InstanceSpec { nics: vec![Nic::on(NETWORK)], name: "My Web".into(), ..bench.spec() };
-    spec.config_drive = Some(ConfigDrive {
-        user_data: Some(b"#cloud-config\n{}\n".to_vec()),
-        ssh_keys: map([("mine", "ssh-ed25519 AAAA me@example.org")]),
-        ..ConfigDrive::default()
-    });
-    let instance = bench.spawn(spec).await?;
-    let drive = instance.config_drive_uuid.as_deref().context("a config drive")?;
-    let mut export =
-        bench.pool.client().export_vdi(&bench.vdi(drive).await?, ExportFormat::Raw, None).await?;
-    let mut bytes = Vec::new();
-    while let Some(chunk) = export.chunk().await? {
-        bytes.extend_from_slice(&chunk);
+    for format in [ConfigDriveFormat::Iso9660, ConfigDriveFormat::Vfat] {
+        let name = format!("My Web {format}");
+        let mut spec = InstanceSpec { nics: vec![Nic::on(NETWORK)], name, ..bench.spec() };
+        spec.config_drive = Some(ConfigDrive {
+            user_data: Some(b"#cloud-config\n{}\n".to_vec()),
+            ssh_keys: map([("mine", "ssh-ed25519 AAAA me@example.org")]),
+            format,
+            ..ConfigDrive::default()
+        });
+        let instance = bench.spawn(spec).await?;
+        let drive = instance.config_drive_uuid.as_deref().context("a config drive")?;
+        let mut export =
+            bench.pool.client().export_vdi(&bench.vdi(drive).await?, ExportFormat::Raw, None).await?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = export.chunk().await? {
+            bytes.extend_from_slice(&chunk);
+        }
+        let path = bench.files.path().join("drive.img");
+        fs::write(&path, bytes)?;
+        let path = path.display().to_string();
+        let report = tools::run("blkid", ["-p", "-o", "export", &path])?;
+        for line in ["LABEL=config-2".to_owned(), format!("TYPE={format}")] {
+            assert!(report.lines().any(|found| found == line), "{line} is not in {report}");
+        }
+        if format == ConfigDriveFormat::Vfat {
+            tools::run("fsck.vfat", ["-n", &path])?;
+        }
+        let read = |file: &str| tools::run("7zz", ["x", "-so", &path, &format!("openstack/latest/{file}")]);
+        assert_eq!(read("user_data")?, "#cloud-config\n{}\n");
+        let meta_data: serde_json::Value = serde_json::from_str(&read("meta_data.json")?)?;
+        assert_eq!(meta_data["uuid"], instance.uuid.to_string());
+        assert_eq!(meta_data["name"], format!("My Web {format}"));
+        assert_eq!(meta_data["hostname"], format!("my-web-{format}"));
+        assert_eq!(meta_data["public_keys"]["mine"], "ssh-ed25519 AAAA me@example.org");
+        let network: serde_json::Value = serde_json::from_str(&read("network_data.json")?)?;
+        assert_eq!(network["links"][0]["ethernet_mac_address"], instance.macs[0]);
+        assert_eq!(network["networks"][0]["type"], "ipv4_dhcp");
     }
-    let path = bench.files.path().join("drive.img");
-    fs::write(&path, bytes)?;
-    let path = path.display().to_string();
-    tools::run("fsck.vfat", ["-n", &path])?;
-    let read = |file: &str| tools::run("mtype", ["-i", &path, &format!("::/openstack/latest/{file}")]);
-    assert_eq!(read("user_data")?, "#cloud-config\n{}\n");
-    let meta_data: serde_json::Value = serde_json::from_str(&read("meta_data.json")?)?;
-    assert_eq!(meta_data["uuid"], instance.uuid.to_string());
-    assert_eq!((&meta_data["name"], &meta_data["hostname"]), (&"My Web".into(), &"my-web".into()));
-    assert_eq!(meta_data["public_keys"]["mine"], "ssh-ed25519 AAAA me@example.org");
-    let network: serde_json::Value = serde_json::from_str(&read("network_data.json")?)?;
-    assert_eq!(network["links"][0]["ethernet_mac_address"], instance.macs[0]);
-    assert_eq!(network["networks"][0]["type"], "ipv4_dhcp");
     Ok(())
 }
 

@@ -1,5 +1,8 @@
 //! Which file system carries the files, under which label and in how many bytes.
 
+use std::fmt;
+use std::str::FromStr;
+
 use crate::{Error, Image, Tree, iso9660, vfat};
 
 /// How a [`Tree`] becomes a disk. The default is the smallest ISO 9660 image with OpenStack's label.
@@ -45,6 +48,28 @@ pub enum ImageSize {
     Nova,
     /// This many bytes, a multiple of 2 MiB up to 1 GiB.
     Bytes(u64),
+}
+
+impl fmt::Display for Format {
+    /// As OpenStack Nova's option `config_drive_format` has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Iso9660 => "iso9660",
+            Self::Vfat => "vfat",
+        })
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "iso9660" => Ok(Self::Iso9660),
+            "vfat" => Ok(Self::Vfat),
+            _ => Err(format!("unknown config drive format {text:?}: use iso9660 or vfat")),
+        }
+    }
 }
 
 impl Label {

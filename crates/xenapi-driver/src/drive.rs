@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use config_drive::{
-    Addressing, ConfigDrive, Ec2MetaData, Format, Image, ImageOptions, KeyPair, Link, LinkKind, MetaData,
-    Network, NetworkData, Route, Service,
+    Addressing, ConfigDrive, Ec2MetaData, Image, ImageOptions, KeyPair, Link, LinkKind, MetaData, Network,
+    NetworkData, Route, Service,
 };
 use uuid::Uuid;
 
@@ -44,7 +44,7 @@ pub(crate) fn build(
     if let Some(vendor_data) = &wanted.vendor_data {
         drive = drive.vendor_data(vendor_data.clone());
     }
-    Image::build(&drive.tree()?, ImageOptions { format: Format::Vfat, ..ImageOptions::default() })
+    Image::build(&drive.tree()?, ImageOptions { format: wanted.format, ..ImageOptions::default() })
 }
 
 fn network_data(wanted: &[Nic], planned: &[NicPlan]) -> NetworkData {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+pub use config_drive::Format as ConfigDriveFormat;
 use config_drive::MacAddr;
 use uuid::Uuid;
 pub use xenapi_storage::Choice as SrChoice;
@@ -274,6 +275,8 @@ pub struct ConfigDrive {
     pub vendor_data: Option<serde_json::Value>,
     /// The availability zone to report.
     pub availability_zone: Option<String>,
+    /// The file system the drive is written in.
+    pub format: ConfigDriveFormat,
 }
 
 impl fmt::Debug for ConfigDrive {
@@ -286,6 +289,7 @@ impl fmt::Debug for ConfigDrive {
             .field("admin_pass", &self.admin_pass.as_ref().map(|_| "<redacted>"))
             .field("vendor_data", &self.vendor_data.as_ref().map(|_| "<redacted>"))
             .field("availability_zone", &self.availability_zone)
+            .field("format", &self.format)
             .finish()
     }
 }
