@@ -11,6 +11,7 @@ use crate::db::Db;
 use crate::dispatch::Router;
 use crate::fault::Faults;
 use crate::schema::Schema;
+use crate::state::StateLock;
 use crate::storage::Storage;
 
 /// A running pool.
@@ -24,6 +25,8 @@ pub struct Core {
     /// The sessions of `session.slave_local_login`, which are not in the database.
     pub(crate) local_sessions: Mutex<HashSet<String>>,
     pub(crate) listeners: Mutex<Listeners>,
+    /// Dropped last, when nothing writes to the state directory any more.
+    pub(crate) _lock: Option<StateLock>,
 }
 
 /// How the pool behaves.

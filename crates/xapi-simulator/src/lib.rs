@@ -3,6 +3,26 @@
 //! The simulator answers XML-RPC, JSON-RPC 1.0 and 2.0 and XAPI's HTTP handlers the way a real
 //! server does, its quirks included; recordings of a real server decide what is right.
 //!
+//! ```
+//! use xapi_simulator::fault::Fault;
+//! use xapi_simulator::{Simulator, World};
+//! use xenapi_wire::Failure;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let simulator = Simulator::builder().world(World::demo()).password("secret").build().await?;
+//! let url = simulator.listen("127.0.0.1:0").await?;
+//! // Any XenAPI client can log in at this URL as root; the second VDI.create will find a full SR.
+//! let full = Failure::new("SR_BACKEND_FAILURE_44", ["", "The SR is full", ""]);
+//! simulator.faults().on_nth("VDI.create", 2, Fault::Failure(full));
+//! let before = simulator.snapshot_of_objects();
+//! // … what the client does and undoes …
+//! assert_eq!(simulator.snapshot_of_objects(), before);
+//! # assert!(url.starts_with("http://127.0.0.1:"));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Modules, from the wire inwards:
 //!
 //! * [`http`]: a small HTTP/1 server with control over every byte.
@@ -30,6 +50,7 @@ mod rpc;
 pub mod schema;
 mod simulator;
 mod sr_types;
+mod state;
 mod storage;
 mod tls;
 mod transfer;

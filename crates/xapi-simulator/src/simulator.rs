@@ -18,6 +18,7 @@ use crate::dispatch::Router;
 use crate::fault::Faults;
 use crate::http::{Conn, serve};
 use crate::schema::Schema;
+use crate::state::StateLock;
 use crate::storage::Storage;
 use crate::tls;
 use crate::world::{World, WorldError};
@@ -96,6 +97,10 @@ impl Builder {
     /// When the state directory or the world cannot be used.
     pub async fn build(self) -> Result<Simulator, StartError> {
         let schema = Schema::xapi();
+        let lock = match &self.state_dir {
+            Some(directory) => Some(StateLock::acquire(directory).await?),
+            None => None,
+        };
         let mut db = match &self.state_dir {
             Some(directory) => Db::open(schema, &directory.join("objects"))?,
             None => Db::in_memory(schema),
@@ -122,6 +127,7 @@ impl Builder {
             storage,
             local_sessions: Mutex::new(HashSet::new()),
             listeners: Mutex::default(),
+            _lock: lock,
         });
         Ok(Simulator { core, stop: watch::Sender::new(false) })
     }

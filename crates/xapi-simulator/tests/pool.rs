@@ -267,6 +267,8 @@ async fn a_restarted_pool_has_its_objects_but_no_sessions() {
     drop(simulator);
     let simulator = start().await.unwrap();
     assert_eq!(simulator.snapshot_of_objects(), before);
+    let refused = start().await.err().unwrap().to_string();
+    assert!(refused.contains("is in use by another simulator"), "{refused}");
     let mut late = Client { stream: simulator.connect(), session: client.session };
     assert_eq!(late.call("pool.get_all", &[]).await.unwrap_err()["message"], "SESSION_INVALID");
     let mut client = Client::log_in(simulator.connect()).await;

@@ -32,6 +32,12 @@ pub enum StateError {
         /// Why.
         source: std::io::Error,
     },
+    /// Another process works with the directory.
+    #[error("{} is in use by another simulator; stop it, or give this one a directory of its own", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A file does not hold what was written to it.
     #[error("{} line {line} is damaged: {reason}; restore it from a backup, or start with an empty directory", path.display())]
     Damaged {
