@@ -32,7 +32,8 @@
 //! # Ok::<(), vhd::Error>(())
 //! ```
 //!
-//! * [`chain`] judges whether disks are layers of each other.
+//! * [`chain`] judges whether disks are layers of each other, [`inspect`] what is odd about one and
+//!   how to repair it.
 
 pub mod bitmap;
 mod blocks;
@@ -41,6 +42,7 @@ mod error;
 pub mod format;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod inspect;
 pub mod layout;
 mod limits;
 mod map;

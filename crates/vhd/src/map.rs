@@ -256,6 +256,15 @@ impl DiskMap {
         })
     }
 
+    /// Where the last block ends in the file, or the table when there is no block; where the data of a
+    /// fixed disk end. Locators and other metadata may lie behind.
+    pub fn data_end(&self) -> u64 {
+        let Some(dynamic) = &self.dynamic else { return self.virtual_size() };
+        let table_end = dynamic.header.table_offset + dynamic.header.table_len();
+        let block_size = u64::from(dynamic.shape.block_size);
+        self.blocks().map(|block| block.data_offset + block_size).fold(table_end, u64::max)
+    }
+
     /// Where the byte `virtual_offset` of the disk is, and how much follows it there.
     ///
     /// `None` behind the end of the disk.

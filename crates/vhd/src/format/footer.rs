@@ -229,6 +229,11 @@ fn verify_checksum(
     }
 }
 
+/// The checksum that these bytes must carry.
+pub(crate) fn footer_sum(bytes: &[u8; FOOTER_LEN]) -> u32 {
+    checksum(bytes, CHECKSUM_AT)
+}
+
 /// Applies `parser` to the front of `input`, which the structure's length guarantees to suffice.
 pub(super) fn fields<'a, P, T>(input: &'a [u8], mut parser: P, into: impl Fn(P::Output) -> T) -> (T, &'a [u8])
 where

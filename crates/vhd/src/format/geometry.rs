@@ -13,6 +13,12 @@ pub struct Geometry {
     pub sectors: u8,
 }
 
+impl std::fmt::Display for Geometry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}/{}", self.cylinders, self.heads, self.sectors)
+    }
+}
+
 const MAX_SECTORS: u64 = 65535 * 16 * 255;
 const LARGE: u64 = 65535 * 16 * 63;
 

@@ -9,6 +9,7 @@ mod header;
 mod locator;
 mod time;
 
+pub(crate) use footer::footer_sum;
 pub use footer::{Creator, DiskType, FOOTER_LEN, Footer};
 pub use geometry::Geometry;
 pub use header::{DynamicHeader, HEADER_LEN};
