@@ -2,7 +2,7 @@
 //!
 //! Each class registers what its methods do:
 //!
-//! ```ignore
+//! ```text
 //! pub(crate) fn register(router: &mut Router) {
 //!     router.on(|ctx, call: vbd::Plug| ctx.write(|tx| …));       // a typed call
 //!     router.raw("VBD.plug", |ctx, args| ctx.write(|tx| …));           // its arguments as values

@@ -41,6 +41,10 @@ struct Options {
     #[arg(long, value_name = "FILE")]
     world: Option<PathBuf>,
 
+    /// How many hosts a new pool has; the program itself speaks for the master only.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    hosts: u8,
+
     /// The password of root. Other users can see a command line: prefer the environment.
     #[arg(long, env = "XAPI_SIMULATOR_PASSWORD", hide_env_values = true, default_value = "xapi-test")]
     password: String,
@@ -60,7 +64,7 @@ async fn main() -> anyhow::Result<()> {
         }
     };
     let config = Config { password: options.password, ..Config::default() };
-    let mut builder = Simulator::builder().world(world).config(config);
+    let mut builder = Simulator::builder().world(world.with_hosts(options.hosts.into())).config(config);
     if let Some(directory) = options.state {
         builder = builder.state_dir(directory);
     }

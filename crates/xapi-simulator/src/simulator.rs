@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::classes;
 use crate::clock::Clock;
 use crate::core::{Config, Core};
-use crate::db::{Db, StateError};
+use crate::db::{Db, Object, StateError};
 use crate::dispatch::Router;
 use crate::fault::Faults;
 use crate::http::{Conn, serve};
@@ -55,6 +55,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// There is no such host.
+    #[error("the pool has no host {0}; use the reference, the uuid or the name of one")]
+    UnknownHost(String),
     /// No certificate can be made.
     #[error("cannot make a certificate: {0}")]
     Certificate(String),
@@ -155,7 +158,25 @@ impl Simulator {
     /// When the address is taken or not ours.
     pub async fn listen(&self, address: &str) -> Result<String, StartError> {
         let (listener, local) = bind(address).await?;
-        self.accept(listener, None);
+        self.accept(listener, None, None);
+        Ok(format!("http://{local}"))
+    }
+
+    /// Listens as one host of the pool, by reference, uuid or name. A host that is not the master sends clients away
+    /// with `HOST_IS_SLAVE` and the master's address, and transfers to where the storage is.
+    ///
+    /// # Errors
+    /// When there is no such host, or the address is taken or not ours.
+    pub async fn listen_as(&self, host: &str, address: &str) -> Result<String, StartError> {
+        let found = self.core.db.read(|view| {
+            let named = |object: &Object<'_>| {
+                [object.reference(), object.str("uuid"), object.str("name_label")].contains(&host)
+            };
+            view.objects("host").find(named).map(|object| object.reference().to_owned())
+        });
+        let found = found.ok_or_else(|| StartError::UnknownHost(host.to_owned()))?;
+        let (listener, local) = bind(address).await?;
+        self.accept(listener, None, Some(found));
         Ok(format!("http://{local}"))
     }
 
@@ -168,11 +189,12 @@ impl Simulator {
         let (listener, local) = bind(address).await?;
         let (acceptor, fingerprint) =
             tls::acceptor(&local.ip().to_string()).map_err(StartError::Certificate)?;
-        self.accept(listener, Some(acceptor));
+        self.accept(listener, Some(acceptor), None);
         Ok((format!("https://{local}"), fingerprint))
     }
 
-    fn accept(&self, listener: TcpListener, acceptor: Option<TlsAcceptor>) {
+    /// Serves connections as a host, or as whoever is the master at the time.
+    fn accept(&self, listener: TcpListener, acceptor: Option<TlsAcceptor>, host: Option<String>) {
         let core = self.core.clone();
         let mut stop = self.stop.subscribe();
         tokio::spawn(async move {
@@ -191,8 +213,9 @@ impl Simulator {
                 };
                 let _ = stream.set_nodelay(true);
                 let (core, acceptor, mut stop) = (core.clone(), acceptor.clone(), stop.clone());
+                let host = host.clone();
                 tokio::spawn(async move {
-                    let host = master(&core);
+                    let host = host.unwrap_or_else(|| master(&core));
                     let serving = async {
                         match acceptor {
                             None => serve(core, host, Conn::new(stream)).await,

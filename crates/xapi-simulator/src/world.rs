@@ -1,5 +1,7 @@
 //! What a pool holds before anybody calls.
 
+mod hosts;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -49,6 +51,14 @@ impl World {
     pub fn from_json(text: &str) -> Result<Self, WorldError> {
         let objects = serde_json::from_str(text).map_err(|e| WorldError(e.to_string()))?;
         Ok(Self { objects })
+    }
+
+    /// The same pool with so many hosts: copies of the first, each with CPUs, interfaces, local storage and control
+    /// domain of its own. The first stays the master.
+    pub fn with_hosts(mut self, count: usize) -> Self {
+        let copies: Vec<Seed> = (2..=count).flat_map(|n| hosts::copy(&self.objects, n)).collect();
+        self.objects.extend(copies);
+        self
     }
 
     /// Puts the objects into an empty database.
@@ -112,6 +122,33 @@ mod tests {
             for pbd in view.objects("PBD") {
                 assert!(view.exists("SR", pbd.str("SR")), "{}", pbd.str("SR"));
             }
+        });
+    }
+
+    #[test]
+    fn hosts_are_alike_and_apart() {
+        let db = Db::in_memory(Schema::xapi());
+        World::demo().with_hosts(3).populate(&db).unwrap();
+        db.read(|view| {
+            for (class, count) in
+                [("pool", 1), ("host", 3), ("SR", 6), ("PBD", 6), ("PIF", 6), ("VM", 4), ("network", 3)]
+            {
+                assert_eq!(view.count(class), count, "{class}");
+            }
+            let mut distinct = std::collections::BTreeSet::new();
+            for host in view.objects("host") {
+                distinct.insert(host.str("name_label"));
+                distinct.insert(host.str("address"));
+                distinct.insert(host.str("uuid"));
+                assert_eq!(host.strs("PBDs").count(), 2);
+                assert_eq!(host.strs("host_CPUs").count(), 8);
+                let dom0 = view.object("VM", host.str("control_domain")).unwrap();
+                assert_eq!(dom0.str("resident_on"), host.reference());
+                assert!(view.exists("host_metrics", host.str("metrics")));
+            }
+            distinct.extend(view.objects("PIF").map(|pif| pif.str("MAC")));
+            assert_eq!(distinct.len(), 9 + 6);
+            assert!(view.objects("network").all(|n| matches!(n.strs("PIFs").count(), 0 | 3)));
         });
     }
 }

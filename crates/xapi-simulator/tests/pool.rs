@@ -333,3 +333,28 @@ async fn old_clients_are_told_too() {
     client.call("session.logout", &[]).await.unwrap();
     assert_eq!(heard.await.unwrap()["message"], "SESSION_INVALID");
 }
+
+#[tokio::test]
+async fn members_send_clients_to_the_master() {
+    let simulator = Simulator::builder().world(World::demo().with_hosts(2)).build().await.unwrap();
+    let mut client = Client::log_in(simulator.connect()).await;
+    assert_eq!(client.call("host.get_all", &[]).await.unwrap().as_array().unwrap().len(), 2);
+    let url = simulator.listen_as("demo-host-2", "127.0.0.1:0").await.unwrap();
+    let stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
+    let mut member = Client { stream, session: client.session.clone() };
+    let slave = json!({"code": 1, "message": "HOST_IS_SLAVE", "data": ["127.0.0.1"]});
+    for method in ["host.get_all", "VM.nosuch", "session.logout"] {
+        assert_eq!(member.call(method, &[]).await.unwrap_err(), slave, "{method}");
+    }
+    let answer = member.raw("session.login_with_password", json!(["root", "wrong"])).await.unwrap();
+    assert_eq!(answer["error"], slave);
+    let answer = member.raw("host.get_all", json!(["OpaqueRef:none"])).await.unwrap();
+    assert_eq!(answer["error"]["message"], "SESSION_INVALID");
+    let local = member.raw("session.slave_local_login_with_password", json!(["root", "xapi-test"])).await;
+    let local = local.unwrap()["result"].clone();
+    let answer = member.raw("host.get_all", json!([local])).await.unwrap();
+    assert_eq!(answer["result"].as_array().unwrap().len(), 2);
+    assert!(client.call("pool.get_all", &[]).await.is_ok());
+    let unknown = simulator.listen_as("nobody", "127.0.0.1:0").await.unwrap_err().to_string();
+    assert!(unknown.contains("nobody"), "{unknown}");
+}

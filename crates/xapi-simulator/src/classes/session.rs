@@ -122,6 +122,36 @@ pub(crate) fn end(core: &Core, session: &str) {
     });
 }
 
+/// Checks that a host may answer: one that is not the master knows nothing but its own sessions and those of the
+/// pool, and sends everybody else away without looking at passwords.
+///
+/// # Errors
+/// `HOST_IS_SLAVE` with the master's address.
+pub(crate) fn stays_here(
+    core: &Core,
+    host: &str,
+    method: &str,
+    first: Option<&Value>,
+) -> Result<(), Failure> {
+    let Some(master) = core.db.read(|view| {
+        let master = view.objects("pool").next()?.ref_opt("master")?;
+        (master != host)
+            .then(|| view.find("host", master).map_or_else(String::new, |h| h.str("address").to_owned()))
+    }) else {
+        return Ok(());
+    };
+    let away = match method {
+        "session.login_with_password" => true,
+        "session.slave_login" | "session.slave_local_login" | "session.slave_local_login_with_password" => {
+            false
+        }
+        _ => first.and_then(Value::as_str).is_some_and(|session| {
+            core.db.read(|view| view.find("session", session).is_some_and(|session| !session.bool("pool")))
+        }),
+    };
+    if away { Err(Failure::new("HOST_IS_SLAVE", [master])) } else { Ok(()) }
+}
+
 /// Checks that a session exists and notes that it was used.
 ///
 /// # Errors

@@ -72,6 +72,7 @@ impl Core {
             let names = meta::messages().iter().map(|m| m.method.as_str().into()).collect();
             return Ok(Answer::Bare(Value::Array(names)));
         }
+        session::stays_here(self, host, name, params.first())?;
         let Some(message) = meta::message(name) else {
             // It might be an extension, which only users may look for.
             if let Some(Value::String(session)) = params.first() {
