@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::classes::event::Listeners;
 use crate::classes::vm::Guests;
 use crate::clock::Clock;
@@ -25,6 +27,8 @@ pub struct Core {
     /// The sessions of `session.slave_local_login`, which are not in the database.
     pub(crate) local_sessions: Mutex<HashSet<String>>,
     pub(crate) listeners: Mutex<Listeners>,
+    /// Turns true when the simulator ends: whoever waits gives up then.
+    pub(crate) stop: watch::Sender<bool>,
     /// Dropped last, when nothing writes to the state directory any more.
     pub(crate) _lock: Option<StateLock>,
 }
@@ -107,6 +111,12 @@ impl Core {
     /// The disks.
     pub(crate) fn storage(&self) -> &Storage {
         &self.storage
+    }
+
+    /// Waits for the end of the simulator.
+    pub(crate) async fn stopped(&self) {
+        // The sender lives as long as this.
+        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
     }
 
     pub(crate) fn listeners(&self) -> std::sync::MutexGuard<'_, Listeners> {

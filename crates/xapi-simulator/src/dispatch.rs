@@ -82,17 +82,6 @@ impl Router {
         });
     }
 
-    /// Registers a function that takes the call as a type and may do file work: it gets a thread of its own.
-    pub fn on_blocking<C: Call>(
-        &mut self,
-        f: impl Fn(&Arc<Ctx>, C) -> Result<C::Output, Failure> + Send + Sync + 'static,
-    ) {
-        self.blocking(C::METHOD, move |ctx, args| {
-            let output = f(ctx, typed(args)?)?;
-            untyped(&output)
-        });
-    }
-
     /// Registers a quick function.
     pub fn raw(
         &mut self,

@@ -26,7 +26,6 @@ use crate::world::{World, WorldError};
 /// A running pool. Dropping it ends its listeners and connections; the state directory keeps what was committed.
 pub struct Simulator {
     core: Arc<Core>,
-    stop: watch::Sender<bool>,
 }
 
 /// How a pool is started.
@@ -130,9 +129,10 @@ impl Builder {
             storage,
             local_sessions: Mutex::new(HashSet::new()),
             listeners: Mutex::default(),
+            stop: watch::Sender::new(false),
             _lock: lock,
         });
-        Ok(Simulator { core, stop: watch::Sender::new(false) })
+        Ok(Simulator { core })
     }
 }
 
@@ -196,7 +196,7 @@ impl Simulator {
     /// Serves connections as a host, or as whoever is the master at the time.
     fn accept(&self, listener: TcpListener, acceptor: Option<TlsAcceptor>, host: Option<String>) {
         let core = self.core.clone();
-        let mut stop = self.stop.subscribe();
+        let mut stop = self.core.stop.subscribe();
         tokio::spawn(async move {
             loop {
                 let stream = tokio::select! {
@@ -238,7 +238,7 @@ impl Simulator {
     pub fn connect(&self) -> impl AsyncRead + AsyncWrite + Send + Unpin + use<> {
         let (client, server) = tokio::io::duplex(256 << 10);
         let core = self.core.clone();
-        let mut stop = self.stop.subscribe();
+        let mut stop = self.core.stop.subscribe();
         tokio::spawn(async move {
             let host = master(&core);
             tokio::select! {
@@ -267,14 +267,14 @@ impl Simulator {
     /// # Errors
     /// When something could not be written.
     pub fn shutdown(&self) -> Result<(), StateError> {
-        self.stop.send_replace(true);
+        self.core.stop.send_replace(true);
         self.core.db.sync()
     }
 }
 
 impl Drop for Simulator {
     fn drop(&mut self) {
-        self.stop.send_replace(true);
+        self.core.stop.send_replace(true);
     }
 }
 

@@ -263,6 +263,10 @@ async fn a_restarted_pool_has_its_objects_but_no_sessions() {
     let pool = client.call("pool.get_all", &[]).await.unwrap()[0].clone();
     client.call("pool.add_to_other_config", &[pool.clone(), json!("key"), json!("value")]).await.unwrap();
     let before = simulator.snapshot_of_objects();
+    // Somebody waits for a long time: that is no reason to stay.
+    let mut waiter = Client { stream: simulator.connect(), session: client.session.clone() };
+    waiter.send("event.from", json!([client.session, ["VM"], "9999,9999", 3600.0])).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
     simulator.shutdown().unwrap();
     drop(simulator);
     let simulator = start().await.unwrap();

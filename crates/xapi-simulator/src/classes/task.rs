@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
+use xenapi_types::task as calls;
 use xenapi_wire::{Failure, Value, xmlrpc};
 
 use crate::core::Core;
 use crate::db::NULL;
-use crate::dispatch::{Args, Ctx, Router, void};
+use crate::dispatch::{Ctx, Router, void};
 
 /// With more tasks than this, finished ones go, oldest first.
 const MAX_TASKS: usize = 200;
 
 pub(crate) fn register(router: &mut Router) {
-    router.raw("task.create", |ctx, args| {
-        Ok(create(&ctx.core, &ctx.host, &ctx.session, args.str(0), args.str(1))?.into())
+    router.on(|ctx, call: calls::Create| {
+        Ok(create(&ctx.core, &ctx.host, &ctx.session, &call.label, &call.description)?.into())
     });
-    router.raw("task.cancel", cancel);
-    router.raw("task.destroy", destroy);
+    router.on(cancel);
+    router.on(destroy);
     for field in ["status", "progress", "result", "error_info"] {
         router.raw(&format!("task.set_{field}"), move |ctx, args| {
             ctx.write(|tx| tx.set("task", args.str(0), field, args.get(1).clone()))?;
@@ -97,25 +98,25 @@ pub(crate) fn finish(core: &Core, task: &str, outcome: Result<Value, Failure>) {
 }
 
 /// Only a mark: whoever carries out the task may look at it.
-fn cancel(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
-    let task = args.str(0);
+fn cancel(ctx: &Arc<Ctx>, calls::Cancel { task }: calls::Cancel) -> Result<(), Failure> {
+    let task = task.to_string();
     ctx.write(|tx| {
-        if tx.object("task", task)?.str("status") == "pending" {
-            tx.set_entry("task", task, "current_operations", &ctx.task, "cancel")?;
+        if tx.object("task", &task)?.str("status") == "pending" {
+            tx.set_entry("task", &task, "current_operations", &ctx.task, "cancel")?;
         }
-        Ok(void())
+        Ok(())
     })
 }
 
 /// A pending task is only marked; it goes when it ends.
-fn destroy(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
-    let task = args.str(0);
+fn destroy(ctx: &Arc<Ctx>, calls::Destroy { task }: calls::Destroy) -> Result<(), Failure> {
+    let task = task.to_string();
     ctx.write(|tx| {
-        if tx.object("task", task)?.str("status") == "pending" {
-            tx.set_entry("task", task, "current_operations", "task", "destroy")?;
+        if tx.object("task", &task)?.str("status") == "pending" {
+            tx.set_entry("task", &task, "current_operations", "task", "destroy")?;
         } else {
-            tx.delete("task", task);
+            tx.delete("task", &task);
         }
-        Ok(void())
+        Ok(())
     })
 }

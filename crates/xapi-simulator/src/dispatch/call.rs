@@ -118,7 +118,13 @@ impl Core {
 
 /// Runs the handler in a task of its own: a call goes on when its client hangs up, and a panic is one call's failure.
 async fn guarded(ctx: Arc<Ctx>, args: Args) -> Result<Value, Failure> {
-    tokio::spawn(run(ctx, args)).await.unwrap_or_else(|e| {
+    let handler = async move {
+        tokio::select! {
+            outcome = run(ctx.clone(), args) => outcome,
+            () = ctx.core.stopped() => Err(internal_error("the simulator ends")),
+        }
+    };
+    tokio::spawn(handler).await.unwrap_or_else(|e| {
         tracing::error!(error = %e, "a handler panicked");
         Err(internal_error(&e.to_string()))
     })
