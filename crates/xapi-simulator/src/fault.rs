@@ -16,7 +16,8 @@ pub enum Fault {
     DropBefore,
     /// The call is carried out and the connection reset instead of answering.
     DropAfterExecution,
-    /// The call is carried out and the connection reset after so many bytes of the answer, headers included.
+    /// The call is carried out and the connection reset after so many bytes of the answer, headers included. Of an
+    /// upload, so many bytes of the body are read; of a download, so many are sent.
     DropAfterBytes(usize),
     /// The call is carried out after a delay.
     Slow(Duration),
