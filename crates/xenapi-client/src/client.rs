@@ -60,7 +60,7 @@ pub(crate) enum Lane {
 pub(crate) struct Sent(AtomicBool);
 
 impl Sent {
-    fn set(&self, sent: bool) {
+    pub(crate) fn set(&self, sent: bool) {
         self.0.store(sent, Ordering::Relaxed);
     }
 

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use xenapi_types::{EventBatch, FailureExt, Pool, Retry, event};
 use xenapi_wire::{Failure, Ref};
 
-use crate::client::Client;
+use crate::client::{Client, Sent};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::WAIT;
 use crate::session::Session;
@@ -119,7 +119,7 @@ impl Client {
 
     /// The session that calls are made with now.
     pub(crate) async fn session_now(&self) -> Result<Arc<Session>> {
-        self.within("session.login_with_password", self.session()).await
+        self.within("session.login_with_password", &Sent::default(), self.session()).await
     }
 }
 
@@ -307,9 +307,12 @@ impl<B: Batch> Follower<B> {
     async fn poll(&self, session: &Session, token: &str, wait: Duration) -> Result<Result<B, Failure>> {
         let patient = self.client.with_deadline(wait + PATIENCE);
         let params = (&self.classes, token, wait.as_secs_f64());
-        let answer =
-            async { patient.exchange(session, METHOD, &params).await.map_err(|error| error.about(METHOD)) };
-        patient.within(METHOD, answer).await
+        let sent = Sent::default();
+        let answer = async {
+            sent.set(true);
+            patient.exchange(session, METHOD, &params).await.map_err(|error| error.about(METHOD))
+        };
+        patient.within(METHOD, &sent, answer).await
     }
 
     /// What a failure says about our place, if it does.
