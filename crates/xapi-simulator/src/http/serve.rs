@@ -43,7 +43,9 @@ async fn next(exchange: &mut Exchange) -> io::Result<After> {
         Ok(head) => head,
         Err(HeadError::NotARequest) => {
             // XAPI says nothing and waits.
-            while exchange.conn.fill().await? {}
+            while exchange.conn.fill().await? {
+                exchange.conn.discard(exchange.conn.buffered().len());
+            }
             return Ok(After::Close);
         }
         Err(HeadError::BadHeader) => {
