@@ -29,8 +29,8 @@ pub struct Core {
     pub(crate) listeners: Mutex<Listeners>,
     /// Turns true when the simulator ends: whoever waits gives up then.
     pub(crate) stop: watch::Sender<bool>,
-    /// Dropped last, when nothing writes to the state directory any more.
-    pub(crate) _lock: Option<StateLock>,
+    /// Given up when nothing is written to the state directory any more.
+    pub(crate) lock: Mutex<Option<StateLock>>,
 }
 
 /// How the pool behaves.

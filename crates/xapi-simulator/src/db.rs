@@ -154,10 +154,23 @@ impl Db {
     /// Waits until everything committed has reached the disk.
     ///
     /// # Errors
-    /// When the operating system reports that it could not be written.
+    /// When the operating system reports, or reported before, that something could not be written.
     pub fn sync(&self) -> Result<(), StateError> {
         match &self.journal {
             Some(journal) => journal.sync(),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until everything committed has reached the disk, and keeps nothing that is committed later.
+    ///
+    /// # Errors
+    /// When the operating system reports, or reported before, that something could not be written.
+    pub fn close(&self) -> Result<(), StateError> {
+        // No commit is half way between memory and disk.
+        let _state = self.lock();
+        match &self.journal {
+            Some(journal) => journal.close(),
             None => Ok(()),
         }
     }

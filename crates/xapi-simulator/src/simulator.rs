@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -130,7 +130,7 @@ impl Builder {
             local_sessions: Mutex::new(HashSet::new()),
             listeners: Mutex::default(),
             stop: watch::Sender::new(false),
-            _lock: lock,
+            lock: Mutex::new(lock),
         });
         Ok(Simulator { core })
     }
@@ -262,13 +262,16 @@ impl Simulator {
         })
     }
 
-    /// Ends listeners and connections and waits until everything is on disk.
+    /// Ends listeners, connections and waiting calls, waits until all objects are on disk and leaves the state
+    /// directory to the next simulator. What is changed afterwards, through [`Simulator::core`], is not kept.
     ///
     /// # Errors
     /// When something could not be written.
     pub fn shutdown(&self) -> Result<(), StateError> {
         self.core.stop.send_replace(true);
-        self.core.db.sync()
+        let closed = self.core.db.close();
+        drop(self.core.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        closed
     }
 }
 

@@ -63,6 +63,7 @@ struct Inner {
     len: u64,
     compact_at: u64,
     dirty: bool,
+    closed: bool,
     error: Option<StateError>,
 }
 
@@ -108,6 +109,7 @@ impl Journal {
             len: good,
             compact_at: MIN_COMPACTION,
             dirty: false,
+            closed: false,
             error: None,
         };
         let inner = Arc::new(Mutex::new(inner));
@@ -141,6 +143,9 @@ impl Journal {
         let mut text = serde_json::to_vec(&line).expect("rows are plain data");
         text.push(b'\n');
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if inner.closed {
+            return;
+        }
         let result = inner.file.write_all(&text);
         inner.len += text.len() as u64;
         inner.dirty = true;
@@ -156,6 +161,12 @@ impl Journal {
         flush(&self.inner);
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.error.take().map_or(Ok(()), Err)
+    }
+
+    /// Flushes, and ignores what is appended later.
+    pub(super) fn close(&self) -> Result<(), StateError> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.sync()
     }
 }
 
