@@ -3,7 +3,7 @@
 use xenapi_wire::{Failure, Value};
 
 use super::operations::check;
-use crate::db::{Object, Tx};
+use crate::db::{NULL, Object, Tx};
 use crate::dispatch::{Args, Ctx, Router, void};
 
 /// The four limits that have to stand in ascending order.
@@ -142,6 +142,7 @@ fn set_is_a_template(ctx: &Ctx, args: &Args) -> Result<Value, Failure> {
             check(vm, "make_into_template", None)?;
             let metrics = vm.str("metrics").to_owned();
             tx.delete("VM_metrics", &metrics);
+            tx.set("VM", args.str(0), "metrics", NULL)?;
         }
         tx.set("VM", args.str(0), "is_a_template", Value::Bool(args.bool(1)))?;
         Ok(void())
