@@ -19,12 +19,18 @@
 //! host) makes a check 'not applicable', which is counted and shown, never silent.
 
 pub mod events;
+pub mod plugins;
+pub mod pool;
 pub mod records;
 pub mod session;
+pub mod storage;
 pub mod tasks;
+pub mod transfer;
+pub mod vm;
 
 mod clean;
 mod expect;
+mod http;
 mod lab;
 mod report;
 mod run;
@@ -55,7 +61,17 @@ type Running = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
 /// All checks.
 pub fn all() -> Vec<Check> {
-    let areas: [fn() -> Vec<Check>; 4] = [session::checks, records::checks, tasks::checks, events::checks];
+    let areas: [fn() -> Vec<Check>; 9] = [
+        session::checks,
+        records::checks,
+        tasks::checks,
+        events::checks,
+        vm::checks,
+        storage::checks,
+        transfer::checks,
+        plugins::checks,
+        pool::checks,
+    ];
     areas.iter().flat_map(|checks| checks()).collect()
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use xenapi_client::{Client, Config, Connect, Connecting, Endpoint, Network};
+use xenapi_client::{Client, Config, Connect, Connecting, Endpoint, Network, Trust};
 
 /// An endpoint, and how it is reached.
 #[derive(Clone)]
@@ -11,11 +11,12 @@ pub struct Target {
     pub(crate) config: Config,
     pub(crate) user: String,
     pub(crate) password: String,
-    connector: Shared,
+    pub(crate) trust: Trust,
+    pub(crate) connector: Shared,
 }
 
 #[derive(Clone)]
-struct Shared(Arc<dyn Connect>);
+pub(crate) struct Shared(Arc<dyn Connect>);
 
 impl Connect for Shared {
     fn connect(&self, endpoint: &Endpoint) -> Connecting {
@@ -42,7 +43,15 @@ impl Target {
         connector: impl Connect,
     ) -> Self {
         let (user, password) = (user.into(), password.into());
-        Self { config, user, password, connector: Shared(Arc::new(connector)) }
+        Self { config, user, password, trust: Trust::default(), connector: Shared(Arc::new(connector)) }
+    }
+
+    /// Which certificates of the endpoint are trusted, for the requests that checks make by hand.
+    #[must_use]
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.config = self.config.trust(trust.clone());
+        self.trust = trust;
+        self
     }
 
     /// Another client of it, with a session of its own. Nothing is sent yet.
