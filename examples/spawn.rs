@@ -11,7 +11,7 @@ use examples::report::{self, Report};
 use examples::ui::Ui;
 use examples::world::World;
 use xenapi_driver::spec::{
-    ConfigDrive, ConfigDriveFormat, Flavor, InstanceSpec, Nic, OsType, SrChoice, VmMode,
+    ConfigDrive, ConfigDriveFormat, Flavor, ImageFormat, InstanceSpec, Nic, OsType, SrChoice, VmMode,
 };
 use xenapi_driver::{Checks, SpawnOptions};
 
@@ -27,6 +27,9 @@ struct Cli {
     /// The root disk: a raw image or a VHD.
     #[arg(long, value_name = "PATH")]
     image: Option<PathBuf>,
+    /// What the image is: raw or vhd; found out if left out.
+    #[arg(long, value_name = "FORMAT", value_parser = image_format)]
+    image_format: Option<ImageFormat>,
     /// Size of the instance: m1.tiny to m1.xlarge, or vcpus:memory_mib:root_gib (0 keeps the image's size).
     #[arg(long, default_value = "1:512:0")]
     flavor: Flavor,
@@ -84,6 +87,7 @@ async fn run(cli: Cli) -> Result<Report> {
         None => world.demo_image(&ui).await?,
     };
     let mut spec = InstanceSpec::new(&*cli.name, cli.flavor.clone(), image);
+    spec.image_format = cli.image_format.unwrap_or_default();
     spec.node = cli.node;
     spec.sr = cli.sr.clone().map_or(SrChoice::PoolDefault, SrChoice::Named);
     spec.nics = cli.network.iter().map(Nic::on).collect();
@@ -118,6 +122,14 @@ fn config_drive(cli: &Cli) -> Result<ConfigDrive> {
         ssh_keys.insert(format!("key{number}"), text.trim_end().to_owned());
     }
     Ok(ConfigDrive { user_data, ssh_keys, format: cli.config_drive_format, ..ConfigDrive::default() })
+}
+
+fn image_format(text: &str) -> Result<ImageFormat, String> {
+    match text {
+        "raw" => Ok(ImageFormat::Raw),
+        "vhd" => Ok(ImageFormat::Vhd),
+        _ => Err(format!("unknown image format {text:?}: use raw or vhd")),
+    }
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

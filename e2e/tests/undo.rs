@@ -1,5 +1,7 @@
 //! Whatever fails, and wherever: the pool holds what it held before.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +12,8 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 use xapi_simulator::fault::Fault;
 use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic};
-use xenapi_driver::{Cause, Checks, Event, Progress, SpawnOptions, Stage, Which};
+use xenapi_driver::{Cause, Checks, Event, Existing, Progress, SpawnOptions, Stage, Which};
+use xenapi_types::{Task, Vdi};
 use xenapi_wire::Failure;
 
 /// What a spawn asks of the host, and how often.
@@ -21,7 +24,7 @@ const CALLS: &[(&str, usize)] = &[
     ("PBD.get_all_records", 1),
     ("pool.get_all_records", 5),
     ("network.get_all_records", 1),
-    ("VM.get_by_name_label", 1),
+    ("VM.get_by_name_label", 2),
     ("VDI.create", 2),
     ("VDI.get_record", 2),
     ("VDI.add_to_other_config", 2),
@@ -242,5 +245,122 @@ async fn dropped_in_the_middle() -> Result<()> {
     drop(spawning);
     bench.pool.driver.clone().close().await?;
     bench.pool.census().await?.assert_as(&bench.before, "in the end");
+    Ok(())
+}
+
+/// What a snapshot asks of the host once it has found the disk, and how often.
+const SNAPSHOT_CALLS: &[(&str, usize)] = &[
+    ("VDI.add_to_other_config", 1),
+    ("VDI.snapshot", 1),
+    ("VDI.remove_from_other_config", 1),
+    ("VDI.set_other_config", 1),
+    ("task.create", 1),
+    ("/export_raw_vdi", 1),
+];
+
+#[tokio::test]
+async fn a_snapshot_that_fails_leaves_neither_snapshot_nor_file_nor_key() -> Result<()> {
+    let bench = Bench::new().await?;
+    let spec = InstanceSpec { config_drive: None, ..bench.spec() };
+    let instance = bench.pool.driver.spawn(spec, SpawnOptions::default()).await?;
+    let before = visible(&bench).await?;
+    let out = tempfile::tempdir()?;
+    let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    for &(method, count) in SNAPSHOT_CALLS {
+        for k in 1..=count {
+            for fault in [&refusal, &Fault::DropAfterExecution] {
+                if (method, fault) == ("task.create", &Fault::DropAfterExecution) {
+                    continue;
+                }
+                let faults = bench.pool.simulator.faults();
+                faults.on_nth(method, k, fault.clone());
+                let which = Which::Instance(instance.uuid);
+                let path = out.path().join("web1.vhd");
+                let result =
+                    bench.pool.driver.snapshot(which, &path, Existing::Refuse, Progress::none()).await;
+                assert_eq!(faults.clear(), 0, "{method} was called less than {k} times");
+                match result {
+                    // Where it does no harm, the client asks again when an answer is lost.
+                    Ok(_) if *fault == Fault::DropAfterExecution => fs::remove_file(&path)?,
+                    Ok(_) => panic!("{method} does not matter"),
+                    Err(error) => assert!(error.leftovers().is_empty(), "{method} {fault:?}: {error}"),
+                }
+                assert_eq!(fs::read_dir(out.path())?.count(), 0, "{method} {fault:?}");
+                assert_eq!(visible(&bench).await?, before, "{method} {fault:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The disks that a user can see, with their keys, and the tasks.
+async fn visible(bench: &Bench) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+    let mut disks = bench.pool.client().all_records::<Vdi>().await?;
+    disks.retain(|_, vdi| vdi.managed);
+    let mut seen: BTreeMap<_, _> = disks.into_values().map(|vdi| (vdi.uuid, vdi.other_config)).collect();
+    seen.extend(bench.pool.census().await?.tasks.into_iter().map(|task| (task, BTreeMap::new())));
+    Ok(seen)
+}
+
+/// Two at once with the same name: at most one may stay.
+#[tokio::test]
+async fn the_same_name_twice_at_once() -> Result<()> {
+    let bench = Bench::new().await?;
+    for _ in 0..5 {
+        let spawn = || bench.pool.driver.spawn(bench.spec(), SpawnOptions::default());
+        let (first, second) = tokio::join!(spawn(), spawn());
+        let made: Vec<_> = [&first, &second].into_iter().filter_map(|result| result.as_ref().ok()).collect();
+        assert!(made.len() <= 1, "two instances have the same name");
+        for error in [&first, &second].into_iter().filter_map(|result| result.as_ref().err()) {
+            assert!(error.to_string().contains("\"web1\" is already in use"), "{error}");
+            assert!(error.leftovers().is_empty(), "{error}");
+        }
+        if let Some(instance) = made.first() {
+            bench.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+        }
+        bench.pool.census().await?.assert_as(&bench.before, "after two of the same name");
+    }
+    Ok(())
+}
+
+/// Destroying is not undone but repeated: whatever fails, the next one finishes it.
+#[tokio::test]
+async fn a_destroy_that_fails_is_finished_by_the_next_one() -> Result<()> {
+    let bench = Bench::new().await?;
+    let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    let calls = [
+        ("VM.get_all_records", 1),
+        ("VDI.get_all_records", 1),
+        ("VM.hard_shutdown", 1),
+        ("VM.destroy", 1),
+        ("VDI.destroy", 2),
+    ];
+    for (method, count) in calls {
+        for k in 1..=count {
+            for fault in [&refusal, &Fault::DropAfterExecution] {
+                let instance = bench.pool.driver.spawn(bench.spec(), SpawnOptions::default()).await?;
+                let destroy = || bench.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none());
+                bench.pool.simulator.faults().on_nth(method, k, fault.clone());
+                let first = destroy().await;
+                assert_eq!(
+                    bench.pool.simulator.faults().clear(),
+                    0,
+                    "{method} was called less than {k} times"
+                );
+                // What only looks is asked again by the client when the answer is lost.
+                let may_get_over = *fault == Fault::DropAfterExecution && method.ends_with("get_all_records");
+                assert!(first.is_err() || may_get_over, "{method} {k} {fault:?}");
+                destroy().await?;
+                // The task of a shutdown whose answer was lost is litter that XAPI collects itself.
+                for (task, record) in bench.pool.client().all_records::<Task>().await? {
+                    if record.name_label == "Async.VM.hard_shutdown" {
+                        bench.pool.client().destroy(&task).await?;
+                    }
+                }
+                let when = format!("after {fault:?} at call {k} of {method}");
+                bench.pool.census().await?.assert_as(&bench.before, &when);
+            }
+        }
+    }
     Ok(())
 }

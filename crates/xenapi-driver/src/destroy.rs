@@ -14,7 +14,7 @@ use crate::find::{self, Which};
 use crate::job::{Failed, Job};
 use crate::operation::Operation;
 use crate::progress::{Progress, Stage};
-use crate::remove;
+use crate::remove::{self, Dom0};
 
 /// What was removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -71,6 +71,7 @@ async fn body(job: &Job, which: &Which, stop: &Stop) -> Result<Destroyed, Failed
     }
     tracing::info!(instance = %found.instance, disks = found.ours.len(), "destroying");
     let patience = job.driver.settings().detach_timeout;
+    let had_vm = found.vm.is_some();
     let removing = async {
         let mut done = Destroyed { kept_disk_uuids: found.kept_disk_uuids, ..Destroyed::default() };
         if let Some((vm, record)) = found.vm {
@@ -82,7 +83,10 @@ async fn body(job: &Job, which: &Which, stop: &Stop) -> Result<Destroyed, Failed
         for (vdi, record) in found.ours {
             stop.check()?;
             let doing = format!("removing disk {} of storage repository {}", record.uuid, record.sr);
-            remove::vdi(job.client(), &vdi, patience).await.map_err(Cause::host(doing))?;
+            // A disk that was in use by a VM may be in a backup; one that never was is the rest of a
+            // spawn that broke off.
+            let dom0 = if had_vm { Dom0::Wait } else { Dom0::Detach };
+            remove::vdi(job.client(), &vdi, dom0, patience).await.map_err(Cause::host(doing))?;
             done.disk_uuids.push(record.uuid);
         }
         Ok(done)

@@ -142,14 +142,6 @@ impl Cause {
         let doing = doing.into();
         |source| Self::Host { doing, source }
     }
-
-    pub(crate) fn image(error: disk_stream::Error) -> Self {
-        Self::Image(error)
-    }
-
-    pub(crate) fn file(error: disk_stream::Error) -> Self {
-        Self::File(error)
-    }
 }
 
 impl From<crate::cancel::Stopped> for Cause {

@@ -12,7 +12,7 @@ use crate::error::Cause;
 use crate::plan::DiskPlan;
 use crate::progress::{Progress, Stage};
 use crate::record;
-use crate::remove;
+use crate::remove::{self, Dom0};
 use crate::rollback::Rollback;
 
 /// One call of a verb.
@@ -79,10 +79,10 @@ impl Job {
 
     /// Has the disk removed if the operation fails.
     pub(crate) fn remember_disk(&self, vdi: &Ref<Vdi>, name: &str) {
-        let (client, vdi_) = (self.client().clone(), vdi.clone());
+        let (client, undo) = (self.client().clone(), vdi.clone());
         let patience = self.driver.settings().detach_timeout;
         self.rollback.push(format!("disk {name:?} ({vdi})"), async move {
-            remove::vdi(&client, &vdi_, patience).await
+            remove::vdi(&client, &undo, Dom0::Detach, patience).await
         });
     }
 

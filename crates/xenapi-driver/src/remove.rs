@@ -6,17 +6,27 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 use xenapi_client::{Client, Error, ErrorKind, Result};
 use xenapi_storage::ownership::Claim;
-use xenapi_types::{Vbd, Vdi, VdiRecord, Vm, VmPowerState, VmRecord};
-use xenapi_types::{vbd, vm};
+use xenapi_types::{Vbd, Vdi, Vm, VmPowerState, VmRecord};
+use xenapi_types::{vbd, vdi, vm};
 use xenapi_wire::Ref;
+
+/// What to do about a control domain that does not let go of a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dom0 {
+    /// Nothing: somebody may be making a backup.
+    Wait,
+    /// Take the disk from it, for nobody but us has used it.
+    Detach,
+}
 
 /// Removes a disk. That it is gone already is no error.
 ///
 /// A disk stays attached to dom0 for a while after a transfer has ended, seconds when it failed: until
 /// then `VDI.destroy` answers `VDI_IN_USE`, and it is tried again. XAPI itself gives up unplugging
-/// after a while; half of `patience` later we do it.
-pub(crate) async fn vdi(client: &Client, vdi: &Ref<Vdi>, patience: Duration) -> Result<()> {
+/// after a while; for disks of our own making, we do it at half of `patience`.
+pub(crate) async fn vdi(client: &Client, vdi: &Ref<Vdi>, dom0: Dom0, patience: Duration) -> Result<()> {
     let start = Instant::now();
+    let mut pause = FIRST_PAUSE;
     loop {
         let error = match client.destroy(vdi).await {
             Ok(()) => return Ok(()),
@@ -27,18 +37,18 @@ pub(crate) async fn vdi(client: &Client, vdi: &Ref<Vdi>, patience: Duration) -> 
         if !held || start.elapsed() >= patience {
             return Err(error);
         }
-        if start.elapsed() >= patience / 2 {
+        if dom0 == Dom0::Detach && start.elapsed() >= patience / 2 {
             detach_from_dom0(client, vdi).await?;
         }
-        let free = |record: &VdiRecord| record.vbds.is_empty() && record.current_operations.is_empty();
-        match client.wait_until(vdi, Duration::from_secs(2), free).await {
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::Timeout => {}
-            Err(error) => return Err(error),
-        }
+        // What holds the disk need not show in its record, so that there is no event to wait for.
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LAST_PAUSE);
     }
 }
+
+/// Between two tries: many are over in no time, some take minutes.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Takes a disk from the control domains. Other VMs keep it.
 async fn detach_from_dom0(client: &Client, vdi: &Ref<Vdi>) -> Result<()> {
@@ -65,6 +75,7 @@ async fn detach_from_dom0(client: &Client, vdi: &Ref<Vdi>) -> Result<()> {
 /// then it is tried again.
 pub(crate) async fn vm(client: &Client, vm: &Ref<Vm>, patience: Duration) -> Result<()> {
     let start = Instant::now();
+    let mut pause = FIRST_PAUSE;
     loop {
         let removed = async {
             let Some(record) = client.record_opt(vm).await? else { return Ok(()) };
@@ -73,12 +84,8 @@ pub(crate) async fn vm(client: &Client, vm: &Ref<Vm>, patience: Duration) -> Res
         };
         match removed.await {
             Err(error) if is_passing(&error) && start.elapsed() < patience => {
-                let idle = |record: &VmRecord| record.current_operations.is_empty();
-                match client.wait_until(vm, Duration::from_secs(2), idle).await {
-                    Ok(_) => {}
-                    Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Timeout) => {}
-                    Err(error) => return Err(error),
-                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LAST_PAUSE);
             }
             other => return other,
         }
@@ -126,8 +133,28 @@ pub(crate) async fn sweep(
     for name in disk_names {
         for (reference, record) in client.records_named::<Vdi>(name).await? {
             if made_by(&record.other_config, &record.uuid, operation) {
-                vdi(client, &reference, patience).await?;
+                vdi(client, &reference, Dom0::Detach, patience).await?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Removes the snapshots of a disk that have a key in their `other_config`, and the key from the disk.
+pub(crate) async fn marked_snapshots(
+    client: &Client,
+    original: &Ref<Vdi>,
+    key: &str,
+    patience: Duration,
+) -> Result<()> {
+    let Some(record) = client.record_opt(original).await? else { return Ok(()) };
+    if record.other_config.contains_key(key) {
+        client.remove_from(original, vdi::field::OTHER_CONFIG, key).await?;
+    }
+    for reference in &record.snapshots {
+        let Some(snapshot) = client.record_opt(reference).await? else { continue };
+        if snapshot.is_a_snapshot && snapshot.other_config.contains_key(key) {
+            vdi(client, reference, Dom0::Detach, patience).await?;
         }
     }
     Ok(())

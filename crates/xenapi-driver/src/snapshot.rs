@@ -14,6 +14,7 @@ use crate::find::{self, Which};
 use crate::job::{Disk, Failed, Job};
 use crate::operation::Operation;
 use crate::progress::{Progress, Stage};
+use crate::remove;
 use crate::rollback::Leftover;
 use crate::transfer;
 
@@ -106,13 +107,26 @@ async fn find_root(job: &Job, which: &Which) -> Result<(Ref<Vdi>, VdiRecord), Ca
 }
 
 /// The snapshot is never meant to stay: it is put on the undo stack, which runs in any case.
+///
+/// A key that the disk has while it is taken goes with it into the snapshot, and so even a snapshot whose
+/// reference was lost on the way can be told from those of others.
 async fn take(job: &Job, root: &Ref<Vdi>, record: &VdiRecord, stop: &Stop) -> Result<Disk, Cause> {
     let doing = || format!("taking a snapshot of disk {}", record.uuid);
     let client = job.client();
+    let marker = format!("xenapi-rs:snapshot:{}", job.operation);
     stop.check()?;
+    let (undo, original, key) = (client.clone(), root.clone(), marker.clone());
+    let patience = job.driver.settings().detach_timeout;
+    job.rollback.push_sweep(format!("snapshots of disk {} with key {marker}", record.uuid), async move {
+        remove::marked_snapshots(&undo, &original, &key, patience).await
+    });
+    let mark = client.add_to(root, vdi::field::OTHER_CONFIG, &*marker, "true");
+    mark.await.map_err(Cause::host(doing()))?;
     let call = vdi::Snapshot { vdi: root.clone(), driver_params: None };
     let snapshot = client.call(call).await.map_err(Cause::host(doing()))?;
     job.remember_disk(&snapshot, "snapshot");
+    let unmark = client.remove_from(root, vdi::field::OTHER_CONFIG, &*marker);
+    unmark.await.map_err(Cause::host(doing()))?;
     let taken = client.record(&snapshot).await.map_err(Cause::host(doing()))?;
     // The keys are those of the original; from now on they say what this is.
     let mut keys = taken.other_config.clone();

@@ -112,7 +112,7 @@ impl Driver {
 }
 
 async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Result<Instance, Failed> {
-    let source = job.stage(Stage::Image, Source::open(&spec.image)).await?;
+    let source = job.stage(Stage::Image, Source::open(&spec.image, spec.image_format)).await?;
     let (plan, drive) = job.stage(Stage::Plan, decide(job, spec, &source)).await?;
     let prepared = job.stage(Stage::Scan, prepare(job, &plan, &source, drive.as_ref(), stop)).await?;
     let disks = plan.config_drive.iter().chain([&plan.root]).map(|disk| disk.name_label.clone());
@@ -251,6 +251,20 @@ async fn create_vm(job: &Job, plan: &Plan, stop: &Stop) -> Result<(Ref<Vm>, Stri
     // From now on the keys are those of this very VM, and of no clone of it.
     let seal = job.client().add_to(&vm, vm::field::OTHER_CONFIG, ownership::SELF, &uuid);
     seal.await.map_err(Cause::host(doing()))?;
+    // Two at the same time both found the name free. Whoever sees the other one gives way.
+    let same_name = job.client().all_by_name_label::<Vm>(&plan.vm.name_label).await;
+    let same_name = same_name.map_err(Cause::host(doing()))?;
+    for other in same_name.into_iter().filter(|other| *other != vm) {
+        match job.client().get_field(&other, vm::field::UUID).await {
+            Ok(other) => {
+                let name = plan.vm.name_label.clone();
+                return Err(Conflicts::from(Conflict::NameInUse { name, vm: other }).into());
+            }
+            // It has given way in the meantime.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(Cause::host(doing())(error)),
+        }
+    }
     Ok((vm, uuid))
 }
 

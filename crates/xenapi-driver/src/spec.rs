@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 pub use config_drive::Format as ConfigDriveFormat;
 use config_drive::MacAddr;
+pub use disk_stream::Declared as ImageFormat;
 use uuid::Uuid;
 pub use xenapi_storage::Choice as SrChoice;
 
@@ -20,8 +21,11 @@ pub struct InstanceSpec {
     pub uuid: Uuid,
     /// Size of the machine.
     pub flavor: Flavor,
-    /// Where the root disk's content comes from.
+    /// The file with the root disk's content, raw or VHD.
     pub image: PathBuf,
+    /// What the image is, where that is known. A raw disk's content belongs to whoever used it, and
+    /// can be made to look like a VHD.
+    pub image_format: ImageFormat,
     /// Uuid of the host to run on; may be left out where there is only one.
     pub node: Option<Uuid>,
     /// Where the disks go.
@@ -49,6 +53,7 @@ impl InstanceSpec {
             uuid: Uuid::new_v4(),
             flavor,
             image: image.into(),
+            image_format: ImageFormat::Unknown,
             node: None,
             sr: SrChoice::PoolDefault,
             nics: Vec::new(),

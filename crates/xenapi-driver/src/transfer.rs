@@ -31,8 +31,8 @@ const TICK: Duration = Duration::from_millis(200);
 
 impl Source {
     /// Opens an image and checks its structure; the data are not read.
-    pub(crate) async fn open(path: &Path) -> Result<Self, Cause> {
-        let image = Image::open(path, Declared::Unknown).await.map_err(Cause::image)?;
+    pub(crate) async fn open(path: &Path, declared: Declared) -> Result<Self, Cause> {
+        let image = Image::open(path, declared).await.map_err(Cause::Image)?;
         Ok(Self { image })
     }
 
@@ -74,7 +74,7 @@ pub(crate) async fn prepare(job: &Job, plan: &Plan, source: &Source, stop: &Stop
         }
     };
     let making = watched(&job.progress, Stage::Scan, &counters, making);
-    let (format, body) = stop.guard(making).await?.map_err(Cause::image)?;
+    let (format, body) = stop.guard(making).await?.map_err(Cause::Image)?;
     Ok(Prepared { format, body })
 }
 
@@ -87,7 +87,12 @@ pub(crate) async fn import_image(
     disk: &Disk,
     stop: &Stop,
 ) -> Result<Transfer, Cause> {
-    let Prepared { format, body } = prepared;
+    let Prepared { format, mut body } = prepared;
+    if format == ImportFormat::Raw && body.virtual_size() < disk.virtual_bytes {
+        // The SR made the disk larger, and what others left behind there must not be seen.
+        let upload = Upload { virtual_size: Some(disk.virtual_bytes), ..Upload::default() };
+        body = source.image.raw_body(upload).map_err(Cause::Image)?;
+    }
     let doing = || {
         let image = source.image.path().display();
         format!("importing image {image} into disk {} of SR {:?}", disk.uuid, plan.sr.name_label)
@@ -96,7 +101,7 @@ pub(crate) async fn import_image(
     let needed_bytes = body.stream_len();
     match import(job, Stage::RootDisk, disk, format, body, label, doing, stop).await {
         Ok(moved) => {
-            source.image.check_unchanged().map_err(Cause::image)?;
+            source.image.check_unchanged().map_err(Cause::Image)?;
             Ok(moved)
         }
         Err(cause) => Err(explain(job, plan, disk, needed_bytes, cause).await),
@@ -115,10 +120,12 @@ async fn explain(job: &Job, plan: &Plan, disk: &Disk, needed_bytes: u64, cause: 
         client.call(sr::Update { sr: plan.sr.reference.clone() }).await?;
         let sr = client.record(&plan.sr.reference).await?;
         let ours = client.get_field(&disk.reference, vdi::field::PHYSICAL_UTILISATION).await?;
-        Ok::<_, xenapi_client::Error>(sr.physical_size - sr.physical_utilisation + ours)
+        // Some SRs do not know their size, and say -1 or 0.
+        let free = (sr.physical_size > 0).then(|| sr.physical_size - sr.physical_utilisation);
+        Ok::<_, xenapi_client::Error>(free.and_then(|free| u64::try_from(free.max(0) + ours.max(0)).ok()))
     };
-    match room.await.map(u64::try_from) {
-        Ok(Ok(room_bytes)) if room_bytes < needed_bytes => {
+    match room.await {
+        Ok(Some(room_bytes)) if room_bytes < needed_bytes => {
             Cause::SrRanFull { sr: plan.sr.name_label.clone(), room_bytes, needed_bytes }
         }
         // The host may have other worries now; what it said first is what counts.
@@ -126,7 +133,7 @@ async fn explain(job: &Job, plan: &Plan, disk: &Disk, needed_bytes: u64, cause: 
     }
 }
 
-/// Writes a config drive to a disk, which may be larger.
+/// Writes a config drive to a disk, which may be larger: the rest is filled with zeros.
 pub(crate) async fn import_config_drive(
     job: &Job,
     plan: &Plan,
@@ -134,7 +141,9 @@ pub(crate) async fn import_config_drive(
     disk: &Disk,
     stop: &Stop,
 ) -> Result<Transfer, Cause> {
-    let body = DiskBody::from_bytes(image.to_vec());
+    let mut bytes = image.to_vec();
+    bytes.resize(bytes.len().max(usize::try_from(disk.virtual_bytes).unwrap_or(0)), 0);
+    let body = DiskBody::from_bytes(bytes);
     let label = format!("import of the config drive of {}", plan.vm.name_label);
     let doing = || format!("importing the config drive into disk {}", disk.uuid);
     import(job, Stage::ConfigDrive, disk, ImportFormat::Raw, body, label, doing, stop).await
@@ -237,7 +246,8 @@ pub(crate) async fn compare_image(job: &Job, source: &Source, disk: &Disk, stop:
     match stop.guard(comparing).await? {
         Ok(_) => Ok(()),
         Err(disk_stream::Error::Differs { offset, .. }) => Err(differs("the root disk", disk, offset)),
-        Err(error) => Err(received(error, doing())),
+        Err(disk_stream::Error::TooSmall { got, .. }) => Err(differs("the root disk", disk, got)),
+        Err(error) => Err(received(error, doing(), Cause::Image)),
     }
 }
 
@@ -251,10 +261,10 @@ pub(crate) async fn export_to_file(
 ) -> Result<Saved, Cause> {
     let doing = || format!("exporting disk {}", disk.uuid);
     // Before the transfer: a directory that is not there costs no more than a look.
-    let sink = VhdSink::create(path, existing).map_err(Cause::file)?;
+    let sink = VhdSink::create(path, existing).map_err(Cause::File)?;
     let body = export(job, Stage::Export, disk, doing, stop).await?;
     let saved = stop.guard(receive(body, sink, disk_stream::Progress::new())).await?;
-    saved.map_err(|error| received(error, doing()))
+    saved.map_err(|error| received(error, doing(), Cause::File))
 }
 
 async fn export(
@@ -300,13 +310,13 @@ impl Body for Download {
     }
 }
 
-/// Tells what failed in the host from what failed here.
-fn received(error: disk_stream::Error, doing: String) -> Cause {
+/// Tells what failed in the host from what failed `here`.
+fn received(error: disk_stream::Error, doing: String, here: fn(disk_stream::Error) -> Cause) -> Cause {
     match error {
         disk_stream::Error::Body { position, source } => match source.downcast::<xenapi_client::Error>() {
             Ok(source) => Cause::Host { doing, source: *source },
-            Err(source) => Cause::file(disk_stream::Error::Body { position, source }),
+            Err(source) => here(disk_stream::Error::Body { position, source }),
         },
-        error => Cause::file(error),
+        error => here(error),
     }
 }
