@@ -46,18 +46,24 @@ async fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<Report> {
     let ui = Ui::new(cli.json);
     let world = World::open(&cli.target, &ui).await?;
+    let result = snapshot(&cli, &world, &ui).await;
+    let closed = world.close(&ui).await;
+    let report = result?;
+    closed?;
+    Ok(report)
+}
+
+async fn snapshot(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
     let which = match &cli.instance {
         Some(instance) => Which::parse(instance),
         None if cli.target.url.is_some() => bail!("which instance? Name it with --instance"),
-        None => Which::Instance(demo_instance(&world, &ui).await?),
+        None => Which::Instance(demo_instance(world, ui).await?),
     };
     ui.begin();
     let existing = if cli.force { Existing::Replace } else { Existing::Refuse };
     let snapshot = world.driver().snapshot(which, &cli.output, existing, ui.progress());
     let snapshot = ui.until_interrupted(snapshot).await?;
-    let report = Report::of_snapshot(&snapshot, &ui);
-    world.close(&ui).await?;
-    Ok(report)
+    Ok(Report::of_snapshot(&snapshot, ui))
 }
 
 /// An instance of the demo image, running on the simulator.

@@ -82,9 +82,17 @@ async fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<Report> {
     let ui = Ui::new(cli.json);
     let world = World::open(&cli.target, &ui).await?;
+    let result = spawn(&cli, &world, &ui).await;
+    let closed = world.close(&ui).await;
+    let report = result?;
+    closed?;
+    Ok(report)
+}
+
+async fn spawn(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
     let image = match &cli.image {
         Some(path) => path.clone(),
-        None => world.demo_image(&ui).await?,
+        None => world.demo_image(ui).await?,
     };
     let mut spec = InstanceSpec::new(&*cli.name, cli.flavor.clone(), image);
     spec.image_format = cli.image_format.unwrap_or_default();
@@ -94,14 +102,12 @@ async fn run(cli: Cli) -> Result<Report> {
     spec.vm_mode = cli.vm_mode;
     spec.os_type = cli.os_type;
     spec.metadata = cli.meta.iter().cloned().collect();
-    spec.config_drive = Some(config_drive(&cli)?);
+    spec.config_drive = Some(config_drive(cli)?);
 
     let checks = if cli.no_verify { Checks::ConfigDrive } else { Checks::AllDisks };
     let options = SpawnOptions { checks, progress: ui.progress() };
     let instance = ui.until_interrupted(world.driver().spawn(spec, options)).await?;
-    let report = Report::of_spawn(&instance, &ui);
-    world.close(&ui).await?;
-    Ok(report)
+    Ok(Report::of_spawn(&instance, ui))
 }
 
 fn config_drive(cli: &Cli) -> Result<ConfigDrive> {

@@ -96,9 +96,7 @@ impl Driver {
     pub async fn close(self) -> Result<()> {
         self.0.running.settled().await;
         let closed = self.0.client.close().await;
-        closed.map_err(|error| {
-            Error::new(Op::Connect, self.endpoint(), Stage::Connect, Cause::host("logging out")(error))
-        })
+        closed.map_err(|error| Error::new(Op::Close, self.endpoint(), Stage::Connect, Cause::host("")(error)))
     }
 
     pub(crate) fn endpoint(&self) -> String {

@@ -39,8 +39,8 @@ pub enum Op {
     Snapshot,
     /// `Driver::destroy`.
     Destroy,
-    /// `Driver::verify_root`.
-    Verify,
+    /// `Driver::close`.
+    Close,
 }
 
 /// Why a verb failed.
@@ -192,12 +192,12 @@ impl Error {
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Connect => "connect",
+            Self::Connect => "connect to",
             Self::Nodes => "list the nodes of",
             Self::Spawn => "spawn",
             Self::Snapshot => "snapshot",
             Self::Destroy => "destroy",
-            Self::Verify => "verify",
+            Self::Close => "log out from",
         })
     }
 }
@@ -207,7 +207,7 @@ impl fmt::Display for Error {
         let Inner { op, object, stage, cause, leftovers } = &*self.0;
         match op {
             // Nothing is gained by saying at which stage of connecting one could not connect.
-            Op::Connect => write!(f, "cannot connect to {object}: {cause}")?,
+            Op::Connect | Op::Close => write!(f, "cannot {op} {object}: {cause}")?,
             _ => write!(f, "cannot {op} {object} (at {stage}): {cause}")?,
         }
         if !leftovers.is_empty() {

@@ -1,4 +1,41 @@
-//! Instances on XenServer and XCP-ng hosts.
+//! Instances on XenServer and XCP-ng hosts: made from a disk image, snapshotted, and removed again.
+//!
+//! ```no_run
+//! use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic};
+//! use xenapi_driver::{Driver, Event, Progress, SpawnOptions, Which};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = xenapi_client::Config::new("https://xen1.example.org", "root", "secret")?;
+//! let driver = Driver::connect(config).await?;
+//!
+//! let mut spec = InstanceSpec::new("web1", "m1.small".parse::<Flavor>()?, "debian-13.vhd");
+//! spec.nics = vec![Nic::on("xenbr0")];
+//! spec.config_drive = Some(ConfigDrive::default());
+//! let progress = Progress::to(|event| {
+//!     if let Event::Finished(stage, elapsed) = event {
+//!         println!("{stage}: {elapsed:?}");
+//!     }
+//! });
+//! let options = SpawnOptions { progress, ..SpawnOptions::default() };
+//! let instance = driver.spawn(spec, options).await?;
+//!
+//! driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+//! driver.close().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! * [`Driver`]: one for each endpoint, a host or a pool; its hosts are [nodes](Driver::nodes).
+//! * [`spec`]: what is wanted. [`mod@plan`]: what will be done, decided by a pure function; everything that
+//!   stands in the way is told at once, before anything is touched.
+//! * [`Operation`]: a verb under way, in a task of its own. It ends well, or [`Error`] tells in one sentence
+//!   what failed and what to do, and what it made is gone again. So it is when it is cancelled or dropped.
+//! * [`Progress`]: what happens, for whoever draws it.
+//!
+//! Everything that is made carries keys that say whose it is (`xenapi_storage::ownership`), and nothing
+//! without them is ever removed. Disks go to any storage repository that can hold them, through XAPI alone:
+//! no path inside a host is known here.
+//!
+//! What this crate does not do: choose a host, fetch images, or keep a database.
 
 mod cancel;
 mod destroy;
