@@ -13,9 +13,13 @@ const PASSWORD: &str = "xapi-test";
 /// How many checks are made at the same time.
 const JOBS: usize = 8;
 
-async fn simulator() -> Result<Simulator> {
-    let world = World::demo();
+async fn simulator(world: World) -> Result<Simulator> {
     Ok(Simulator::builder().world(world).password(PASSWORD).build().await?)
+}
+
+/// The pool of the recordings, whose storage is neither ext nor lvm.
+fn recorded() -> Result<World> {
+    Ok(World::from_json(&testdata::golden_world())?)
 }
 
 /// The checks that the simulator does not pass yet. One that it passes must be taken off the list.
@@ -57,8 +61,8 @@ async fn check(target: &Target) -> Result<()> {
     Ok(())
 }
 
-async fn in_process(encoding: Encoding) -> Result<()> {
-    let simulator = Arc::new(simulator().await?);
+async fn in_process(world: World, encoding: Encoding) -> Result<()> {
+    let simulator = Arc::new(simulator(world).await?);
     let before = simulator.snapshot_of_objects();
     let inside = simulator.clone();
     let connector = connect_fn(move |_| {
@@ -73,17 +77,17 @@ async fn in_process(encoding: Encoding) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_process_over_jsonrpc() -> Result<()> {
-    in_process(Encoding::JsonRpc).await
+    in_process(World::demo(), Encoding::JsonRpc).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_process_over_xmlrpc() -> Result<()> {
-    in_process(Encoding::XmlRpc).await
+    in_process(recorded()?, Encoding::XmlRpc).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_port_over_jsonrpc() -> Result<()> {
-    let simulator = simulator().await?;
+    let simulator = simulator(recorded()?).await?;
     let url = simulator.listen("127.0.0.1:0").await?;
     let config = Config::new(&url, "root", PASSWORD)?.encoding(Encoding::JsonRpc);
     check(&Target::new(config, "root", PASSWORD)).await
@@ -91,7 +95,7 @@ async fn on_a_port_over_jsonrpc() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_port_with_tls_over_xmlrpc() -> Result<()> {
-    let simulator = simulator().await?;
+    let simulator = simulator(World::demo()).await?;
     let (url, fingerprint) = simulator.listen_tls("127.0.0.1:0").await?;
     let trust = Trust::Fingerprints(vec![fingerprint.parse().context("the simulator's fingerprint")?]);
     let config = Config::new(&url, "root", PASSWORD)?.encoding(Encoding::XmlRpc);
