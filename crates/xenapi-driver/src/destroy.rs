@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 use xenapi_storage::ownership::Claim;
-use xenapi_types::{Vdi, VdiRecord, Vm, VmRecord};
-use xenapi_wire::Ref;
+use xenapi_types::{Ref, Vdi, VdiRecord, Vm, VmRecord};
 
 use crate::cancel::Stop;
 use crate::driver::Driver;

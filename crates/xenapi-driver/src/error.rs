@@ -3,7 +3,7 @@
 use std::fmt;
 
 use xenapi_storage::Size;
-use xenapi_wire::Failure;
+use xenapi_types::Failure;
 
 use crate::plan::Conflicts;
 use crate::progress::Stage;

@@ -3,8 +3,7 @@
 use uuid::Uuid;
 use xenapi_client::Client;
 use xenapi_storage::ownership::{self, Claim};
-use xenapi_types::{Vbd, VbdRecord, VbdType, Vm, VmRecord};
-use xenapi_wire::Ref;
+use xenapi_types::{Ref, Vbd, VbdRecord, VbdType, Vm, VmRecord};
 
 use crate::error::Cause;
 

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use xenapi_client::{Client, ErrorKind};
 use xenapi_storage::Repository;
 use xenapi_types::query::Query;
-use xenapi_types::{Host, HostRecord, Network as NetworkClass, Pbd, Pool, Sr, Vif, Vm, host, vm};
-use xenapi_wire::Ref;
+use xenapi_types::{Host, HostRecord, Network as NetworkClass, Pbd, Pool, Ref, Sr, Vif, Vm, host, vm};
 
 use crate::error::Cause;
 use crate::spec::{InstanceSpec, MacChoice};

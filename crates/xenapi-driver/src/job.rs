@@ -3,8 +3,7 @@
 use uuid::Uuid;
 use xenapi_client::Client;
 use xenapi_storage::{Repository, ownership};
-use xenapi_types::{Vdi, vdi};
-use xenapi_wire::Ref;
+use xenapi_types::{Ref, Vdi, vdi};
 
 use crate::cancel::Stop;
 use crate::driver::Driver;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use xenapi_types::{
-    OnCrashBehaviour, OnNormalExit, Sr, VbdMode, VbdType, Vdi, VdiType, VifLockingMode, Vm, vbd, vdi, vif, vm,
+    OnCrashBehaviour, OnNormalExit, Ref, Sr, VbdMode, VbdType, Vdi, VdiType, VifLockingMode, Vm, vbd, vdi,
+    vif, vm,
 };
-use xenapi_wire::Ref;
 
 use crate::plan::{DiskPlan, NicPlan, Plan};
 use crate::spec::{Locking, VmMode};

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 use xenapi_client::{Client, Error, ErrorKind, Result};
 use xenapi_storage::ownership::Claim;
-use xenapi_types::{Vbd, Vdi, Vm, VmPowerState, VmRecord};
-use xenapi_types::{vbd, vdi, vm};
-use xenapi_wire::Ref;
+use xenapi_types::{Ref, Vbd, Vdi, Vm, VmPowerState, VmRecord, vbd, vdi, vm};
 
 /// What to do about a control domain that does not let go of a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

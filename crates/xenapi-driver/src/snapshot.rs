@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 pub use disk_stream::Existing;
 use xenapi_storage::ownership::{self, Ownership};
-use xenapi_types::{Vdi, VdiRecord, vdi};
-use xenapi_wire::Ref;
+use xenapi_types::{Ref, Vdi, VdiRecord, vdi};
 
 use crate::cancel::Stop;
 use crate::driver::Driver;

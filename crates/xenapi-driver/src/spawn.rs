@@ -11,8 +11,7 @@ use uuid::Uuid;
 use xenapi_client::ErrorKind;
 use xenapi_storage::DiskRequest;
 use xenapi_storage::ownership::{self, Ownership};
-use xenapi_types::{Vm, VmPowerState, vdi, vm};
-use xenapi_wire::Ref;
+use xenapi_types::{Ref, Vm, VmPowerState, vdi, vm};
 
 use crate::cancel::Stop;
 use crate::drive;

@@ -1,5 +1,5 @@
 use xenapi_storage::Connection;
-use xenapi_wire::Ref;
+use xenapi_types::Ref;
 
 use super::*;
 use crate::spec::{ConfigDrive, Flavor, Nic, SrChoice};
