@@ -1,7 +1,7 @@
 //! Makes a running instance from a disk image, on a host or on the embedded simulator.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -27,7 +27,7 @@ struct Cli {
     /// The root disk: a raw image or a VHD.
     #[arg(long, value_name = "PATH")]
     image: Option<PathBuf>,
-    /// What the image is: raw or vhd; found out if left out.
+    /// What the image is: raw or vhd; if left out, vhd for a name that ends so, otherwise found out.
     #[arg(long, value_name = "FORMAT", value_parser = image_format)]
     image_format: Option<ImageFormat>,
     /// Size of the instance: m1.tiny to m1.xlarge, or vcpus:memory_mib:root_gib (0 keeps the image's size).
@@ -95,7 +95,7 @@ async fn spawn(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
         None => world.demo_image(ui).await?,
     };
     let mut spec = InstanceSpec::new(&*cli.name, cli.flavor.clone(), image);
-    spec.image_format = cli.image_format.unwrap_or_default();
+    spec.image_format = cli.image_format.unwrap_or_else(|| declared_by_name(&spec.image));
     spec.node = cli.node;
     spec.sr = cli.sr.clone().map_or(SrChoice::PoolDefault, SrChoice::Named);
     spec.nics = cli.network.iter().map(Nic::on).collect();
@@ -128,6 +128,14 @@ fn config_drive(cli: &Cli) -> Result<ConfigDrive> {
         ssh_keys.insert(format!("key{number}"), text.trim_end().to_owned());
     }
     Ok(ConfigDrive { user_data, ssh_keys, format: cli.config_drive_format, ..ConfigDrive::default() })
+}
+
+/// A file that is called a VHD and is none is a mistake to tell of, not a raw disk.
+fn declared_by_name(image: &Path) -> ImageFormat {
+    match image.extension().and_then(|extension| extension.to_str()) {
+        Some(extension) if extension.eq_ignore_ascii_case("vhd") => ImageFormat::Vhd,
+        _ => ImageFormat::Unknown,
+    }
 }
 
 fn image_format(text: &str) -> Result<ImageFormat, String> {

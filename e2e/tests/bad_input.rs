@@ -276,3 +276,15 @@ async fn an_import_broken_off_half_way() -> Result<()> {
     bench.pool.driver.spawn(bench.spec(), SpawnOptions::default()).await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn an_import_broken_off_by_the_server() -> Result<()> {
+    let bench = Bench::new().await?;
+    for taken in [0, 1 << 20, 9 << 20] {
+        bench.pool.simulator.faults().on("/import_raw_vdi", Fault::DropAfterBytes(taken));
+        let text = bench.refused(bench.spec()).await?;
+        says(&text, &["web1", "try again"]);
+    }
+    bench.pool.driver.spawn(bench.spec(), SpawnOptions::default()).await?;
+    Ok(())
+}
