@@ -1,0 +1,31 @@
+//! Where disk images live, and how their bytes get from there to here and back.
+//!
+//! ```no_run
+//! use image_store::{FileSink, FileSource, ImageSink, ImageSource};
+//!
+//! # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
+//! let source = FileSource::new("/mnt/images/debian-13.raw")
+//!     .digest("sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".parse()?);
+//! FileSink::new("debian.raw").store(&|| source.open()).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! * An [`ImageSource`] opens an [`Image`]: what it is said to be, its length, and its [`Content`], which
+//!   is an [`http_body::Body`].
+//! * An [`ImageSink`] keeps one.
+//! * Content is verified as it passes: what ends without an error has the announced length and every
+//!   digest that is known of it.
+//!
+//! What it does not do: look into images, unpack or convert them, or know of hosts.
+
+mod content;
+mod digest;
+mod error;
+mod file;
+mod image;
+
+pub use content::{Content, Pending};
+pub use digest::{Algorithm, Digest, InvalidDigest};
+pub use error::{Error, Result};
+pub use file::{FileSink, FileSource, StdinSource};
+pub use image::{Declared, Image, ImageSink, ImageSource, Stored};
