@@ -53,6 +53,7 @@ const SCENARIOS: &[&str] = &[
     "vdi_ops",
     "vm_create",
     "vm_lifecycle",
+    "vm_memory",
     "where",
 ];
 

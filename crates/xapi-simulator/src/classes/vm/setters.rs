@@ -4,7 +4,7 @@ use xenapi_wire::{Failure, Value};
 
 use super::operations::check;
 use crate::db::{NULL, Object, Tx};
-use crate::dispatch::{Args, Ctx, Router, void};
+use crate::dispatch::{Args, Ctx, Router, storable, void};
 
 /// The four limits that have to stand in ascending order.
 #[derive(Clone, Copy)]
@@ -37,7 +37,8 @@ impl Limits {
             ("memory_dynamic_min", self.dynamic_min),
             ("memory_dynamic_max", self.dynamic_max),
             ("memory_static_max", self.static_max),
-            ("memory_target", self.dynamic_max),
+            // The balloon is told to give back what it can.
+            ("memory_target", self.dynamic_min),
         ] {
             tx.set("VM", vm, field, Value::Int(value))?;
         }
@@ -95,6 +96,24 @@ pub(super) fn register(router: &mut Router) {
         static_max: a.int(1),
         ..l
     });
+    router.raw("VM.set_memory_target_live", |ctx, args| {
+        ctx.write(|tx| {
+            check(tx.object("VM", args.str(0))?, "changing_memory_live", None)?;
+            tx.set("VM", args.str(0), "memory_target", Value::Int(args.int(1)))?;
+            Ok(void())
+        })
+    });
+    // A simulated balloon is where it should be at once.
+    router.raw("VM.wait_memory_target_live", |ctx, args| {
+        ctx.read(|view| check(view.object("VM", args.str(0))?, "awaiting_memory_live", None))?;
+        Ok(void())
+    });
+    router.raw("VM.set_HVM_boot_policy", |ctx, args| {
+        storable(args.get(1))?;
+        ctx.write(|tx| tx.set("VM", args.str(0), "HVM_boot_policy", args.str(1)))?;
+        Ok(void())
+    });
+    nvram(router);
     router.raw("VM.set_VCPUs_max", |ctx, args| vcpus(ctx, args, "VCPUs_max"));
     router.raw("VM.set_VCPUs_at_startup", |ctx, args| vcpus(ctx, args, "VCPUs_at_startup"));
     router.raw("VM.set_VCPUs_number_live", |ctx, args| {
@@ -112,6 +131,24 @@ pub(super) fn register(router: &mut Router) {
     router.raw("VM.set_is_a_template", |ctx, args| set_is_a_template(ctx, args));
     router.raw("VM.set_actions_after_crash", |ctx, args| {
         ctx.write(|tx| tx.set("VM", args.str(0), "actions_after_crash", args.get(1).clone()))?;
+        Ok(void())
+    });
+}
+
+/// The firmware's variables are a map like any other, although the datamodel declares their setters by hand.
+fn nvram(router: &mut Router) {
+    router.raw("VM.set_NVRAM", |ctx, args| {
+        storable(args.get(1))?;
+        ctx.write(|tx| tx.set("VM", args.str(0), "NVRAM", args.get(1).clone()))?;
+        Ok(void())
+    });
+    router.raw("VM.add_to_NVRAM", |ctx, args| {
+        storable(args.get(2))?;
+        ctx.write(|tx| tx.add_to("VM", args.str(0), "NVRAM", args.str(1), args.str(2)))?;
+        Ok(void())
+    });
+    router.raw("VM.remove_from_NVRAM", |ctx, args| {
+        ctx.write(|tx| tx.remove_from("VM", args.str(0), "NVRAM", args.str(1)))?;
         Ok(void())
     });
 }
