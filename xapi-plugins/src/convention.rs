@@ -38,7 +38,7 @@ impl Function {
     /// When a pickle is not plain data of the expected shape.
     pub fn arguments(&self, map: &BTreeMap<String, String>) -> Result<Args, Error> {
         let Some(params) = map.get("params").filter(|_| self.convention == Convention::Serialized) else {
-            return Ok(Args(map.clone()));
+            return Ok(Args { texts: map.clone(), nested: BTreeMap::new() });
         };
         let refused = |reason: String| Error::Argument { name: "params", reason };
         let Pickle::Dict(call) = pickle::loads(params).map_err(|e| refused(e.to_string()))? else {
@@ -50,19 +50,7 @@ impl Function {
         let Some(Pickle::Dict(kwargs)) = call.get("kwargs") else {
             return Err(refused("\"kwargs\" is missing".to_owned()));
         };
-        let text = |value: &Pickle| match value {
-            Pickle::Str(text) => Some(text.clone()),
-            Pickle::Int(number) => Some(number.to_string()),
-            Pickle::Bool(value) => Some(if *value { "True" } else { "False" }.to_owned()),
-            _ => None,
-        };
-        let args = kwargs.iter().filter(|(_, value)| **value != Pickle::None);
-        args.map(|(name, value)| {
-            let value = text(value).ok_or_else(|| refused(format!("{name} is neither text nor a number")))?;
-            Ok((name.clone(), value))
-        })
-        .collect::<Result<_, _>>()
-        .map(Args)
+        Args::from_dict(kwargs).map_err(refused)
     }
 
     /// Writes a result as this function's convention has it.
@@ -77,10 +65,35 @@ impl Function {
 }
 
 /// Arguments by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Args(BTreeMap<String, String>);
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Args {
+    texts: BTreeMap<String, String>,
+    nested: BTreeMap<String, Args>,
+}
 
 impl Args {
+    /// Texts, numbers and truth values as texts, dicts as arguments of their own; `None` is left out.
+    fn from_dict(dict: &BTreeMap<String, Pickle>) -> Result<Self, String> {
+        let mut args = Self::default();
+        for (name, value) in dict {
+            let text = match value {
+                Pickle::Str(text) => text.clone(),
+                Pickle::Int(number) => number.to_string(),
+                Pickle::Bool(value) => if *value { "True" } else { "False" }.to_owned(),
+                Pickle::None => continue,
+                Pickle::Dict(inner) => {
+                    args.nested.insert(name.clone(), Self::from_dict(inner)?);
+                    continue;
+                }
+                Pickle::List(_) => {
+                    return Err(format!("{name} is a list: text, a number or a dict is wanted"));
+                }
+            };
+            args.texts.insert(name.clone(), text);
+        }
+        Ok(args)
+    }
+
     /// An argument that has to be there.
     ///
     /// # Errors
@@ -91,12 +104,42 @@ impl Args {
 
     /// An argument that may be left out.
     pub fn optional(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.texts.get(name).map(String::as_str)
+    }
+
+    /// An argument that is a dict.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn dict(&self, name: &'static str) -> Result<&Self, Error> {
+        self.nested.get(name).ok_or_else(|| Error::Argument { name, reason: "a dict is required".to_owned() })
+    }
+
+    /// A number within limits, or `default` when it is left out.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn number(&self, name: &'static str, default: Option<u64>, limit: u64) -> Result<u64, Error> {
+        match (self.optional(name), default) {
+            (None, Some(default)) => Ok(default),
+            (None, None) => self.required(name).map(|_| 0),
+            (Some(text), _) => text.parse().ok().filter(|n| *n <= limit).ok_or_else(|| Error::Argument {
+                name,
+                reason: format!("{text:?} is not a number from 0 to {limit}"),
+            }),
+        }
     }
 
     #[cfg(test)]
     pub(crate) fn of(args: &[(&str, &str)]) -> Self {
-        Self(args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        let texts = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self { texts, nested: BTreeMap::new() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_dict(mut self, name: &str, inner: Self) -> Self {
+        self.nested.insert(name.to_owned(), inner);
+        self
     }
 }
 
@@ -118,6 +161,17 @@ mod tests {
             (plain.result(&Pickle::None), serialized.result(&Pickle::None)),
             (String::new(), "N.".to_owned())
         );
+    }
+
+    #[test]
+    fn a_dict_within() {
+        let serialized = Function::serialized("f", |_, _| Ok(Pickle::None));
+        let pickled = "(dp0\nVkwargs\np1\n(dp2\nVcmd\np3\nVa\np4\nsVargs\np5\n(dp6\nVb\np7\nVc\np8\nsss.";
+        let map = BTreeMap::from([("params".to_owned(), pickled.to_owned())]);
+        let args = serialized.arguments(&map).unwrap();
+        assert_eq!(args.required("cmd"), Ok("a"));
+        assert_eq!(args.dict("args").and_then(|inner| inner.required("b")), Ok("c"));
+        assert!(args.dict("cmd").is_err());
     }
 
     #[test]

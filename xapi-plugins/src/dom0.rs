@@ -1,6 +1,7 @@
 //! What a plugin may do to the machine it runs on, as a trait, so that tests run without one.
 
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -20,13 +21,80 @@ pub trait Dom0 {
     /// Waits.
     fn sleep(&self, time: Duration);
 
-    /// Runs a program with the given standard input and returns its standard output.
+    /// The last bytes of a file, `limit` of them at most.
     ///
     /// # Errors
-    /// When it cannot be started, fails, or is still running after `limit` and is killed. The error
-    /// carries what it wrote to standard error.
-    fn run(&self, program: &str, args: &[&str], stdin: &str, limit: Duration)
-    -> Result<String, CommandError>;
+    /// As reading a file has them.
+    fn read_tail(&self, path: &Path, limit: u64) -> std::io::Result<Vec<u8>>;
+
+    /// The names in a folder.
+    ///
+    /// # Errors
+    /// As reading a folder has them.
+    fn list(&self, path: &Path) -> std::io::Result<Vec<String>>;
+
+    /// Replaces a file so that it holds either what it held or all of this, whatever happens meanwhile.
+    ///
+    /// # Errors
+    /// As writing a file has them; the old file is still there then.
+    fn replace(&self, path: &Path, text: &str) -> std::io::Result<()>;
+
+    /// Copies a file, as a whole or not at all.
+    ///
+    /// # Errors
+    /// As copying has them; nothing is left at `to` then.
+    fn copy(&self, from: &Path, to: &Path) -> std::io::Result<()>;
+
+    /// Removes a file; whether there was one.
+    ///
+    /// # Errors
+    /// As removing a file has them.
+    fn remove(&self, path: &Path) -> std::io::Result<bool>;
+
+    /// Runs a program with the given standard input to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started, or is still running after `limit` and is killed.
+    fn execute(
+        &self,
+        program: &str,
+        args: &[&str],
+        stdin: &str,
+        limit: Duration,
+    ) -> Result<Finished, CommandError>;
+
+    /// Runs a program that is expected to succeed and returns its standard output.
+    ///
+    /// # Errors
+    /// As [`execute`](Self::execute), and when it fails. The error carries what it wrote to standard error.
+    fn run(
+        &self,
+        program: &str,
+        args: &[&str],
+        stdin: &str,
+        limit: Duration,
+    ) -> Result<String, CommandError> {
+        let finished = self.execute(program, args, stdin, limit)?;
+        match finished.code {
+            0 => Ok(finished.stdout),
+            code => Err(CommandError {
+                program: program.to_owned(),
+                reason: format!("exit status: {code}"),
+                stderr: finished.stderr,
+            }),
+        }
+    }
+}
+
+/// A program that ran to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// Its exit status; the negative number of the signal that killed it.
+    pub code: i32,
+    /// What it wrote to standard output.
+    pub stdout: String,
+    /// What it wrote to standard error.
+    pub stderr: String,
 }
 
 /// A program that did not do its work.
@@ -57,13 +125,43 @@ impl Dom0 for Real {
         sleep(time);
     }
 
-    fn run(
+    fn read_tail(&self, path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
+        let mut file = std::fs::File::open(path)?;
+        let len = file.metadata()?.len();
+        file.seek(SeekFrom::Start(len.saturating_sub(limit)))?;
+        let mut tail = Vec::new();
+        file.take(limit).read_to_end(&mut tail)?;
+        Ok(tail)
+    }
+
+    fn list(&self, path: &Path) -> std::io::Result<Vec<String>> {
+        std::fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    fn replace(&self, path: &Path, text: &str) -> std::io::Result<()> {
+        write_whole(path, |file| file.write_all(text.as_bytes()))
+    }
+
+    fn copy(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        let mut source = std::fs::File::open(from)?;
+        write_whole(to, |file| std::io::copy(&mut source, file).map(drop))
+    }
+
+    fn remove(&self, path: &Path) -> std::io::Result<bool> {
+        match std::fs::remove_file(path) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn execute(
         &self,
         program: &str,
         args: &[&str],
         stdin: &str,
         limit: Duration,
-    ) -> Result<String, CommandError> {
+    ) -> Result<Finished, CommandError> {
         let failed =
             |reason: String, stderr: String| CommandError { program: program.to_owned(), reason, stderr };
         let mut child = Command::new(program)
@@ -106,8 +204,29 @@ impl Dom0 for Real {
         // A killed program's children may hold its pipes open: what it wrote is not waited for then.
         let status = status.map_err(|reason| failed(reason, String::new()))?;
         let (stdout, stderr) = (text(out), text(err));
-        if status.success() { Ok(stdout) } else { Err(failed(status.to_string(), stderr)) }
+        let code = status.code().unwrap_or_else(|| -status.signal().unwrap_or_default());
+        Ok(Finished { code, stdout, stderr })
     }
+}
+
+/// Writes a file beside its place and moves it there when it is whole and on the disk.
+fn write_whole(
+    path: &Path,
+    write: impl FnOnce(&mut std::fs::File) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.part", std::process::id()));
+    let part = path.with_file_name(name);
+    let written = (|| {
+        let mut file = std::fs::File::create(&part)?;
+        write(&mut file)?;
+        file.sync_all()?;
+        std::fs::rename(&part, path)
+    })();
+    if written.is_err() {
+        let _ = std::fs::remove_file(&part);
+    }
+    written
 }
 
 #[cfg(test)]

@@ -2,23 +2,57 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::dom0::{CommandError, Dom0};
+use crate::dom0::{CommandError, Dom0, Finished};
+
+type Store = BTreeMap<String, String>;
+type Action = Box<dyn Fn(&mut Store)>;
 
 #[derive(Default)]
 pub(crate) struct Fake {
-    files: BTreeMap<PathBuf, String>,
+    files: RefCell<BTreeMap<PathBuf, String>>,
+    /// What the `xenstore-*` tools work on.
+    store: RefCell<Store>,
+    /// What happens elsewhere while a plugin waits.
+    meanwhile: Option<Action>,
+    answers: BTreeMap<&'static str, Finished>,
     failing: Option<&'static str>,
     commands: RefCell<Vec<String>>,
     slept: Cell<Duration>,
 }
 
 impl Fake {
-    pub(crate) fn with_file(mut self, path: &str, text: &str) -> Self {
-        self.files.insert(path.into(), text.to_owned());
+    pub(crate) fn with_file(self, path: &str, text: &str) -> Self {
+        self.files.borrow_mut().insert(path.into(), text.to_owned());
         self
+    }
+
+    pub(crate) fn with_key(self, path: &str, value: &str) -> Self {
+        self.store.borrow_mut().insert(path.to_owned(), value.to_owned());
+        self
+    }
+
+    pub(crate) fn meanwhile(mut self, action: impl Fn(&mut Store) + 'static) -> Self {
+        self.meanwhile = Some(Box::new(action));
+        self
+    }
+
+    /// What a program answers whatever its arguments.
+    pub(crate) fn answering(mut self, program: &'static str, code: i32, stdout: &str, stderr: &str) -> Self {
+        let finished = Finished { code, stdout: stdout.to_owned(), stderr: stderr.to_owned() };
+        self.answers.insert(program, finished);
+        self
+    }
+
+    pub(crate) fn file(&self, path: &str) -> Option<String> {
+        self.files.borrow().get(Path::new(path)).cloned()
+    }
+
+    pub(crate) fn keys(&self) -> Store {
+        self.store.borrow().clone()
     }
 
     pub(crate) fn failing(mut self, program: &'static str) -> Self {
@@ -37,33 +71,100 @@ impl Fake {
 
 impl Dom0 for Fake {
     fn exists(&self, path: &Path) -> bool {
-        self.files.contains_key(path)
+        self.files.borrow().contains_key(path)
     }
 
-    fn read_to_string(&self, path: &Path) -> std::io::Result<String> {
-        self.files.get(path).cloned().ok_or_else(|| std::io::ErrorKind::NotFound.into())
+    fn read_to_string(&self, path: &Path) -> io::Result<String> {
+        self.files.borrow().get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn read_tail(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        let bytes = self.read_to_string(path)?.into_bytes();
+        Ok(bytes[bytes.len().saturating_sub(limit as usize)..].to_vec())
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let files = self.files.borrow();
+        let names: Vec<String> = files
+            .keys()
+            .filter(|file| file.parent() == Some(path))
+            .map(|file| file.file_name().unwrap_or_default().to_string_lossy().into_owned())
+            .collect();
+        if names.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(names) }
+    }
+
+    fn replace(&self, path: &Path, text: &str) -> io::Result<()> {
+        self.files.borrow_mut().insert(path.into(), text.to_owned());
+        Ok(())
+    }
+
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let text = self.read_to_string(from)?;
+        self.replace(to, &text)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.files.borrow_mut().remove(path).is_some())
     }
 
     fn sleep(&self, time: Duration) {
         self.slept.set(self.slept.get() + time);
+        if let Some(action) = &self.meanwhile {
+            action(&mut self.store.borrow_mut());
+        }
     }
 
-    fn run(
+    fn execute(
         &self,
         program: &str,
         args: &[&str],
         stdin: &str,
-        _limit: Duration,
-    ) -> Result<String, CommandError> {
+        _: Duration,
+    ) -> Result<Finished, CommandError> {
         let mut line = std::iter::once(program).chain(args.iter().copied()).collect::<Vec<_>>().join(" ");
         if !stdin.is_empty() {
             line = format!("{line} < {}", stdin.trim_end());
         }
         self.commands.borrow_mut().push(line);
         if self.failing == Some(program) {
-            let reason = "exit status: 1".to_owned();
-            return Err(CommandError { program: program.to_owned(), reason, stderr: "broken".to_owned() });
+            return Ok(Finished { code: 1, stdout: String::new(), stderr: "broken".to_owned() });
         }
-        Ok(String::new())
+        if let Some(finished) = self.answers.get(program) {
+            return Ok(finished.clone());
+        }
+        Ok(xenstore(&mut self.store.borrow_mut(), program, args))
+    }
+}
+
+/// The `xenstore-*` tools; any other program succeeds and says nothing.
+fn xenstore(store: &mut Store, program: &str, args: &[&str]) -> Finished {
+    let args: Vec<&str> = args.iter().copied().filter(|arg| !arg.starts_with('-')).collect();
+    let done = |stdout: String| Finished { code: 0, stdout, stderr: String::new() };
+    let failed = |stderr: String| Finished { code: 1, stdout: String::new(), stderr };
+    match (program, args.as_slice()) {
+        ("xenstore-read", [path]) => match store.get(*path) {
+            Some(value) => done(format!("{value}\n")),
+            None => failed(format!("xenstore-read: couldn't read path {path}")),
+        },
+        ("xenstore-exists", [path]) if store.contains_key(*path) => done(String::new()),
+        ("xenstore-exists", _) => failed(String::new()),
+        ("xenstore-write", [path, value]) => {
+            store.insert((*path).to_owned(), (*value).to_owned());
+            done(String::new())
+        }
+        ("xenstore-rm", [path]) => match store.remove(*path) {
+            Some(_) => done(String::new()),
+            None => failed(format!("xenstore-rm: couldn't remove path {path}")),
+        },
+        ("xenstore-ls", [path]) => {
+            let below = store.iter().filter(|(key, _)| key.starts_with(&format!("{path}/")));
+            let lines: String = below.map(|(key, value)| format!("{key} = \"{value}\"\n")).collect();
+            if lines.is_empty() {
+                failed("xenstore-ls: xs_directory: No such file".to_owned())
+            } else {
+                done(lines)
+            }
+        }
+        _ => done(String::new()),
     }
 }

@@ -14,8 +14,7 @@ pub(super) const FUNCTIONS: &[Function] = &[Function::plain("get_val", get_val)]
 /// The value of `key = value` in `/etc/xapi.conf`, empty when it is not there.
 fn get_val(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let wanted = args.required("key")?;
-    let text =
-        dom0.read_to_string(Path::new(XAPI_CONF)).map_err(|e| Error::Other(format!("{XAPI_CONF}: {e}")))?;
+    let text = dom0.read_to_string(Path::new(XAPI_CONF)).map_err(|e| Error::file(XAPI_CONF, &e))?;
     let value = text
         .lines()
         .filter(|line| !line.trim_start().starts_with('#'))

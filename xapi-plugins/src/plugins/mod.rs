@@ -1,8 +1,17 @@
 //! The plugins by name, and the functions of each.
 
+mod agent;
+mod bandwidth;
 mod config_file;
+mod console;
+mod kernel;
+mod network;
+mod netwrap;
 mod partition_utils;
+mod power;
 mod version;
+mod xenhost;
+mod xenstore;
 
 use crate::convention::{Args, Function};
 use crate::dom0::Dom0;
@@ -24,27 +33,61 @@ pub enum Error {
     /// A program failed.
     #[error(transparent)]
     Command(#[from] crate::dom0::CommandError),
+    /// A guest that answers in a way that is not expected, or refuses.
+    #[error(transparent)]
+    Agent(#[from] guest_agent::Error),
+    /// A guest that did not answer in time. Clients look for `TIMEOUT:`.
+    #[error("TIMEOUT: {0}")]
+    Timeout(String),
+    /// A guest that went away meanwhile. Clients look for `REBOOT:` and try again with the new domain.
+    #[error("REBOOT: {0}")]
+    Rebooted(String),
+    /// Something that the guest cannot do. Clients look for `NOT IMPLEMENTED:`.
+    #[error("NOT IMPLEMENTED: {0}")]
+    NotImplemented(String),
+    /// A file or folder of the control domain.
+    #[error("{path}: {reason}")]
+    File {
+        /// Where.
+        path: String,
+        /// The system's words.
+        reason: String,
+    },
     /// Anything else.
     #[error("{0}")]
     Other(String),
 }
 
 impl Error {
+    pub(crate) fn file(path: impl AsRef<std::path::Path>, error: &std::io::Error) -> Self {
+        Self::File { path: path.as_ref().display().to_string(), reason: error.to_string() }
+    }
+
     /// The name under which Nova's clients know this kind of failure.
     pub fn class(&self) -> &'static str {
         match self {
             Self::Argument { .. } => "ArgumentError",
             Self::Command(_) => "SubprocessException",
-            Self::Other(_) => "PluginError",
+            Self::File { .. } => "IOError",
+            Self::Rebooted(_) => "RebootDetectedError",
+            Self::NotImplemented(_) => "NotImplementedError",
+            Self::Agent(_) | Self::Timeout(_) | Self::Other(_) => "PluginError",
         }
     }
 }
 
 /// All plugins, each with its functions.
 pub const PLUGINS: &[(&str, &[Function])] = &[
+    ("agent", agent::FUNCTIONS),
+    ("bandwidth", bandwidth::FUNCTIONS),
     ("config_file", config_file::FUNCTIONS),
+    ("console", console::FUNCTIONS),
     ("dom0_plugin_version", version::FUNCTIONS),
+    ("kernel", kernel::FUNCTIONS),
+    ("netwrap", netwrap::FUNCTIONS),
     ("partition_utils", partition_utils::FUNCTIONS),
+    ("xenhost", xenhost::FUNCTIONS),
+    ("xenstore", xenstore::FUNCTIONS),
 ];
 
 /// Finds a function; the plugin's name with or without the `.py` that Nova's clients append.

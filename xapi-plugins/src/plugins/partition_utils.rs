@@ -26,10 +26,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
 /// device that never came was taken for one that had.
 fn wait_for_dev(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let path = args.required("dev_path")?;
-    let seconds: u64 =
-        args.required("max_seconds")?.parse().ok().filter(|s| *s <= MAX_WAIT_SECONDS).ok_or_else(|| {
-            Error::Argument { name: "max_seconds", reason: format!("0 to {MAX_WAIT_SECONDS} is accepted") }
-        })?;
+    let seconds = args.number("max_seconds", None, MAX_WAIT_SECONDS)?;
     for waited in 0..=seconds {
         if dom0.exists(Path::new(path)) {
             return Ok(Pickle::Str(path.to_owned()));
