@@ -1,9 +1,6 @@
 //! Removing an instance with all that was made for it, and nothing else.
 
-use std::collections::BTreeMap;
-
 use uuid::Uuid;
-use xenapi_storage::ownership::Claim;
 use xenapi_types::{Ref, Vdi, VdiRecord, Vm, VmRecord};
 
 use crate::cancel::Stop;
@@ -99,7 +96,7 @@ async fn find(job: &Job, which: &Which) -> Result<Found, Cause> {
     let instance = match (&vm, which) {
         (None, Which::Named(name)) => return Err(Cause::NoSuchInstance(name.clone())),
         (None, Which::Instance(uuid)) => *uuid,
-        (Some((_, record)), _) => match made_for(&record.other_config, &record.uuid, owner) {
+        (Some((_, record)), _) => match find::made_for(&record.other_config, &record.uuid, owner) {
             Some(instance) => instance,
             None => return Err(Cause::NotOurs { uuid: record.uuid.clone(), owner: owner.clone() }),
         },
@@ -114,7 +111,7 @@ async fn find(job: &Job, which: &Which) -> Result<Found, Cause> {
     for (vdi, record) in disks {
         let is_attached = attached.iter().any(|(_, vbd)| vbd.vdi == vdi);
         let shared = record.vbds.iter().any(|vbd| !attached.iter().any(|(own, _)| own == vbd));
-        let is_ours = made_for(&record.other_config, &record.uuid, owner) == Some(instance)
+        let is_ours = find::made_for(&record.other_config, &record.uuid, owner) == Some(instance)
             && record.managed
             && !record.is_a_snapshot;
         // dom0 may still hold a disk whose import failed; such a disk has no VBD of our VM.
@@ -126,12 +123,4 @@ async fn find(job: &Job, which: &Which) -> Result<Found, Cause> {
     }
     ours.sort_by(|(_, a), (_, b)| a.uuid.cmp(&b.uuid));
     Ok(Found { instance, vm, ours, kept_disk_uuids })
-}
-
-/// The instance that an object was made for by this owner, unless the object is a copy.
-fn made_for(other_config: &BTreeMap<String, String>, uuid: &str, owner: &str) -> Option<Uuid> {
-    match Claim::read(other_config, uuid) {
-        Claim::Original(maker) | Claim::Unsealed(maker) if maker.owner == owner => Some(maker.instance),
-        _ => None,
-    }
 }

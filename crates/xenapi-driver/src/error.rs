@@ -39,6 +39,14 @@ pub enum Op {
     Snapshot,
     /// `Driver::destroy`.
     Destroy,
+    /// `Driver::power`.
+    Power,
+    /// `Driver::instances`.
+    Instances,
+    /// `Driver::soft_delete`.
+    SoftDelete,
+    /// `Driver::restore`.
+    Restore,
     /// `Driver::close`.
     Close,
 }
@@ -112,6 +120,24 @@ pub enum Cause {
         uuid: String,
         /// Who we are.
         owner: String,
+    },
+    /// The VM is in a state from which no way leads to the one that was asked for. Nothing was done.
+    #[error("VM {vm} is {state}; {remedy}")]
+    WrongState {
+        /// Its uuid.
+        vm: String,
+        /// Its power state.
+        state: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The guest was asked to come down and did not; it was not to be forced.
+    #[error("VM {vm} still runs, for {reason}; look at its console, or use a hard shutdown")]
+    GuestStays {
+        /// Its uuid.
+        vm: String,
+        /// What XAPI says, or how long it was waited for.
+        reason: String,
     },
     /// The VM has no disk with userdevice 0.
     #[error("VM {0} has no root disk (a disk with userdevice 0); attach one")]
@@ -197,6 +223,10 @@ impl fmt::Display for Op {
             Self::Spawn => "spawn",
             Self::Snapshot => "snapshot",
             Self::Destroy => "destroy",
+            Self::Power => "change the power state of",
+            Self::Instances => "list the instances of",
+            Self::SoftDelete => "soft-delete",
+            Self::Restore => "restore",
             Self::Close => "log out from",
         })
     }

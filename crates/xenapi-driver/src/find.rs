@@ -1,11 +1,14 @@
 //! Finding an instance again.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 use xenapi_client::Client;
 use xenapi_storage::ownership::{self, Claim};
 use xenapi_types::{Ref, Vbd, VbdRecord, VbdType, Vm, VmRecord};
 
 use crate::error::Cause;
+use crate::job::Job;
 
 /// Which instance is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +26,13 @@ impl Which {
             Ok(uuid) => Self::Instance(uuid),
             Err(_) => Self::Named(text.to_owned()),
         }
+    }
+
+    pub(crate) fn unknown(&self) -> Cause {
+        Cause::NoSuchInstance(match self {
+            Self::Instance(uuid) => uuid.to_string(),
+            Self::Named(name) => name.clone(),
+        })
     }
 }
 
@@ -57,6 +67,26 @@ pub(crate) async fn vm(client: &Client, which: &Which) -> Result<Option<(Ref<Vm>
         return Err(Cause::AmbiguousInstance { name: which.to_string(), uuids });
     }
     Ok(found.pop())
+}
+
+/// The VM of an instance that this driver's owner made.
+pub(crate) async fn ours(job: &Job, which: &Which) -> Result<(Ref<Vm>, VmRecord), Cause> {
+    let Some((reference, record)) = vm(job.client(), which).await? else {
+        return Err(which.unknown());
+    };
+    let owner = &job.driver.settings().owner;
+    match made_for(&record.other_config, &record.uuid, owner) {
+        Some(_) => Ok((reference, record)),
+        None => Err(Cause::NotOurs { uuid: record.uuid, owner: owner.clone() }),
+    }
+}
+
+/// The instance that an object was made for by this owner, unless the object is a copy.
+pub(crate) fn made_for(other_config: &BTreeMap<String, String>, uuid: &str, owner: &str) -> Option<Uuid> {
+    match Claim::read(other_config, uuid) {
+        Claim::Original(maker) | Claim::Unsealed(maker) if maker.owner == owner => Some(maker.instance),
+        _ => None,
+    }
 }
 
 /// Whether a VM has this uuid, or says that it is this instance.

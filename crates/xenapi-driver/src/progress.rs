@@ -34,6 +34,8 @@ pub enum Stage {
     Find,
     /// Stopping the VM.
     Stop,
+    /// Changing the VM's power state.
+    Power,
     /// Taking a snapshot of a disk.
     Snapshot,
     /// Exporting a disk.
@@ -59,6 +61,7 @@ impl Stage {
             Self::Start => "start",
             Self::Find => "find",
             Self::Stop => "stop",
+            Self::Power => "power",
             Self::Snapshot => "snapshot",
             Self::Export => "export",
             Self::Remove => "remove",

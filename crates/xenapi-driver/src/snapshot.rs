@@ -90,11 +90,7 @@ async fn body(
 
 async fn find_root(job: &Job, which: &Which) -> Result<(Ref<Vdi>, VdiRecord), Cause> {
     let Some((_, vm)) = find::vm(job.client(), which).await? else {
-        let text = match which {
-            Which::Instance(uuid) => uuid.to_string(),
-            Which::Named(name) => name.clone(),
-        };
-        return Err(Cause::NoSuchInstance(text));
+        return Err(which.unknown());
     };
     let disks = find::disks(job.client(), &vm).await?;
     let Some((_, root)) = disks.into_iter().find(|(_, vbd)| vbd.userdevice == "0") else {

@@ -21,6 +21,7 @@ use crate::inventory;
 use crate::job::{Disk, Failed, Job};
 use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts, DiskPlan, Plan};
+use crate::power;
 use crate::progress::{Progress, Stage, Transfer};
 use crate::record;
 use crate::remove;
@@ -300,22 +301,7 @@ async fn start(job: &Job, plan: &Plan, vm: &Ref<Vm>, vm_uuid: &str, stop: &Stop)
     stop.check()?;
     let call =
         vm::StartOn { vm: vm.clone(), host: plan.node.reference.clone(), start_paused: false, force: false };
-    let task = client.spawn_task(call).await.map_err(Cause::host(doing()))?;
-    let reference = task.reference().clone();
-    let wait = task.wait();
-    tokio::pin!(wait);
-    match stop.guard(&mut wait).await {
-        Ok(started) => started.map_err(Cause::host(doing()))?,
-        Err(stopped) => {
-            // The VM can be removed only when its start is over, one way or the other.
-            let task = xenapi_client::Task::<()>::attach(client, reference, "VM.start_on");
-            if let Err(error) = task.cancel().await {
-                tracing::debug!(%error, "the start cannot be cancelled");
-            }
-            let _ = wait.await;
-            return Err(stopped.into());
-        }
-    }
+    power::run(job, call, doing(), stop).await?;
     let patience = job.driver.settings().running_timeout;
     let running = client.wait_until(vm, patience, |vm| vm.power_state == VmPowerState::Running);
     match stop.guard(running).await? {
@@ -325,10 +311,7 @@ async fn start(job: &Job, plan: &Plan, vm: &Ref<Vm>, vm_uuid: &str, stop: &Stop)
         }
         Err(error) => return Err(Cause::host(doing())(error)),
     }
-    // Console logs in dom0 are named by the domain, which is unknown once the guest has stopped.
-    let domid = client.get_field(vm, vm::field::DOMID).await.map_err(Cause::host(doing()))?;
-    let noted = client.put_in(vm, vm::field::OTHER_CONFIG, "last_dom_id", &domid.to_string()).await;
-    noted.map_err(Cause::host(doing()))
+    power::note_domain(job, vm).await
 }
 
 async fn not_running(job: &Job, vm: &Ref<Vm>, vm_uuid: &str, patience: Duration) -> Result<Cause, Cause> {
