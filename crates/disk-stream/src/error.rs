@@ -163,6 +163,28 @@ pub enum Error {
         /// What the body said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Somebody else has the file open to change it.
+    #[error("{} is in use by another program that changes it; wait for that to end", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that cannot be changed as asked. Nothing was written.
+    #[error("{} is left as it is: {why}", path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// Why, and what to do instead.
+        why: String,
+    },
+    /// What was written is not what is there now.
+    #[error("{} does not hold what was written to it ({what}); look at the health of its disk", path.display())]
+    NotKept {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
     /// The worker thread ended without an answer, as when the runtime shuts down.
     #[error("the transfer was interrupted")]
     Interrupted,

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::bitmap;
 use crate::error::{Error, Structure};
 use crate::format::{
-    BLOCK_SIZE, Creator, DiskType, DynamicHeader, FOOTER_LEN, Geometry, Platform, SECTOR, Timestamp,
+    BLOCK_SIZE, Creator, DiskType, DynamicHeader, FOOTER_LEN, Footer, Geometry, Platform, SECTOR, Timestamp,
     footer_sum,
 };
 use crate::limits::Limits;
@@ -94,8 +94,9 @@ pub enum Repair {
     Uuid,
     /// Set the feature bit that is always set.
     Features,
-    /// Replace a time of creation in the future.
-    Timestamp,
+    /// Count the time of creation from 2000, as the specification has it, where Xen Orchestra counted from
+    /// 1970: the same moment, which is this.
+    Timestamp(Timestamp),
 }
 
 /// What was found.
@@ -127,7 +128,7 @@ impl Report {
     /// The bytes to write for `repairs`, which must come from [`Report::repairs`].
     ///
     /// Bytes of the footer that no repair is about are kept as they are, unknown ones included.
-    pub fn plan(&self, repairs: &[Repair], uuid: Uuid, now: Timestamp) -> Plan {
+    pub fn plan(&self, repairs: &[Repair], uuid: Uuid) -> Plan {
         let Some(mut footer) = self.good_footer.filter(|_| !repairs.is_empty()) else {
             return Plan::default();
         };
@@ -155,7 +156,7 @@ impl Report {
                     footer[11] = bits;
                     changed = true;
                 }
-                Repair::Timestamp => put(24, &now.0.to_be_bytes()),
+                Repair::Timestamp(time) => put(24, &time.0.to_be_bytes()),
             }
         }
         if changed {
@@ -296,15 +297,8 @@ impl Inspection {
 
     fn footer(&self, map: &DiskMap, found: &mut Findings) {
         let footer = map.footer();
-        let future = |now: Timestamp| footer.timestamp.0 > now.0.saturating_add(SLACK);
-        if self.now.is_some_and(future) {
-            let seconds = footer.timestamp.0 - self.now.unwrap_or_default().0;
-            let orchestra =
-                if footer.creator.application == *b"xo  " { " (Xen Orchestra counts from 1970)" } else { "" };
-            found
-                .add(Grade::Misread, format!("it was created {seconds} s in the future{orchestra}"))
-                .refused(&[Reader::VhdUtil])
-                .repair(Repair::Timestamp);
+        if let Some(now) = self.now {
+            future(footer, now, found);
         }
         let formula = Geometry::for_size(footer.current_size);
         let packed = |g: Geometry| (g.cylinders, g.heads, g.sectors);
@@ -382,6 +376,27 @@ impl Inspection {
                 | Warning::ShortEndFooter => continue,
             };
         }
+    }
+}
+
+/// Xen Orchestra counts seconds from 1970, which the others read as a date 30 years ahead.
+fn future(footer: &Footer, now: Timestamp, found: &mut Findings) {
+    let latest = now.0.saturating_add(SLACK);
+    let Some(ahead) = footer.timestamp.0.checked_sub(latest).filter(|ahead| *ahead > 0) else { return };
+    let seconds = ahead + SLACK;
+    let from_1970 = Timestamp::from_unix(u64::from(footer.timestamp.0));
+    if footer.creator.application == *b"xo  " && from_1970.0 <= latest {
+        let text =
+            "its time of creation counts from 1970, as Xen Orchestra does; others read a date in the future";
+        found
+            .add(Grade::Misread, text.into())
+            .refused(&[Reader::VhdUtil])
+            .repair(Repair::Timestamp(from_1970));
+    } else {
+        // Nobody knows when it was made; a wrong clock is put right, not written over.
+        found
+            .add(Grade::Misread, format!("it was created {seconds} s in the future; is the clock right?"))
+            .refused(&[Reader::VhdUtil]);
     }
 }
 

@@ -41,7 +41,7 @@ fn footers(file: &mut [u8], at: usize, bytes: &[u8]) {
 }
 
 fn apply(file: &mut Vec<u8>, report: &Report, repairs: &[Repair]) {
-    let plan = report.plan(repairs, Uuid::from_u128(77), Timestamp(800_000_000));
+    let plan = report.plan(repairs, Uuid::from_u128(77));
     for (at, bytes) in plan.writes {
         let at = usize::try_from(at).unwrap();
         file.resize(file.len().max(at + bytes.len()), 0);
@@ -90,7 +90,22 @@ fn what_is_lossless_is_repaired() {
     check_repaired("null uuid", |f| footers(f, 68, &[0; 16]), Repair::Uuid, &[(68, 84)]);
     check_repaired("geometry", |f| footers(f, 56, &[0xff, 0xff, 16, 255]), Repair::Geometry, &[]);
     check_repaired("features", |f| footers(f, 8, &[0; 4]), Repair::Features, &[]);
-    check_repaired("future", |f| footers(f, 24, &[0x7f, 0, 0, 0]), Repair::Timestamp, &[(24, 28)]);
+    // Xen Orchestra's way to write 700,000,000 s after 2000.
+    let orchestra = |f: &mut Vec<u8>| {
+        footers(f, 24, &(946_684_800_u32 + 700_000_000).to_be_bytes());
+        footers(f, 28, b"xo  ");
+    };
+    check_repaired("future", orchestra, Repair::Timestamp(Timestamp(700_000_000)), &[(28, 32)]);
+}
+
+/// What nobody can know is not invented.
+#[test]
+fn another_writers_future_is_told_and_left_alone() {
+    let mut file = valid();
+    footers(&mut file, 24, &[0x7f, 0, 0, 0]);
+    let report = inspect(&file);
+    assert_eq!(report.grade(), Some(Grade::Misread));
+    assert_eq!(report.repairs(), []);
 }
 
 #[test]

@@ -1,0 +1,163 @@
+//! Inspecting VHD files, and repairing what can be repaired without losing a byte.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rustix::fs::{FlockOperation, SeekFrom, flock, seek};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+use vhd::format::Timestamp;
+use vhd::inspect::{Grade, Inspection, Plan, Repair, Report};
+
+use crate::error::Error;
+
+/// A VHD file under inspection.
+#[derive(Debug)]
+pub struct Inspected {
+    path: PathBuf,
+    file: File,
+    len: u64,
+    report: Report,
+}
+
+/// What a repair has done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Repaired {
+    /// The repairs that were made.
+    pub repairs: Vec<Repair>,
+    /// The bytes of the file that were written.
+    pub written: Vec<Range<u64>>,
+    /// The length that the file was cut to, in bytes, if it was.
+    pub truncated: Option<u64>,
+    /// SHA-256 of all the other bytes in hexadecimal, the same before and after.
+    pub untouched_sha256: String,
+}
+
+impl Inspected {
+    /// Looks at a file or block device. Blocking.
+    ///
+    /// `thorough` reads the sector bitmaps too, and what lies in sectors that are said to be absent.
+    ///
+    /// # Errors
+    /// [`Error::Open`] and [`Error::Read`]. What is wrong with the VHD is in the report.
+    pub fn open(path: &Path, thorough: bool) -> Result<Self, Error> {
+        Self::of(path, thorough, false)
+    }
+
+    fn of(path: &Path, thorough: bool, writable: bool) -> Result<Self, Error> {
+        let failed = |source| Error::Open { path: path.to_owned(), source };
+        let file = File::options().read(true).write(writable).open(path).map_err(failed)?;
+        if writable {
+            lock(&file, path)?;
+        }
+        let len = seek(&file, SeekFrom::End(0)).map_err(|e| failed(e.into()))?;
+        let report = inspect(path, &file, len, thorough)?;
+        Ok(Self { path: path.to_owned(), file, len, report })
+    }
+
+    /// What was found.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Length of the file in bytes.
+    pub fn file_len(&self) -> u64 {
+        self.len
+    }
+
+    /// Puts right everything that can be without losing a byte. Blocking.
+    ///
+    /// The file is locked against others who lock (`flock`), and inspected again under the lock. Footers are
+    /// written one after the other, each on the disk before the next, so that one good footer is there at
+    /// any moment; what follows the footer is cut last. The rest of the file is read before and after
+    /// and compared, and the repairs are looked for once more at the end.
+    ///
+    /// # Errors
+    /// [`Error::InUse`]; [`Error::Refused`] when it is not a usable disk; [`Error::Write`];
+    /// [`Error::NotKept`] when the file does not hold what was written.
+    pub fn repair(path: &Path) -> Result<Repaired, Error> {
+        let found = Self::of(path, false, true)?;
+        if found.report.grade() == Some(Grade::Fatal) {
+            let what: Vec<&str> = found.report.findings.iter().map(|finding| &*finding.what).collect();
+            let why = format!("it is not a usable disk ({}); restore it from a copy", what.join("; "));
+            return Err(Error::Refused { path: path.to_owned(), why });
+        }
+        let repairs = found.report.repairs();
+        let plan = found.report.plan(&repairs, Uuid::new_v4());
+        found.apply(repairs, &plan)
+    }
+
+    fn apply(&self, repairs: Vec<Repair>, plan: &Plan) -> Result<Repaired, Error> {
+        let failed = |source| Error::Write { path: self.path.clone(), source };
+        let lost = |what: String| Error::NotKept { path: self.path.clone(), what };
+        let mut written: Vec<Range<u64>> =
+            plan.writes.iter().map(|(at, bytes)| *at..at + bytes.len() as u64).collect();
+        written.sort_by_key(|range| range.start);
+        let end = self.len.min(plan.truncate.unwrap_or(u64::MAX));
+        let before = self.digest(&written, end)?;
+        for (at, bytes) in &plan.writes {
+            self.file.write_all_at(bytes, *at).map_err(failed)?;
+            self.file.sync_all().map_err(failed)?;
+        }
+        if let Some(len) = plan.truncate {
+            self.file.set_len(len).map_err(failed)?;
+            self.file.sync_all().map_err(failed)?;
+        }
+        if self.digest(&written, end)? != before {
+            return Err(lost("bytes changed that nobody wrote".to_owned()));
+        }
+        let len = seek(&self.file, SeekFrom::End(0)).map_err(|e| failed(e.into()))?;
+        let left = inspect(&self.path, &self.file, len, false)?;
+        if let Some(finding) = left.findings.iter().find(|finding| finding.repair.is_some()) {
+            return Err(lost(finding.what.clone()));
+        }
+        Ok(Repaired { repairs, written, truncated: plan.truncate, untouched_sha256: before })
+    }
+
+    /// Of all bytes before `end` that no range covers.
+    fn digest(&self, without: &[Range<u64>], end: u64) -> Result<String, Error> {
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; 1 << 20];
+        let mut at = 0;
+        for gap in without.iter().cloned().chain(std::iter::once(end..end)) {
+            while at < gap.start.min(end) {
+                // At most a buffer.
+                let len = usize::try_from(gap.start.min(end) - at).unwrap_or(usize::MAX).min(buffer.len());
+                read_at(&self.path, &self.file, at, &mut buffer[..len])?;
+                hash.update(&buffer[..len]);
+                at += len as u64;
+            }
+            at = at.max(gap.end);
+        }
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// Locks a file that is going to be changed, until it is closed.
+pub(crate) fn lock(file: &File, path: &Path) -> Result<(), Error> {
+    flock(file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
+        let path = path.to_owned();
+        match io::Error::from(error) {
+            source if source.kind() == io::ErrorKind::WouldBlock => Error::InUse { path },
+            source => Error::Open { path, source },
+        }
+    })
+}
+
+fn inspect(path: &Path, file: &File, len: u64, thorough: bool) -> Result<Report, Error> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = Some(Timestamp::from_unix(now.as_secs()));
+    let inspection = Inspection { now, bitmaps: thorough, ..Inspection::default() };
+    inspection.run(len, |at, buffer| read_at(path, file, at, buffer))
+}
+
+fn read_at(path: &Path, file: &File, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+    let len = buffer.len();
+    let failed = |source| Error::Read { path: path.to_owned(), offset, len, source };
+    file.read_exact_at(buffer, offset).map_err(failed)
+}
