@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use vhd::Layout;
+use vhd::format::SECTOR;
 
 use crate::error::Error;
 use crate::image::Image;
@@ -53,8 +54,33 @@ impl Image {
     /// [`Error::Read`], [`Error::Changed`], [`Error::Exists`], [`Error::Create`] and
     /// [`Error::Write`].
     pub fn save_raw(&self, path: &Path, existing: Existing, upload: &Upload) -> Result<Saved, Error> {
-        let mut target = Partial::create(path, existing)?;
         let size = upload.virtual_size.unwrap_or(self.virtual_size()).max(self.virtual_size());
+        self.save_flat(path, existing, upload, size, &[])
+    }
+
+    /// Writes the disk as a fixed VHD: a sparse raw file with a footer behind it. Blocking.
+    ///
+    /// # Errors
+    /// As [`Image::save_raw`], and [`Error::Layout`] for a disk larger than a VHD can be.
+    pub fn save_fixed_vhd(&self, path: &Path, existing: Existing, upload: &Upload) -> Result<Saved, Error> {
+        let size = upload.virtual_size.unwrap_or(self.virtual_size()).max(self.virtual_size());
+        let failed = |source| Error::Layout { path: self.path().to_owned(), source };
+        let size = size.next_multiple_of(SECTOR);
+        let footer = Layout::fixed(&upload.parameters(size)).map_err(failed)?.footer().to_bytes();
+        self.save_flat(path, existing, upload, size, &footer)
+    }
+
+    /// The disk's bytes at their places, and something behind them.
+    fn save_flat(
+        &self,
+        path: &Path,
+        existing: Existing,
+        upload: &Upload,
+        size: u64,
+        tail: &[u8],
+    ) -> Result<Saved, Error> {
+        let mut target = Partial::create(path, existing)?;
+        let stream_len = size + tail.len() as u64;
         upload.progress.begin(Stage::Streaming, size, size);
         let mut reader = self.reader();
         let mut buffer = vec![0; PIECE];
@@ -69,7 +95,8 @@ impl Image {
             upload.progress.reach(at);
         }
         self.check_unchanged()?;
-        target.complete(size)?;
-        Ok(Saved { virtual_size: size, stream_len: size, blocks: 0 })
+        target.write_at(size, tail)?;
+        target.complete(stream_len)?;
+        Ok(Saved { virtual_size: size, stream_len, blocks: 0 })
     }
 }

@@ -61,7 +61,7 @@ impl Layer {
             len,
             device: kind.is_block_device(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
-            identity: (metadata.dev(), metadata.ino()),
+            identity: identity(&metadata),
             map: None,
         };
         if inner.is_vhd(declared)? {
@@ -177,6 +177,11 @@ impl Layer {
     pub(crate) fn read_file(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
         self.0.read_file(offset, buffer)
     }
+}
+
+/// Device and inode.
+pub(crate) fn identity(metadata: &std::fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 fn check_kind(path: &Path, kind: FileType) -> Result<(), Error> {

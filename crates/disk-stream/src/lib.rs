@@ -25,6 +25,7 @@
 //! of 1 MiB.
 
 mod body;
+mod coalesce;
 mod convert;
 mod difference;
 mod error;
@@ -44,6 +45,7 @@ mod upload;
 mod verify;
 
 pub use body::DiskBody;
+pub use coalesce::{Coalesced, coalesce};
 pub use error::Error;
 pub use image::{Declared, Format, Image, Opening};
 pub use layer::Layer;

@@ -38,6 +38,13 @@ impl Partial {
         if existing == Existing::Refuse && path.symlink_metadata().is_ok() {
             return Err(Error::Exists { path });
         }
+        // A rename would put a file in the place of a device's node.
+        if let Ok(metadata) = path.metadata()
+            && !metadata.is_file()
+        {
+            let source = io::Error::other("it is not a regular file; only those are written");
+            return Err(Error::Create { path, source });
+        }
         let Some(name) = path.file_name() else {
             let source = io::Error::new(io::ErrorKind::InvalidInput, "the path names no file");
             return Err(Error::Create { path, source });

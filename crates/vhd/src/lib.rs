@@ -32,12 +32,13 @@
 //! # Ok::<(), vhd::Error>(())
 //! ```
 //!
-//! * [`chain`] judges whether disks are layers of each other, [`inspect`] what is odd about one and
-//!   how to repair it.
+//! * [`chain`] judges whether disks are layers of each other, [`mod@coalesce`] plans how one of them is
+//!   merged into its parent, [`inspect`] says what is odd about a disk and how to repair it.
 
 pub mod bitmap;
 mod blocks;
 pub mod chain;
+pub mod coalesce;
 mod error;
 pub mod format;
 #[doc(hidden)]
