@@ -1,0 +1,111 @@
+//! `disk info`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use disk_stream::{Image, Layer};
+use serde_json::{Value, json};
+use vhd::inspect::Writer;
+
+use crate::open::{self, Format, ParentArgs};
+use crate::output::{Lines, Output, bytes};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The image.
+    file: PathBuf,
+    /// What it is; found out without this.
+    #[arg(short, long, value_enum)]
+    format: Option<Format>,
+    /// Tell of every layer of its chain.
+    #[arg(long)]
+    backing_chain: bool,
+    #[command(flatten)]
+    parents: ParentArgs,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Output> {
+    let image = if args.backing_chain {
+        args.parents.open(&args.file, args.format)?
+    } else {
+        open::alone(&args.file, args.format)?
+    };
+    let mut text = String::new();
+    let mut layers = Vec::new();
+    for layer in image.layers() {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        let (lines, json) = describe(layer)?;
+        text.push_str(&lines.text());
+        layers.push(json);
+    }
+    for warning in image.chain_warnings() {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    let warnings: Vec<String> = image.chain_warnings().iter().map(ToString::to_string).collect();
+    let json = match layers.len() {
+        1 => layers.remove(0),
+        _ => json!({ "layers": layers, "warnings": warnings }),
+    };
+    Ok(Output::new(text, json))
+}
+
+/// The format's name, as it is given on the command line.
+pub(crate) fn format_name(image: &Image) -> &'static str {
+    match image.format() {
+        disk_stream::Format::Raw => "raw",
+        disk_stream::Format::Vhd(_) => "vhd",
+    }
+}
+
+fn describe(layer: &Layer) -> Result<(Lines, Value)> {
+    let mut lines = Lines::default();
+    let occupied = layer.occupied()?;
+    lines.add("image", layer.path().display());
+    lines.add("file format", if layer.map().is_some() { "vhd" } else { "raw" });
+    lines.add("virtual size", bytes(layer.virtual_size()));
+    lines.add("file length", bytes(layer.file_len()));
+    lines.add("disk size", bytes(occupied));
+    let mut json = json!({
+        "filename": layer.path(),
+        "format": if layer.map().is_some() { "vhd" } else { "raw" },
+        "virtual-size": layer.virtual_size(),
+        "file-length": layer.file_len(),
+        "actual-size": occupied,
+    });
+    let Some(map) = layer.map() else { return Ok((lines, json)) };
+    let footer = map.footer();
+    let writer = Writer::of(footer.creator);
+    lines.add("type", format!("{:?}", footer.disk_type).to_lowercase());
+    lines.add("uuid", footer.uuid);
+    lines.add("written by", writer);
+    // Every date of a VHD is one of jiff's.
+    let created = jiff::Timestamp::from_second(footer.timestamp.to_unix().cast_signed()).unwrap_or_default();
+    lines.add("created", created);
+    lines.add("geometry", footer.geometry);
+    json["type"] = json!(format!("{:?}", footer.disk_type).to_lowercase());
+    json["uuid"] = json!(footer.uuid.to_string());
+    json["writer"] = json!(writer.to_string());
+    json["created"] = json!(created.to_string());
+    if let Some(header) = map.header() {
+        let (have, all) = (map.allocated_blocks(), map.virtual_size().div_ceil(u64::from(header.block_size)));
+        lines.add("blocks", format!("{have} of {all}, of {} each", bytes(u64::from(header.block_size))));
+        json["block-size"] = json!(header.block_size);
+        json["allocated-blocks"] = json!(have);
+        if let Some(parent) = layer.link().parent {
+            let uuid = parent.uuid.map_or_else(|| "(a raw disk)".to_owned(), |uuid| uuid.to_string());
+            lines.add("parent", format!("{:?}, {uuid}", header.parent_name));
+            json["parent"] =
+                json!({ "name": header.parent_name, "uuid": parent.uuid.map(|u| u.to_string()) });
+            for path in layer.parent_paths()? {
+                lines.add("parent locator", path.as_str());
+            }
+        }
+    }
+    for warning in map.warnings() {
+        lines.add("warning", warning);
+    }
+    json["warnings"] = json!(map.warnings().iter().map(ToString::to_string).collect::<Vec<_>>());
+    Ok((lines, json))
+}

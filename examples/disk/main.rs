@@ -1,0 +1,84 @@
+//! Looks at disk images, checks and repairs them, converts and compares them, and works on chains of
+//! VHDs: what `qemu-img` and `vhd-util` do, for the VHDs that XenServer and XCP-ng really read.
+
+mod chain;
+mod check;
+mod convert;
+mod info;
+mod map;
+mod open;
+mod output;
+mod tree;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use output::Output;
+
+/// Disk images: raw and VHD, single and in chains.
+///
+/// Exit codes: 0, it was done, and what was looked at is good; 1, it could not be done; more is told at
+/// each command. Bytes for programs go to standard output, progress and errors to standard error.
+#[derive(Debug, Parser)]
+#[command(name = "disk", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print the result as JSON, and no progress.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what an image is.
+    Info(info::Args),
+    /// Draw where an image has data, and where each layer of its chain has.
+    Map(map::Args),
+    /// Draw the VHDs of a folder as the trees that they are.
+    Tree(tree::Args),
+    /// Look for what others will stumble over.
+    ///
+    /// Exit code 2: some reader refuses the VHD or takes it for another disk; 3: so it is, but `repair`
+    /// can put all of it right without losing a byte.
+    Check(check::Check),
+    /// Put right what can be without losing a byte, and show that nothing else was touched.
+    Repair(check::Repair),
+    /// Write an image, or the disk that a chain makes, in another format.
+    Convert(convert::Convert),
+    /// Write an image to standard output as a host takes it.
+    Stream(convert::Stream),
+    /// Compare two disks, byte by byte, whatever their formats. Exit code 1: they differ; 2: no answer.
+    Compare(chain::Compare),
+    /// Write what one disk has and another has not as a differencing VHD.
+    Diff(chain::Diff),
+    /// Merge a differencing VHD into its parent. Killed at any moment, it goes on where it was.
+    Coalesce(chain::Coalesce),
+    /// Give a differencing VHD another parent.
+    Rebase(chain::Rebase),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.json;
+    let bars = output::Bars::new(json);
+    let failure = if matches!(cli.command, Command::Compare(_)) { 2 } else { 1 };
+    let result = match cli.command {
+        Command::Info(args) => info::run(&args),
+        Command::Map(args) => map::run(&args),
+        Command::Tree(args) => tree::run(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Repair(args) => check::repair(&args),
+        Command::Convert(args) => convert::convert(&args, &bars),
+        Command::Stream(args) => convert::stream(&args, &bars),
+        Command::Compare(args) => chain::compare(&args, &bars),
+        Command::Diff(args) => chain::diff(&args, &bars),
+        Command::Coalesce(args) => chain::coalesce(&args, &bars),
+        Command::Rebase(args) => chain::rebase(&args, &bars),
+    };
+    match result {
+        Ok(output) => output.print(json),
+        Err(error) => Output::failed(&error, json, failure),
+    }
+}

@@ -1,0 +1,106 @@
+//! What a command prints, and how it shows that it is at work.
+
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use disk_stream::{Progress, Stage};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+/// A result: text for people, an object for programs.
+pub(crate) struct Output {
+    text: String,
+    json: Value,
+    code: u8,
+}
+
+impl Output {
+    pub(crate) fn new(text: impl Into<String>, json: Value) -> Self {
+        Self { text: text.into(), json, code: 0 }
+    }
+
+    pub(crate) fn code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+
+    pub(crate) fn print(self, json: bool) -> ExitCode {
+        let text = if json { self.json.to_string() } else { self.text };
+        let text = text.trim_end();
+        if !text.is_empty() && writeln!(std::io::stdout(), "{text}").is_err() {
+            return ExitCode::FAILURE;
+        }
+        ExitCode::from(self.code)
+    }
+
+    pub(crate) fn failed(error: &anyhow::Error, json: bool, code: u8) -> ExitCode {
+        if json {
+            Self::new("", json!({ "error": format!("{error:#}") })).code(code).print(true)
+        } else {
+            // Nothing can be said when standard error is closed.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// A table of names and values.
+#[derive(Default)]
+pub(crate) struct Lines(Vec<(String, String)>);
+
+impl Lines {
+    pub(crate) fn add(&mut self, name: &str, value: impl Display) {
+        self.0.push((name.to_owned(), value.to_string()));
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let width = self.0.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        self.0.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+    }
+}
+
+/// Bytes as people read them, and exactly.
+pub(crate) fn bytes(n: u64) -> String {
+    match n {
+        0..1024 => format!("{n} bytes"),
+        _ => format!("{} ({n} bytes)", indicatif::HumanBytes(n)),
+    }
+}
+
+/// A bar on a terminal.
+pub(crate) struct Bars(bool);
+
+impl Bars {
+    pub(crate) fn new(json: bool) -> Self {
+        Self(!json && std::io::stderr().is_terminal())
+    }
+
+    /// Does some work, and draws its progress while it lasts.
+    pub(crate) fn during<T: Send>(&self, progress: &Progress, work: impl FnOnce() -> T + Send) -> T {
+        if !self.0 {
+            return work();
+        }
+        let bar = ProgressBar::new(0).with_style(
+            ProgressStyle::with_template(
+                "{msg:9} [{bar:40}] {bytes} of {total_bytes} at {bytes_per_sec}, {eta} left",
+            )
+            .expect("a valid template")
+            .progress_chars("=> "),
+        );
+        let result = std::thread::scope(|scope| {
+            let work = scope.spawn(work);
+            while !work.is_finished() {
+                let now = progress.snapshot();
+                bar.set_message(if now.stage == Stage::Scanning { "scanning" } else { "writing" });
+                bar.set_length(now.virtual_size);
+                bar.set_position(now.virtual_bytes);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            work.join()
+        });
+        bar.finish_and_clear();
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}

@@ -1,0 +1,212 @@
+//! `disk` as a user starts it, with `qemu-img` beside it.
+
+#![allow(clippy::print_stderr)]
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use examples::demo_image::DemoImage;
+use serde_json::Value;
+use tempfile::TempDir;
+
+struct Bench {
+    folder: TempDir,
+}
+
+impl Bench {
+    /// A folder with a raw disk, `disk.raw`.
+    fn new() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        DemoImage { virtual_bytes: 64 << 20, payload_bytes: 3 << 20 }
+            .write(&folder.path().join("disk.raw"))?;
+        Ok(Self { folder })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn disk(&self, args: &[&str]) -> Command {
+        let mut path = std::env::current_exe().expect("a test has a path");
+        path.pop();
+        path.pop();
+        let mut command = Command::new(path.join("examples/disk"));
+        command.current_dir(self.folder.path()).args(args).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it, and looks at its exit code.
+    #[track_caller]
+    fn run(&self, code: i32, args: &[&str]) -> Output {
+        let output = self.disk(args).output().expect("disk can be started");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "disk {args:?}: {said}");
+        output
+    }
+
+    #[track_caller]
+    fn json(&self, code: i32, args: &[&str]) -> Value {
+        let output = self.run(code, &[args, &["--json"]].concat());
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+
+    /// Copies a disk, and changes some bytes of the copy.
+    fn changed(&self, from: &str, to: &str, at: usize, bytes: &[u8]) -> Result<()> {
+        let mut disk = fs::read(self.path(from))?;
+        disk[at..at + bytes.len()].copy_from_slice(bytes);
+        Ok(fs::write(self.path(to), disk)?)
+    }
+}
+
+/// Whether `qemu-img` is here. On CI it must be.
+fn qemu_img() -> bool {
+    let here = Command::new("qemu-img").arg("--version").output().is_ok();
+    assert!(here || std::env::var_os("CI").is_none(), "qemu-img is missing: apt-get install qemu-utils");
+    if !here {
+        eprintln!("SKIPPED: qemu-img is not installed");
+    }
+    here
+}
+
+fn qemu(folder: &Path, args: &[&str]) -> Result<String> {
+    let output = Command::new("qemu-img").args(args).current_dir(folder).output()?;
+    ensure!(output.status.success(), "qemu-img {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+#[test]
+fn what_is_written_is_read_by_qemu_and_back() -> Result<()> {
+    let bench = Bench::new()?;
+    let folder = bench.folder.path();
+    for (format, file, subformat) in [("vhd", "d.vhd", "dynamic"), ("vhd-fixed", "f.vhd", "fixed")] {
+        bench.run(0, &["convert", "-O", format, "disk.raw", file]);
+        bench.run(0, &["check", "--thorough", file]);
+        let info = bench.json(0, &["info", file]);
+        assert_eq!(info["type"], subformat);
+        assert_eq!(info["virtual-size"], 64 << 20);
+        if qemu_img() {
+            let theirs: Value =
+                serde_json::from_str(&qemu(folder, &["info", "-f", "vpc", "--output=json", file])?)?;
+            assert_eq!(theirs["virtual-size"], info["virtual-size"]);
+            qemu(folder, &["compare", "-f", "vpc", "-F", "raw", file, "disk.raw"])?;
+            let theirs = format!("qemu-{file}");
+            let subformat = format!("subformat={subformat},force_size=on");
+            qemu(folder, &["convert", "-O", "vpc", "-o", &subformat, "disk.raw", &theirs])?;
+            bench.run(0, &["compare", &theirs, "disk.raw"]);
+            bench.run(0, &["convert", "--force", "-O", "raw", &theirs, "back.raw"]);
+            ensure!(fs::read(bench.path("back.raw"))? == fs::read(bench.path("disk.raw"))?);
+        }
+    }
+    let error = bench.run(1, &["convert", "disk.raw", "d.vhd"]);
+    assert!(String::from_utf8(error.stderr)?.contains("exists already"));
+    Ok(())
+}
+
+#[test]
+fn pipes() -> Result<()> {
+    let bench = Bench::new()?;
+    let vhd = bench.run(0, &["stream", "disk.raw"]).stdout;
+    let raw = bench.run(0, &["stream", "-O", "raw", "disk.raw"]).stdout;
+    ensure!(raw == fs::read(bench.path("disk.raw"))?);
+    let feed = |args: &[&str], bytes: &[u8]| -> Result<Output> {
+        let mut child =
+            bench.disk(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut input = child.stdin.take().context("a pipe")?;
+        let bytes = bytes.to_vec();
+        // A tool that has seen enough closes its end.
+        let feeder = std::thread::spawn(move || drop(input.write_all(&bytes)));
+        let output = child.wait_with_output()?;
+        feeder.join().expect("the feeder ends");
+        Ok(output)
+    };
+    let same = |name: &str| bench.run(0, &["compare", name, "disk.raw"]);
+    ensure!(feed(&["convert", "-", "a.vhd"], &vhd)?.status.success());
+    same("a.vhd");
+    ensure!(feed(&["convert", "-O", "raw", "-", "b.raw"], &vhd)?.status.success());
+    ensure!(fs::read(bench.path("b.raw"))? == raw);
+    let size = raw.len().to_string();
+    ensure!(feed(&["convert", "-f", "raw", "--size", &size, "-", "c.vhd"], &raw)?.status.success());
+    same("c.vhd");
+    let through = feed(&["convert", "-O", "raw", "-", "-"], &vhd)?;
+    ensure!(through.stdout == raw);
+    // A pipe that breaks leaves nothing that looks like a disk, nor anything else.
+    let before = fs::read_dir(bench.folder.path())?.count();
+    let cut = feed(&["convert", "-", "d.vhd"], &vhd[..vhd.len() / 2])?;
+    assert_eq!(cut.status.code(), Some(1));
+    assert_eq!(fs::read_dir(bench.folder.path())?.count(), before);
+    let unsized_raw = feed(&["convert", "-f", "raw", "-", "e.vhd"], &raw)?;
+    ensure!(String::from_utf8(unsized_raw.stderr)?.contains("--size"));
+    Ok(())
+}
+
+#[test]
+fn a_chain_from_its_making_to_its_merging() -> Result<()> {
+    let bench = Bench::new()?;
+    bench.changed("disk.raw", "one.raw", 5_000_000, b"one")?;
+    bench.changed("one.raw", "two.raw", 40_000_000, b"two")?;
+    bench.run(0, &["convert", "disk.raw", "base.vhd"]);
+    bench.run(0, &["diff", "base.vhd", "one.raw", "one.vhd"]);
+    bench.run(0, &["diff", "one.vhd", "two.raw", "two.vhd"]);
+    for (name, wanted) in [("one", "one.raw"), ("two", "two.raw")] {
+        bench.run(0, &["compare", &format!("{name}.vhd"), wanted]);
+    }
+    let differ = bench.json(1, &["compare", "two.vhd", "one.raw"]);
+    assert_eq!(differ["first-difference"], 40_000_000);
+
+    let tree = String::from_utf8(bench.run(0, &["tree", "."]).stdout)?;
+    let starts = ["base.vhd  ", "└── one.vhd  ", "    └── two.vhd  "];
+    assert!(tree.lines().zip(starts).all(|(line, start)| line.starts_with(start)), "{tree}");
+    let map =
+        String::from_utf8(bench.run(0, &["map", "two.vhd", "--width", "32", "--svg", "map.svg"]).stdout)?;
+    assert_eq!(map.lines().filter(|line| line.contains('|')).count(), 4, "{map}");
+    assert!(fs::read_to_string(bench.path("map.svg"))?.contains("two.vhd"));
+    let layers = bench.json(0, &["info", "--backing-chain", "two.vhd"]);
+    assert_eq!(layers["layers"].as_array().map(Vec::len), Some(3));
+
+    // The one in the middle goes; what was on it is on the base.
+    bench.run(0, &["coalesce", "--delete", "one.vhd"]);
+    assert!(!bench.path("one.vhd").exists());
+    bench.run(0, &["compare", "base.vhd", "one.raw"]);
+    bench.run(0, &["compare", "two.vhd", "two.raw"]);
+    bench.run(0, &["check", "--thorough", "base.vhd"]);
+    let tree = String::from_utf8(bench.run(0, &["tree", "."]).stdout)?;
+    assert!(tree.starts_with("base.vhd") && tree.contains("\n└── two.vhd"), "{tree}");
+
+    // Another parent, the same disk.
+    bench.run(0, &["convert", "two.raw", "other.vhd"]);
+    bench.run(0, &["rebase", "two.vhd", "other.vhd"]);
+    bench.run(0, &["compare", "two.vhd", "two.raw"]);
+    assert_eq!(bench.json(0, &["info", "two.vhd"])["allocated-blocks"], 0);
+    let error = bench.run(1, &["rebase", "other.vhd", "two.vhd"]);
+    assert!(String::from_utf8(error.stderr)?.starts_with("error: "));
+    fs::remove_file(bench.path("other.vhd"))?;
+    let error = bench.run(1, &["convert", "two.vhd", "lost.raw", "-O", "raw"]);
+    assert!(!bench.path("lost.raw").exists(), "{}", String::from_utf8_lossy(&error.stderr));
+    Ok(())
+}
+
+#[test]
+fn damage_is_found_and_repaired() -> Result<()> {
+    let bench = Bench::new()?;
+    bench.run(0, &["convert", "disk.raw", "d.vhd"]);
+    let good = fs::read(bench.path("d.vhd"))?;
+    bench.changed("d.vhd", "d.vhd", good.len() - 512, &[0xc7; 512])?;
+    let found = bench.json(3, &["check", "d.vhd"]);
+    assert_eq!(found["findings"].as_array().map(Vec::len), Some(1), "{found}");
+    let would = bench.json(0, &["repair", "--dry-run", "d.vhd"]);
+    assert_eq!(would["would"].as_array().map(Vec::len), Some(1));
+    assert_eq!(bench.json(3, &["check", "d.vhd"]), found);
+    bench.run(0, &["repair", "d.vhd"]);
+    assert!(fs::read(bench.path("d.vhd"))? == good);
+    bench.run(0, &["check", "d.vhd"]);
+    fs::write(bench.path("cut.vhd"), &good[..good.len() / 2])?;
+    bench.run(2, &["check", "cut.vhd"]);
+    let error = bench.run(1, &["repair", "cut.vhd"]);
+    assert!(String::from_utf8(error.stderr)?.contains("left as it is"));
+    bench.run(1, &["check", "nothing.vhd"]);
+    bench.run(2, &["compare", "d.vhd", "nothing.vhd"]);
+    Ok(())
+}
