@@ -1,10 +1,10 @@
 //! Where disk images live, and how their bytes get from there to here and back.
 //!
 //! ```no_run
-//! use image_store::{FileSink, FileSource, ImageSink, ImageSource};
+//! use image_store::{FileSink, ImageSink, ImageSource, http::{Client, HttpSource}};
 //!
 //! # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
-//! let source = FileSource::new("/mnt/images/debian-13.raw")
+//! let source = HttpSource::new(Client::default(), "https://cloud.example.org/debian-13.raw")?
 //!     .digest("sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".parse()?);
 //! FileSink::new("debian.raw").store(&|| source.open()).await?;
 //! # Ok(()) }
@@ -14,7 +14,8 @@
 //!   is an [`http_body::Body`].
 //! * An [`ImageSink`] keeps one.
 //! * Content is verified as it passes: what ends without an error has the announced length and every
-//!   digest that is known of it.
+//!   digest that is known of it. What resumes after a broken connection goes on at the byte where it
+//!   broke, if it is still the same content.
 //!
 //! What it does not do: look into images, unpack or convert them, or know of hosts.
 
@@ -22,10 +23,18 @@ mod content;
 mod digest;
 mod error;
 mod file;
+#[cfg(feature = "http")]
+pub mod glance;
+#[cfg(feature = "http")]
+pub mod http;
 mod image;
+mod retry;
+mod secret;
 
 pub use content::{Content, Pending};
 pub use digest::{Algorithm, Digest, InvalidDigest};
 pub use error::{Error, Result};
 pub use file::{FileSink, FileSource, StdinSource};
 pub use image::{Declared, Image, ImageSink, ImageSource, Stored};
+pub use retry::Retry;
+pub use secret::Secret;
