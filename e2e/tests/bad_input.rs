@@ -200,6 +200,36 @@ async fn write_vhd(image: &disk_stream::Image, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The host waits for the rest of a block until it hears that nothing more will come; `stall` is far beyond
+/// the patience of whoever runs the tests.
+#[tokio::test]
+async fn a_vhd_that_lacks_its_end_is_told_without_waiting_for_ever() -> Result<()> {
+    let bench = Bench::new().await?;
+    let image = disk_stream::Image::open(&bench.image, disk_stream::Declared::Raw).await?;
+    let path = bench.files.path().join("whole.vhd");
+    write_vhd(&image, &path).await?;
+    let bytes = fs::read(&path)?;
+    let url = bench.pool.simulator.listen("127.0.0.1:0").await?;
+    let timeouts = xenapi_client::Timeouts { settle: Duration::from_millis(300), ..Default::default() };
+    let config = Config::new(&url, "root", PASSWORD)?.timeouts(timeouts);
+    let client = xenapi_client::Client::connect(config).await?;
+    let create = vdi::Create {
+        name_label: "cut".into(),
+        sr: client.by_name_label::<Sr>(EXT).await?,
+        virtual_size: image.virtual_size() as i64,
+        r#type: VdiType::User,
+        ..vdi::Create::default()
+    };
+    let vdi = client.call(create).await?;
+    let body = DiskBody::from_bytes(bytes[..bytes.len() - 4096].to_vec());
+    let error = client.import_vdi(&vdi, ImportFormat::Vhd, body).await.unwrap_err();
+    assert_eq!(error.kind(), xenapi_client::ErrorKind::Transfer, "{error}");
+    // The same connection closed early takes nothing from an upload that is whole.
+    client.import_vdi(&vdi, ImportFormat::Vhd, DiskBody::from_bytes(bytes)).await?;
+    client.close().await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_full_thick_sr_is_noticed_beforehand() -> Result<()> {
     let bench = Bench::new().await?;

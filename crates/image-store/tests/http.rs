@@ -25,10 +25,12 @@ struct Turn {
 const GOOD: Turn =
     Turn { status: 200, etag: Some("\"1\""), cut: None, ranges: true, location: None, body: None };
 
+/// Heads of the requests, with the bodies behind them.
+type Seen = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
 struct Server {
     url: String,
-    /// Heads of the requests, with the bodies behind them.
-    seen: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    seen: Seen,
 }
 
 fn quick() -> Retry {

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body::Body;
+use http_body::{Body, Frame};
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use tokio::time::{Interval, MissedTickBehavior};
 use xenapi_types::handler::{Format, ImportRawVdi, Present};
 use xenapi_types::{Task as TaskClass, Vdi};
@@ -276,8 +277,12 @@ async fn pour<B>(
     sent: &Meter,
     mut progress: Option<Progress>,
 ) -> Result<()> {
-    let Accepted { answer: Answer { mut incoming, connection }, task, .. } = accepted;
-    let mut stall = StallWatch::new(client.inner.config.timeouts.stall);
+    let Accepted { answer: Answer { incoming, connection }, task, .. } = accepted;
+    let timeouts = &client.inner.config.timeouts;
+    // Until everything has been sent and the host has had time to say something.
+    let mut wire = Some((incoming, connection));
+    let mut sent_since = None;
+    let mut stall = StallWatch::new(timeouts.stall);
     let mut look = ticks(stall.period());
     let mut tell = ticks(Duration::from_millis(200));
     let mut told = 0;
@@ -291,24 +296,31 @@ async fn pour<B>(
     let broken = loop {
         tokio::select! {
             // What comes after a 200 is the host's complaint, which its task knows too.
-            frame = incoming.frame() => match frame {
+            frame = next_frame(&mut wire) => match frame {
                 Some(Ok(_)) => {}
                 Some(Err(error)) => break Some(error),
                 None => break None,
             },
-            _ = tell.tick() => tell_now(sent.bytes()),
+            _ = tell.tick() => {
+                tell_now(sent.bytes());
+                // A host that misses something, as of a VHD that lacks its end, reads on until it is told
+                // that no more will come. One that is still writing does not read any more.
+                if sent.bytes() == len && sent_since.get_or_insert_with(Instant::now).elapsed() >= timeouts.settle {
+                    wire = None;
+                }
+            }
             _ = look.tick() => match stall.look(sent, &task).await {
                 Look::Moving => {}
                 Look::Ended => break None,
                 Look::Stalled => {
-                    drop(connection);
+                    drop(wire);
                     task.abandon().await;
                     return Err(stall.error());
                 }
             },
         }
     };
-    drop((incoming, connection));
+    drop(wire);
     tell_now(sent.bytes());
     // However the connection ended, the task knows.
     match (task.finish().await, broken) {
@@ -319,6 +331,14 @@ async fn pour<B>(
         }
         (Err(error), Some(cut)) if error.kind() == ErrorKind::OutcomeUnknown => Err(lost(cut)),
         (Err(error), _) => Err(error),
+    }
+}
+
+/// What the host says; nothing, once the connection is closed.
+async fn next_frame<C>(wire: &mut Option<(Incoming, C)>) -> Option<hyper::Result<Frame<Bytes>>> {
+    match wire {
+        Some((incoming, _)) => incoming.frame().await,
+        None => std::future::pending().await,
     }
 }
 
