@@ -1,6 +1,8 @@
 //! The tools as a user starts them: exit codes, what goes where, and what an interrupt leaves behind.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -213,5 +215,22 @@ async fn an_interrupt_undoes_what_was_done() -> Result<()> {
     assert!(error.contains("it was cancelled"), "{error}");
     assert!(text(&output.stderr).contains("interrupted: undoing what was done"), "{}", text(&output.stderr));
     assert_eq!(host.simulator.snapshot_of_objects(), before);
+    Ok(())
+}
+
+/// Both ways through the bridge, and an orderly end.
+#[test]
+fn a_console_is_bridged_to_a_port() -> Result<()> {
+    let mut child =
+        tool("console").args(["--text", "--once"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut address = String::new();
+    BufReader::new(child.stdout.take().context("a pipe")?).read_line(&mut address)?;
+    let mut viewer = TcpStream::connect(address.trim())?;
+    viewer.write_all(b"root")?;
+    let mut seen = [0; "\r\ndemo login: root".len()];
+    viewer.read_exact(&mut seen)?;
+    assert_eq!(text(&seen), "\r\ndemo login: root");
+    drop(viewer);
+    ensure!(child.wait()?.success());
     Ok(())
 }

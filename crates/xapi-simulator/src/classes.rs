@@ -37,6 +37,7 @@ pub(crate) fn register(router: &mut Router) {
     vdi::register(router);
     vif::register(router);
     vm::register(router);
+    crate::console::register(&mut router.http);
     crate::http::absent::register(&mut router.http);
     crate::transfer::handler::register(router);
 }

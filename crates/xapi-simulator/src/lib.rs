@@ -34,11 +34,13 @@
 //! * `storage`: storage repositories with their disks.
 //! * `sr_types`: what storage repositories can do, by type.
 //! * `transfer`: the import and export handlers.
+//! * `console`: screens and terminals of running VMs.
 //! * [`fault`] and [`clock`]: what tests turn.
 //! * [`world`]: what a pool holds before anybody calls.
 
 mod classes;
 pub mod clock;
+mod console;
 pub mod core;
 pub mod db;
 mod disk;

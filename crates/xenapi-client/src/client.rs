@@ -143,6 +143,10 @@ impl Client {
         Self { inner: Arc::clone(&self.inner), deadline }
     }
 
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
     /// The host that is spoken to: the coordinator once logged in, before that the first seed.
     pub fn endpoint(&self) -> Endpoint {
         self.inner.sessions.seat()
@@ -304,7 +308,7 @@ impl Client {
         }
     }
 
-    async fn log_out(&self, session: &Session) -> Result<()> {
+    pub(crate) async fn log_out(&self, session: &Session) -> Result<()> {
         const METHOD: &str = "session.logout";
         match self.exchange::<(), ()>(session, METHOD, &()).await.map_err(|error| error.about(METHOD))? {
             // A session that is gone already is what was wanted.
@@ -369,7 +373,7 @@ impl Client {
         Err(first_error.unwrap_or_else(|| Error::new(ErrorKind::Config, "no host is configured")))
     }
 
-    async fn login_at(&self, first: Endpoint) -> Result<Session> {
+    pub(crate) async fn login_at(&self, first: Endpoint) -> Result<Session> {
         const METHOD: &str = "session.login_with_password";
         let config = &self.inner.config;
         let mut endpoint = first;

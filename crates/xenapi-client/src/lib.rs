@@ -21,6 +21,7 @@
 //! * [`Client::wait_until`], [`Client::follow`], [`Client::events_from`]: what changes in the pool.
 //! * [`Cache`]: a copy of the classes one needs, kept up to date.
 //! * [`Client::import_vdi`], [`Client::export_vdi`]: the content of disks.
+//! * [`Client::console`], [`Client::vm_console`]: screens and terminals of running VMs.
 //! * [`Client::call_plugin`]: scripts in dom0.
 //! * [`Error`], whose [`ErrorKind`] tells when to try again.
 //! * [`Connect`]: the seam at which the network can be replaced, by a simulator for example.
@@ -31,10 +32,12 @@ mod cache;
 mod client;
 mod config;
 mod connect;
+mod console;
 mod endpoint;
 mod error;
 mod event;
 mod follow;
+mod handler;
 mod http;
 mod objects;
 mod plugin;
@@ -51,6 +54,7 @@ pub use cache::{
 pub use client::Client;
 pub use config::{Config, Encoding, Limits, Timeouts, Trust};
 pub use connect::{Connect, Connecting, Io, Network, connect_fn};
+pub use console::ConsoleStream;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Error, ErrorKind, Result};
 pub use follow::{Events, ResyncCause, Update};

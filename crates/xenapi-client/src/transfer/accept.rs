@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{StatusCode, header};
 use http_body::Body;
 use hyper::body::Incoming;
-use xenapi_types::handler::{self, Handler, Method};
+use xenapi_types::handler::{self, Handler};
 use xenapi_types::{Task as TaskClass, Vdi};
 use xenapi_wire::Ref;
 
@@ -16,7 +16,7 @@ use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::name;
-use crate::http::{Connection, page_text, request};
+use crate::http::{Connection, page_text};
 use crate::session::Session;
 
 /// How many hosts a transfer is passed on to before it is called a loop.
@@ -119,15 +119,8 @@ pub(super) fn head<H: Handler, B: Body>(
     task: &Ref<TaskClass>,
     body: B,
 ) -> Result<http::Request<B>> {
-    let method = match H::METHOD {
-        Method::Get => http::Method::GET,
-        Method::Put => http::Method::PUT,
-        Method::Connect => http::Method::CONNECT,
-    };
-    let target = handler::Request { task_id: Some(task.clone()), ..handler.into() }.path_and_query();
-    // The session goes into a cookie: what is in a URL ends up in logs.
-    let cookie = format!("session_id={}", session.reference.expose());
-    request(method, endpoint, &target, &[(header::COOKIE, &cookie)], body)
+    let handler = handler::Request { task_id: Some(task.clone()), ..handler.into() };
+    crate::handler::head(&handler, endpoint, session, body)
 }
 
 /// Reads what came back for the head.

@@ -124,7 +124,7 @@ where
 }
 
 /// The beginning of a body, as much as there is within `patience`.
-pub(super) async fn read_some(mut incoming: Incoming, patience: Duration) -> Bytes {
+pub(crate) async fn read_some(mut incoming: Incoming, patience: Duration) -> Bytes {
     let mut page = BytesMut::new();
     let reading = async {
         while let Some(Ok(frame)) = incoming.frame().await {

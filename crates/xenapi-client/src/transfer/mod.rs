@@ -22,6 +22,7 @@ mod task;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub(crate) use body::read_some;
 pub use diagnosis::{Cause, Diagnosis};
 pub use export::{Export, ExportFormat, Exported};
 pub use import::{Import, ImportFormat, Imported};

@@ -45,8 +45,7 @@ impl Client {
                 hosts.push(self.get_field(pbd, pbd::field::HOST).await?);
             }
         }
-        let pools = self.all_records::<Pool>().await?;
-        let coordinator = pools.into_values().next().map(|pool| pool.master);
+        let coordinator = self.coordinator().await?;
         // Through the coordinator when it sees the storage: it needs no other address, and for
         // shared storage XAPI prefers it too.
         if let Some(host) = coordinator.filter(|host| hosts.contains(host)) {
@@ -62,8 +61,26 @@ impl Client {
                 .about(name(vdi))
                 .at(&self.endpoint()));
         };
-        let address = self.get_field(&host, host::field::ADDRESS).await?;
-        let endpoint = self.session().await?.endpoint.sibling(&address);
+        let endpoint = self.member(&host).await?;
         Ok(Route { host, sr, endpoint })
+    }
+
+    /// Where a host is spoken to: the coordinator as before, another one at the address that the pool
+    /// knows it by, with scheme and port of this client's URL.
+    pub(crate) async fn endpoint_of(&self, host: &Ref<Host>) -> Result<Endpoint> {
+        if self.coordinator().await?.as_ref() == Some(host) {
+            return Ok(self.session().await?.endpoint.clone());
+        }
+        self.member(host).await
+    }
+
+    async fn coordinator(&self) -> Result<Option<Ref<Host>>> {
+        let pools = self.all_records::<Pool>().await?;
+        Ok(pools.into_values().next().map(|pool| pool.master))
+    }
+
+    async fn member(&self, host: &Ref<Host>) -> Result<Endpoint> {
+        let address = self.get_field(host, host::field::ADDRESS).await?;
+        Ok(self.session().await?.endpoint.sibling(&address))
     }
 }
