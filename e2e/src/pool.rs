@@ -103,6 +103,15 @@ impl Pool {
         Ok(Self { driver: Driver::over(client, settings), simulator, state, observer, cut })
     }
 
+    /// A driver that is another one: with an owner of its own, or with other patience.
+    ///
+    /// # Errors
+    ///
+    /// When there can be no client for it.
+    pub fn driver_with(&self, settings: Settings) -> Result<Driver> {
+        Ok(Driver::over(client(&self.simulator, PASSWORD, &Arc::new(AtomicU64::new(u64::MAX)))?, settings))
+    }
+
     /// A client beside the driver's.
     pub fn client(&self) -> &Client {
         &self.observer

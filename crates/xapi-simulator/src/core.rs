@@ -15,6 +15,7 @@ use crate::fault::Faults;
 use crate::schema::Schema;
 use crate::state::StateLock;
 use crate::storage::Storage;
+use crate::targets::Targets;
 
 /// A running pool.
 pub struct Core {
@@ -50,6 +51,8 @@ pub struct Config {
     pub latency: Duration,
     /// What guests do.
     pub guests: Guests,
+    /// The storage servers that the hosts can reach.
+    pub targets: Targets,
 }
 
 impl Default for Config {
@@ -62,6 +65,7 @@ impl Default for Config {
             event_batching: Duration::from_millis(50),
             latency: Duration::ZERO,
             guests: Guests::new(),
+            targets: Targets::default(),
         }
     }
 }

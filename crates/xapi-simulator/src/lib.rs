@@ -35,6 +35,7 @@
 //! * `sr_types`: what storage repositories can do, by type.
 //! * `transfer`: the import and export handlers.
 //! * `console`: screens and terminals of running VMs.
+//! * [`targets`]: storage servers beside the pool.
 //! * [`fault`] and [`clock`]: what tests turn.
 //! * [`world`]: what a pool holds before anybody calls.
 
@@ -54,6 +55,7 @@ mod simulator;
 mod sr_types;
 mod state;
 mod storage;
+pub mod targets;
 mod tls;
 mod transfer;
 pub mod world;

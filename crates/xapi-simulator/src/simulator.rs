@@ -20,6 +20,7 @@ use crate::http::{Conn, serve};
 use crate::schema::Schema;
 use crate::state::StateLock;
 use crate::storage::Storage;
+use crate::targets::Targets;
 use crate::tls;
 use crate::world::{World, WorldError};
 
@@ -145,6 +146,11 @@ impl Simulator {
     /// The pool's inside, for tests.
     pub fn core(&self) -> &Arc<Core> {
         &self.core
+    }
+
+    /// The storage servers that the hosts can reach.
+    pub fn targets(&self) -> &Targets {
+        &self.core.config.targets
     }
 
     /// The faults to come.

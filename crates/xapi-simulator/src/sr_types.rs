@@ -18,6 +18,8 @@ pub(crate) enum Layout {
     RawFiles,
     /// ISO images, brought in by whoever administers the library.
     Isos,
+    /// The LUNs of a target, one disk each.
+    Luns,
     /// No content: disks cannot be attached.
     Nothing,
 }
@@ -158,6 +160,15 @@ const TYPES: &[SrType] = &[
         layout: Layout::VhdVolumes,
         capabilities: LVM_SHARED,
         required_config: &[("target", 95), ("targetIQN", 96), ("SCSIid", 107)],
+    },
+    SrType {
+        name: "iscsi",
+        label: "iSCSI",
+        description: "Base ISCSI SR driver, provides a LUN-per-VDI. Does not support creation of VDIs but accesses existing LUNs on a target.",
+        driver: "ISCSISR",
+        layout: Layout::Luns,
+        capabilities: &["SR_PROBE", "VDI_CREATE", "VDI_DELETE", "VDI_ATTACH", "VDI_DETACH", "VDI_INTRODUCE"],
+        required_config: &[("target", 95), ("targetIQN", 96)],
     },
     SrType {
         name: "lvmohba",
@@ -330,6 +341,7 @@ impl SrType {
             Layout::VhdVolumes => vhd_len(virtual_size).next_multiple_of(EXTENT),
             // The recorded driver does not say.
             Layout::RawFiles | Layout::Isos | Layout::Nothing => 0,
+            Layout::Luns => virtual_size,
         }
     }
 

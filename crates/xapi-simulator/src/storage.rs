@@ -205,6 +205,20 @@ impl Backend {
         Ok(self.volume(uuid, virtual_size))
     }
 
+    /// Has a disk of this name and at least this size: a LUN comes from elsewhere.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub(crate) fn ensure(&self, uuid: Uuid, bytes: u64) -> Result<(), Failure> {
+        let Some(store) = &self.store else { return Ok(()) };
+        let done = match store.info(uuid) {
+            None => store.create(uuid, bytes),
+            Some(info) if info.virtual_size < bytes => store.resize(uuid, bytes),
+            Some(_) => Ok(()),
+        };
+        done.map_err(|e| self.failure(46, &e))
+    }
+
     /// Refuses a disk for which a thick SR has no room, and any disk on a thin one that is full.
     fn check_space(&self, virtual_size: u64) -> Result<(), Failure> {
         let kind = self.sr.kind;

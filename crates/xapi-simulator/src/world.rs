@@ -53,6 +53,12 @@ impl World {
         Ok(Self { objects })
     }
 
+    /// The same pool with a driver for every type of SR that the simulator knows, instead of those of its own.
+    pub fn with_all_drivers(mut self) -> Self {
+        self.objects.retain(|seed| seed.class != "SM");
+        self
+    }
+
     /// The same pool with so many hosts: copies of the first, each with CPUs, interfaces, local storage and control
     /// domain of its own. The first stays the master.
     pub fn with_hosts(mut self, count: usize) -> Self {

@@ -1,7 +1,10 @@
 //! Removing an instance with all that was made for it, and nothing else.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
-use xenapi_types::{Ref, Vdi, VdiRecord, Vm, VmRecord};
+use xenapi_client::ErrorKind;
+use xenapi_types::{Ref, Sr, Vdi, VdiRecord, Vm, VmRecord, sr};
 
 use crate::cancel::Stop;
 use crate::driver::Driver;
@@ -11,6 +14,7 @@ use crate::job::{Failed, Job};
 use crate::operation::Operation;
 use crate::progress::{Progress, Stage};
 use crate::remove::{self, Dom0};
+use crate::volume::release;
 
 /// What was removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -53,6 +57,8 @@ struct Found {
     vm: Option<(Ref<Vm>, VmRecord)>,
     ours: Vec<(Ref<Vdi>, VdiRecord)>,
     kept_disk_uuids: Vec<String>,
+    /// The repositories of the disks that are kept.
+    volume_srs: BTreeSet<Ref<Sr>>,
 }
 
 async fn body(job: &Job, which: &Which, stop: &Stop) -> Result<Destroyed, Failed> {
@@ -85,6 +91,17 @@ async fn body(job: &Job, which: &Which, stop: &Stop) -> Result<Destroyed, Failed
             remove::vdi(job.client(), &vdi, dom0, patience).await.map_err(Cause::host(doing))?;
             done.disk_uuids.push(record.uuid);
         }
+        for sr in found.volume_srs {
+            let doing = format!("forgetting storage repository {sr}");
+            let owner = &job.driver.settings().owner;
+            let sr_uuid = job.client().get_field(&sr, sr::field::UUID).await;
+            let _gate = match sr_uuid {
+                Ok(uuid) => job.driver.0.gates.enter(&uuid).await,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(Cause::host(doing)(error)),
+            };
+            release::forget_if_unused(job.client(), owner, &sr).await.map_err(Cause::host(doing))?;
+        }
         Ok(done)
     };
     job.stage(Stage::Remove, removing).await
@@ -107,7 +124,7 @@ async fn find(job: &Job, which: &Which) -> Result<Found, Cause> {
     };
     let disks = job.client().all_records::<Vdi>().await;
     let disks = disks.map_err(Cause::host(format!("looking for the disks of instance {instance}")))?;
-    let (mut ours, mut kept_disk_uuids) = (Vec::new(), Vec::new());
+    let (mut ours, mut kept_disk_uuids, mut volume_srs) = (Vec::new(), Vec::new(), BTreeSet::new());
     for (vdi, record) in disks {
         let is_attached = attached.iter().any(|(_, vbd)| vbd.vdi == vdi);
         let shared = record.vbds.iter().any(|vbd| !attached.iter().any(|(own, _)| own == vbd));
@@ -119,8 +136,9 @@ async fn find(job: &Job, which: &Which) -> Result<Found, Cause> {
             ours.push((vdi, record));
         } else if is_attached {
             kept_disk_uuids.push(record.uuid);
+            volume_srs.insert(record.sr);
         }
     }
     ours.sort_by(|(_, a), (_, b)| a.uuid.cmp(&b.uuid));
-    Ok(Found { instance, vm, ours, kept_disk_uuids })
+    Ok(Found { instance, vm, ours, kept_disk_uuids, volume_srs })
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use xenapi_client::Client;
 
 use crate::error::{Cause, Error, Op, Result};
+use crate::gates::Gates;
 use crate::inventory::{self, Node};
 use crate::operation::Running;
 use crate::progress::Stage;
@@ -23,6 +24,7 @@ pub(crate) struct Inner {
     pub(crate) client: Client,
     pub(crate) settings: Settings,
     pub(crate) running: Running,
+    pub(crate) gates: Gates,
 }
 
 /// How a driver behaves.
@@ -35,6 +37,8 @@ pub struct Settings {
     pub running_timeout: Duration,
     /// How long to wait until a host lets go of a disk that is to be removed.
     pub detach_timeout: Duration,
+    /// How long a storage server may take to answer; the hosts themselves would wait for minutes.
+    pub storage_timeout: Duration,
 }
 
 impl Default for Settings {
@@ -43,6 +47,7 @@ impl Default for Settings {
             owner: "xenapi-rs".to_owned(),
             running_timeout: Duration::from_secs(60),
             detach_timeout: Duration::from_secs(120),
+            storage_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -64,7 +69,7 @@ impl Driver {
 
     /// A driver over a client that there is already.
     pub fn over(client: Client, settings: Settings) -> Self {
-        Self(Arc::new(Inner { client, settings, running: Running::default() }))
+        Self(Arc::new(Inner { client, settings, running: Running::default(), gates: Gates::default() }))
     }
 
     /// The client that the driver uses.

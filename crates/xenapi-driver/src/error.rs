@@ -47,6 +47,14 @@ pub enum Op {
     SoftDelete,
     /// `Driver::restore`.
     Restore,
+    /// `Driver::attach_volume`.
+    AttachVolume,
+    /// `Driver::detach_volume`.
+    DetachVolume,
+    /// `Driver::extend_volume`.
+    ExtendVolume,
+    /// `Driver::volumes`, `Driver::check_volumes`, `Driver::connector`.
+    Volumes,
     /// `Driver::close`.
     Close,
 }
@@ -139,6 +147,63 @@ pub enum Cause {
         /// What XAPI says, or how long it was waited for.
         reason: String,
     },
+    /// There is no such volume.
+    #[error("{wanted} is not on {place}; {}", Have(.have))]
+    NoSuchVolume {
+        /// What was looked for.
+        wanted: String,
+        /// Where.
+        place: String,
+        /// What is there instead.
+        have: Vec<String>,
+    },
+    /// The place of a disk or an interface is taken.
+    #[error("VM {vm} has no room at device {device}; choose another one, or none")]
+    DeviceInUse {
+        /// The place.
+        device: String,
+        /// The VM's uuid.
+        vm: String,
+    },
+    /// The disk was made for the instance and is no volume.
+    #[error("disk {disk} was made for VM {vm} and is no volume of it; it ends with the instance")]
+    OwnDisk {
+        /// The disk's uuid.
+        disk: String,
+        /// The VM's uuid.
+        vm: String,
+    },
+    /// A disk can only grow.
+    #[error("disk {disk} has {} and cannot shrink to {}", Size(*.have_bytes), Size(*.wanted_bytes))]
+    Shrink {
+        /// Its uuid.
+        disk: String,
+        /// Its size.
+        have_bytes: u64,
+        /// The size asked for.
+        wanted_bytes: u64,
+    },
+    /// A repository that the pool has is not connected on the host.
+    #[error("SR {sr:?} is not connected on host {host:?}; create a PBD for it there, or use another host")]
+    NotConnected {
+        /// Its name.
+        sr: String,
+        /// The host's name.
+        host: String,
+    },
+    /// No host is enabled.
+    #[error("no host of the pool takes guests; enable one")]
+    NoHost,
+    /// Something beyond the host did not answer in time.
+    #[error(
+        "{doing}: no answer within {seconds} s; see whether the server is up and can be reached from the host"
+    )]
+    NoAnswer {
+        /// What was being done.
+        doing: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// The VM has no disk with userdevice 0.
     #[error("VM {0} has no root disk (a disk with userdevice 0); attach one")]
     NoRootDisk(String),
@@ -227,6 +292,10 @@ impl fmt::Display for Op {
             Self::Instances => "list the instances of",
             Self::SoftDelete => "soft-delete",
             Self::Restore => "restore",
+            Self::AttachVolume => "attach a volume to",
+            Self::DetachVolume => "detach a volume from",
+            Self::ExtendVolume => "extend a volume of",
+            Self::Volumes => "look at the volumes of",
             Self::Close => "log out from",
         })
     }
@@ -285,6 +354,18 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
+/// What there is instead of what was looked for.
+struct Have<'a>(&'a [String]);
+
+impl fmt::Display for Have<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => f.write_str("nothing is there"),
+            have => write!(f, "there is: {}", have.join(", ")),
+        }
+    }
+}
+
 /// A client error after what was being done, with the remedy for codes that have one.
 struct Told<'a> {
     doing: &'a str,
@@ -318,6 +399,13 @@ fn remedy(code: &str) -> Option<&'static str> {
             "the disk's chain of snapshots is too long: delete snapshots and wait until they are merged"
         }
         "SR_HAS_NO_PBDS" | "SR_NOT_ATTACHED" => "the storage repository is not attached: plug its PBD",
+        "SR_BACKEND_FAILURE_68" => "check the name and the password for the storage server",
+        "SR_BACKEND_FAILURE_73" | "SR_BACKEND_FAILURE_111" | "SR_BACKEND_FAILURE_141" => {
+            "see whether the storage server is up, exports what was asked for, and lets the host in"
+        }
+        "DEVICE_DETACH_REJECTED" | "DEVICE_DETACH_TIMEOUT" => {
+            "the guest does not let go of it: unmount it there, or switch the instance off"
+        }
         "VDI_IN_USE" => "the disk is in use: wait until whatever holds it is done",
         "VDI_IO_ERROR" => {
             "the host could not write or read the disk: look at the health and the free space of its \

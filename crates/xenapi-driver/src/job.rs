@@ -1,9 +1,11 @@
 //! What every verb that changes something works with.
 
+use std::time::Duration;
+
 use uuid::Uuid;
-use xenapi_client::Client;
+use xenapi_client::{Client, Task};
 use xenapi_storage::{Repository, ownership};
-use xenapi_types::{Ref, Vdi, vdi};
+use xenapi_types::{Call, Ref, Vdi, vdi};
 
 use crate::cancel::Stop;
 use crate::driver::Driver;
@@ -37,6 +39,9 @@ pub(crate) struct Disk {
     pub(crate) virtual_bytes: u64,
 }
 
+/// How long a cancelled task is waited for.
+const GRACE: Duration = Duration::from_secs(2);
+
 impl Job {
     pub(crate) fn new(driver: Driver, progress: Progress) -> Self {
         Self { driver, operation: Uuid::new_v4(), rollback: Rollback::default(), progress }
@@ -54,6 +59,31 @@ impl Job {
         body: impl Future<Output = Result<T, Cause>>,
     ) -> Result<T, Failed> {
         self.progress.stage(stage, Box::pin(body)).await.map_err(|cause| Failed { stage, cause })
+    }
+
+    /// Runs a call as a task that may take so long. After that, and when it is to stop, the task is cancelled,
+    /// but its end is not awaited: what it waits for may never come.
+    pub(crate) async fn within<C: Call>(
+        &self,
+        call: C,
+        doing: String,
+        patience: Duration,
+        stop: &Stop,
+    ) -> Result<C::Output, Cause> {
+        let task = self.client().spawn_task(call).await.map_err(Cause::host(&*doing))?;
+        let cancel = Task::<()>::attach(self.client(), task.reference().clone(), C::METHOD);
+        let ended = stop.guard(tokio::time::timeout(patience, task.wait())).await;
+        let cause = match ended {
+            Ok(Ok(result)) => return result.map_err(Cause::host(doing)),
+            Ok(Err(_)) => Cause::NoAnswer { doing, seconds: patience.as_secs() },
+            Err(stopped) => stopped.into(),
+        };
+        if let Err(error) = cancel.cancel().await {
+            tracing::debug!(%error, "the task cannot be cancelled");
+        }
+        // Most tasks end at once then, and their record should not stay behind.
+        let _ = tokio::time::timeout(GRACE, cancel.wait()).await;
+        Err(cause)
     }
 
     /// Makes a disk, to be removed again if the operation fails.

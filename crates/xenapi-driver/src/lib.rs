@@ -43,6 +43,7 @@ mod drive;
 mod driver;
 mod error;
 mod find;
+mod gates;
 mod instances;
 pub mod inventory;
 mod job;
@@ -59,6 +60,7 @@ mod soft_delete;
 mod spawn;
 pub mod spec;
 mod transfer;
+pub mod volume;
 
 pub use destroy::Destroyed;
 pub use driver::{Driver, Settings};

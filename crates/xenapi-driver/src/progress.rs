@@ -30,6 +30,8 @@ pub enum Stage {
     Devices,
     /// Starting the VM and waiting until it runs.
     Start,
+    /// Connecting or forgetting storage.
+    Storage,
     /// Finding an instance and what belongs to it.
     Find,
     /// Stopping the VM.
@@ -59,6 +61,7 @@ impl Stage {
             Self::Vm => "VM",
             Self::Devices => "devices",
             Self::Start => "start",
+            Self::Storage => "storage",
             Self::Find => "find",
             Self::Stop => "stop",
             Self::Power => "power",

@@ -166,14 +166,14 @@ fn made_by(other_config: &BTreeMap<String, String>, uuid: &str, operation: Uuid)
     }
 }
 
-fn gone_is_fine(result: Result<()>) -> Result<()> {
+pub(crate) fn gone_is_fine(result: Result<()>) -> Result<()> {
     match result {
         Err(error) if error.kind() == ErrorKind::NotFound || error.is("HANDLE_INVALID") => Ok(()),
         other => other,
     }
 }
 
-fn tolerate(result: Result<()>, codes: &[&str]) -> Result<(), Error> {
+pub(crate) fn tolerate(result: Result<()>, codes: &[&str]) -> Result<(), Error> {
     match result {
         Err(error) if codes.iter().any(|code| error.is(code)) => Ok(()),
         other => gone_is_fine(other),

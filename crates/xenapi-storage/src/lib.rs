@@ -12,6 +12,7 @@
 
 pub mod device;
 mod facts;
+mod identity;
 pub mod ownership;
 mod repository;
 mod select;
@@ -19,6 +20,7 @@ mod size;
 mod space;
 
 pub use facts::{Allocation, Facts, Format, Holds, VHD_MAX_BYTES};
+pub use identity::iscsi_sr_uuid;
 pub use repository::{Connection, Repository};
 pub use select::{Candidate, Choice, FilterSyntax, Place, Rejection, SelectionError};
 pub use size::Size;

@@ -4,38 +4,45 @@ use xenapi_wire::{Failure, Value};
 
 use super::{change, constructor, sr};
 use crate::db::{Tx, View};
-use crate::dispatch::{Router, void};
+use crate::dispatch::{Ctx, Router, internal_error, void};
 use crate::storage::Sr;
+use crate::targets;
 
 pub(crate) fn register(router: &mut Router) {
     constructor(router, "PBD", created);
     change(router, "PBD.destroy", destroy);
     change(router, "PBD.unplug", unplug);
-    router.blocking("PBD.plug", |ctx, args| {
-        let pbd = args.str(0);
-        let (sr, already) = ctx.read(|view| {
-            let object = view.object("PBD", pbd)?;
-            let sr = object.str("SR");
-            Sr::of(view, sr)?;
-            assert_sharable(view, pbd)?;
-            Ok::<_, Failure>((sr.to_owned(), object.bool("currently_attached")))
-        })?;
-        if already {
-            return Ok(void());
-        }
-        ctx.write(|tx| tx.set("PBD", pbd, "currently_attached", true))?;
-        if let Err(failure) = sr::scan(ctx, &sr) {
-            ctx.write(|tx| tx.set("PBD", pbd, "currently_attached", false))?;
-            return Err(failure);
-        }
-        // XAPI's mark for what a scan is to look at; the one that belongs to plugging does not clear it.
-        ctx.write(|tx| tx.set_entry("SR", &sr, "other_config", "dirty", ""))?;
-        Ok(void())
+    router.future("PBD.plug", |ctx, args| async move {
+        targets::reach(&ctx, args.str(0)).await?;
+        tokio::task::spawn_blocking(move || plug(&ctx, args.str(0)))
+            .await
+            .unwrap_or_else(|e| Err(internal_error(&e.to_string())))
     });
     router.raw("PBD.set_device_config", |ctx, args| {
         ctx.write(|tx| tx.set("PBD", args.str(0), "device_config", args.get(1).clone()))?;
         Ok(void())
     });
+}
+
+fn plug(ctx: &Ctx, pbd: &str) -> Result<Value, Failure> {
+    let (sr, already) = ctx.read(|view| {
+        let object = view.object("PBD", pbd)?;
+        let sr = object.str("SR");
+        Sr::of(view, sr)?;
+        assert_sharable(view, pbd)?;
+        Ok::<_, Failure>((sr.to_owned(), object.bool("currently_attached")))
+    })?;
+    if already {
+        return Ok(void());
+    }
+    ctx.write(|tx| tx.set("PBD", pbd, "currently_attached", true))?;
+    if let Err(failure) = sr::scan(ctx, &sr) {
+        ctx.write(|tx| tx.set("PBD", pbd, "currently_attached", false))?;
+        return Err(failure);
+    }
+    // XAPI's mark for what a scan is to look at; the one that belongs to plugging does not clear it.
+    ctx.write(|tx| tx.set_entry("SR", &sr, "other_config", "dirty", ""))?;
+    Ok(void())
 }
 
 /// Checks and finishes a PBD whose constructor fields have been stored.

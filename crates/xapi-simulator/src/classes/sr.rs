@@ -12,6 +12,7 @@ use crate::db::{NULL, Object, Tx, View};
 use crate::dispatch::{Args, Ctx, Router, internal_error, void};
 use crate::sr_types::{Layout, SrType, backend_failure};
 use crate::storage::Sr;
+use crate::targets;
 
 pub(crate) fn register(router: &mut Router) {
     router.blocking("SR.create", create);
@@ -24,9 +25,18 @@ pub(crate) fn register(router: &mut Router) {
         })?;
         Ok(void())
     });
-    router.blocking("SR.scan", |ctx, args| {
-        scan(ctx, args.str(0))?;
-        Ok(void())
+    router.future("SR.scan", |ctx, args| async move {
+        let pbds = ctx.read(|view| {
+            let sr = view.object("SR", args.str(0))?;
+            let plugged = view.follow(sr, "PBDs", "PBD").filter(|pbd| pbd.bool("currently_attached"));
+            Ok::<_, Failure>(plugged.map(|pbd| pbd.reference().to_owned()).collect::<Vec<_>>())
+        })?;
+        for pbd in pbds {
+            targets::reach(&ctx, &pbd).await?;
+        }
+        tokio::task::spawn_blocking(move || scan(&ctx, args.str(0)).map(|()| void()))
+            .await
+            .unwrap_or_else(|e| Err(internal_error(&e.to_string())))
     });
     router.blocking("SR.update", |ctx, args| {
         let backend = vdi::backend(ctx, args.str(0))?;
@@ -254,7 +264,18 @@ pub(super) fn scan(ctx: &Ctx, sr: &str) -> Result<(), Failure> {
     let backend = vdi::backend(ctx, sr)?;
     let _exclusive = backend.exclusive();
     let isos = backend.isos(ctx.core.storage());
+    let luns = match backend.sr.kind.layout {
+        Layout::Luns => ctx.read(|view| {
+            let sr = view.object("SR", sr)?;
+            Ok::<_, Failure>(targets::luns(&ctx.core.config().targets, view, sr))
+        })?,
+        _ => Vec::new(),
+    };
+    for (lun, uuid) in &luns {
+        backend.ensure(*uuid, lun.bytes)?;
+    }
     ctx.write(|tx| {
+        vdi::insert_luns(tx, &backend, &luns);
         vdi::sync(tx, &backend, &backend.volumes(), &isos)?;
         tx.remove_from("SR", sr, "other_config", "dirty")
     })
@@ -269,7 +290,21 @@ fn probe(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
         return Err(internal_error("Operation 'sr_probe' not supported by this SR type"));
     }
     check_config(kind, args.map(1))?;
-    Ok("<?xml version=\"1.0\" ?>\n<SRlist/>\n".into())
+    let text = |key: &str| args.map(1).get(key).map(View::text_of).unwrap_or_default();
+    let (address, path) = match kind.name {
+        "smb" => {
+            let server = text("server").replace('\\', "/");
+            let (address, path) = server.trim_start_matches('/').split_once('/').unwrap_or_default();
+            (address.to_owned(), format!("/{path}"))
+        }
+        _ => (text("server"), text("serverpath")),
+    };
+    let uuids = targets::srs_on(&ctx.core.config().targets, &address, &path);
+    if uuids.is_empty() {
+        return Ok("<?xml version=\"1.0\" ?>\n<SRlist/>\n".into());
+    }
+    let srs = uuids.iter().map(|uuid| format!("\t<SR>\n\t\t<UUID>\n\t\t\t{uuid}\n\t\t</UUID>\n\t</SR>\n"));
+    Ok(format!("<?xml version=\"1.0\" ?>\n<SRlist>\n{}</SRlist>\n", srs.collect::<String>()).into())
 }
 
 /// The operations that `SR.allowed_operations` speaks of, with the driver's feature that each needs.

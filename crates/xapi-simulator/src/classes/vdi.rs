@@ -18,7 +18,7 @@ use crate::storage::{Backend, Sr};
 
 pub(crate) use allowed::{check, derive};
 pub(crate) use copy::{copy_to, duplicate};
-pub(crate) use rows::{insert, refresh_sr, sync};
+pub(crate) use rows::{insert, insert_luns, refresh_sr, sync};
 
 pub(crate) fn register(router: &mut Router) {
     router.blocking("VDI.create", create);
@@ -313,7 +313,9 @@ fn introduce(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
     };
     let reference = ctx.write(|tx| {
         let sr_object = tx.object("SR", sr)?;
-        if tx.follow(sr_object, "VDIs", "VDI").any(|vdi| vdi.str("location") == location) {
+        let here = tx.follow(sr_object, "VDIs", "VDI").find(|vdi| vdi.str("location") == location);
+        let here = here.map(|vdi| (vdi.reference().to_owned(), vdi.bool("managed") || volume.hidden));
+        if here.as_ref().is_some_and(|(_, managed)| *managed) {
             return Err(Failure::new("LOCATION_NOT_UNIQUE", [sr, location]));
         }
         let names = ["name_label", "name_description", "", "type", "sharable", "read_only", "other_config"];
@@ -322,6 +324,14 @@ fn introduce(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
             fields.map(|(name, index)| (name, args.get(index).clone())).collect();
         fields.push(("xenstore_data", args.get(9).clone()));
         fields.push(("metadata_of_pool", NULL.into()));
+        // A disk that a scan has found, but that nobody has taken over yet.
+        if let Some((found, _)) = here {
+            fields.push(("managed", true.into()));
+            for (name, value) in fields {
+                tx.set("VDI", &found, name, value)?;
+            }
+            return Ok(found);
+        }
         Ok(insert(tx, &backend, &volume, fields))
     })?;
     Ok(reference.into())

@@ -9,6 +9,7 @@ use super::{delete, is_raw, uuid_of};
 use crate::db::{NULL, Tx};
 use crate::sr_types::Layout;
 use crate::storage::{Backend, Volume};
+use crate::targets::Lun;
 
 /// Makes the row of a disk; `fields` win over what follows from the disk.
 pub(crate) fn insert(
@@ -36,6 +37,21 @@ pub(crate) fn insert(
     let reference = tx.create("VDI", all);
     let _ = refresh_sr(tx, backend);
     reference
+}
+
+/// Makes the rows of LUNs that have none. They are not managed: nobody has taken them over yet.
+pub(crate) fn insert_luns(tx: &mut Tx<'_>, backend: &Backend, luns: &[(Lun, Uuid)]) {
+    for (lun, uuid) in luns {
+        if tx.by_uuid("VDI", &uuid.to_string()).is_ok() {
+            continue;
+        }
+        let config =
+            [("LUNid", lun.number.to_string()), ("SCSIid", format!("3{}", &uuid.simple().to_string()[..16]))];
+        let config = config.map(|(key, value)| (key.to_owned(), Value::from(value)));
+        let volume = backend.volume(*uuid, lun.bytes);
+        let fields = vec![("managed", false.into()), ("sm_config", Value::Struct(config.into()))];
+        insert(tx, backend, &volume, fields);
+    }
 }
 
 /// The name under which the driver knows a disk.

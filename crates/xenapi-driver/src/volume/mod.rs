@@ -1,0 +1,532 @@
+//! Volumes: disks that outlive the instances they are attached to.
+
+mod connect;
+pub(crate) mod release;
+mod source;
+
+use std::time::Duration;
+
+use xenapi_storage::device::{self, UserDevice};
+use xenapi_storage::ownership::Ownership;
+use xenapi_types::{
+    Host, Ref, Sr, Vbd, VbdMode, VbdRecord, VbdType, Vdi, VdiRecord, Vm, VmPowerState, VmRecord, sr, vbd, vdi,
+};
+
+pub use source::{Iscsi, Nfs, Portal, PortalError, Smb, Storage, Volume, VolumeDisk};
+
+use crate::cancel::Stop;
+use crate::driver::Driver;
+use crate::error::{Cause, Error, Op};
+use crate::find::{self, Which};
+use crate::job::{Failed, Job};
+use crate::operation::Operation;
+use crate::progress::{Progress, Stage};
+
+/// Nova's key on the VBD of a volume. Its drivers only look whether it is there.
+pub(crate) const VOLUME_KEY: &str = "osvol";
+
+/// How a volume is attached.
+#[derive(Debug, Clone, Default)]
+pub struct AttachOptions {
+    /// The place in the VM; `None` takes the first that is free behind those of the instance's own disks.
+    pub device: Option<UserDevice>,
+    /// The guest must not write to it.
+    pub read_only: bool,
+    /// Who is told what happens.
+    pub progress: Progress,
+}
+
+/// A volume of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AttachedVolume {
+    /// What the block storage service calls it, or else the disk's uuid.
+    pub id: String,
+    /// Uuid of the disk.
+    pub vdi_uuid: String,
+    /// Uuid of the storage repository.
+    pub sr_uuid: String,
+    /// The place in the VM.
+    pub device: String,
+    /// Size in bytes.
+    pub virtual_bytes: u64,
+    /// Whether the guest must not write to it.
+    pub read_only: bool,
+    /// Whether the guest has it now.
+    pub plugged: bool,
+}
+
+/// Whether the storage of a volume answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VolumeHealth {
+    /// The volume.
+    pub volume: AttachedVolume,
+    /// Why it cannot be used, if it cannot.
+    pub fault: Option<String>,
+}
+
+/// What a block storage service needs to know of a node to let it in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Connector {
+    /// The host's address.
+    pub ip: String,
+    /// Its iSCSI name, if it has one.
+    pub initiator: Option<String>,
+    /// Its host name.
+    pub host: String,
+}
+
+impl Driver {
+    /// Attaches a volume to an instance, running or halted. A repository that the pool does not know is
+    /// introduced, and connected on the host where the instance is.
+    ///
+    /// It can be repeated: a volume that is attached stays as it is. When it fails or is cancelled, all that it
+    /// made is removed. A server that does not answer is given up after
+    /// [`Settings::storage_timeout`](crate::Settings::storage_timeout).
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::NoSuchInstance`], [`Cause::NotOurs`]; [`Cause::WrongState`] for an instance that is paused or
+    /// suspended; [`Cause::DeviceInUse`]; [`Cause::NoSuchVolume`]; [`Cause::NoAnswer`]; [`Cause::Host`].
+    pub fn attach_volume(
+        &self,
+        which: Which,
+        volume: Volume,
+        options: AttachOptions,
+    ) -> Operation<AttachedVolume> {
+        let object = format!("instance {which}");
+        let AttachOptions { device, read_only, progress } = options;
+        let job = Job::new(self.clone(), progress);
+        let name = object.clone();
+        Operation::start(&self.0.running, Op::AttachVolume, object, move |stop| async move {
+            let found = job.stage(Stage::Find, target(&job, &which, &volume, &stop)).await;
+            let result = match found {
+                Ok(target) => {
+                    // Whoever forgets the repository meanwhile would take it from under us.
+                    let _gate = job.driver.0.gates.enter(&target.sr_uuid).await;
+                    let result = attach(&job, &target, &volume, device, read_only, &stop).await;
+                    match result {
+                        Ok(attached) => {
+                            job.rollback.commit();
+                            return Ok(attached);
+                        }
+                        Err(failed) => Err((failed, job.rollback.undo(&job.progress).await)),
+                    }
+                }
+                Err(failed) => Err((failed, Vec::new())),
+            };
+            result.map_err(|(Failed { stage, cause }, leftovers)| {
+                Error::new(Op::AttachVolume, name, stage, cause).with_leftovers(leftovers)
+            })
+        })
+    }
+
+    /// Detaches a volume from an instance, and forgets the repository if this driver introduced it and nobody
+    /// uses it any more. `volume` is its name, its disk's uuid, or its place in the VM (`5`, `xvdf`).
+    ///
+    /// What a guest is using is not torn from it.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::NoSuchVolume`]; [`Cause::OwnDisk`] for a disk that was made for the instance; else as
+    /// [`Driver::attach_volume`].
+    pub fn detach_volume(
+        &self,
+        which: Which,
+        volume: impl Into<String>,
+        progress: Progress,
+    ) -> Operation<AttachedVolume> {
+        let object = format!("instance {which}");
+        let (name, volume) = (object.clone(), volume.into());
+        let job = Job::new(self.clone(), progress);
+        Operation::start(&self.0.running, Op::DetachVolume, object, move |stop| async move {
+            let result = detach(&job, &which, &volume, &stop).await;
+            result.map_err(|Failed { stage, cause }| Error::new(Op::DetachVolume, name, stage, cause))
+        })
+    }
+
+    /// Makes a volume larger, or, without a size, takes over the size that its LUN has now; returns what it is
+    /// then. XAPI cannot do the former while a guest uses the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::Shrink`]; [`Cause::WrongState`] when a guest has it; else as [`Driver::detach_volume`].
+    pub fn extend_volume(
+        &self,
+        which: Which,
+        volume: impl Into<String>,
+        bytes: Option<u64>,
+        progress: Progress,
+    ) -> Operation<AttachedVolume> {
+        let object = format!("instance {which}");
+        let (name, volume) = (object.clone(), volume.into());
+        let job = Job::new(self.clone(), progress);
+        Operation::start(&self.0.running, Op::ExtendVolume, object, move |stop| async move {
+            let result = extend(&job, &which, &volume, bytes, &stop).await;
+            result.map_err(|Failed { stage, cause }| Error::new(Op::ExtendVolume, name, stage, cause))
+        })
+    }
+
+    /// The volumes of an instance, in the order of their places.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::NoSuchInstance`], [`Cause::NotOurs`], [`Cause::Host`].
+    pub async fn volumes(&self, which: &Which) -> crate::Result<Vec<AttachedVolume>> {
+        let job = Job::new(self.clone(), Progress::none());
+        let listed = async {
+            let (_, record) = find::ours(&job, which).await?;
+            let drives = drives(&job, &record).await?;
+            let volumes = drives.into_iter().filter(|drive| !drive.is_own);
+            Ok(volumes.map(|drive| drive.shown()).collect())
+        };
+        listed
+            .await
+            .map_err(|cause: Cause| Error::new(Op::Volumes, format!("instance {which}"), Stage::Find, cause))
+    }
+
+    /// Looks whether the storage of each volume of an instance still answers; all at the same time, and no
+    /// longer than [`Settings::storage_timeout`](crate::Settings::storage_timeout).
+    ///
+    /// # Errors
+    ///
+    /// As [`Driver::volumes`]: a volume that does not answer is part of the result.
+    pub async fn check_volumes(&self, which: &Which) -> crate::Result<Vec<VolumeHealth>> {
+        let volumes = self.volumes(which).await?;
+        let job = std::sync::Arc::new(Job::new(self.clone(), Progress::none()));
+        let mut scans = std::collections::BTreeMap::new();
+        for volume in &volumes {
+            let (job, uuid) = (std::sync::Arc::clone(&job), volume.sr_uuid.clone());
+            scans
+                .entry(volume.sr_uuid.clone())
+                .or_insert_with(|| tokio::spawn(async move { scan(&job, &uuid).await }));
+        }
+        let mut faults = std::collections::BTreeMap::new();
+        for (uuid, scanning) in scans {
+            let fault = match scanning.await {
+                Ok(result) => result.err().map(|cause| cause.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            faults.insert(uuid, fault);
+        }
+        let health = |volume: AttachedVolume| {
+            let fault = faults.get(&volume.sr_uuid).cloned().flatten();
+            VolumeHealth { volume, fault }
+        };
+        Ok(volumes.into_iter().map(health).collect())
+    }
+
+    /// What a block storage service needs to know of the node with this uuid.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such node, or it cannot be asked.
+    pub async fn connector(&self, node: uuid::Uuid) -> crate::Result<Connector> {
+        let asked = async {
+            let host = self.client().by_uuid::<Host>(&node.to_string()).await?;
+            self.client().record(&host).await
+        };
+        let host = asked.await.map_err(|error| {
+            let cause = Cause::host("reading the host")(error);
+            Error::new(Op::Volumes, format!("node {node}"), Stage::Find, cause)
+        })?;
+        // Before XenServer 7.5 the name was in other_config.
+        let old = host.other_config.get("iscsi_iqn").cloned();
+        let initiator = Some(host.iscsi_iqn).filter(|iqn| !iqn.is_empty()).or(old);
+        Ok(Connector { ip: host.address, initiator, host: host.hostname })
+    }
+}
+
+async fn scan(job: &Job, sr_uuid: &str) -> Result<(), Cause> {
+    let doing = format!("scanning storage repository {sr_uuid}");
+    let sr = job.client().by_uuid::<Sr>(sr_uuid).await.map_err(Cause::host(&*doing))?;
+    let patience: Duration = job.driver.settings().storage_timeout;
+    job.within(sr::Scan { sr }, doing, patience, &Stop::new()).await
+}
+
+/// What a volume is to be attached to.
+struct Target {
+    vm: Ref<Vm>,
+    record: VmRecord,
+    instance: uuid::Uuid,
+    hosts: Vec<Ref<Host>>,
+    sr_uuid: String,
+}
+
+async fn target(job: &Job, which: &Which, volume: &Volume, stop: &Stop) -> Result<Target, Cause> {
+    let (vm, record) = find::ours(job, which).await?;
+    plugs(&record)?;
+    let instance = find::made_for(&record.other_config, &record.uuid, &job.driver.settings().owner);
+    let hosts = hosts_of(job, &record).await?;
+    let sr_uuid = match hosts.first() {
+        Some(host) => connect::sr_uuid(job, &volume.storage, host, stop).await?,
+        None => return Err(Cause::NoHost),
+    };
+    Ok(Target { vm, record, instance: instance.unwrap_or_default(), hosts, sr_uuid })
+}
+
+/// Whether drives are plugged and unplugged as well: XAPI cannot do it in the states between.
+fn plugs(vm: &VmRecord) -> Result<bool, Cause> {
+    match vm.power_state {
+        VmPowerState::Halted => Ok(false),
+        VmPowerState::Running => Ok(true),
+        _ => Err(Cause::WrongState {
+            vm: vm.uuid.clone(),
+            state: vm.power_state.to_string(),
+            remedy: "bring it up or switch it off first",
+        }),
+    }
+}
+
+/// Where a VM is; a halted one where it prefers to be, or wherever it may be.
+async fn hosts_of(job: &Job, vm: &VmRecord) -> Result<Vec<Ref<Host>>, Cause> {
+    let hosts = job.client().all_records::<Host>().await.map_err(Cause::host("reading the hosts"))?;
+    let home = [&vm.resident_on, &vm.affinity].into_iter().find(|host| hosts.contains_key(*host));
+    Ok(match home {
+        Some(home) => vec![home.clone()],
+        None => hosts.into_iter().filter(|(_, host)| host.enabled).map(|(host, _)| host).collect(),
+    })
+}
+
+async fn attach(
+    job: &Job,
+    target: &Target,
+    volume: &Volume,
+    device: Option<UserDevice>,
+    read_only: bool,
+    stop: &Stop,
+) -> Result<AttachedVolume, Failed> {
+    let (client, owner, operation) =
+        (job.client().clone(), job.driver.settings().owner.clone(), job.operation);
+    let (vm, sr_uuid) = (target.vm.clone(), target.sr_uuid.clone());
+    job.rollback.push_sweep(format!("what operation {operation} attached"), async move {
+        release::operation(&client, &owner, operation, &vm, &sr_uuid).await
+    });
+    let connecting = async {
+        let (sr, record) =
+            connect::connect(job, &volume.storage, &target.sr_uuid, &target.hosts, stop).await?;
+        connect::disk(job, volume, &sr, &record.name_label, stop).await
+    };
+    let (vdi, disk) = job.stage(Stage::Storage, connecting).await?;
+    // Two at once would choose the same place.
+    let _gate = job.driver.0.gates.enter(&target.record.uuid).await;
+    job.stage(Stage::Devices, plug(job, target, volume, (&vdi, &disk), device, read_only, stop)).await
+}
+
+async fn plug(
+    job: &Job,
+    target: &Target,
+    volume: &Volume,
+    (vdi, disk): (&Ref<Vdi>, &VdiRecord),
+    device: Option<UserDevice>,
+    read_only: bool,
+    stop: &Stop,
+) -> Result<AttachedVolume, Cause> {
+    let client = job.client();
+    let id = volume.id.clone().unwrap_or_else(|| disk.uuid.clone());
+    let doing = || format!("attaching volume {id:?} to VM {}", target.record.uuid);
+    let (drive, record) = match drives(job, &target.record).await?.into_iter().find(|drive| drive.vdi == *vdi)
+    {
+        Some(drive) => (drive.reference, drive.record),
+        None => {
+            let device = choose_device(job, target, device).await?;
+            let owner = job.driver.settings().owner.clone();
+            let mark = Ownership { owner, instance: target.instance, operation: job.operation };
+            let mut other_config = mark.keys();
+            other_config.insert(VOLUME_KEY.to_owned(), id.clone());
+            let call = vbd::Create {
+                vm: target.vm.clone(),
+                vdi: vdi.clone(),
+                userdevice: device.to_string(),
+                bootable: false,
+                mode: if read_only { VbdMode::Ro } else { VbdMode::Rw },
+                r#type: VbdType::Disk,
+                unpluggable: true,
+                empty: false,
+                other_config,
+                ..vbd::Create::default()
+            };
+            stop.check()?;
+            let drive = client.call(call).await.map_err(Cause::host(doing()))?;
+            let record = client.record(&drive).await.map_err(Cause::host(doing()))?;
+            (drive, record)
+        }
+    };
+    let plugs = plugs(&target.record)?;
+    if plugs && !record.currently_attached {
+        stop.check()?;
+        match client.call(vbd::Plug { vbd: drive.clone() }).await {
+            Err(error) if !error.is("DEVICE_ALREADY_ATTACHED") => return Err(Cause::host(doing())(error)),
+            _ => {}
+        }
+    }
+    let drive = Drive {
+        plugged: plugs,
+        is_own: false,
+        reference: drive,
+        vdi: vdi.clone(),
+        disk: disk.clone(),
+        sr_uuid: target.sr_uuid.clone(),
+        record,
+    };
+    Ok(drive.shown())
+}
+
+async fn choose_device(job: &Job, target: &Target, wanted: Option<UserDevice>) -> Result<UserDevice, Cause> {
+    let doing = || Cause::host(format!("looking for a free place for a disk in VM {}", target.record.uuid));
+    let call = xenapi_types::vm::GetAllowedVbdDevices { vm: target.vm.clone() };
+    let allowed = job.client().call(call).await.map_err(doing())?;
+    let mut taken = Vec::new();
+    let vbds = job.client().get_field(&target.vm, xenapi_types::vm::field::VBDS).await.map_err(doing())?;
+    for vbd in &vbds {
+        taken.extend(job.client().record_opt(vbd).await.map_err(doing())?.map(|vbd| vbd.userdevice));
+    }
+    let free = |first| device::next_free(allowed.iter().map(|d| &**d), taken.iter().map(|d| &**d), first);
+    match wanted {
+        None => free(UserDevice::FIRST_EPHEMERAL)
+            .ok_or_else(|| Cause::DeviceInUse { device: "every".to_owned(), vm: target.record.uuid.clone() }),
+        Some(device) if free(device) == Some(device) => Ok(device),
+        Some(device) => {
+            Err(Cause::DeviceInUse { device: device.to_string(), vm: target.record.uuid.clone() })
+        }
+    }
+}
+
+/// A drive of a VM with the disk in it.
+pub(crate) struct Drive {
+    pub(crate) reference: Ref<Vbd>,
+    pub(crate) record: VbdRecord,
+    pub(crate) vdi: Ref<Vdi>,
+    pub(crate) disk: VdiRecord,
+    pub(crate) sr_uuid: String,
+    /// The disk was made for the instance and ends with it.
+    pub(crate) is_own: bool,
+    plugged: bool,
+}
+
+impl Drive {
+    fn shown(&self) -> AttachedVolume {
+        let id = self.record.other_config.get(VOLUME_KEY).filter(|id| !id.is_empty());
+        AttachedVolume {
+            id: id.unwrap_or(&self.disk.uuid).clone(),
+            vdi_uuid: self.disk.uuid.clone(),
+            sr_uuid: self.sr_uuid.clone(),
+            device: self.record.userdevice.clone(),
+            virtual_bytes: u64::try_from(self.disk.virtual_size).unwrap_or(0),
+            read_only: self.record.mode == VbdMode::Ro,
+            plugged: self.plugged,
+        }
+    }
+
+    fn answers_to(&self, name: &str) -> bool {
+        let place = |text: &str| text.parse::<UserDevice>().ok();
+        self.disk.uuid == name
+            || self.record.other_config.get(VOLUME_KEY).is_some_and(|id| id == name)
+            || place(name).is_some_and(|name| place(&self.record.userdevice) == Some(name))
+    }
+}
+
+/// The drives of a VM that hold disks, in the order of their places.
+pub(crate) async fn drives(job: &Job, vm: &VmRecord) -> Result<Vec<Drive>, Cause> {
+    let doing = || Cause::host(format!("reading the disks of VM {}", vm.uuid));
+    let mut found = Vec::new();
+    for (reference, record) in find::disks(job.client(), vm).await? {
+        let vdi = record.vdi.clone();
+        let Some(disk) = job.client().record_opt(&vdi).await.map_err(doing())? else { continue };
+        let sr_uuid = job.client().get_field(&disk.sr, sr::field::UUID).await.map_err(doing())?;
+        let owner = &job.driver.settings().owner;
+        let is_own = !record.other_config.contains_key(VOLUME_KEY)
+            && find::made_for(&disk.other_config, &disk.uuid, owner).is_some();
+        let plugged = record.currently_attached;
+        found.push(Drive { reference, record, vdi, disk, sr_uuid, is_own, plugged });
+    }
+    Ok(found)
+}
+
+/// The volume of this name.
+async fn named(job: &Job, vm: &VmRecord, name: &str) -> Result<Drive, Cause> {
+    let mut drives = drives(job, vm).await?;
+    let Some(at) = drives.iter().position(|drive| drive.answers_to(name)) else {
+        return Err(Cause::NoSuchVolume {
+            wanted: format!("{name:?}"),
+            place: format!("VM {}", vm.uuid),
+            have: drives.iter().filter(|drive| !drive.is_own).map(|drive| drive.shown().id).collect(),
+        });
+    };
+    let drive = drives.swap_remove(at);
+    if drive.is_own {
+        return Err(Cause::OwnDisk { disk: drive.disk.uuid, vm: vm.uuid.clone() });
+    }
+    Ok(drive)
+}
+
+async fn detach(job: &Job, which: &Which, name: &str, stop: &Stop) -> Result<AttachedVolume, Failed> {
+    let finding = async {
+        let (_, record) = find::ours(job, which).await?;
+        let plugs = plugs(&record)?;
+        Ok((named(job, &record, name).await?, plugs, record))
+    };
+    let (drive, plugs, record) = job.stage(Stage::Find, finding).await?;
+    let _gate = job.driver.0.gates.enter(&drive.sr_uuid).await;
+    let unplugging = async {
+        stop.check()?;
+        let doing = format!("detaching volume {:?} from VM {}", drive.shown().id, record.uuid);
+        release::drive_of(job.client(), &drive.reference, plugs).await.map_err(Cause::host(doing))
+    };
+    job.stage(Stage::Devices, unplugging).await?;
+    let forgetting = async {
+        let doing = format!("forgetting storage repository {}", drive.sr_uuid);
+        let owner = &job.driver.settings().owner;
+        release::forget_if_unused(job.client(), owner, &drive.disk.sr).await.map_err(Cause::host(doing))
+    };
+    job.stage(Stage::Storage, forgetting).await?;
+    Ok(AttachedVolume { plugged: false, ..drive.shown() })
+}
+
+async fn extend(
+    job: &Job,
+    which: &Which,
+    name: &str,
+    bytes: Option<u64>,
+    stop: &Stop,
+) -> Result<AttachedVolume, Failed> {
+    let finding = async {
+        let (_, record) = find::ours(job, which).await?;
+        let drive = named(job, &record, name).await?;
+        let have_bytes = drive.shown().virtual_bytes;
+        match bytes {
+            Some(wanted_bytes) if wanted_bytes < have_bytes => {
+                return Err(Cause::Shrink { disk: drive.disk.uuid, have_bytes, wanted_bytes });
+            }
+            Some(_) if drive.plugged && record.power_state != VmPowerState::Halted => {
+                return Err(Cause::WrongState {
+                    vm: record.uuid,
+                    state: record.power_state.to_string(),
+                    remedy: "detach the volume first, or switch the instance off",
+                });
+            }
+            _ => {}
+        }
+        Ok(drive)
+    };
+    let mut drive = job.stage(Stage::Find, finding).await?;
+    let growing = async {
+        stop.check()?;
+        let doing = || format!("extending volume {:?}", drive.shown().id);
+        match bytes {
+            Some(bytes) => {
+                let call = vdi::Resize { vdi: drive.vdi.clone(), size: bytes as i64 };
+                job.client().call(call).await.map_err(Cause::host(doing()))?;
+            }
+            None => {
+                let patience = job.driver.settings().storage_timeout;
+                job.within(sr::Scan { sr: drive.disk.sr.clone() }, doing(), patience, stop).await?;
+            }
+        }
+        job.client().record(&drive.vdi).await.map_err(Cause::host(doing()))
+    };
+    drive.disk = job.stage(Stage::Storage, growing).await?;
+    Ok(drive.shown())
+}

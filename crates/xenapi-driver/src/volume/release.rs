@@ -1,0 +1,118 @@
+//! Letting go of storage, so that it can be done twice and at any point.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+use xenapi_client::{Client, Result};
+use xenapi_storage::ownership::Claim;
+use xenapi_types::{Pbd, Ref, Sr, SrRecord, Vbd, Vdi, Vm, VmPowerState, pbd, secret, sr, vbd};
+
+use crate::remove::{gone_is_fine, tolerate};
+
+/// Takes back what one operation attached: drives of the VM, then the repository, its connections, and the
+/// passwords for it, as far as the operation made them.
+pub(super) async fn operation(
+    client: &Client,
+    owner: &str,
+    operation: Uuid,
+    vm: &Ref<Vm>,
+    sr_uuid: &str,
+) -> Result<()> {
+    if let Some(record) = client.record_opt(vm).await? {
+        for reference in &record.vbds {
+            let Some(drive) = client.record_opt(reference).await? else { continue };
+            if made_by(&drive.other_config, operation) {
+                drive_of(client, reference, record.power_state != VmPowerState::Halted).await?;
+            }
+        }
+    }
+    if let Some(reference) = client.by_uuid_opt::<Sr>(sr_uuid).await? {
+        let Some(record) = client.record_opt(&reference).await? else { return Ok(()) };
+        if made_by(&record.sm_config, operation) {
+            forget_if_unused(client, owner, &reference).await?;
+        } else {
+            for reference in &record.pbds {
+                let Some(connection) = client.record_opt(reference).await? else { continue };
+                if made_by(&connection.other_config, operation) {
+                    disconnect(client, reference, connection.currently_attached).await?;
+                    gone_is_fine(client.destroy(reference).await)?;
+                }
+            }
+        }
+    }
+    secrets(client, |keys| made_by(keys, operation)).await
+}
+
+/// Unplugs a drive, if it may be plugged, and removes it. Its disk stays.
+pub(crate) async fn drive_of(client: &Client, drive: &Ref<Vbd>, alive: bool) -> Result<()> {
+    let attached = match client.record_opt(drive).await? {
+        Some(record) => record.currently_attached,
+        None => return Ok(()),
+    };
+    if alive && attached {
+        tolerate(client.call(vbd::Unplug { vbd: drive.clone() }).await, &["DEVICE_ALREADY_DETACHED"])?;
+    }
+    gone_is_fine(client.destroy(drive).await)
+}
+
+/// Forgets a repository that this owner introduced, once no VM has a disk of it. Says whether it is gone.
+pub(crate) async fn forget_if_unused(client: &Client, owner: &str, sr: &Ref<Sr>) -> Result<bool> {
+    let Some(record) = client.record_opt(sr).await? else { return Ok(true) };
+    if !introduced_by(&record, owner) || is_used(client, &record.vdis).await? {
+        return Ok(false);
+    }
+    let mut passwords = Vec::new();
+    for reference in &record.pbds {
+        let Some(connection) = client.record_opt(reference).await? else { continue };
+        let keys = connection.device_config.iter().filter(|(key, _)| key.ends_with("_secret"));
+        passwords.extend(keys.map(|(_, uuid)| uuid.clone()));
+        disconnect(client, reference, connection.currently_attached).await?;
+    }
+    gone_is_fine(client.call(sr::Forget { sr: sr.clone() }).await)?;
+    for uuid in passwords {
+        if let Some(password) = client.by_uuid_opt::<xenapi_types::Secret>(&uuid).await? {
+            gone_is_fine(client.destroy(&password).await)?;
+        }
+    }
+    Ok(true)
+}
+
+/// Whether a driver of this owner introduced the repository. The keys are in `sm_config`: `SR.introduce` takes
+/// no `other_config`, and a mark that comes later can be lost.
+pub(crate) fn introduced_by(sr: &SrRecord, owner: &str) -> bool {
+    matches!(Claim::read(&sr.sm_config, &sr.uuid), Claim::Original(maker) if maker.owner == owner)
+}
+
+async fn is_used(client: &Client, vdis: &[Ref<Vdi>]) -> Result<bool> {
+    for vdi in vdis {
+        if client.record_opt(vdi).await?.is_some_and(|vdi| !vdi.vbds.is_empty()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+async fn disconnect(client: &Client, connection: &Ref<Pbd>, attached: bool) -> Result<()> {
+    if attached {
+        gone_is_fine(client.call(pbd::Unplug { pbd: connection.clone() }).await)?;
+    }
+    Ok(())
+}
+
+/// Destroys the secrets whose keys are fit for it. Their values are not read.
+pub(crate) async fn secrets(client: &Client, fit: impl Fn(&BTreeMap<String, String>) -> bool) -> Result<()> {
+    for reference in client.all::<xenapi_types::Secret>().await? {
+        let keys = match client.get_field(&reference, secret::field::OTHER_CONFIG).await {
+            Err(error) if error.kind() == xenapi_client::ErrorKind::NotFound => continue,
+            keys => keys?,
+        };
+        if fit(&keys) {
+            gone_is_fine(client.destroy(&reference).await)?;
+        }
+    }
+    Ok(())
+}
+
+fn made_by(keys: &BTreeMap<String, String>, operation: Uuid) -> bool {
+    keys.get(xenapi_storage::ownership::OPERATION).is_some_and(|value| *value == operation.to_string())
+}

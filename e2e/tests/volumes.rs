@@ -1,0 +1,389 @@
+//! Volumes: attached and detached, on storage the pool has and on storage it has never heard of; and nothing
+//! left of what did not work.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use e2e::pool::{Census, LVM, Pool};
+use examples::demo_image::DemoImage;
+use tempfile::TempDir;
+use uuid::Uuid;
+use xapi_simulator::World;
+use xapi_simulator::fault::Fault;
+use xapi_simulator::targets::Target;
+use xenapi_client::Secret;
+use xenapi_driver::spec::{Flavor, InstanceSpec};
+use xenapi_driver::volume::{AttachOptions, AttachedVolume, Iscsi, Nfs, Smb, Storage, Volume, VolumeDisk};
+use xenapi_driver::{Cause, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Which};
+use xenapi_types::{Pbd, Ref, Sr, Vbd, Vdi, VdiType, Vm, pbd, sr, vdi};
+use xenapi_wire::Failure;
+
+const PORTAL: &str = "192.0.2.1";
+const IQN: &str = "iqn.2010-10.org.openstack:volume-00000001";
+const PASSWORD: &str = "correct-horse";
+const MIB: u64 = 1 << 20;
+
+struct Bench {
+    pool: Pool,
+    _files: TempDir,
+    which: Which,
+    vm: Ref<Vm>,
+    before: Census,
+}
+
+impl Bench {
+    async fn new() -> Result<Self> {
+        let files = tempfile::tempdir()?;
+        let image = files.path().join("demo.img");
+        DemoImage { virtual_bytes: 64 << 20, payload_bytes: 1 << 20 }.write(&image)?;
+        let pool = Pool::of(World::demo().with_all_drivers()).await?;
+        let targets = pool.simulator.targets();
+        targets.add(Target::iscsi(PORTAL, IQN, [(0, 32 * MIB), (1, 16 * MIB)]).login("user", PASSWORD));
+        targets.add(Target::share("192.0.2.2", "/srv/volumes"));
+        targets.add(Target::share("192.0.2.3", "/volumes").login("user", PASSWORD));
+        let spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), &image);
+        let instance = pool.driver.spawn(spec, SpawnOptions::default()).await?;
+        let vm = pool.client().by_uuid::<Vm>(&instance.vm_uuid).await?;
+        let before = pool.census().await?;
+        Ok(Self { pool, _files: files, which: Which::Instance(instance.uuid), vm, before })
+    }
+
+    async fn attach(&self, volume: Volume) -> xenapi_driver::Result<AttachedVolume> {
+        self.pool.driver.attach_volume(self.which.clone(), volume, AttachOptions::default()).await
+    }
+
+    async fn detach(&self, name: &str) -> xenapi_driver::Result<AttachedVolume> {
+        self.pool.driver.detach_volume(self.which.clone(), name, Progress::none()).await
+    }
+
+    async fn power(&self, power: PowerChange) -> Result<()> {
+        self.pool.driver.power(self.which.clone(), power, Progress::none()).await?;
+        Ok(())
+    }
+
+    /// What was made since the instance was complete, but for the files of disks, which are the LUNs' content.
+    async fn made(&self) -> Result<Vec<String>> {
+        let mut changes = self.pool.census().await?.changes_since(&self.before);
+        changes.retain(|change| !change.contains("/disks/"));
+        Ok(changes)
+    }
+
+    /// A disk in a repository of the pool.
+    async fn disk(&self, sr: &Ref<Sr>, bytes: u64) -> Result<(Ref<Vdi>, Uuid)> {
+        let call = vdi::Create {
+            name_label: "volume".into(),
+            sr: sr.clone(),
+            virtual_size: bytes as i64,
+            r#type: VdiType::User,
+            ..vdi::Create::default()
+        };
+        let vdi = self.pool.client().call(call).await?;
+        let uuid = self.pool.client().get_field(&vdi, vdi::field::UUID).await?.parse()?;
+        Ok((vdi, uuid))
+    }
+
+    /// Puts a repository with one disk on a share, and takes it out of the pool again.
+    async fn share(&self, sr_type: &str, config: &[(&str, &str)]) -> Result<(Uuid, Uuid)> {
+        let client = self.pool.client();
+        let host = client.all::<xenapi_types::Host>().await?.pop().context("no host")?;
+        let device_config: BTreeMap<String, String> =
+            config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let call = sr::Create {
+            host,
+            device_config,
+            physical_size: 1 << 30,
+            name_label: "share".into(),
+            name_description: String::new(),
+            r#type: sr_type.into(),
+            content_type: "user".into(),
+            shared: true,
+            sm_config: None,
+        };
+        let sr = client.call(call).await?;
+        let sr_uuid = client.get_field(&sr, sr::field::UUID).await?.parse()?;
+        let (_, vdi_uuid) = self.disk(&sr, 8 * MIB).await?;
+        for pbd in client.get_field(&sr, sr::field::PBDS).await? {
+            client.call(pbd::Unplug { pbd: pbd.clone() }).await?;
+            client.call(pbd::Plug { pbd: pbd.clone() }).await?;
+            client.call(pbd::Unplug { pbd }).await?;
+        }
+        client.call(sr::Forget { sr }).await?;
+        assert_eq!(self.made().await?, [""; 0]);
+        Ok((sr_uuid, vdi_uuid))
+    }
+}
+
+fn iscsi(disk: VolumeDisk, password: &str) -> Volume {
+    let chap = Some(("user".to_owned(), Secret::new(password)));
+    let storage = Storage::Iscsi(Iscsi { portal: PORTAL.parse().expect("a portal"), iqn: IQN.into(), chap });
+    Volume { id: Some("vol-1".into()), ..Volume::new(storage, disk) }
+}
+
+#[tokio::test]
+async fn iscsi_with_chap_comes_and_goes_without_a_trace() -> Result<()> {
+    let bench = Bench::new().await?;
+    let client = bench.pool.client();
+    let attached = bench.attach(iscsi(VolumeDisk::Lun(0), PASSWORD)).await?;
+    assert_eq!((&*attached.id, attached.virtual_bytes, attached.plugged), ("vol-1", 32 * MIB, true));
+    assert_eq!(attached.device, "4", "behind the instance's own disks");
+    let wanted = xenapi_storage_uuid();
+    assert_eq!(attached.sr_uuid, wanted);
+    let sr = client.record(&client.by_uuid::<Sr>(&wanted).await?).await?;
+    assert!(sr.shared && sr.r#type == "iscsi");
+    let pbd = client.record(&sr.pbds[0]).await?;
+    let everywhere = format!("{:?} {:?} {:?}", sr.sm_config, sr.other_config, pbd.device_config);
+    assert!(!everywhere.contains(PASSWORD), "the password is in a secret and nowhere else");
+    assert!(pbd.device_config.contains_key("chappassword_secret"), "{:?}", pbd.device_config.keys());
+
+    // Once more changes nothing, and a second LUN uses the same repository.
+    let state = bench.made().await?;
+    assert_eq!(bench.attach(iscsi(VolumeDisk::Lun(0), PASSWORD)).await?, attached);
+    assert_eq!(bench.made().await?, state);
+    let second = bench.attach(Volume { id: None, ..iscsi(VolumeDisk::Lun(1), PASSWORD) }).await?;
+    assert_eq!((&*second.device, &second.id), ("5", &second.vdi_uuid));
+    let listed = bench.pool.driver.volumes(&bench.which).await?;
+    assert_eq!(listed, [attached.clone(), second.clone()]);
+
+    bench.detach("vol-1").await?;
+    assert!(client.by_uuid_opt::<Sr>(&wanted).await?.is_some(), "the other LUN is in use");
+    bench.detach("xvdf").await?;
+    assert_eq!(bench.made().await?, [""; 0]);
+    Ok(())
+}
+
+fn xenapi_storage_uuid() -> String {
+    // uuid5 of Nova's namespace and "192.0.2.1/3260/iqn.2010-10.org.openstack:volume-00000001".
+    let namespace = Uuid::new_v5(&Uuid::nil(), b"volume_utils-SR_UUID");
+    Uuid::new_v5(&namespace, format!("{PORTAL}/3260/{IQN}").as_bytes()).to_string()
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_a_missing_lun_leave_nothing() -> Result<()> {
+    let bench = Bench::new().await?;
+    let error = bench.attach(iscsi(VolumeDisk::Lun(0), "hunter2")).await.unwrap_err();
+    assert_eq!(error.failure().map(|failure| &*failure.code), Some("SR_BACKEND_FAILURE_68"), "{error}");
+    assert!(error.to_string().contains("check the name and the password"), "{error}");
+    assert!(!format!("{error} {error:?}").contains("hunter2"));
+    assert_eq!(bench.made().await?, [""; 0]);
+    let error = bench.attach(iscsi(VolumeDisk::Lun(7), PASSWORD)).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::NoSuchVolume { .. }), "{error}");
+    assert!(error.leftovers().is_empty(), "{error}");
+    assert_eq!(bench.made().await?, [""; 0]);
+    Ok(())
+}
+
+/// The hosts themselves would wait for two minutes.
+#[tokio::test]
+async fn a_dead_target_is_given_up_soon_and_leaves_nothing() -> Result<()> {
+    let bench = Bench::new().await?;
+    let settings = Settings { storage_timeout: Duration::from_millis(200), ..Settings::default() };
+    let hasty = bench.pool.driver_with(settings)?;
+    let attach = || {
+        hasty.attach_volume(
+            bench.which.clone(),
+            iscsi(VolumeDisk::Lun(0), PASSWORD),
+            AttachOptions::default(),
+        )
+    };
+    bench.pool.simulator.targets().set_dead(PORTAL, true);
+    let error = attach().await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::NoAnswer { .. }), "{error}");
+    assert!(error.leftovers().is_empty(), "{error}");
+    assert_eq!(bench.made().await?, [""; 0]);
+
+    bench.pool.simulator.targets().set_dead(PORTAL, false);
+    let volume = attach().await?;
+    bench.pool.simulator.targets().set_dead(PORTAL, true);
+    let health = hasty.check_volumes(&bench.which).await?;
+    assert_eq!(health.iter().map(|h| &h.volume.id).collect::<Vec<_>>(), [&volume.id]);
+    assert!(health[0].fault.as_deref().is_some_and(|fault| fault.contains("no answer")), "{health:?}");
+    bench.pool.simulator.targets().set_dead(PORTAL, false);
+    assert_eq!(hasty.check_volumes(&bench.which).await?[0].fault, None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn shares_are_found_by_their_only_repository() -> Result<()> {
+    let bench = Bench::new().await?;
+    let nfs = |sr_uuid| {
+        Storage::Nfs(Nfs { server: "192.0.2.2".into(), path: "/srv/volumes".into(), options: None, sr_uuid })
+    };
+    let error = bench.attach(Volume::new(nfs(None), VolumeDisk::Only)).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::NoSuchVolume { .. }), "{error}");
+
+    let config = [("server", "192.0.2.2"), ("serverpath", "/srv/volumes")];
+    let (sr_uuid, vdi_uuid) = bench.share("nfs", &config).await?;
+    let attached = bench.attach(Volume::new(nfs(None), VolumeDisk::Only)).await?;
+    assert_eq!((&attached.sr_uuid, &attached.vdi_uuid), (&sr_uuid.to_string(), &vdi_uuid.to_string()));
+    bench.detach(&vdi_uuid.to_string()).await?;
+    assert_eq!(bench.made().await?, [""; 0]);
+
+    let config = [("server", "//192.0.2.3/volumes"), ("username", "user"), ("password", PASSWORD)];
+    let (sr_uuid, vdi_uuid) = bench.share("smb", &config).await?;
+    let login = Some(("user".to_owned(), Secret::new(PASSWORD)));
+    let smb = Smb { server: "//192.0.2.3/volumes".into(), login, sr_uuid: Some(sr_uuid) };
+    bench.attach(Volume::new(Storage::Smb(smb), VolumeDisk::Uuid(vdi_uuid))).await?;
+    bench.detach(&vdi_uuid.to_string()).await?;
+    assert_eq!(bench.made().await?, [""; 0]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_disk_of_the_pool_in_every_state_of_the_guest() -> Result<()> {
+    let bench = Bench::new().await?;
+    let client = bench.pool.client();
+    let lvm = client.by_name_label::<Sr>(LVM).await?;
+    let (_, disk) = bench.disk(&lvm, 8 * MIB).await?;
+    let sr = client.get_field(&lvm, sr::field::UUID).await?.parse()?;
+    let volume = || Volume::new(Storage::Repository(sr), VolumeDisk::Uuid(disk));
+    let name = disk.to_string();
+
+    // Hot.
+    assert!(bench.attach(volume()).await?.plugged);
+    let extend =
+        |bytes| bench.pool.driver.extend_volume(bench.which.clone(), &*name, bytes, Progress::none());
+    let error = extend(Some(16 * MIB)).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::WrongState { .. }), "{error}");
+    bench.power(PowerChange::Pause).await?;
+    let error = bench.detach(&name).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::WrongState { .. }), "{error}");
+    bench.power(PowerChange::On).await?;
+    bench.power(PowerChange::Off(Shutdown::Hard)).await?;
+    assert_eq!(extend(Some(16 * MIB)).await?.virtual_bytes, 16 * MIB);
+    let error = extend(Some(8 * MIB)).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::Shrink { .. }), "{error}");
+    bench.power(PowerChange::On).await?;
+    assert_eq!(bench.detach(&name).await?.virtual_bytes, 16 * MIB);
+
+    // Cold, at a place of one's own, read-only.
+    bench.power(PowerChange::Off(Shutdown::Hard)).await?;
+    let options = AttachOptions { device: "xvdk".parse().ok(), read_only: true, ..AttachOptions::default() };
+    let attached = bench.pool.driver.attach_volume(bench.which.clone(), volume(), options).await?;
+    assert_eq!((&*attached.device, attached.read_only, attached.plugged), ("10", true, false));
+    let options = AttachOptions { device: "10".parse().ok(), ..AttachOptions::default() };
+    let (_, other) = bench.disk(&lvm, 8 * MIB).await?;
+    let taken = Volume::new(Storage::Repository(sr), VolumeDisk::Uuid(other));
+    let error = bench.pool.driver.attach_volume(bench.which.clone(), taken, options).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::DeviceInUse { .. }), "{error}");
+    bench.detach("xvdk").await?;
+    assert!(client.by_uuid_opt::<Sr>(&sr.to_string()).await?.is_some(), "the pool's own repository stays");
+
+    let error = bench.detach("0").await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::OwnDisk { .. }), "{error}");
+    let error = bench.detach("7").await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::NoSuchVolume { .. }), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lun_that_has_grown() -> Result<()> {
+    let bench = Bench::new().await?;
+    bench.attach(iscsi(VolumeDisk::Lun(0), PASSWORD)).await?;
+    bench.pool.simulator.targets().resize_lun(0, 64 * MIB);
+    let extended =
+        bench.pool.driver.extend_volume(bench.which.clone(), "vol-1", None, Progress::none()).await?;
+    assert_eq!(extended.virtual_bytes, 64 * MIB);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_unplugged_connection_is_plugged_again() -> Result<()> {
+    let bench = Bench::new().await?;
+    let client = bench.pool.client();
+    let lvm = client.by_name_label::<Sr>(LVM).await?;
+    let (_, disk) = bench.disk(&lvm, 8 * MIB).await?;
+    let sr = client.record(&lvm).await?;
+    client.call(pbd::Unplug { pbd: sr.pbds[0].clone() }).await?;
+    let volume = Volume::new(Storage::Repository(sr.uuid.parse()?), VolumeDisk::Uuid(disk));
+    assert!(bench.attach(volume).await?.plugged);
+    assert!(client.record::<Pbd>(&sr.pbds[0]).await?.currently_attached);
+    Ok(())
+}
+
+/// What attaching a volume asks of the host.
+const CALLS: &[(&str, usize)] = &[
+    ("SR.get_by_uuid", 1),
+    ("SR.introduce", 1),
+    ("secret.create", 1),
+    ("secret.get_uuid", 1),
+    ("PBD.create", 1),
+    ("PBD.plug", 1),
+    ("SR.get_record", 2),
+    ("VDI.get_all_records_where", 1),
+    ("VDI.introduce", 1),
+    ("VM.get_allowed_VBD_devices", 1),
+    ("VBD.create", 1),
+    ("VBD.plug", 1),
+];
+
+#[tokio::test]
+async fn a_fault_at_every_call_of_an_attachment_leaves_nothing() -> Result<()> {
+    let bench = Bench::new().await?;
+    let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    for &(method, count) in CALLS {
+        for k in 1..=count {
+            for fault in [&refusal, &Fault::DropAfterExecution] {
+                // Nobody heard of a task whose reference was lost: XAPI removes it some time after its end.
+                if (method, fault) == ("PBD.plug", &Fault::DropAfterExecution) {
+                    continue;
+                }
+                let faults = bench.pool.simulator.faults();
+                faults.on_nth(method, k, fault.clone());
+                let result = bench.attach(iscsi(VolumeDisk::Lun(0), PASSWORD)).await;
+                assert_eq!(faults.clear(), 0, "{method} was called less than {k} times");
+                match result {
+                    Ok(_) if *fault == Fault::DropAfterExecution => drop(bench.detach("vol-1").await?),
+                    Ok(_) => panic!("{method} {k} does not matter"),
+                    Err(error) => assert!(error.leftovers().is_empty(), "{method} {k} {fault:?}: {error}"),
+                }
+                assert_eq!(bench.made().await?, [""; 0], "{method} {k} {fault:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Two at the same time on one target: the repository goes with the last.
+#[tokio::test]
+async fn attached_and_detached_at_the_same_time() -> Result<()> {
+    let bench = Bench::new().await?;
+    for _ in 0..5 {
+        let (first, second) = tokio::join!(
+            bench.attach(iscsi(VolumeDisk::Lun(0), PASSWORD)),
+            bench.attach(Volume { id: Some("vol-2".into()), ..iscsi(VolumeDisk::Lun(1), PASSWORD) }),
+        );
+        let (first, second) = (first?, second?);
+        assert_ne!(first.device, second.device);
+        let (first, second) = tokio::join!(bench.detach("vol-1"), bench.detach("vol-2"));
+        first?;
+        second?;
+        assert_eq!(bench.made().await?, [""; 0]);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_end_of_an_instance_frees_its_volumes() -> Result<()> {
+    let bench = Bench::new().await?;
+    let attached = bench.attach(iscsi(VolumeDisk::Lun(0), PASSWORD)).await?;
+    let destroyed = bench.pool.driver.destroy(bench.which.clone(), Progress::none()).await?;
+    assert_eq!(destroyed.kept_disk_uuids, std::slice::from_ref(&attached.vdi_uuid));
+    let client = bench.pool.client();
+    assert!(client.by_uuid_opt::<Sr>(&attached.sr_uuid).await?.is_none());
+    assert_eq!(client.all::<xenapi_types::Secret>().await?, []);
+    assert!(client.record_opt(&bench.vm).await?.is_none());
+    assert!(client.all::<Vbd>().await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_block_storage_service_asks_for() -> Result<()> {
+    let bench = Bench::new().await?;
+    let node = bench.pool.driver.nodes().await?.remove(0);
+    let connector = bench.pool.driver.connector(node.uuid.parse()?).await?;
+    assert_eq!(connector.ip, node.address);
+    assert!(!connector.host.is_empty());
+    assert!(connector.initiator.is_some_and(|iqn| iqn.starts_with("iqn.")));
+    Ok(())
+}
