@@ -118,7 +118,7 @@ pub(crate) fn convert(args: &Convert, bars: &Bars) -> Result<Output> {
 pub(crate) fn written(path: &Path, image: &Image, saved: &Saved) -> Output {
     let mut lines = Lines::default();
     lines.add("written", path.display());
-    lines.add("from", format!("{} ({})", image.path().display(), info::format_name(image)));
+    lines.add("from", format!("{} ({})", image.path().display(), info::format_name(image.format())));
     lines.add("virtual size", bytes(saved.virtual_size));
     lines.add("file length", bytes(saved.stream_len));
     let json = json!({

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use disk_stream::{Image, Layer};
+use disk_stream::{Format, Layer};
 use serde_json::{Value, json};
 use vhd::inspect::Writer;
 
-use crate::open::{self, Format, ParentArgs};
+use crate::open::{self, ParentArgs};
 use crate::output::{Lines, Output, bytes};
 
 #[derive(Debug, clap::Args)]
@@ -16,7 +16,7 @@ pub(crate) struct Args {
     file: PathBuf,
     /// What it is; found out without this.
     #[arg(short, long, value_enum)]
-    format: Option<Format>,
+    format: Option<open::Format>,
     /// Tell of every layer of its chain.
     #[arg(long)]
     backing_chain: bool,
@@ -52,10 +52,11 @@ pub(crate) fn run(args: &Args) -> Result<Output> {
 }
 
 /// The format's name, as it is given on the command line.
-pub(crate) fn format_name(image: &Image) -> &'static str {
-    match image.format() {
-        disk_stream::Format::Raw => "raw",
-        disk_stream::Format::Vhd(_) => "vhd",
+pub(crate) fn format_name(format: Format) -> &'static str {
+    match format {
+        Format::Raw => "raw",
+        Format::Vhd(_) => "vhd",
+        Format::Qcow2 => "qcow2",
     }
 }
 
@@ -63,17 +64,21 @@ fn describe(layer: &Layer) -> Result<(Lines, Value)> {
     let mut lines = Lines::default();
     let occupied = layer.occupied()?;
     lines.add("image", layer.path().display());
-    lines.add("file format", if layer.map().is_some() { "vhd" } else { "raw" });
+    lines.add("file format", format_name(layer.format()));
     lines.add("virtual size", bytes(layer.virtual_size()));
     lines.add("file length", bytes(layer.file_len()));
     lines.add("disk size", bytes(occupied));
     let mut json = json!({
         "filename": layer.path(),
-        "format": if layer.map().is_some() { "vhd" } else { "raw" },
+        "format": format_name(layer.format()),
         "virtual-size": layer.virtual_size(),
         "file-length": layer.file_len(),
         "actual-size": occupied,
     });
+    for (name, value) in layer.details() {
+        json["format-specific"][name] = json!(value);
+        lines.add(name, value);
+    }
     let Some(map) = layer.map() else { return Ok((lines, json)) };
     let footer = map.footer();
     let writer = Writer::of(footer.creator);

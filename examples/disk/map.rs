@@ -79,7 +79,8 @@ fn extents_of_disk(image: &Image) -> Result<Vec<Range<u64>>> {
 
 fn extents_of_layer(layer: &Layer) -> Result<Vec<Range<u64>>> {
     match layer.map() {
-        None => extents_of_disk(&Image::open_blocking(layer.path(), Declared::Raw)?),
+        // Only the root can be something else than a VHD, and is a whole disk.
+        None => extents_of_disk(&Image::open_blocking(layer.path(), Declared::Unknown)?),
         Some(map) if map.header().is_none() => Ok(std::iter::once(0..map.virtual_size()).collect()),
         Some(map) => {
             let mut extents = Vec::new();

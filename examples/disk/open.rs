@@ -15,6 +15,8 @@ pub(crate) enum Format {
     Raw,
     /// A VHD of any type.
     Vhd,
+    /// A qcow2 image without a backing file.
+    Qcow2,
 }
 
 impl Format {
@@ -23,6 +25,7 @@ impl Format {
             None => Declared::Unknown,
             Some(Self::Raw) => Declared::Raw,
             Some(Self::Vhd) => Declared::Vhd,
+            Some(Self::Qcow2) => Declared::Qcow2,
         }
     }
 }

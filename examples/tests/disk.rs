@@ -210,3 +210,25 @@ fn damage_is_found_and_repaired() -> Result<()> {
     bench.run(2, &["compare", "d.vhd", "nothing.vhd"]);
     Ok(())
 }
+
+#[test]
+fn qcow2_is_read() -> Result<()> {
+    if !qemu_img() {
+        return Ok(());
+    }
+    let bench = Bench::new()?;
+    qemu(bench.folder.path(), &["convert", "-c", "-O", "qcow2", "disk.raw", "disk.qcow2"])?;
+    let info = bench.json(0, &["info", "disk.qcow2"]);
+    assert_eq!((&info["format"], &info["virtual-size"]), (&"qcow2".into(), &(64 << 20).into()));
+    assert_eq!(info["format-specific"]["compression"], "deflate");
+    bench.run(0, &["compare", "disk.qcow2", "disk.raw"]);
+    bench.run(0, &["convert", "disk.qcow2", "disk.vhd"]);
+    bench.run(0, &["compare", "--strict", "disk.vhd", "disk.raw"]);
+    ensure!(bench.run(0, &["stream", "-O", "raw", "disk.qcow2"]).stdout == fs::read(bench.path("disk.raw"))?);
+    let map = bench.json(0, &["map", "disk.qcow2"]);
+    assert_eq!(map["virtual-size"], 64 << 20);
+    // The payload, in clusters of 64 KiB.
+    let bytes = map["layers"][0]["bytes"].as_u64().context("a number")?;
+    ensure!((3 << 20..4 << 20).contains(&bytes), "{bytes}");
+    Ok(())
+}

@@ -11,7 +11,7 @@ use vhd::coalesce::{Merge, Plan};
 use vhd::format::{FOOTER_LEN, SECTOR};
 
 use crate::error::Error;
-use crate::image::{Declared, Image, Opening};
+use crate::image::{Declared, Format, Image, Opening};
 use crate::layer::Layer;
 use crate::parents::Parents;
 use crate::pool::PIECE;
@@ -61,6 +61,9 @@ fn run(child: &Path, opening: &Opening, progress: &Progress, put: &mut Put<'_>) 
         return Err(refused("it is a whole disk and has no parent".to_owned()));
     };
     let path = parent.path();
+    if parent.format() == Format::Qcow2 {
+        return Err(refused("its parent is a qcow2 image, which is not written here".to_owned()));
+    }
     let failed = |source| Error::Open { path: path.to_owned(), source };
     let file = File::options().read(true).write(true).open(path).map_err(failed)?;
     lock(&file, path)?;
@@ -176,7 +179,7 @@ impl Job<'_, '_> {
     fn bits(&mut self, merge: &Merge) -> Result<(), Error> {
         let own = self.child_bits(merge)?;
         let mut bits = vec![0; merge.parent.bitmap_len as usize];
-        self.parent.read_file(merge.parent.bitmap_offset, &mut bits)?;
+        self.parent.disk_file().read_at(merge.parent.bitmap_offset, &mut bits)?;
         let before = bits.clone();
         bits.iter_mut().zip(own).for_each(|(bit, more)| *bit |= more);
         if bits == before { Ok(()) } else { self.put(merge.parent.bitmap_offset, &bits) }
@@ -184,7 +187,7 @@ impl Job<'_, '_> {
 
     fn child_bits(&self, merge: &Merge) -> Result<Vec<u8>, Error> {
         let mut bits = vec![0; merge.child.bitmap_len as usize];
-        self.child.read_file(merge.child.bitmap_offset, &mut bits)?;
+        self.child.disk_file().read_at(merge.child.bitmap_offset, &mut bits)?;
         Ok(bits)
     }
 
@@ -192,7 +195,7 @@ impl Job<'_, '_> {
     fn fill_flat(&mut self, journal: &Journal) -> Result<u64, Error> {
         let refused = |why: &str| Error::Refused { path: self.child.path().to_owned(), why: why.to_owned() };
         let (own, theirs) = (self.child.virtual_size(), self.parent.virtual_size());
-        let may_grow = self.parent.map().is_none() && !self.parent.is_device();
+        let may_grow = self.parent.map().is_none() && !self.parent.disk_file().is_device();
         if own < theirs || (own > theirs && !may_grow) {
             return Err(refused("its disk has another size than its parent's; write it anew with convert"));
         }
@@ -205,7 +208,7 @@ impl Job<'_, '_> {
         let mut blocks = 0;
         for block in map.blocks() {
             let mut bits = vec![0; block.bitmap_len as usize];
-            self.child.read_file(block.bitmap_offset, &mut bits)?;
+            self.child.disk_file().read_at(block.bitmap_offset, &mut bits)?;
             for (run, _) in bitmap::runs(&bits, block.sectors()).filter(|(_, present)| *present) {
                 let offset = u64::from(run.start) * SECTOR;
                 let to = block.bytes.start + offset;
@@ -225,7 +228,7 @@ impl Job<'_, '_> {
         let mut done = 0;
         while done < len {
             let part = usize::try_from(len - done).unwrap_or(PIECE).min(buffer.len());
-            self.child.read_file(from + done, &mut buffer[..part])?;
+            self.child.disk_file().read_at(from + done, &mut buffer[..part])?;
             self.put(to + done, &buffer[..part])?;
             done += part as u64;
         }

@@ -7,7 +7,7 @@ use vhd::format::{BLOCK_SIZE, Timestamp};
 use vhd::layout::{Layout, Parent};
 
 use crate::error::Error;
-use crate::image::Image;
+use crate::image::{Format, Image};
 use crate::progress::{Progress, Stage};
 use crate::reader::{Found, Reader};
 use crate::sink::Saved;
@@ -102,7 +102,7 @@ impl Image {
 fn same_place(ours: &Reader, mine: Option<Found>, theirs: &Reader, its: Option<Found>) -> bool {
     match (mine, its) {
         (None, None) => true,
-        (Some(mine), Some(its)) if mine.offset == its.offset => {
+        (Some(mine), Some(its)) if mine.offset.is_some() && mine.offset == its.offset => {
             let layer = |reader: &Reader, found: Found| reader.image().layers()[found.layer].identity();
             layer(ours, mine) == layer(theirs, its)
         }
@@ -122,6 +122,13 @@ pub(crate) fn parent_of(base: &Image, child: &Path) -> Result<Parent, Error> {
         let source = vhd::Error::ParentPath { path: path.display().to_string(), why: "it is not Unicode" };
         return Err(Error::Layout { path: child.to_owned(), source });
     };
+    if base.format() == Format::Qcow2 {
+        let source = vhd::Error::ParentPath {
+            path: path.to_owned(),
+            why: "a qcow2 image cannot be the parent of a VHD; convert it first",
+        };
+        return Err(Error::Layout { path: child.to_owned(), source });
+    }
     // A null uuid says that the parent is a raw disk.
     let uuid = base.map().map(|map| map.footer().uuid).unwrap_or_default();
     if base.map().is_some() && uuid.is_nil() {

@@ -37,6 +37,14 @@ pub enum Error {
         /// What is wrong, and where.
         source: vhd::Error,
     },
+    /// The image is in the qcow2 format, and malformed, or needs what is not read here.
+    #[error("{} is not a usable qcow2 image", path.display())]
+    Qcow2 {
+        /// The image.
+        path: PathBuf,
+        /// What is wrong, and where.
+        source: qcow2::Error,
+    },
     /// The image holds only what differs from another one.
     #[error("{} is a differencing VHD, which is nothing without its parent {parent:?}; give the whole disk", path.display())]
     Differencing {

@@ -1,4 +1,4 @@
-//! A disk image: a raw disk, a VHD, or a chain of VHDs, in files or on block devices.
+//! A disk image: a raw disk, a qcow2 image, a VHD, or a chain of VHDs, in files or on block devices.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use crate::reader::Reader;
 ///
 /// Everything a VHD says about itself was checked when it was opened: footers, header, table, and
 /// that no block overlaps another or lies outside of the file. Of a chain, this is true for each
-/// layer, and the layers were found to belong together.
+/// layer, and the layers were found to belong together. The second tables of a qcow2 image are checked
+/// when they are read.
 #[derive(Debug, Clone)]
 pub struct Image(Arc<Inner>);
 
@@ -36,6 +37,8 @@ pub enum Format {
     Raw,
     /// A VHD of this type.
     Vhd(DiskType),
+    /// A qcow2 image.
+    Qcow2,
 }
 
 /// What an image is said to be.
@@ -43,7 +46,7 @@ pub enum Format {
 pub enum Declared {
     /// Nothing is said; the content decides.
     ///
-    /// The content of a raw disk belongs to whoever used it, and may imitate a VHD. Where the
+    /// The content of a raw disk belongs to whoever used it, and may imitate another format. Where the
     /// format is known (an image service says it), say it.
     #[default]
     Unknown,
@@ -51,6 +54,8 @@ pub enum Declared {
     Raw,
     /// A VHD; anything else is an error.
     Vhd,
+    /// A qcow2 image; anything else is an error.
+    Qcow2,
 }
 
 /// How to open an image.
@@ -83,7 +88,8 @@ impl Image {
     ///
     /// # Errors
     /// [`Error::Open`], [`Error::NotADisk`], [`Error::Empty`], [`Error::Read`]; for a VHD
-    /// [`Error::Format`] with place and kind of the damage, and [`Error::Differencing`].
+    /// [`Error::Format`] with place and kind of the damage, and [`Error::Differencing`]; for a qcow2 image
+    /// [`Error::Qcow2`].
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
@@ -136,7 +142,7 @@ impl Image {
 
     /// What it is; of a chain, what the leaf is.
     pub fn format(&self) -> Format {
-        self.map().map_or(Format::Raw, |map| Format::Vhd(map.footer().disk_type))
+        self.leaf().format()
     }
 
     /// The disk's size in bytes: of a raw image exactly the file's.

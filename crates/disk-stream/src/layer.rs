@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
+use vhd::DiskMap;
 use vhd::chain::Link;
 use vhd::format::{DiskType, ParentPath, Timestamp};
-use vhd::{DiskMap, Probe, ReadError};
 
 use crate::error::Error;
-use crate::image::{Declared, Opening};
+use crate::image::{Declared, Format, Opening};
+use crate::source::{self, BlockSource};
 
 /// A layer of an image. Clones share the file.
 #[derive(Debug, Clone)]
@@ -20,6 +21,13 @@ pub struct Layer(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    file: DiskFile,
+    source: Box<dyn BlockSource>,
+}
+
+/// A file or a block device, open for reading.
+#[derive(Debug)]
+pub(crate) struct DiskFile {
     path: PathBuf,
     file: File,
     /// Of the file or device, in bytes.
@@ -27,7 +35,6 @@ struct Inner {
     device: bool,
     modified: (i64, i64),
     identity: (u64, u64),
-    map: Option<DiskMap>,
 }
 
 impl Layer {
@@ -55,39 +62,47 @@ impl Layer {
         if len == 0 {
             return Err(Error::Empty { path: path.to_owned() });
         }
-        let mut inner = Inner {
+        let file = DiskFile {
             path: path.to_owned(),
             file,
             len,
             device: kind.is_block_device(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             identity: identity(&metadata),
-            map: None,
         };
-        if inner.is_vhd(declared)? {
-            inner.map = Some(inner.read_map(opening)?);
-        }
-        Ok(Self(Arc::new(inner)))
+        let source = source::open(&file, &Opening { declared, ..opening.clone() })?;
+        Ok(Self(Arc::new(Inner { file, source })))
+    }
+
+    /// What it is.
+    pub fn format(&self) -> Format {
+        self.0.source.format()
+    }
+
+    /// What people want to know of its format beside its size, as names and values. Nothing for VHDs, of
+    /// which [`Layer::map`] tells all.
+    pub fn details(&self) -> Vec<(&'static str, String)> {
+        self.0.source.details()
     }
 
     /// The path it was opened by.
     pub fn path(&self) -> &Path {
-        &self.0.path
+        &self.0.file.path
     }
 
     /// Length of the file or device in bytes.
     pub fn file_len(&self) -> u64 {
-        self.0.len
+        self.0.file.len
     }
 
-    /// Footer, header and block map of a VHD; `None` for a raw disk.
+    /// Footer, header and block map of a VHD; `None` for other formats.
     pub fn map(&self) -> Option<&DiskMap> {
-        self.0.map.as_ref()
+        self.0.source.vhd()
     }
 
     /// The size of its disk in bytes.
     pub fn virtual_size(&self) -> u64 {
-        self.map().map_or(self.0.len, DiskMap::virtual_size)
+        self.0.source.virtual_size()
     }
 
     /// Bytes that the file takes on its file system.
@@ -95,20 +110,21 @@ impl Layer {
     /// # Errors
     /// [`Error::Open`] when the file cannot be asked.
     pub fn occupied(&self) -> Result<u64, Error> {
-        let metadata = self.0.file.metadata();
-        let metadata = metadata.map_err(|source| Error::Open { path: self.0.path.clone(), source })?;
-        Ok(if self.0.device { self.0.len } else { metadata.blocks() * 512 })
+        let file = &self.0.file;
+        let metadata = file.file.metadata();
+        let metadata = metadata.map_err(|source| Error::Open { path: file.path.clone(), source })?;
+        Ok(if file.device { file.len } else { metadata.blocks() * 512 })
     }
 
     /// What it says of itself and of its parent.
     pub fn link(&self) -> Link {
-        let link = self.map().map_or_else(|| Link::raw(self.0.len), Link::vhd);
+        let link = self.map().map_or_else(|| Link::raw(self.virtual_size()), Link::vhd);
         link.written(self.written())
     }
 
     /// When it was last written.
     pub fn written(&self) -> Timestamp {
-        Timestamp::from_unix(u64::try_from(self.0.modified.0).unwrap_or_default())
+        Timestamp::from_unix(u64::try_from(self.0.file.modified.0).unwrap_or_default())
     }
 
     /// The paths that its locators name as the parent's, in their order; those that cannot be read
@@ -119,9 +135,9 @@ impl Layer {
     pub fn parent_paths(&self) -> Result<Vec<ParentPath>, Error> {
         let mut paths = Vec::new();
         for locator in self.map().and_then(DiskMap::header).iter().flat_map(|header| &header.locators) {
-            let Some(range) = locator.range(self.0.len) else { continue };
+            let Some(range) = locator.range(self.file_len()) else { continue };
             let mut bytes = vec![0; locator.len as usize];
-            self.read_file(range.start, &mut bytes)?;
+            self.0.file.read_at(range.start, &mut bytes)?;
             paths.extend(locator.path(&bytes));
         }
         Ok(paths)
@@ -129,11 +145,6 @@ impl Layer {
 
     pub(crate) fn is_differencing(&self) -> bool {
         self.map().is_some_and(|map| map.footer().disk_type == DiskType::Differencing)
-    }
-
-    /// Whether its data are at their places in the file: a raw disk or a fixed VHD.
-    pub(crate) fn is_flat(&self) -> bool {
-        self.map().is_none_or(|map| map.header().is_none())
     }
 
     /// The parent's name, or its uuid where no name is given.
@@ -145,37 +156,66 @@ impl Layer {
 
     /// Device and inode.
     pub(crate) fn identity(&self) -> (u64, u64) {
-        self.0.identity
+        self.0.file.identity
     }
 
     pub(crate) fn check_unchanged(&self) -> Result<(), Error> {
-        let inner = &*self.0;
-        let failed = |source| Error::Open { path: inner.path.clone(), source };
-        let changed = |what| Err(Error::Changed { path: inner.path.clone(), what });
-        let metadata = inner.file.metadata().map_err(failed)?;
-        if inner.device {
-            let len = (&inner.file).seek(SeekFrom::End(0)).map_err(failed)?;
-            return if len == inner.len { Ok(()) } else { changed("the size of the device") };
+        self.0.file.check_unchanged()
+    }
+
+    pub(crate) fn disk_file(&self) -> &DiskFile {
+        &self.0.file
+    }
+
+    pub(crate) fn source(&self) -> &dyn BlockSource {
+        &*self.0.source
+    }
+}
+
+impl DiskFile {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(crate) fn is_device(&self) -> bool {
+        self.device
+    }
+
+    fn check_unchanged(&self) -> Result<(), Error> {
+        let failed = |source| Error::Open { path: self.path.clone(), source };
+        let changed = |what| Err(Error::Changed { path: self.path.clone(), what });
+        let metadata = self.file.metadata().map_err(failed)?;
+        if self.device {
+            let len = (&self.file).seek(SeekFrom::End(0)).map_err(failed)?;
+            return if len == self.len { Ok(()) } else { changed("the size of the device") };
         }
-        if metadata.len() != inner.len {
+        if metadata.len() != self.len {
             changed("its size")
-        } else if (metadata.mtime(), metadata.mtime_nsec()) != inner.modified {
+        } else if (metadata.mtime(), metadata.mtime_nsec()) != self.modified {
             changed("its time of modification")
         } else {
             Ok(())
         }
     }
 
-    pub(crate) fn file(&self) -> &File {
-        &self.0.file
-    }
-
-    pub(crate) fn is_device(&self) -> bool {
-        self.0.device
-    }
-
-    pub(crate) fn read_file(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
-        self.0.read_file(offset, buffer)
+    /// Fills the buffer from this byte of the file on.
+    pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        let len = buffer.len();
+        self.file.read_exact_at(buffer, offset).map_err(|source| match source.kind() {
+            // Nothing is read behind the length found at opening.
+            io::ErrorKind::UnexpectedEof => {
+                Error::Changed { path: self.path.clone(), what: "it became shorter" }
+            }
+            _ => Error::Read { path: self.path.clone(), offset, len, source },
+        })
     }
 }
 
@@ -189,48 +229,6 @@ fn check_kind(path: &Path, kind: FileType) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::NotADisk { path: path.to_owned(), kind: kind_name(kind) })
-}
-
-impl Inner {
-    fn is_vhd(&self, declared: Declared) -> Result<bool, Error> {
-        match declared {
-            Declared::Raw => return Ok(false),
-            Declared::Vhd => return Ok(true),
-            Declared::Unknown => {}
-        }
-        let sector = self.len.min(512);
-        let (mut first, mut last) = ([0; 512], [0; 512]);
-        // At most 512.
-        let len = usize::try_from(sector).unwrap_or(512);
-        self.read_file(0, &mut first[..len])?;
-        self.read_file(self.len - sector, &mut last[..len])?;
-        match vhd::probe(&first[..len], &last[..len], self.len) {
-            Probe::Raw => Ok(false),
-            Probe::Vhd(_) => Ok(true),
-            // The map's errors are more precise.
-            Probe::Damaged(_) if sector == 512 => Ok(true),
-            Probe::Damaged(source) => Err(Error::Format { path: self.path.clone(), source }),
-        }
-    }
-
-    fn read_map(&self, opening: &Opening) -> Result<DiskMap, Error> {
-        let read_at = |offset, buffer: &mut [u8]| self.read_file(offset, buffer);
-        DiskMap::read(self.len, opening.end_footer, &opening.limits, read_at).map_err(|error| match error {
-            ReadError::Format(source) => Error::Format { path: self.path.clone(), source },
-            ReadError::Io { source, .. } => source,
-        })
-    }
-
-    fn read_file(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
-        let len = buffer.len();
-        self.file.read_exact_at(buffer, offset).map_err(|source| match source.kind() {
-            // Nothing is read behind the length found at opening.
-            io::ErrorKind::UnexpectedEof => {
-                Error::Changed { path: self.path.clone(), what: "it became shorter" }
-            }
-            _ => Error::Read { path: self.path.clone(), offset, len, source },
-        })
-    }
 }
 
 fn kind_name(kind: FileType) -> &'static str {

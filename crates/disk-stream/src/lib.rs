@@ -14,7 +14,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! * [`Image`] is a raw disk, a VHD or a chain of VHDs, in files or on block devices; it becomes a [`DiskBody`] by
+//! * [`Image`] is a raw disk, a qcow2 image, a VHD or a chain of VHDs, in files or on block devices; it becomes a [`DiskBody`] by
 //!   [`Image::vhd_body`], [`Image::raw_body`] or [`Image::chunked_body`].
 //! * [`Image::save_vhd`], [`Image::save_raw`] and [`Image::save_difference`] write files.
 //! * [`receive`] gives a body to a [`VhdSink`], a [`RawSink`] (files that appear complete or not at
@@ -40,6 +40,7 @@ mod receive;
 mod repair;
 mod scan;
 mod sink;
+mod source;
 mod target;
 mod upload;
 mod verify;

@@ -2,18 +2,19 @@
 
 use std::ops::Range;
 
-use vhd::{BlockPlace, Place, bitmap};
+use vhd::{BlockPlace, Place};
 
 use crate::error::Error;
 use crate::image::Image;
-use crate::layer::Layer;
 use crate::scan::next_extent;
+use crate::source::vhd::in_block;
+use crate::source::{Extent, Memo};
 
-/// Reads the content of a disk; keeps the bitmap of the block it is in, for each layer.
+/// Reads the content of a disk; keeps the table that it used last, for each layer.
 #[derive(Debug)]
 pub struct Reader {
     image: Image,
-    bits: Vec<Option<(BlockPlace, Vec<u8>)>>,
+    memos: Vec<Memo>,
 }
 
 /// Where a byte of the disk is.
@@ -21,14 +22,14 @@ pub struct Reader {
 pub(crate) struct Found {
     /// In the file of this layer.
     pub(crate) layer: usize,
-    /// Byte of the file.
-    pub(crate) offset: u64,
+    /// Byte of the file; `None` where the bytes are not there as they are on the disk.
+    pub(crate) offset: Option<u64>,
 }
 
 impl Reader {
     pub(crate) fn new(image: Image) -> Self {
-        let bits = vec![None; image.layers().len()];
-        Self { image, bits }
+        let memos = image.layers().iter().map(|_| Memo::default()).collect();
+        Self { image, memos }
     }
 
     /// The image it reads.
@@ -40,7 +41,8 @@ impl Reader {
     /// layer and what lies behind the end of the disk is zero.
     ///
     /// # Errors
-    /// [`Error::Read`], and [`Error::Changed`] when a file is shorter than it was.
+    /// [`Error::Read`], [`Error::Changed`] when a file is shorter than it was, and [`Error::Qcow2`] when a
+    /// table or a compressed cluster of such an image is damaged.
     pub fn read(&mut self, virtual_offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
         let mut at = virtual_offset;
         let mut rest = buffer;
@@ -61,7 +63,13 @@ impl Reader {
             }
             let (part, behind) = rest.split_at_mut(len);
             match found {
-                Some(Found { layer, offset }) => self.image.layers()[layer].read_file(offset, part)?,
+                Some(Found { layer, offset: Some(offset) }) => {
+                    self.image.layers()[layer].disk_file().read_at(offset, part)?;
+                }
+                Some(Found { layer, offset: None }) => {
+                    let (memo, layer) = (&mut self.memos[layer], &self.image.layers()[layer]);
+                    layer.source().decode(layer.disk_file(), at, part, memo)?;
+                }
                 None => part.fill(0),
             }
             at += len as u64;
@@ -77,7 +85,17 @@ impl Reader {
         let (first, len) = self.image.first_layer(at);
         let mut mixed = Mixed { blocks: Vec::new(), len: len.min(left) };
         for layer in first.unwrap_or(usize::MAX)..self.image.layers().len() {
-            match place_in(&self.image.layers()[layer], at) {
+            let own = &self.image.layers()[layer];
+            let place = match own.map() {
+                Some(map) => map.place(at),
+                None if own.source().is_flat() => {
+                    let left = own.virtual_size().saturating_sub(at);
+                    (left > 0).then_some(Place::File { offset: at, len: left })
+                }
+                // Another format has no bitmaps to mix.
+                None => return Ok(None),
+            };
+            match place {
                 Some(Place::Block(block)) => {
                     mixed.len = mixed.len.min(block.bytes.end - at);
                     mixed.blocks.push((layer, Some(block)));
@@ -108,18 +126,18 @@ impl Reader {
         let end = at + part.len() as u64;
         for (layer, block) in blocks.iter().rev() {
             let Some(block) = block else {
-                self.image.layers()[*layer].read_file(at, part)?;
+                self.image.layers()[*layer].disk_file().read_at(at, part)?;
                 continue;
             };
+            let file = self.image.layers()[*layer].disk_file();
             let mut from = at;
             while from < end {
-                let (place, len) = self.in_block(*layer, block, from)?;
+                let (extent, len) = in_block(file, block, from, &mut self.memos[*layer])?;
                 let behind = end.min(from + len);
-                if place.is_some() {
+                if extent != Extent::Absent {
                     if own.is_empty() {
                         own.resize(part.len(), 0);
-                        let offset = block.data_offset + (at - block.bytes.start);
-                        self.image.layers()[*layer].read_file(offset, &mut own)?;
+                        file.read_at(block.data_offset + (at - block.bytes.start), &mut own)?;
                     }
                     // Both lie in the part.
                     let place = |byte: u64| usize::try_from(byte - at).unwrap_or(usize::MAX);
@@ -148,8 +166,9 @@ impl Reader {
             match found {
                 None => {}
                 // The holes of a raw image, and of the data of a fixed VHD, are those of the file.
-                Some(Found { layer, .. }) if self.image.layers()[layer].is_flat() => {
-                    if let Some(extent) = next_extent(&self.image.layers()[layer], at, behind) {
+                Some(Found { layer, .. }) if self.image.layers()[layer].source().is_flat() => {
+                    let file = self.image.layers()[layer].disk_file();
+                    if let Some(extent) = next_extent(file, at, behind) {
                         return Ok(Some(extent));
                     }
                 }
@@ -168,42 +187,20 @@ impl Reader {
         let (first, len) = self.image.first_layer(at);
         let mut len = len.min(left);
         for layer in first.unwrap_or(usize::MAX)..self.image.layers().len() {
-            let (offset, own) = match place_in(&self.image.layers()[layer], at) {
-                Some(Place::File { offset, len }) => (Some(offset), len),
-                Some(Place::Unallocated { len }) => (None, len),
-                Some(Place::Block(block)) => self.in_block(layer, &block, at)?,
-                // Behind the end of a smaller parent.
-                None => continue,
-            };
+            let (memo, layer_file) = (&mut self.memos[layer], &self.image.layers()[layer]);
+            let found = layer_file.source().extent(layer_file.disk_file(), at, memo)?;
+            // Behind the end of a smaller parent.
+            let Some((extent, own)) = found else { continue };
             len = len.min(own);
-            if let Some(offset) = offset {
-                return Ok((Some(Found { layer, offset }), len));
-            }
+            let offset = match extent {
+                Extent::Absent => continue,
+                Extent::Zeros => return Ok((None, len)),
+                Extent::At(offset) => Some(offset),
+                Extent::Encoded => None,
+            };
+            return Ok((Some(Found { layer, offset }), len));
         }
         Ok((None, len))
-    }
-
-    fn in_block(&mut self, layer: usize, block: &BlockPlace, at: u64) -> Result<(Option<u64>, u64), Error> {
-        let bits = self.bitmap(layer, block)?;
-        let inside = at - block.bytes.start;
-        // A block has at most 256 MiB.
-        let sector = u32::try_from(inside / 512).unwrap_or(u32::MAX);
-        let end = bitmap::run_end(bits, sector, block.sectors());
-        let end = block.bytes.end.min(block.bytes.start + u64::from(end) * 512);
-        let place = bitmap::is_set(bits, sector).then_some(block.data_offset + inside);
-        Ok((place, end - at))
-    }
-
-    /// The sector bitmap of a block.
-    pub(crate) fn bitmap(&mut self, layer: usize, block: &BlockPlace) -> Result<&[u8], Error> {
-        let current = &mut self.bits[layer];
-        if !matches!(current, Some((current, _)) if current == block) {
-            let mut bits = current.take().map(|(_, bits)| bits).unwrap_or_default();
-            bits.resize(block.bitmap_len as usize, 0);
-            self.image.layers()[layer].read_file(block.bitmap_offset, &mut bits)?;
-            *current = Some((block.clone(), bits));
-        }
-        Ok(current.as_ref().map(|(_, bits)| bits.as_slice()).unwrap_or_default())
     }
 }
 
@@ -216,14 +213,4 @@ struct Mixed {
     blocks: Vec<(usize, Option<BlockPlace>)>,
     /// For so many bytes.
     len: u64,
-}
-
-fn place_in(layer: &Layer, at: u64) -> Option<Place> {
-    match layer.map() {
-        Some(map) => map.place(at),
-        None => {
-            let len = layer.file_len().checked_sub(at).filter(|len| *len > 0)?;
-            Some(Place::File { offset: at, len })
-        }
-    }
 }

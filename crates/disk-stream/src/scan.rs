@@ -15,7 +15,7 @@ use vhd::{BlockSet, zero};
 
 use crate::error::Error;
 use crate::image::Image;
-use crate::layer::Layer;
+use crate::layer::DiskFile;
 use crate::progress::{Progress, Stage};
 use crate::reader::Reader;
 
@@ -119,18 +119,18 @@ impl Scan<'_> {
 ///
 /// A file system that cannot tell, and every block device, holds data everywhere. `ENXIO` means
 /// that only a hole is left.
-pub(crate) fn next_extent(layer: &Layer, at: u64, end: u64) -> Option<Range<u64>> {
+pub(crate) fn next_extent(file: &DiskFile, at: u64, end: u64) -> Option<Range<u64>> {
     if at >= end {
         return None;
     }
-    if layer.is_device() {
+    if file.is_device() {
         return Some(at..end);
     }
-    let start = match seek(layer.file(), SeekFrom::Data(at)) {
+    let start = match seek(file.file(), SeekFrom::Data(at)) {
         Ok(start) => start.max(at),
         Err(Errno::NXIO) => return None,
         Err(_) => at,
     };
-    let hole = seek(layer.file(), SeekFrom::Hole(start)).ok().filter(|hole| *hole > start);
+    let hole = seek(file.file(), SeekFrom::Hole(start)).ok().filter(|hole| *hole > start);
     Some(start..hole.unwrap_or(end).min(end)).filter(|extent| !extent.is_empty())
 }

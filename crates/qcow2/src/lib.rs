@@ -1,0 +1,49 @@
+//! Reading the qcow2 disk format, without IO.
+//!
+//! As `vhd`, this crate decides and its callers move bytes: it opens no file and no socket.
+//!
+//! * [`Header`] is what an image says of itself. What this crate does not read (a backing file, an
+//!   external data file, encryption, features it does not know) is refused there, by name.
+//! * [`Map`] answers where a byte of the disk is, in a file that can be read at any place. Versions 2 and
+//!   3, clusters of 512 bytes to 2 MiB, subclusters, clusters of zeros, clusters compressed by
+//!   deflate and Zstandard.
+//! * [`Decoder`] reads an image forward only, if its tables precede its data, as in what XAPI exports.
+//!
+//! Whatever a table says is checked before it is used: a table or a cluster of data lies inside of the
+//! file and outside of header and tables, and no two tables are the same. Memory is bounded by
+//! [`Limits`], never by what the image claims.
+//!
+//! Not read: internal snapshots (the disk's current content is), bitmaps, reference counts. Nothing is
+//! written.
+
+mod cluster;
+mod error;
+#[doc(hidden)]
+pub mod fuzzing;
+mod header;
+mod map;
+mod stream;
+
+pub use cluster::Compressed;
+pub use error::{Error, ReadError};
+pub use header::{Compression, Header, MAGIC};
+pub use map::{Map, Piece, Table};
+pub use stream::{Decoder, Event};
+
+/// Bounds on what an image may claim, checked before memory is taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest virtual size in bytes; 64 TiB by default.
+    pub virtual_size: u64,
+    /// Most entries of the first table; 4 Mi by default (32 MiB), which is what QEMU allows.
+    pub l1_entries: u32,
+    /// Most runs of clusters whose places a [`Decoder`] remembers; 512 Ki by default (12 MiB). A disk
+    /// that is written in its own order has one run for each extent of data.
+    pub runs: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { virtual_size: 64 << 40, l1_entries: 4 << 20, runs: 512 << 10 }
+    }
+}
