@@ -13,6 +13,7 @@ pub(crate) mod task;
 pub(crate) mod vbd;
 pub(crate) mod vdi;
 mod vif;
+mod vlan;
 pub(crate) mod vm;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ pub(crate) fn register(router: &mut Router) {
     vbd::register(router);
     vdi::register(router);
     vif::register(router);
+    vlan::register(router);
     vm::register(router);
     crate::console::register(&mut router.http);
     crate::http::absent::register(&mut router.http);

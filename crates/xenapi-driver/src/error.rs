@@ -55,6 +55,14 @@ pub enum Op {
     ExtendVolume,
     /// `Driver::volumes`, `Driver::check_volumes`, `Driver::connector`.
     Volumes,
+    /// `Driver::attach_interface`.
+    AttachInterface,
+    /// `Driver::detach_interface`.
+    DetachInterface,
+    /// `Driver::interfaces`, `Driver::lock_interface`.
+    Interfaces,
+    /// `Driver::ensure_network`, `Driver::remove_network`.
+    Network,
     /// `Driver::close`.
     Close,
 }
@@ -156,6 +164,24 @@ pub enum Cause {
         place: String,
         /// What is there instead.
         have: Vec<String>,
+    },
+    /// There is no such interface.
+    #[error("VM {vm} has no interface {wanted:?}; {}", Have(.have))]
+    NoSuchInterface {
+        /// What was looked for.
+        wanted: String,
+        /// The VM's uuid.
+        vm: String,
+        /// The addresses of those that it has.
+        have: Vec<String>,
+    },
+    /// There is a network of this name that is not the one that is meant.
+    #[error("network {name:?} is not to be used: {why}; choose another name, or change the network")]
+    NetworkDiffers {
+        /// Its name.
+        name: String,
+        /// In what way.
+        why: &'static str,
     },
     /// The place of a disk or an interface is taken.
     #[error("VM {vm} has no room at device {device}; choose another one, or none")]
@@ -296,6 +322,10 @@ impl fmt::Display for Op {
             Self::DetachVolume => "detach a volume from",
             Self::ExtendVolume => "extend a volume of",
             Self::Volumes => "look at the volumes of",
+            Self::AttachInterface => "attach an interface to",
+            Self::DetachInterface => "detach an interface from",
+            Self::Interfaces => "look at the interfaces of",
+            Self::Network => "change",
             Self::Close => "log out from",
         })
     }
@@ -406,6 +436,9 @@ fn remedy(code: &str) -> Option<&'static str> {
         "DEVICE_DETACH_REJECTED" | "DEVICE_DETACH_TIMEOUT" => {
             "the guest does not let go of it: unmount it there, or switch the instance off"
         }
+        "VIF_IN_USE" | "NETWORK_CONTAINS_VIF" => "detach the interfaces on the network first",
+        "VLAN_TAG_INVALID" => "use a tag from 0 to 4094",
+        "PIF_VLAN_EXISTS" => "use the network that has this tag already, or another tag",
         "VDI_IN_USE" => "the disk is in use: wait until whatever holds it is done",
         "VDI_IO_ERROR" => {
             "the host could not write or read the disk: look at the health and the free space of its \

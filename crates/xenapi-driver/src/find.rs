@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 use xenapi_client::Client;
 use xenapi_storage::ownership::{self, Claim};
-use xenapi_types::{Ref, Vbd, VbdRecord, VbdType, Vm, VmRecord};
+use xenapi_types::{Ref, Vbd, VbdRecord, VbdType, Vm, VmPowerState, VmRecord};
 
 use crate::error::Cause;
 use crate::job::Job;
@@ -114,4 +114,17 @@ pub(crate) async fn disks(client: &Client, vm: &VmRecord) -> Result<Vec<(Ref<Vbd
     }
     found.sort_by_key(|(_, vbd)| vbd.userdevice.parse::<u32>().unwrap_or(u32::MAX));
     Ok(found)
+}
+
+/// Whether a VM's devices are plugged and unplugged as well: XAPI cannot do it in the states between.
+pub(crate) fn plugs(vm: &VmRecord) -> Result<bool, Cause> {
+    match vm.power_state {
+        VmPowerState::Halted => Ok(false),
+        VmPowerState::Running => Ok(true),
+        _ => Err(Cause::WrongState {
+            vm: vm.uuid.clone(),
+            state: vm.power_state.to_string(),
+            remedy: "bring it up or switch it off first",
+        }),
+    }
 }

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use xenapi_client::{Client, ErrorKind};
 use xenapi_storage::Repository;
 use xenapi_types::query::Query;
-use xenapi_types::{Host, HostRecord, Network as NetworkClass, Pbd, Pool, Ref, Sr, Vif, Vm, host, vm};
+use xenapi_types::{
+    Host, HostRecord, Network as NetworkClass, NetworkRecord, Pbd, Pool, Ref, Sr, Vif, Vm, host, vm,
+};
 
 use crate::error::Cause;
-use crate::spec::{InstanceSpec, MacChoice};
+use crate::spec::{InstanceSpec, MacChoice, Nic};
 
 /// A picture of the pool, taken before an operation.
 #[derive(Debug, Clone, Default)]
@@ -110,25 +112,34 @@ pub(crate) async fn read(client: &Client, spec: &InstanceSpec) -> Result<Invento
         async { client.all_records::<Pool>().await.map_err(doing("settings")) },
         async { client.all_records::<NetworkClass>().await.map_err(doing("networks")) },
         async { name_taken(client, &spec.name).await.map_err(doing("VM names")) },
-        async { macs_taken(client, spec).await.map_err(doing("MAC addresses")) },
+        async { macs_taken(client, &spec.nics).await.map_err(doing("MAC addresses")) },
     )?;
     let default_sr = pools.into_values().next().map_or(Ref::NULL, |pool| pool.default_sr);
     let srs = srs
         .into_iter()
         .map(|(reference, record)| Repository::new(reference, &record, pbds.values()))
         .collect();
-    let mut networks: Vec<_> = networks
-        .into_iter()
-        .map(|(reference, record)| Network {
-            reference,
-            uuid: record.uuid,
-            name: record.name_label,
-            bridge: record.bridge,
-            mtu: record.mtu,
-        })
-        .collect();
-    networks.sort_by(|a, b| (&a.name, &a.uuid).cmp(&(&b.name, &b.uuid)));
+    let networks = sorted(networks);
     Ok(Inventory { nodes, srs, default_sr, networks, name_taken_by, macs_taken })
+}
+
+/// The networks, in the order of their names.
+pub(crate) async fn read_networks(client: &Client) -> Result<Vec<Network>, Cause> {
+    let networks = client.all_records::<NetworkClass>().await;
+    Ok(sorted(networks.map_err(Cause::host("reading the pool's networks"))?))
+}
+
+fn sorted(networks: BTreeMap<Ref<NetworkClass>, NetworkRecord>) -> Vec<Network> {
+    let network = |(reference, record): (_, NetworkRecord)| Network {
+        reference,
+        uuid: record.uuid,
+        name: record.name_label,
+        bridge: record.bridge,
+        mtu: record.mtu,
+    };
+    let mut networks: Vec<_> = networks.into_iter().map(network).collect();
+    networks.sort_by(|a, b| (&a.name, &a.uuid).cmp(&(&b.name, &b.uuid)));
+    networks
 }
 
 /// Uuid of a VM with this name, if there is one: templates and snapshots count too.
@@ -141,9 +152,13 @@ async fn name_taken(client: &Client, name: &str) -> xenapi_client::Result<Option
     }
 }
 
-async fn macs_taken(client: &Client, spec: &InstanceSpec) -> xenapi_client::Result<BTreeMap<String, String>> {
+/// The given addresses that a VIF of the pool has already, with the name of its VM.
+pub(crate) async fn macs_taken(
+    client: &Client,
+    nics: &[Nic],
+) -> xenapi_client::Result<BTreeMap<String, String>> {
     let mut taken = BTreeMap::new();
-    for nic in &spec.nics {
+    for nic in nics {
         let MacChoice::Given(mac) = nic.mac else { continue };
         let query = Query::eq("MAC", mac.to_string())?;
         for vif in client.records_where::<Vif>(&query).await?.into_values() {

@@ -1,5 +1,6 @@
 //! What every verb that changes something works with.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -9,7 +10,8 @@ use xenapi_types::{Call, Ref, Vdi, vdi};
 
 use crate::cancel::Stop;
 use crate::driver::Driver;
-use crate::error::Cause;
+use crate::error::{Cause, Error, Op};
+use crate::operation::Operation;
 use crate::plan::DiskPlan;
 use crate::progress::{Progress, Stage};
 use crate::record;
@@ -41,6 +43,34 @@ pub(crate) struct Disk {
 
 /// How long a cancelled task is waited for.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// What a verb does, as [`Driver::verb`] takes it.
+pub(crate) type Body<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failed>> + Send + 'a>>;
+
+impl Driver {
+    /// Runs a verb in a task of its own. When it fails, what is on its job's undo stack is undone.
+    pub(crate) fn verb<T: Send + 'static>(
+        &self,
+        op: Op,
+        object: String,
+        progress: Progress,
+        body: impl for<'a> FnOnce(&'a Job, &'a Stop) -> Body<'a, T> + Send + 'static,
+    ) -> Operation<T> {
+        let (job, name) = (Job::new(self.clone(), progress), object.clone());
+        Operation::start(&self.0.running, op, object, move |stop| async move {
+            match body(&job, &stop).await {
+                Ok(value) => {
+                    job.rollback.commit();
+                    Ok(value)
+                }
+                Err(Failed { stage, cause }) => {
+                    let leftovers = job.rollback.undo(&job.progress).await;
+                    Err(Error::new(op, name, stage, cause).with_leftovers(leftovers))
+                }
+            }
+        })
+    }
+}
 
 impl Job {
     pub(crate) fn new(driver: Driver, progress: Progress) -> Self {

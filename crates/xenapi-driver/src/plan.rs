@@ -114,6 +114,10 @@ pub struct NicPlan {
     pub mac: MacAddr,
     /// `locking_mode` and the addresses it allows.
     pub locking: Locking,
+    /// `MTU` in bytes.
+    pub mtu: i64,
+    /// The limit of its quality of service in kilobytes per second.
+    pub limit_kbytes: Option<u32>,
     /// `other_config`.
     pub other_config: BTreeMap<String, String>,
 }
@@ -258,7 +262,7 @@ fn choose_import(sr: &Repository, virtual_bytes: u64) -> ImportPlan {
 }
 
 /// The network that is meant: by uuid, or the only one with this name, or else this bridge.
-fn choose_network<'a>(all: &'a [Network], wanted: &str) -> Result<&'a Network, Conflict> {
+pub(crate) fn choose_network<'a>(all: &'a [Network], wanted: &str) -> Result<&'a Network, Conflict> {
     let spellings: [fn(&Network) -> &String; 3] = [|n| &n.uuid, |n| &n.name, |n| &n.bridge];
     for spelling in spellings {
         let found: Vec<_> = all.iter().filter(|network| spelling(network) == wanted).collect();
@@ -305,6 +309,8 @@ fn plan_nics(
             network: network.clone(),
             mac,
             locking: nic.locking.clone(),
+            mtu: nic.mtu.map_or(network.mtu, i64::from),
+            limit_kbytes: nic.limit_kbytes,
             other_config,
         });
     }

@@ -84,21 +84,28 @@ pub(crate) fn vbd(
     }
 }
 
-/// A network interface.
-pub(crate) fn vif(nic: &NicPlan, vm: &Ref<Vm>) -> vif::Create {
-    let (locking_mode, ipv4_allowed, ipv6_allowed) = match &nic.locking {
+/// The fields of a VIF that say what its guest may send.
+pub(crate) fn locking(wanted: &Locking) -> (VifLockingMode, Vec<String>, Vec<String>) {
+    match wanted {
         Locking::NetworkDefault => (VifLockingMode::NetworkDefault, Vec::new(), Vec::new()),
         Locking::Unlocked => (VifLockingMode::Unlocked, Vec::new(), Vec::new()),
         Locking::Disabled => (VifLockingMode::Disabled, Vec::new(), Vec::new()),
         Locking::Locked { ipv4, ipv6 } => (VifLockingMode::Locked, ipv4.clone(), ipv6.clone()),
-    };
+    }
+}
+
+/// A network interface.
+pub(crate) fn vif(nic: &NicPlan, vm: &Ref<Vm>) -> vif::Create {
+    let (locking_mode, ipv4_allowed, ipv6_allowed) = locking(&nic.locking);
     vif::Create {
         device: nic.device.to_string(),
         network: nic.network.reference.clone(),
         vm: vm.clone(),
         mac: nic.mac.to_string(),
-        mtu: nic.network.mtu,
+        mtu: nic.mtu,
         other_config: nic.other_config.clone(),
+        qos_algorithm_type: if nic.limit_kbytes.is_some() { "ratelimit" } else { "" }.to_owned(),
+        qos_algorithm_params: nic.limit_kbytes.iter().map(|n| ("kbps".to_owned(), n.to_string())).collect(),
         locking_mode,
         ipv4_allowed,
         ipv6_allowed,

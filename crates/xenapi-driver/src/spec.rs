@@ -157,6 +157,10 @@ pub struct Nic {
     pub locking: Locking,
     /// Addresses told to the guest in the config drive; empty means DHCP.
     pub addresses: Vec<Address>,
+    /// The MTU in bytes; `None` takes the network's.
+    pub mtu: Option<u32>,
+    /// The most that the guest may send, in kilobytes per second; `None` is no limit.
+    pub limit_kbytes: Option<u32>,
     /// Further keys of the VIF's `other_config`, such as `neutron-port-id`.
     pub other_config: BTreeMap<String, String>,
 }
@@ -169,6 +173,8 @@ impl Nic {
             mac: MacChoice::default(),
             locking: Locking::NetworkDefault,
             addresses: Vec::new(),
+            mtu: None,
+            limit_kbytes: None,
             other_config: BTreeMap::new(),
         }
     }

@@ -5,7 +5,7 @@ use xenapi_wire::{Failure, Value};
 
 use super::{change, constructor};
 use crate::db::{Object, Tx};
-use crate::dispatch::Router;
+use crate::dispatch::{Router, void};
 
 pub(super) fn register(router: &mut Router) {
     constructor(router, "VIF", created);
@@ -15,6 +15,29 @@ pub(super) fn register(router: &mut Router) {
     change(router, "VIF.unplug_force", |tx, vif| {
         tx.set("VIF", vif, "currently_attached", Value::Bool(false))
     });
+    router.raw("VIF.set_locking_mode", |ctx, args| {
+        ctx.write(|tx| tx.set("VIF", args.str(0), "locking_mode", args.str(1)))?;
+        Ok(void())
+    });
+    for field in ["ipv4_allowed", "ipv6_allowed"] {
+        router.raw(&format!("VIF.set_{field}"), move |ctx, args| {
+            let addresses = args.strs(1).map(str::to_owned).collect();
+            ctx.write(|tx| set_allowed(tx, args.str(0), field, addresses))?;
+            Ok(void())
+        });
+    }
+}
+
+/// Texts that are no addresses are refused.
+fn set_allowed(tx: &mut Tx<'_>, vif: &str, field: &str, addresses: Vec<String>) -> Result<(), Failure> {
+    let valid = |text: &str| match field {
+        "ipv4_allowed" => text.parse::<std::net::Ipv4Addr>().is_ok(),
+        _ => text.parse::<std::net::Ipv6Addr>().is_ok(),
+    };
+    if let Some(wrong) = addresses.iter().find(|address| !valid(address)) {
+        return Err(Failure::new("INVALID_VALUE", [field, wrong]));
+    }
+    tx.set("VIF", vif, field, addresses)
 }
 
 /// Checks and finishes a VIF whose constructor fields have been stored.

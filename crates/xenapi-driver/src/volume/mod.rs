@@ -17,7 +17,7 @@ pub use source::{Iscsi, Nfs, Portal, PortalError, Smb, Storage, Volume, VolumeDi
 use crate::cancel::Stop;
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op};
-use crate::find::{self, Which};
+use crate::find::{self, Which, plugs};
 use crate::job::{Failed, Job};
 use crate::operation::Operation;
 use crate::progress::{Progress, Stage};
@@ -265,19 +265,6 @@ async fn target(job: &Job, which: &Which, volume: &Volume, stop: &Stop) -> Resul
         None => return Err(Cause::NoHost),
     };
     Ok(Target { vm, record, instance: instance.unwrap_or_default(), hosts, sr_uuid })
-}
-
-/// Whether drives are plugged and unplugged as well: XAPI cannot do it in the states between.
-fn plugs(vm: &VmRecord) -> Result<bool, Cause> {
-    match vm.power_state {
-        VmPowerState::Halted => Ok(false),
-        VmPowerState::Running => Ok(true),
-        _ => Err(Cause::WrongState {
-            vm: vm.uuid.clone(),
-            state: vm.power_state.to_string(),
-            remedy: "bring it up or switch it off first",
-        }),
-    }
 }
 
 /// Where a VM is; a halted one where it prefers to be, or wherever it may be.

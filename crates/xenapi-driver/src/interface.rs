@@ -1,0 +1,317 @@
+//! Network interfaces of instances that are there already.
+
+use std::collections::BTreeMap;
+
+use config_drive::MacAddr;
+use uuid::Uuid;
+use xenapi_client::ErrorKind;
+use xenapi_storage::ownership::{self, Ownership};
+use xenapi_types::{Network, Ref, Vif, VifLockingMode, VifRecord, Vm, VmRecord, vif, vm};
+
+use crate::cancel::Stop;
+use crate::driver::Driver;
+use crate::error::{Cause, Error, Op};
+use crate::find::{self, Which, plugs};
+use crate::inventory;
+use crate::job::Job;
+use crate::mac;
+use crate::operation::Operation;
+use crate::plan::{self, Conflict, Conflicts, NicPlan};
+use crate::progress::{Progress, Stage};
+use crate::record;
+use crate::remove::{gone_is_fine, tolerate};
+use crate::spec::{Locking, MacChoice, Nic};
+
+/// An interface of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Interface {
+    /// Uuid of the VIF.
+    pub uuid: String,
+    /// Its number in the VM; guests see interfaces in this order.
+    pub device: u32,
+    /// Its address.
+    pub mac: String,
+    /// Uuid of the network.
+    pub network_uuid: String,
+    /// Its MTU in bytes.
+    pub mtu: i64,
+    /// What the virtual switch lets through.
+    pub locking_mode: VifLockingMode,
+    /// The IPv4 addresses that it may use when it is locked.
+    pub ipv4_allowed: Vec<String>,
+    /// The IPv6 addresses that it may use when it is locked.
+    pub ipv6_allowed: Vec<String>,
+    /// Whether the guest has it now.
+    pub plugged: bool,
+    /// `other_config`, with what its creator wrote there.
+    pub other_config: BTreeMap<String, String>,
+}
+
+impl Driver {
+    /// Gives an instance, running or halted, an interface, at the first free number. When it fails or is
+    /// cancelled, the interface is removed again.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::Conflicts`] for a network that is unknown and an address that is taken;
+    /// [`Cause::WrongState`] for an instance that is paused or suspended; [`Cause::DeviceInUse`] when it has
+    /// no room for another interface; [`Cause::NoSuchInstance`], [`Cause::NotOurs`], [`Cause::Host`].
+    pub fn attach_interface(&self, which: Which, nic: Nic, progress: Progress) -> Operation<Interface> {
+        let object = format!("instance {which}");
+        self.verb(Op::AttachInterface, object, progress, move |job, stop| {
+            Box::pin(async move {
+                let (vm, record) = job.stage(Stage::Find, find::ours(job, &which)).await?;
+                let _gate = job.driver.0.gates.enter(&record.uuid).await;
+                let plan = job.stage(Stage::Plan, decide(job, &vm, &record, &nic)).await?;
+                job.stage(Stage::Devices, attach(job, &vm, &record, &plan, stop)).await
+            })
+        })
+    }
+
+    /// Takes an interface from an instance. `interface` is its address, its number, its VIF's uuid, or the
+    /// port it was made for (`other_config:neutron-port-id`).
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::NoSuchInterface`]; else as [`Driver::attach_interface`].
+    pub fn detach_interface(
+        &self,
+        which: Which,
+        interface: impl Into<String>,
+        progress: Progress,
+    ) -> Operation<Interface> {
+        let (object, interface) = (format!("instance {which}"), interface.into());
+        self.verb(Op::DetachInterface, object, progress, move |job, stop| {
+            Box::pin(async move {
+                let (reference, found, vm) = job.stage(Stage::Find, named(job, &which, &interface)).await?;
+                let detaching = async {
+                    let plugs = plugs(&vm)?;
+                    stop.check()?;
+                    let doing = format!("detaching interface {} from VM {}", found.mac, vm.uuid);
+                    remove(job, &reference, plugs && found.plugged).await.map_err(Cause::host(doing))
+                };
+                job.stage(Stage::Devices, detaching).await?;
+                Ok(Interface { plugged: false, ..found })
+            })
+        })
+    }
+
+    /// Says anew what an interface may send and receive. At no moment is more allowed than either before or
+    /// after; when it fails, it is as before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Driver::detach_interface`].
+    pub fn lock_interface(
+        &self,
+        which: Which,
+        interface: impl Into<String>,
+        locking: Locking,
+        progress: Progress,
+    ) -> Operation<Interface> {
+        let (object, interface) = (format!("instance {which}"), interface.into());
+        self.verb(Op::Interfaces, object, progress, move |job, stop| {
+            Box::pin(async move {
+                let (reference, found, _) = job.stage(Stage::Find, named(job, &which, &interface)).await?;
+                job.stage(Stage::Devices, lock(job, &reference, &found, &locking, stop)).await
+            })
+        })
+    }
+
+    /// The interfaces of an instance, in the order of their numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::NoSuchInstance`], [`Cause::NotOurs`], [`Cause::Host`].
+    pub async fn interfaces(&self, which: &Which) -> crate::Result<Vec<Interface>> {
+        let job = Job::new(self.clone(), Progress::none());
+        let listed = async {
+            let (_, record) = find::ours(&job, which).await?;
+            let found = all(&job, &record).await?;
+            Ok(found.into_iter().map(|(_, interface)| interface).collect())
+        };
+        listed.await.map_err(|cause: Cause| {
+            Error::new(Op::Interfaces, format!("instance {which}"), Stage::Find, cause)
+        })
+    }
+}
+
+/// What is to be made, or why it cannot be.
+async fn decide(job: &Job, vm: &Ref<Vm>, record: &VmRecord, nic: &Nic) -> Result<NicPlan, Cause> {
+    plugs(record)?;
+    let client = job.client();
+    let doing = || Cause::host(format!("looking for a place for an interface in VM {}", record.uuid));
+    let network = plan::choose_network(&inventory::read_networks(client).await?, &nic.network)
+        .map_err(Conflicts::from)?
+        .clone();
+    let taken = inventory::macs_taken(client, std::slice::from_ref(nic)).await.map_err(doing())?;
+    if let (MacChoice::Given(mac), Some((_, vm))) = (nic.mac, taken.into_iter().next()) {
+        return Err(Conflicts::from(Conflict::MacInUse { mac, vm }).into());
+    }
+    let allowed = client.call(vm::GetAllowedVifDevices { vm: vm.clone() }).await.map_err(doing())?;
+    let present = all(job, record).await?;
+    let device = allowed
+        .iter()
+        .filter_map(|device| device.parse::<u32>().ok())
+        .filter(|device| present.iter().all(|(_, interface)| interface.device != *device))
+        .min()
+        .ok_or_else(|| Cause::DeviceInUse { device: "every".to_owned(), vm: record.uuid.clone() })?
+        as usize;
+    let owner = job.driver.settings().owner.clone();
+    let instance = find::made_for(&record.other_config, &record.uuid, &owner).unwrap_or_default();
+    let mut other_config = nic.other_config.clone();
+    other_config.extend(Ownership { owner, instance, operation: job.operation }.keys());
+    let macs: Vec<MacAddr> = present.iter().filter_map(|(_, i)| i.mac.parse().ok()).collect();
+    Ok(NicPlan {
+        device,
+        mac: mac::choose(nic.mac, instance, device, &macs),
+        locking: nic.locking.clone(),
+        mtu: nic.mtu.map_or(network.mtu, i64::from),
+        limit_kbytes: nic.limit_kbytes,
+        other_config,
+        network,
+    })
+}
+
+async fn attach(
+    job: &Job,
+    vm: &Ref<Vm>,
+    record: &VmRecord,
+    plan: &NicPlan,
+    stop: &Stop,
+) -> Result<Interface, Cause> {
+    let client = job.client();
+    let doing =
+        || Cause::host(format!("attaching interface {} to network {:?}", plan.mac, plan.network.name));
+    stop.check()?;
+    let (undo, of, operation) = (client.clone(), vm.clone(), job.operation);
+    job.rollback.push_sweep(format!("interface {} of VM {}", plan.mac, record.uuid), async move {
+        sweep(&undo, &of, operation).await
+    });
+    let reference = client.call(record::vif(plan, vm)).await.map_err(doing())?;
+    if plugs(record)? {
+        stop.check()?;
+        match client.call(vif::Plug { vif: reference.clone() }).await {
+            Err(error) if !error.is("DEVICE_ALREADY_ATTACHED") => return Err(doing()(error)),
+            _ => {}
+        }
+    }
+    let made = client.record(&reference).await.map_err(doing())?;
+    Ok(shown(made, plan.network.uuid.clone()))
+}
+
+/// Removes the interfaces of a VM that an operation made.
+async fn sweep(client: &xenapi_client::Client, vm: &Ref<Vm>, operation: Uuid) -> xenapi_client::Result<()> {
+    let Some(vm) = client.record_opt(vm).await? else { return Ok(()) };
+    for reference in &vm.vifs {
+        let Some(vif) = client.record_opt(reference).await? else { continue };
+        if vif.other_config.get(ownership::OPERATION).is_some_and(|made| *made == operation.to_string()) {
+            if vif.currently_attached {
+                let unplugged = client.call(vif::Unplug { vif: reference.clone() }).await;
+                tolerate(unplugged, &["DEVICE_ALREADY_DETACHED", "VM_BAD_POWER_STATE"])?;
+            }
+            gone_is_fine(client.destroy(reference).await)?;
+        }
+    }
+    Ok(())
+}
+
+async fn remove(job: &Job, vif: &Ref<Vif>, plugged: bool) -> xenapi_client::Result<()> {
+    if plugged {
+        tolerate(job.client().call(vif::Unplug { vif: vif.clone() }).await, &["DEVICE_ALREADY_DETACHED"])?;
+    }
+    gone_is_fine(job.client().destroy(vif).await)
+}
+
+async fn lock(
+    job: &Job,
+    reference: &Ref<Vif>,
+    found: &Interface,
+    locking: &Locking,
+    stop: &Stop,
+) -> Result<Interface, Cause> {
+    let (mode, ipv4, ipv6) = record::locking(locking);
+    let doing = || Cause::host(format!("locking interface {}", found.mac));
+    stop.check()?;
+    let (client, undo, before) = (job.client().clone(), reference.clone(), found.clone());
+    job.rollback.push(format!("locking of interface {}", found.mac), async move {
+        set_locking(&client, &undo, &before.locking_mode, &before.ipv4_allowed, &before.ipv6_allowed).await
+    });
+    set_locking(job.client(), reference, &mode, &ipv4, &ipv6).await.map_err(doing())?;
+    let record = job.client().record(reference).await.map_err(doing())?;
+    Ok(shown(record, found.network_uuid.clone()))
+}
+
+/// Nothing is let through while addresses and mode do not fit each other.
+async fn set_locking(
+    client: &xenapi_client::Client,
+    vif: &Ref<Vif>,
+    mode: &VifLockingMode,
+    ipv4: &[String],
+    ipv6: &[String],
+) -> xenapi_client::Result<()> {
+    let set = |value: VifLockingMode| client.call(vif::SetLockingMode { vif: vif.clone(), value });
+    set(VifLockingMode::Disabled).await?;
+    client.call(vif::SetIpv4Allowed { vif: vif.clone(), value: ipv4.to_vec() }).await?;
+    client.call(vif::SetIpv6Allowed { vif: vif.clone(), value: ipv6.to_vec() }).await?;
+    if *mode == VifLockingMode::Disabled { Ok(()) } else { set(mode.clone()).await }
+}
+
+async fn named(job: &Job, which: &Which, name: &str) -> Result<(Ref<Vif>, Interface, VmRecord), Cause> {
+    let (_, record) = find::ours(job, which).await?;
+    let mut found = all(job, &record).await?;
+    let fits = |(_, interface): &(Ref<Vif>, Interface)| {
+        interface.mac.eq_ignore_ascii_case(name)
+            || interface.uuid == name
+            || interface.device.to_string() == name
+            || interface.other_config.get("neutron-port-id").is_some_and(|port| port == name)
+    };
+    match found.iter().position(fits) {
+        Some(at) => {
+            let (reference, interface) = found.swap_remove(at);
+            Ok((reference, interface, record))
+        }
+        None => Err(Cause::NoSuchInterface {
+            wanted: name.to_owned(),
+            vm: record.uuid,
+            have: found.into_iter().map(|(_, interface)| interface.mac).collect(),
+        }),
+    }
+}
+
+async fn all(job: &Job, vm: &VmRecord) -> Result<Vec<(Ref<Vif>, Interface)>, Cause> {
+    let read = async {
+        let vifs =
+            job.client().get_field(&job.client().by_uuid::<Vm>(&vm.uuid).await?, vm::field::VIFS).await?;
+        let mut found = Vec::new();
+        for reference in vifs {
+            let Some(record) = job.client().record_opt(&reference).await? else { continue };
+            let network: &Ref<Network> = &record.network;
+            let network = match job.client().get_field(network, xenapi_types::network::field::UUID).await {
+                Ok(uuid) => uuid,
+                Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+                Err(error) => return Err(error),
+            };
+            found.push((reference, shown(record, network)));
+        }
+        found.sort_by_key(|(_, interface)| interface.device);
+        Ok(found)
+    };
+    read.await.map_err(Cause::host(format!("reading the interfaces of VM {}", vm.uuid)))
+}
+
+fn shown(vif: VifRecord, network_uuid: String) -> Interface {
+    Interface {
+        uuid: vif.uuid,
+        device: vif.device.parse().unwrap_or(u32::MAX),
+        mac: vif.mac,
+        network_uuid,
+        mtu: vif.mtu,
+        locking_mode: vif.locking_mode,
+        ipv4_allowed: vif.ipv4_allowed,
+        ipv6_allowed: vif.ipv6_allowed,
+        plugged: vif.currently_attached,
+        other_config: vif.other_config,
+    }
+}

@@ -1,0 +1,233 @@
+//! Interfaces and networks: hot and cold, locked and free, and nothing left of what did not work.
+
+use anyhow::{Context, Result};
+use e2e::pool::{Census, NETWORK, Pool};
+use examples::demo_image::DemoImage;
+use tempfile::TempDir;
+use xapi_simulator::World;
+use xapi_simulator::fault::Fault;
+use xenapi_driver::interface::Interface;
+use xenapi_driver::network::{NetworkSpec, Vlan};
+use xenapi_driver::spec::{Flavor, InstanceSpec, Locking, MacChoice, Nic};
+use xenapi_driver::{Cause, PowerChange, Progress, Shutdown, SpawnOptions, Which};
+use xenapi_types::{Network, Pif, VifLockingMode};
+use xenapi_wire::Failure;
+
+struct Bench {
+    pool: Pool,
+    _files: TempDir,
+    which: Which,
+    before: Census,
+}
+
+impl Bench {
+    async fn new() -> Result<Self> {
+        Self::of(World::demo(), vec![Nic::on(NETWORK)]).await
+    }
+
+    async fn of(world: World, nics: Vec<Nic>) -> Result<Self> {
+        let files = tempfile::tempdir()?;
+        let image = files.path().join("demo.img");
+        DemoImage { virtual_bytes: 64 << 20, payload_bytes: 1 << 20 }.write(&image)?;
+        let pool = Pool::of(world).await?;
+        let node = pool.driver.nodes().await?.first().map(|node| node.uuid.parse()).transpose()?;
+        let spec = InstanceSpec { nics, node, ..InstanceSpec::new("web1", Flavor::new(1, 512, 0), &image) };
+        let instance = pool.driver.spawn(spec, SpawnOptions::default()).await?;
+        let before = pool.census().await?;
+        Ok(Self { pool, _files: files, which: Which::Instance(instance.uuid), before })
+    }
+
+    async fn attach(&self, nic: Nic) -> xenapi_driver::Result<Interface> {
+        self.pool.driver.attach_interface(self.which.clone(), nic, Progress::none()).await
+    }
+
+    async fn detach(&self, name: &str) -> xenapi_driver::Result<Interface> {
+        self.pool.driver.detach_interface(self.which.clone(), name, Progress::none()).await
+    }
+
+    async fn power(&self, power: PowerChange) -> Result<()> {
+        self.pool.driver.power(self.which.clone(), power, Progress::none()).await?;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn hot_and_cold() -> Result<()> {
+    let bench = Bench::new().await?;
+    let mut nic = Nic { mtu: Some(1400), limit_kbytes: Some(1000), ..Nic::on(NETWORK) };
+    nic.mac = MacChoice::Given("02:00:00:00:11:22".parse()?);
+    nic.other_config.insert("neutron-port-id".into(), "port-7".into());
+    let hot = bench.attach(nic.clone()).await?;
+    assert_eq!((hot.device, hot.mtu, hot.plugged), (1, 1400, true));
+    let vif = bench.pool.client().by_uuid::<xenapi_types::Vif>(&hot.uuid).await?;
+    let vif = bench.pool.client().record(&vif).await?;
+    assert_eq!(vif.qos_algorithm_type, "ratelimit");
+    assert_eq!(vif.qos_algorithm_params.get("kbps").map(String::as_str), Some("1000"));
+    let error = bench.attach(nic).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::Conflicts(_)), "{error}");
+
+    bench.power(PowerChange::Off(Shutdown::Hard)).await?;
+    let cold = bench.attach(Nic::on(NETWORK)).await?;
+    assert_eq!((cold.device, cold.plugged), (2, false));
+    let devices: Vec<u32> =
+        bench.pool.driver.interfaces(&bench.which).await?.into_iter().map(|i| i.device).collect();
+    assert_eq!(devices, [0, 1, 2]);
+    bench.power(PowerChange::On).await?;
+    // The gap is filled before a higher number is taken.
+    bench.detach("port-7").await?;
+    assert_eq!(bench.attach(Nic::on(NETWORK)).await?.device, 1);
+    bench.detach("1").await?;
+    bench.detach(&cold.mac.to_uppercase()).await?;
+    // Consoles come and go with the domain.
+    let now = bench.pool.census().await?;
+    for class in ["VIF", "VIF_metrics"] {
+        assert_eq!(now.objects.get(class), bench.before.objects.get(class));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_told_before_anything_is_done() -> Result<()> {
+    let bench = Bench::new().await?;
+    let error = bench.attach(Nic::on("no such network")).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::Conflicts(_)), "{error}");
+    let error = bench.detach("9").await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::NoSuchInterface { .. }), "{error}");
+    bench.power(PowerChange::Suspend).await?;
+    let suspended = bench.pool.census().await?;
+    let error = bench.attach(Nic::on(NETWORK)).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::WrongState { .. }), "{error}");
+    let error = bench.detach("0").await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::WrongState { .. }), "{error}");
+    bench.pool.census().await?.assert_as(&suspended, "when suspended");
+    Ok(())
+}
+
+#[tokio::test]
+async fn seven_interfaces_and_the_sixteenth_too_many() -> Result<()> {
+    let bench = Bench::of(World::demo(), vec![Nic::on(NETWORK); 7]).await?;
+    let listed = bench.pool.driver.interfaces(&bench.which).await?;
+    assert_eq!(listed.iter().map(|i| i.device).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6]);
+    for device in 7..16 {
+        assert_eq!(bench.attach(Nic::on(NETWORK)).await?.device, device);
+    }
+    let error = bench.attach(Nic::on(NETWORK)).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::DeviceInUse { .. }), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn locked_and_unlocked_and_as_before_when_it_fails() -> Result<()> {
+    let bench = Bench::new().await?;
+    let lock =
+        |locking| bench.pool.driver.lock_interface(bench.which.clone(), "0", locking, Progress::none());
+    let locked = Locking::Locked { ipv4: vec!["192.0.2.9".into()], ipv6: vec!["2001:db8::9".into()] };
+    let seen = lock(locked.clone()).await?;
+    assert_eq!(seen.locking_mode, VifLockingMode::Locked);
+    assert_eq!(
+        (&*seen.ipv4_allowed, &*seen.ipv6_allowed),
+        (&["192.0.2.9".to_owned()][..], &["2001:db8::9".to_owned()][..])
+    );
+    let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    for (method, k) in [
+        ("VIF.set_locking_mode", 1),
+        ("VIF.set_ipv4_allowed", 1),
+        ("VIF.set_ipv6_allowed", 1),
+        ("VIF.set_locking_mode", 2),
+    ] {
+        bench.pool.simulator.faults().on_nth(method, k, refusal.clone());
+        let error = lock(Locking::Unlocked).await.unwrap_err();
+        assert!(error.leftovers().is_empty(), "{error}");
+        assert_eq!(bench.pool.driver.interfaces(&bench.which).await?[0], seen, "{method} {k}");
+    }
+    let wrong = Locking::Locked { ipv4: vec!["not an address".into()], ipv6: vec![] };
+    let error = lock(wrong).await.unwrap_err();
+    assert_eq!(error.failure().map(|failure| &*failure.code), Some("INVALID_VALUE"));
+    assert_eq!(bench.pool.driver.interfaces(&bench.which).await?[0], seen);
+    assert_eq!(lock(Locking::Unlocked).await?.locking_mode, VifLockingMode::Unlocked);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_fault_at_every_call_of_an_attachment_leaves_nothing() -> Result<()> {
+    let bench = Bench::new().await?;
+    let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    for method in ["network.get_all_records", "VM.get_allowed_VIF_devices", "VIF.create", "VIF.plug"] {
+        for fault in [&refusal, &Fault::DropAfterExecution] {
+            bench.pool.simulator.faults().on(method, fault.clone());
+            match bench.attach(Nic::on(NETWORK)).await {
+                Ok(_) if *fault == Fault::DropAfterExecution => drop(bench.detach("1").await?),
+                Ok(_) => panic!("{method} does not matter"),
+                Err(error) => assert!(error.leftovers().is_empty(), "{error}"),
+            }
+            assert_eq!(bench.pool.simulator.faults().clear(), 0, "{method}");
+            bench.pool.census().await?.assert_as(&bench.before, &format!("{method} {fault:?}"));
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_vlan_on_every_host() -> Result<()> {
+    let bench = Bench::of(World::demo().with_hosts(2), vec![]).await?;
+    let driver = &bench.pool.driver;
+    let vlan = |tag| NetworkSpec {
+        name: "tenant".into(),
+        mtu: Some(1450),
+        vlan: Some(Vlan { over: NETWORK.into(), tag }),
+    };
+    let made = driver.ensure_network(vlan(100), Progress::none()).await?;
+    assert_eq!((&*made.name, made.mtu), ("tenant", 1450));
+    let state = bench.pool.census().await?;
+    assert_eq!(driver.ensure_network(vlan(100), Progress::none()).await?, made);
+    bench.pool.census().await?.assert_as(&state, "the same once more");
+    let pifs = bench.pool.client().all_records::<Pif>().await?;
+    assert_eq!(pifs.values().filter(|pif| pif.vlan == 100 && pif.device == "eth0").count(), 2);
+    let error = driver.ensure_network(vlan(101), Progress::none()).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::NetworkDiffers { .. }), "{error}");
+
+    let attached = bench.attach(Nic::on("tenant")).await?;
+    assert_eq!((attached.mtu, &attached.network_uuid), (1450, &made.uuid));
+    let error = driver.remove_network("tenant", Progress::none()).await.unwrap_err();
+    assert!(error.to_string().contains("detach the interfaces"), "{error}");
+    bench.detach("0").await?;
+    driver.remove_network("tenant", Progress::none()).await?;
+    driver.remove_network("tenant", Progress::none()).await?;
+    bench.pool.census().await?.assert_as(&bench.before, "in the end");
+
+    let error = driver.remove_network(NETWORK, Progress::none()).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::NetworkDiffers { .. }), "{error}");
+    let found = bench.pool.client().all_by_name_label::<Network>(NETWORK).await?;
+    found.first().context("somebody else's network stays")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_network_that_fails_leaves_nothing() -> Result<()> {
+    let bench = Bench::new().await?;
+    let spec =
+        NetworkSpec { name: "tenant".into(), mtu: None, vlan: Some(Vlan { over: NETWORK.into(), tag: 100 }) };
+    let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    for method in
+        ["network.create", "network.add_to_other_config", "pool.create_VLAN_from_PIF", "network.get_record"]
+    {
+        for fault in [&refusal, &Fault::DropAfterExecution] {
+            bench.pool.simulator.faults().on(method, fault.clone());
+            let result = bench.pool.driver.ensure_network(spec.clone(), Progress::none()).await;
+            assert_eq!(bench.pool.simulator.faults().clear(), 0, "{method}");
+            match result {
+                Ok(_) if *fault == Fault::DropAfterExecution => {
+                    bench.pool.driver.remove_network("tenant", Progress::none()).await?;
+                }
+                Ok(_) => panic!("{method} does not matter"),
+                Err(error) => assert!(error.leftovers().is_empty(), "{method} {fault:?}: {error}"),
+            }
+            bench.pool.census().await?.assert_as(&bench.before, &format!("{method} {fault:?}"));
+        }
+    }
+    let bad = NetworkSpec { vlan: Some(Vlan { over: NETWORK.into(), tag: 4095 }), ..spec };
+    let error = bench.pool.driver.ensure_network(bad, Progress::none()).await.unwrap_err();
+    assert!(error.to_string().contains("a tag from 0 to 4094"), "{error}");
+    bench.pool.census().await?.assert_as(&bench.before, "after a bad tag");
+    Ok(())
+}
