@@ -12,7 +12,7 @@ mod sr;
 pub(crate) mod task;
 pub(crate) mod vbd;
 pub(crate) mod vdi;
-mod vif;
+pub(crate) mod vif;
 mod vlan;
 pub(crate) mod vm;
 
@@ -41,7 +41,7 @@ pub(crate) fn register(router: &mut Router) {
     vm::register(router);
     crate::console::register(&mut router.http);
     crate::http::absent::register(&mut router.http);
-    crate::transfer::handler::register(router);
+    crate::transfer::register(router);
 }
 
 /// Registers what computes the derived fields.

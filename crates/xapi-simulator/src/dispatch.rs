@@ -38,7 +38,7 @@ use crate::schema::Schema;
 
 pub use args::Args;
 pub(crate) use implicit::{storable, void};
-pub(crate) use unmarshal::internal_error;
+pub(crate) use unmarshal::{internal_error, unmarshal};
 
 type HandlerFuture = Pin<Box<dyn Future<Output = Result<Value, Failure>> + Send>>;
 type Handler = Arc<dyn Fn(Arc<Ctx>, Args) -> HandlerFuture + Send + Sync>;

@@ -16,7 +16,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-pub(crate) use auth::authenticate;
+pub(crate) use auth::{Login, authenticate};
 pub use conn::{Conn, Stream};
 pub use head::{Head, Verb};
 pub use page::Page;

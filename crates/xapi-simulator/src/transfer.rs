@@ -7,20 +7,26 @@
 //! * [`import`] and [`export`]: the helper's part: streams from and to disks.
 //! * [`handler`]: XAPI's part: who may, which disk, what is answered.
 //! * `source`: the disk behind a VDI, attached.
-//! * `tar`: the archive form with its checksums.
+//! * `xva`: whole VMs.
 //! * `pipe`: overlaps the socket with the disk.
 
 pub(crate) mod export;
-pub(crate) mod handler;
+mod handler;
 pub(crate) mod import;
 mod pipe;
 mod source;
-mod tar;
 #[cfg(test)]
 mod tests;
-mod xxh64;
+mod xva;
 
 use crate::disk::DiskError;
+use crate::dispatch::Router;
+
+/// Registers the handlers.
+pub(crate) fn register(router: &mut Router) {
+    handler::register(router);
+    xva::register(router);
+}
 
 /// Why a transfer failed. Clients never see this, only the log.
 #[derive(Debug, thiserror::Error)]

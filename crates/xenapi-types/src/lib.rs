@@ -25,12 +25,13 @@
 //!   the wire share; parameters that older hosts do not know are optional and left out. [`implicit`] has
 //!   those that every class has.
 //! * [`ErrorCode`] and [`FailureExt`]: what a failure means, and whether the call may be made again.
-//! * [`handler`], [`chunked`]: the HTTP transfers. [`query`]: expressions that select objects.
+//! * [`handler`], [`chunked`], [`archive`]: the HTTP transfers. [`query`]: expressions that select objects.
 //! * `meta`, behind the feature of that name: the datamodel as tables, for servers.
 //!
 //! Nothing here opens a connection or a file; see `xenapi-client` for that. The modules of the classes are
 //! generated from the facts in `xtask/datamodel`.
 
+pub mod archive;
 mod call;
 pub mod chunked;
 mod error;

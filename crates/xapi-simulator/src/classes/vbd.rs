@@ -61,7 +61,7 @@ const DISK_TYPES: [&str; 8] =
 /// # Errors
 /// In XAPI's order: a disk of the wrong type, a writable CD, an empty disk, a read-only disk to be written, a device
 /// that is none or taken.
-fn created(tx: &mut Tx<'_>, reference: &str) -> Result<(), Failure> {
+pub(crate) fn created(tx: &mut Tx<'_>, reference: &str) -> Result<(), Failure> {
     let vbd = tx.object("VBD", reference)?;
     let (empty, is_cd) = (vbd.bool("empty"), vbd.str("type") == "CD");
     let writes = vbd.str("mode") == "RW";

@@ -44,7 +44,7 @@ fn set_allowed(tx: &mut Tx<'_>, vif: &str, field: &str, addresses: Vec<String>) 
 ///
 /// # Errors
 /// `INVALID_DEVICE` for anything but a number, `DEVICE_ALREADY_EXISTS`, `MAC_INVALID`.
-fn created(tx: &mut Tx<'_>, vif: &str) -> Result<(), Failure> {
+pub(crate) fn created(tx: &mut Tx<'_>, vif: &str) -> Result<(), Failure> {
     let object = tx.object("VIF", vif)?;
     let (device, mac) = (object.str("device").to_owned(), object.str("MAC").to_owned());
     let vm = tx.object("VM", object.str("VM"))?;

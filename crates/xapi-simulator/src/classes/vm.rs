@@ -15,6 +15,8 @@ use xenapi_wire::{Failure, Value};
 
 pub use guests::Guests;
 pub(super) use lifecycle::derive;
+pub(crate) use lifecycle::{destroy, new_metrics};
+pub(crate) use power::new_generation_id;
 
 use super::message::about_vm;
 use crate::db::{NULL, is_null};
@@ -23,7 +25,7 @@ use operations::Power;
 
 pub(super) fn register(router: &mut Router) {
     super::constructor(router, "VM", lifecycle::created);
-    super::change(router, "VM.destroy", lifecycle::destroy);
+    super::change(router, "VM.destroy", destroy);
     router.future("VM.start", |ctx, args| async move {
         let vm = args.str(0).to_owned();
         let _busy = begin(&ctx, &vm, "start").await?;
@@ -165,7 +167,7 @@ const PATIENCE: Duration = Duration::from_secs(2 * 60 * 60);
 /// Checks an operation and announces it in `current_operations`.
 ///
 /// While another operation is in the way the call waits, as XAPI lets it: only then, and for up to two hours.
-async fn begin(ctx: &Arc<Ctx>, vm: &str, op: &'static str) -> Result<Busy, Failure> {
+pub(crate) async fn begin(ctx: &Arc<Ctx>, vm: &str, op: &'static str) -> Result<Busy, Failure> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     let mut commits = ctx.core.db().subscribe();
     loop {

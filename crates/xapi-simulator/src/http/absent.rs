@@ -6,7 +6,6 @@ use crate::classes::session;
 
 pub(crate) fn register(handlers: &mut Handlers) {
     handlers.add(Verb::Get, "/console", |exchange| Box::pin(answer(exchange, "connect_console_ws")));
-    handlers.add(Verb::Get, "/export", |exchange| Box::pin(answer(exchange, "get_export")));
     handlers.add(Verb::Get, "/host_rrd", |exchange| Box::pin(answer(exchange, "host_rrd")));
     handlers.add(Verb::Get, "/rrd_updates", |exchange| Box::pin(answer(exchange, "rrd_updates")));
     handlers.add(Verb::Get, "/sr_rrd", |exchange| Box::pin(answer(exchange, "sr_rrd")));

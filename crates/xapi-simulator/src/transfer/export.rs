@@ -8,9 +8,10 @@ use vhd::format::{
     Creator, DiskType, DynamicHeader, FOOTER_LEN, Footer, Geometry, HEADER_LEN, ParentLocator, Platform,
     SECTOR, Timestamp, UNALLOCATED,
 };
+use xenapi_types::archive::{self, PieceName};
 
 use super::pipe::{Piece, read_ahead};
-use super::{Progress, TransferError, tar};
+use super::{Progress, TransferError};
 use crate::disk::{BLOCK, BlockMap, Disk, DiskError};
 
 static ZEROS: [u8; BLOCK as usize] = [0; BLOCK as usize];
@@ -168,8 +169,7 @@ fn vhd_front(len_bytes: u64, blocks: &BlockMap, base: Option<&Base>) -> (Vec<u8>
     (front, footer)
 }
 
-/// Sends the archive form: chunks of 1 MiB with checksums; the first and the last always, others unless they
-/// are all zeros.
+/// Sends the archive form.
 ///
 /// # Errors
 /// A closed connection, an unreadable disk.
@@ -179,25 +179,41 @@ pub(crate) async fn tar(
     len_bytes: u64,
     progress: Progress<'_>,
 ) -> Result<(), TransferError> {
-    let chunks = len_bytes.div_ceil(tar::CHUNK);
-    let ranges = (0..chunks).map(move |index| {
-        let start = index * tar::CHUNK;
-        (start, tar::CHUNK.min(len_bytes - start) as usize)
+    pieces(out, "vdi", disk, len_bytes, progress).await?;
+    out.write_all(&archive::END).await?;
+    Ok(out.flush().await?)
+}
+
+/// Sends a disk as the pieces of an archive: the first and the last always, others unless they are all zeros.
+///
+/// # Errors
+/// A closed connection, an unreadable disk.
+pub(crate) async fn pieces(
+    out: &mut (impl AsyncWrite + Unpin),
+    name: &str,
+    disk: &Disk,
+    len_bytes: u64,
+    progress: Progress<'_>,
+) -> Result<(), TransferError> {
+    let count = len_bytes.div_ceil(archive::PIECE_LEN);
+    let ranges = (0..count).map(move |index| {
+        let start = index * archive::PIECE_LEN;
+        (start, archive::PIECE_LEN.min(len_bytes - start) as usize)
     });
     let mut pieces = read_ahead(disk.clone(), ranges);
     let mut index = 0;
     while let Some(piece) = pieces.recv().await {
-        let always = index == 0 || index + 1 == chunks;
-        let chunk = match piece? {
+        let always = index == 0 || index + 1 == count;
+        let content = match piece? {
             Piece::Zeros(len) => always.then(|| vec![0; len]),
             Piece::Data(bytes) => (always || bytes[..] != ZEROS[..bytes.len()]).then_some(bytes),
         };
-        if let Some(chunk) = chunk {
-            out.write_all(&tar::members(index, &chunk)).await?;
+        if let Some(content) = content {
+            let members = archive::piece(PieceName { disk: name, index }, &content);
+            out.write_all(&members.map_err(|_| TransferError::Stream("a name is too long"))?).await?;
         }
         index += 1;
-        progress(index as f64 / chunks as f64);
+        progress(index as f64 / count as f64);
     }
-    out.write_all(&tar::END).await?;
-    Ok(out.flush().await?)
+    Ok(())
 }

@@ -11,11 +11,11 @@ use super::{export, import};
 use crate::classes::vbd::Plugged;
 use crate::classes::{session, task};
 use crate::core::Core;
-use crate::db::NULL;
+use crate::db::{NULL, View};
 use crate::dispatch::{Router, internal_error};
 use crate::fault::Fault;
 use crate::http::page::Page;
-use crate::http::{After, Exchange, Verb, authenticate};
+use crate::http::{After, Exchange, Login, Verb, authenticate};
 
 pub(crate) fn register(router: &mut Router) {
     router.http.add(Verb::Put, "/import_raw_vdi", |exchange| {
@@ -37,13 +37,37 @@ enum Direction {
 }
 
 /// A task of the client's, or one that lives as long as the request.
-struct Task {
-    reference: String,
+pub(super) struct Task {
+    pub(super) reference: String,
     own: bool,
 }
 
+/// A request of a known client.
+pub(super) struct Opened {
+    pub(super) login: Login,
+    pub(super) task: Task,
+}
+
+impl Opened {
+    /// Ends what was made for this request alone.
+    pub(super) fn close(self, core: &Core) {
+        if self.login.own {
+            session::end(core, &self.login.session);
+        }
+        if self.task.own {
+            // The client knows it from the answer's header only; XAPI removes it when it has ended.
+            let _ = core.db().write(|tx| {
+                tx.delete("task", &self.task.reference);
+                Ok::<_, Failure>(())
+            });
+        }
+    }
+}
+
 /// An answer other than `200`.
-enum Refusal {
+pub(super) enum Refusal {
+    /// No answer at all; the task fails.
+    Silence(Failure),
     /// A page, and the failure for the task if it is told.
     Page(Box<Page>, Option<Failure>),
     /// Only a status line; the task fails with this text.
@@ -73,56 +97,53 @@ impl Format {
     }
 }
 
-struct Request<'a> {
-    action: &'static str,
-    exchange: &'a mut Exchange,
+pub(super) struct Request<'a> {
+    pub(super) action: &'static str,
+    pub(super) exchange: &'a mut Exchange,
 }
 
 /// Headers that every answer of these handlers has.
-const CLOSING: &str = "Connection: close\r\nCache-Control: no-cache, no-store\r\n";
+pub(super) const CLOSING: &str = "Connection: close\r\nCache-Control: no-cache, no-store\r\n";
 
 impl Request<'_> {
     async fn answer(mut self, direction: Direction) -> std::io::Result<After> {
-        let core = self.exchange.core.clone();
-        let login = match authenticate(&core, &self.exchange.host, &self.exchange.head, self.action).await {
-            Ok(login) => login,
-            Err(page) => {
-                self.exchange.conn.send(&page.bytes("HTTP/1.1")).await?;
-                return Ok(self.refused());
-            }
-        };
-        let task = self.task(&core, direction, &login.session);
-        let after = self.with_task(&core, &task, direction).await;
-        if login.own {
-            session::end(&core, &login.session);
-        }
-        if task.own {
-            // The client knows it from the answer's header only; XAPI removes it when it has ended.
-            let _ = core.db().write(|tx| {
-                tx.delete("task", &task.reference);
-                Ok::<_, Failure>(())
-            });
-        }
-        after
-    }
-
-    /// How a connection ends whose request was not carried out: TCP resets it when bytes of a body are left.
-    fn refused(&self) -> After {
-        let body = self.exchange.head.content_length().unwrap_or(0);
-        if body > 0 { After::Reset } else { After::Close }
-    }
-
-    fn task(&self, core: &Core, direction: Direction, session: &str) -> Task {
-        let head = &self.exchange.head;
-        if let Some(given) = head.param("task_id").or_else(|| head.header("task-id")) {
-            return Task { reference: given.to_owned(), own: false };
-        }
         let label = match direction {
             Direction::In => "Importing raw VDI",
             Direction::Out => "Exporting raw VDI",
         };
-        let made = task::create(core, &self.exchange.host, session, label, "");
-        Task { reference: made.unwrap_or_else(|_| NULL.to_owned()), own: true }
+        let Some(opened) = self.open(label).await? else { return Ok(self.refused()) };
+        let core = self.exchange.core.clone();
+        let after = self.with_task(&core, &opened.task, direction).await;
+        opened.close(&core);
+        after
+    }
+
+    /// Finds out who asks, and makes the task unless the client brings one. Nothing when the client has been refused.
+    pub(super) async fn open(&mut self, label: &str) -> std::io::Result<Option<Opened>> {
+        let (core, host) = (self.exchange.core.clone(), self.exchange.host.clone());
+        let login = match authenticate(&core, &host, &self.exchange.head, self.action).await {
+            Ok(login) => login,
+            Err(page) => {
+                self.exchange.conn.send(&page.bytes("HTTP/1.1")).await?;
+                return Ok(None);
+            }
+        };
+        let head = &self.exchange.head;
+        let given = head.param("task_id").or_else(|| head.header("task-id"));
+        let task = match given {
+            Some(given) => Task { reference: given.to_owned(), own: false },
+            None => {
+                let made = task::create(&core, &host, &login.session, label, "");
+                Task { reference: made.unwrap_or_else(|_| NULL.to_owned()), own: true }
+            }
+        };
+        Ok(Some(Opened { login, task }))
+    }
+
+    /// How a connection ends whose request was not carried out: TCP resets it when bytes of a body are left.
+    pub(super) fn refused(&self) -> After {
+        let body = self.exchange.head.content_length().unwrap_or(0);
+        if body > 0 { After::Reset } else { After::Close }
     }
 
     async fn with_task(
@@ -141,8 +162,21 @@ impl Request<'_> {
                 Err(refusal) => refusal,
             },
         };
+        self.refuse(core, task, refusal).await
+    }
+
+    pub(super) async fn refuse(
+        &mut self,
+        core: &Core,
+        task: &Task,
+        refusal: Refusal,
+    ) -> std::io::Result<After> {
         let conn = &mut self.exchange.conn;
         match refusal {
+            Refusal::Silence(failure) => {
+                task::finish(core, &task.reference, Err(failure));
+                Ok(self.refused())
+            }
             Refusal::Page(page, failure) => {
                 if let Some(failure) = failure {
                     task::finish(core, &task.reference, Err(failure));
@@ -181,7 +215,7 @@ impl Request<'_> {
         })
     }
 
-    fn denied(&self, reason: &str) -> Failure {
+    pub(super) fn denied(&self, reason: &str) -> Failure {
         Failure::new("RBAC_PERMISSION_DENIED", [&format!("http/{}", self.action), reason])
     }
 
@@ -196,22 +230,15 @@ impl Request<'_> {
     }
 
     /// Refuses to work on an SR that this host does not see.
-    fn route(&self, sr: &str) -> Result<(), Refusal> {
+    pub(super) fn route(&self, sr: &str) -> Result<(), Refusal> {
         let exchange = &self.exchange;
         exchange.core.db().read(|view| {
-            let plugged: Vec<&str> = view
-                .objects("PBD")
-                .filter(|pbd| pbd.str("SR") == sr && pbd.bool("currently_attached"))
-                .map(|pbd| pbd.str("host"))
-                .collect();
-            if plugged.contains(&exchange.host.as_str()) {
+            let hosts = hosts_of(view, sr);
+            if hosts.contains(&exchange.host.as_str()) {
                 return Ok(());
             }
-            match plugged.first().and_then(|host| view.find("host", host)) {
-                Some(host) => {
-                    let target = &exchange.head.target;
-                    Err(Refusal::Elsewhere(format!("https://{}{target}", host.str("address"))))
-                }
+            match hosts.first() {
+                Some(host) => Err(self.elsewhere(view, host)),
                 None => {
                     let failure = Failure::new("SR_HAS_NO_PBDS", [sr]);
                     let page = Box::new(Page::internal_error(Some(&shown(&failure))));
@@ -219,6 +246,12 @@ impl Request<'_> {
                 }
             }
         })
+    }
+
+    /// Sends the client to another host with the same request.
+    pub(super) fn elsewhere(&self, view: &View, host: &str) -> Refusal {
+        let address = view.find("host", host).map_or("", |host| host.str("address"));
+        Refusal::Elsewhere(format!("https://{address}{}", self.exchange.head.target))
     }
 
     fn import_plan(&self) -> Result<ImportPlan, Refusal> {
@@ -285,7 +318,7 @@ impl Request<'_> {
     }
 
     /// Sends the head of the answer. A client that is gone by then has its task failed, too.
-    async fn begin(&mut self, core: &Core, task: &Task, answer: &str) -> std::io::Result<()> {
+    pub(super) async fn begin(&mut self, core: &Core, task: &Task, answer: &str) -> std::io::Result<()> {
         let sent = self.exchange.conn.send(answer.as_bytes()).await;
         if sent.is_err() {
             let failure = Failure::new("VDI_IO_ERROR", ["Device I/O errors"]);
@@ -463,24 +496,30 @@ impl tokio::io::AsyncWrite for Limited<'_> {
     }
 }
 
+/// The hosts that have an SR plugged.
+pub(super) fn hosts_of<'v>(view: &'v View, sr: &str) -> Vec<&'v str> {
+    let plugged = view.objects("PBD").filter(|pbd| pbd.str("SR") == sr && pbd.bool("currently_attached"));
+    plugged.map(|pbd| pbd.str("host")).collect()
+}
+
 /// What the page says about a VDI that is not there.
 fn missing_text(failure: &Failure) -> String {
     format!("Db_exn.Read_missing_uuid(\"VDI\", \"\", \"{}\")", failure.param(1))
 }
 
 /// A failure as XAPI's pages print it.
-fn shown(failure: &Failure) -> String {
+pub(super) fn shown(failure: &Failure) -> String {
     format!("{}: [ {} ]", failure.code, failure.params.join("; "))
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     tokio::task::spawn_blocking(f).await.unwrap_or_else(|e| Err(internal_error(&e.to_string())))
 }
 
 /// Notes progress in a task, a percent at a time.
-fn progress_of(core: &Arc<Core>, task: &str) -> impl FnMut(f64) + Send + use<> {
+pub(super) fn progress_of(core: &Arc<Core>, task: &str) -> impl FnMut(f64) + Send + use<> {
     let (core, task) = (core.clone(), task.to_owned());
     let mut noted = 0;
     move |done| {

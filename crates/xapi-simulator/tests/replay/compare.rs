@@ -15,6 +15,7 @@ use xenapi_wire::{Limits, Value, xmlrpc};
 
 use crate::names::{Names, find};
 use crate::wire::Reply;
+use crate::xva;
 
 const ANY_VALUE: &[&str] = &[
     "MAC",
@@ -191,6 +192,11 @@ fn is_live(step: &Step) -> bool {
 }
 
 fn bodies(step: &Step, reply: &Reply, names: &Names, out: &mut Vec<String>) {
+    if let (Some(recorded), Some(ours)) = (xva::members(&step.response.body()), xva::members(&reply.body)) {
+        let recorded = normal(&recorded, None, &|text| names.name_recorded(text));
+        let ours = normal(&ours, None, &|text| names.name_ours(text));
+        return diff("", &recorded, &ours, out);
+    }
     if let Some(sparse) = step.response.sparse() {
         let digest: String = sha2::Sha256::digest(&reply.body).iter().map(|b| format!("{b:02x}")).collect();
         if reply.body.len() as u64 != sparse.size {
@@ -262,7 +268,7 @@ pub fn parse(body: &[u8]) -> Option<Json> {
     Some(tree(&value))
 }
 
-fn tree(value: &Value) -> Json {
+pub fn tree(value: &Value) -> Json {
     match value {
         Value::Nil => Json::Null,
         Value::Bool(b) => json!(b),

@@ -11,6 +11,7 @@
 mod compare;
 mod names;
 mod wire;
+mod xva;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -55,6 +56,7 @@ const SCENARIOS: &[&str] = &[
     "vm_lifecycle",
     "vm_memory",
     "where",
+    "xva",
 ];
 
 /// How long a task may take.

@@ -46,7 +46,7 @@ pub(super) fn created(tx: &mut Tx<'_>, vm: &str) -> Result<(), Failure> {
 }
 
 /// The metrics of a VM that has never run.
-pub(super) fn new_metrics(tx: &mut Tx<'_>) -> String {
+pub(crate) fn new_metrics(tx: &mut Tx<'_>) -> String {
     let idle = Value::Struct(BTreeMap::from([("0".to_owned(), Value::Double(0.0))]));
     tx.create("VM_metrics", [("VCPUs_utilisation", idle), ("current_domain_type", "unspecified".into())])
 }
@@ -56,7 +56,7 @@ pub(super) fn new_metrics(tx: &mut Tx<'_>) -> String {
 /// # Errors
 /// Those of the operation check; `VM_CANNOT_DELETE_DEFAULT_TEMPLATE` is never reached, since the check answers
 /// `VM_IS_TEMPLATE` first.
-pub(super) fn destroy(tx: &mut Tx<'_>, vm: &str) -> Result<(), Failure> {
+pub(crate) fn destroy(tx: &mut Tx<'_>, vm: &str) -> Result<(), Failure> {
     check(tx.object("VM", vm)?, "destroy", None)?;
     let owned = [
         ("VBDs", "VBD"),

@@ -118,8 +118,12 @@ pub(super) fn started(
     let domid = guests.next_domid(tx.objects("VM").map(|vm| vm.int("domid")).max().unwrap_or(0));
     let object = tx.object("VM", vm)?;
     let hvm = object.str("domain_type") == "hvm";
-    let (metrics, vcpus, memory) =
-        (object.str("metrics").to_owned(), object.int("VCPUs_at_startup"), object.int("memory_target"));
+    let (metrics, vcpus) = (object.str("metrics").to_owned(), object.int("VCPUs_at_startup"));
+    // A VM that has run before has lost its target.
+    let memory = match object.int("memory_target") {
+        0 => object.int("memory_dynamic_max"),
+        target => target,
+    };
     let mut platform = object.map("platform").clone();
     if hvm {
         platform.entry("device-model".to_owned()).or_insert_with(|| "qemu-upstream-compat".into());
@@ -134,6 +138,7 @@ pub(super) fn started(
     }
     tx.set("VM", vm, "last_boot_CPU_flags", strings(&[("vendor", "GenuineIntel"), ("features", "")]))?;
     tx.set("VM", vm, "domid", Value::Int(domid))?;
+    tx.set("VM", vm, "memory_target", Value::Int(memory))?;
     tx.set("VM", vm, "resident_on", host)?;
     tx.set("VM", vm, "scheduled_to_be_resident_on", NULL)?;
     set_state(tx, vm, state)?;
@@ -168,7 +173,7 @@ pub(super) fn started(
 }
 
 /// A fresh `VM.generation_id`: two random 63-bit numbers.
-pub(super) fn new_generation_id() -> String {
+pub(crate) fn new_generation_id() -> String {
     let id = uuid::Uuid::new_v4().as_u128();
     format!("{}:{}", (id >> 65) as u64, (id as u64) >> 1)
 }
@@ -210,6 +215,10 @@ pub(super) fn halted(tx: &mut Tx<'_>, vm: &str, guests: &Guests) -> Result<(), F
         tx.delete("VM_guest_metrics", &guest_metrics);
     }
     tx.set("VM", vm, "requires_reboot", Value::Bool(false))?;
+    // The target goes with the domain; a suspended VM has none.
+    if Power::of(tx.object("VM", vm)?) != Power::Suspended {
+        tx.set("VM", vm, "memory_target", Value::Int(0))?;
+    }
     set_state(tx, vm, Power::Halted)
 }
 

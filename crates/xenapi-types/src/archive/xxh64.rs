@@ -6,8 +6,8 @@ const P3: u64 = 0x1656_67b1_9e37_79f9;
 const P4: u64 = 0x85eb_ca77_c2b2_ae63;
 const P5: u64 = 0x27d4_eb2f_1656_67c5;
 
-/// The hash of `bytes`.
-pub(super) fn xxh64(bytes: &[u8]) -> u64 {
+/// XXH64 of `bytes` with seed 0.
+pub fn xxh64(bytes: &[u8]) -> u64 {
     let (stripes, rest) = bytes.as_chunks::<32>();
     let mut hash = if stripes.is_empty() {
         P5
