@@ -4,9 +4,11 @@
 //! * [`conformance`]: what XAPI does, for simulators and real hosts to be held against.
 //! * [`image`]: a 4 GiB disk with an ext4 file system full of files, as raw and as VHD.
 //! * [`pool`]: a simulated pool with a driver, and a census of what is in it.
+//! * [`sweep`]: every verb of the driver with every fault at every call.
 //! * [`tools`]: qemu-img, e2fsck and others, and what happens when one is missing.
 
 pub mod conformance;
 pub mod image;
 pub mod pool;
+pub mod sweep;
 pub mod tools;

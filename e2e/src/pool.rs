@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use xapi_simulator::{Simulator, World};
-use xenapi_client::{Client, Config, connect_fn};
+use xenapi_client::{Client, Config, Timeouts, connect_fn};
 use xenapi_driver::{Driver, Settings};
 use xenapi_types::Task;
 
@@ -93,13 +93,22 @@ impl Pool {
     ///
     /// When it cannot be started.
     pub async fn of(world: World) -> Result<Self> {
+        Self::with(world, Timeouts::default()).await
+    }
+
+    /// As [`Pool::of`], its driver being as patient as this.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub async fn with(world: World, timeouts: Timeouts) -> Result<Self> {
         let state = tempfile::tempdir()?;
         let simulator = Simulator::builder().world(world).state_dir(state.path()).password(PASSWORD);
         let simulator = Arc::new(simulator.build().await?);
         let cut = Arc::new(AtomicU64::new(u64::MAX));
-        let client = client(&simulator, PASSWORD, &cut)?;
+        let client = client(&simulator, timeouts, &cut)?;
         let settings = Settings { detach_timeout: Duration::from_secs(20), ..Settings::default() };
-        let observer = self::client(&simulator, PASSWORD, &Arc::new(AtomicU64::new(u64::MAX)))?;
+        let observer = self::client(&simulator, Timeouts::default(), &Arc::new(AtomicU64::new(u64::MAX)))?;
         Ok(Self { driver: Driver::over(client, settings), simulator, state, observer, cut })
     }
 
@@ -164,9 +173,9 @@ fn list(directory: &Path, files: &mut BTreeSet<String>) -> Result<()> {
 }
 
 /// A client whose connections end in `simulator`, and break after so many bytes of an upload.
-fn client(simulator: &Arc<Simulator>, password: &str, cut: &Arc<AtomicU64>) -> Result<Client> {
+fn client(simulator: &Arc<Simulator>, timeouts: Timeouts, cut: &Arc<AtomicU64>) -> Result<Client> {
     let (simulator, cut) = (Arc::clone(simulator), Arc::clone(cut));
-    let config = Config::new("http://simulator", "root", password)?;
+    let config = Config::new("http://simulator", "root", PASSWORD)?.timeouts(timeouts);
     let connector = connect_fn(move |_| {
         let wire = Wire { inner: Some(simulator.connect()), written: 0, upload: None, cut: Arc::clone(&cut) };
         async move { Ok(wire) }

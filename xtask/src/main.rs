@@ -1,4 +1,4 @@
-//! The one entry for chores: `cargo xtask codegen`, `cargo xtask tidy`, `cargo xtask ci`.
+//! The one entry for chores: `cargo xtask --help` lists them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
 
 mod ci;
@@ -17,7 +17,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   codegen [--check]   write crates/xenapi-types/src/generated from xtask/datamodel, or check that it is current
   tidy                check arrows between crates, forbidden modules, lengths, lints
-  ci [--list]         run, or list, the steps of .ci/run that need nothing but Rust";
+  ci [--list]         run, or list, the steps of .ci/run that need nothing but Rust
+  faults [VERB...]    try every fault at every call of the driver's verbs, and print the table";
 
 fn main() -> ExitCode {
     match run() {
@@ -38,7 +39,22 @@ fn run() -> Result<()> {
         ["tidy"] => tidy::run(),
         ["ci"] => ci::run(ci::Mode::Run),
         ["ci", "--list"] => ci::run(ci::Mode::List),
+        ["faults", ref arguments @ ..] => faults(arguments),
+        ["--help" | "help"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
         _ => bail!("{USAGE}"),
+    }
+}
+
+/// The sweep is a program of `e2e`, so that these chores do not take the whole workspace to build.
+fn faults(arguments: &[&str]) -> Result<()> {
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    cargo.args(["run", "--quiet", "--package", "e2e", "--bin", "faults", "--"]).args(arguments);
+    match cargo.current_dir(root()).status()?.success() {
+        true => Ok(()),
+        false => bail!("something was left behind or told wrongly"),
     }
 }
 

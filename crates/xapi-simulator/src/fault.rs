@@ -32,7 +32,11 @@ pub enum Fault {
 /// Each is planned for the k-th call from now of a method (`VDI.create`; `Async.` calls count too) or of an HTTP
 /// path (`/import_raw_vdi`), and strikes once.
 #[derive(Debug, Default)]
-pub struct Faults(Mutex<Vec<Planned>>);
+pub struct Faults {
+    planned: Mutex<Vec<Planned>>,
+    /// The calls since [`Faults::record`].
+    seen: Mutex<Option<Vec<String>>>,
+}
 
 #[derive(Debug)]
 struct Planned {
@@ -64,8 +68,21 @@ impl Faults {
         std::mem::take(&mut *self.lock()).len()
     }
 
+    /// From now on notes every call: what faults can be planned for.
+    pub fn record(&self) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+    }
+
+    /// The methods and paths since [`Faults::record`], in the order in which they were called.
+    pub fn recorded(&self) -> Vec<String> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+    }
+
     /// Counts a call and returns the fault that is due.
     pub(crate) fn strike(&self, target: &str) -> Option<Fault> {
+        if let Some(seen) = &mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner) {
+            seen.push(target.to_owned());
+        }
         let mut planned = self.lock();
         if planned.is_empty() {
             return None;
@@ -84,7 +101,7 @@ impl Faults {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Planned>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.planned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

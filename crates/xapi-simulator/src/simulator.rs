@@ -268,6 +268,11 @@ impl Simulator {
         })
     }
 
+    /// How many sessions are open.
+    pub fn count_of_sessions(&self) -> usize {
+        self.core.db.read(|view| view.count("session"))
+    }
+
     /// Ends listeners, connections and waiting calls, waits until all objects are on disk and leaves the state
     /// directory to the next simulator. What is changed afterwards, through [`Simulator::core`], is not kept.
     ///

@@ -1,0 +1,36 @@
+//! Every fault at every call of every verb, as a table: `cargo xtask faults [VERB...]`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use e2e::sweep::{self, Sample, Table, verb::VERBS};
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let mut sample = Sample::all(16);
+    let mut names = Vec::new();
+    for argument in std::env::args().skip(1) {
+        match argument.split_once('=') {
+            Some(("--every", n)) => sample.every = n.parse()?,
+            Some(("--first", n)) => sample.first = n.parse()?,
+            Some(("--jobs", n)) => sample.jobs = n.parse()?,
+            _ if argument.starts_with('-') => bail!("usage: faults [--every=N] [--first=N] [--jobs=N] [VERB...]"),
+            _ => names.push(argument),
+        }
+    }
+    if let Some(unknown) = names.iter().find(|name| VERBS.iter().all(|verb| verb.name != **name)) {
+        let all: Vec<_> = VERBS.iter().map(|verb| verb.name).collect();
+        bail!("no verb is called {unknown:?}; there are {}", all.join(", "));
+    }
+    let begin = Instant::now();
+    let mut table = Table::default();
+    for verb in VERBS.iter().filter(|verb| names.is_empty() || names.iter().any(|name| name == verb.name)) {
+        eprintln!("{} ... ({:.0} s)", verb.name, begin.elapsed().as_secs_f64());
+        table.0.push((verb.name, sweep::run(verb, sample).await?));
+    }
+    print!("{table}");
+    println!("{:.0} s", begin.elapsed().as_secs_f64());
+    Ok(if table.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

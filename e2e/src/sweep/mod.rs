@@ -1,0 +1,157 @@
+//! Every verb of the driver, with every fault at every call: whatever happens, the verb does what it says or
+//! fails with one clear error, and the pool holds exactly what the outcome says.
+//!
+//! A verb is run once to hear which calls it makes, then once for each call and each [fault](mischief), every
+//! time in a [scene] of its own with somebody else's instance beside it. What is looked at afterwards: all
+//! objects, tasks, sessions and disk files of the pool, the other instance and its data, the files on our side,
+//! and whether the verb can be repeated.
+
+pub mod mischief;
+mod outcome;
+pub mod scene;
+pub mod verb;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use mischief::Mischief;
+use scene::Scene;
+use verb::Verb;
+
+/// Which part of the cases is run.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    /// Every so manieth case.
+    pub every: usize,
+    /// The first of them, counted from zero.
+    pub first: usize,
+    /// How many at a time.
+    pub jobs: usize,
+}
+
+impl Sample {
+    /// All of them.
+    pub fn all(jobs: usize) -> Self {
+        Self { every: 1, first: 0, jobs }
+    }
+}
+
+/// What came of a verb.
+#[derive(Debug, Default)]
+pub struct Row {
+    /// Calls and transfers that the verb makes when nothing is wrong.
+    pub calls: usize,
+    /// Faults that struck.
+    pub faults: usize,
+    /// Faults whose call was not made: how often a task is looked at depends on time.
+    pub missed: usize,
+    /// How often the verb got over it.
+    pub succeeded: usize,
+    /// How often it failed, with everything as it should be then.
+    pub failed: usize,
+    /// What was left behind or lost.
+    pub leaks: Vec<String>,
+    /// Outcomes that say something else than what is.
+    pub wrong: Vec<String>,
+}
+
+/// Runs the cases of a verb.
+///
+/// # Errors
+///
+/// When a scene cannot be set. What the verb does wrong is in the row.
+pub async fn run(verb: &'static Verb, sample: Sample) -> Result<Row> {
+    let calls = calls(verb).await.with_context(|| format!("{} without a fault", verb.name))?;
+    let mut row = Row { calls: calls.len(), ..Row::default() };
+    let jobs = Arc::new(Semaphore::new(sample.jobs));
+    let mut cases = JoinSet::new();
+    for case in mischief::cases(&calls).into_iter().skip(sample.first).step_by(sample.every.max(1)) {
+        let jobs = Arc::clone(&jobs);
+        cases.spawn(async move {
+            let _turn = jobs.acquire().await?;
+            self::case(verb, &case).await.with_context(|| format!("{}: {case}", verb.name))
+        });
+    }
+    while let Some(done) = cases.join_next().await {
+        let case = done.context("a case panicked")??;
+        row.faults += usize::from(case.struck);
+        row.missed += usize::from(!case.struck);
+        row.succeeded += usize::from(case.succeeded);
+        row.failed += usize::from(!case.succeeded);
+        row.leaks.extend(case.leaks);
+        row.wrong.extend(case.wrong);
+    }
+    row.leaks.sort();
+    row.wrong.sort();
+    Ok(row)
+}
+
+/// What the verb asks of the host when nothing is wrong, and how often.
+async fn calls(verb: &'static Verb) -> Result<Vec<(String, usize)>> {
+    let scene = Scene::set(verb).await?;
+    scene.faults().record();
+    verb.act.run(&scene).await?;
+    let mut counts: Vec<(String, usize)> = Vec::new();
+    let mut seen = BTreeMap::new();
+    for call in scene.faults().recorded() {
+        let k = seen.entry(call.clone()).and_modify(|k| *k += 1).or_insert(1);
+        counts.push((call, *k));
+    }
+    Ok(counts)
+}
+
+/// What came of one fault.
+struct Case {
+    struck: bool,
+    succeeded: bool,
+    leaks: Vec<String>,
+    wrong: Vec<String>,
+}
+
+async fn case(verb: &'static Verb, mischief: &Mischief) -> Result<Case> {
+    let scene = Scene::set(verb).await?;
+    scene.faults().on_nth(&mischief.target, mischief.k, mischief.fault.clone());
+    let outcome = verb.act.run(&scene).await;
+    let struck = scene.faults().clear() == 0;
+    let found = outcome::judge(&scene, verb, mischief, &outcome).await?;
+    let named = |what: Vec<String>| what.into_iter().map(|what| format!("{mischief}: {what}")).collect();
+    Ok(Case { struck, succeeded: outcome.is_ok(), leaks: named(found.leaks), wrong: named(found.wrong) })
+}
+
+/// The rows as a table.
+#[derive(Debug, Default)]
+pub struct Table(pub Vec<(&'static str, Row)>);
+
+impl Table {
+    /// Whether nothing was left behind and nothing was told wrongly.
+    pub fn is_clean(&self) -> bool {
+        self.0.iter().all(|(_, row)| row.leaks.is_empty() && row.wrong.is_empty())
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "verb             calls  faults  got over  failed  missed  leaks  wrong")?;
+        for (name, row) in &self.0 {
+            let Row { calls, faults, missed, succeeded, failed, leaks, wrong } = row;
+            let (leaks, wrong) = (leaks.len(), wrong.len());
+            writeln!(
+                f,
+                "{name:15}{calls:7}{faults:8}{succeeded:10}{failed:8}{missed:8}{leaks:7}{wrong:7}"
+            )?;
+        }
+        for (name, row) in &self.0 {
+            for (kind, all) in [("leak", &row.leaks), ("wrong", &row.wrong)] {
+                for what in all {
+                    writeln!(f, "{kind}: {name}: {what}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

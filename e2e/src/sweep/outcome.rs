@@ -1,0 +1,166 @@
+//! Whether what is there is what the outcome says.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use xenapi_driver::{Error, Progress};
+use xenapi_types::{Task, TaskStatusType, Vdi, VmPowerState};
+
+use crate::pool::Census;
+use crate::sweep::mischief::Mischief;
+use crate::sweep::scene::Scene;
+use crate::sweep::verb::{self, Step, Verb};
+
+/// What is wrong.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) leaks: Vec<String>,
+    pub(super) wrong: Vec<String>,
+}
+
+/// Looks at everything. The faults are over.
+pub(super) async fn judge(
+    scene: &Scene,
+    verb: &Verb,
+    mischief: &Mischief,
+    outcome: &Result<(), Error>,
+) -> Result<Found> {
+    let mut found = Found::default();
+    if let Err(error) = outcome {
+        let text = error.to_string();
+        if text.contains('\n') || text.len() < 20 {
+            found.wrong.push(format!("not a sentence: {text:?}"));
+        }
+        found.leaks.extend(error.leftovers().iter().map(|left| format!("said to be left: {left}")));
+    }
+    forgotten_tasks(scene, mischief).await?;
+    let now = scene.pool.census().await?;
+    found.leaks.extend(now.tasks.iter().map(|task| format!("task {task}")));
+    match &verb.act {
+        Step::Spawn | Step::SpawnOnLvm => match outcome {
+            Err(_) => found.leaks.extend(changes(&now, &scene.bare)),
+            Ok(()) => state(scene, &[VmPowerState::Running], &mut found).await?,
+        },
+        Step::Destroy => {
+            if outcome.is_ok() {
+                found.leaks.extend(changes(&now, &scene.bare));
+            }
+        }
+        Step::Snapshot => {
+            snapshot(scene, outcome, &mut found).await?;
+            found.leaks.extend(changes(&visible(scene, now).await?, &visible(scene, scene.before.clone()).await?));
+        }
+        Step::Power(_, end) => {
+            let begin = scene_begin(verb);
+            let fitting = if outcome.is_ok() { vec![end.clone()] } else { vec![begin, end.clone(), VmPowerState::Halted] };
+            state(scene, &fitting, &mut found).await?;
+            again(scene, verb, &mut found).await;
+            state(scene, std::slice::from_ref(end), &mut found).await?;
+        }
+        Step::SoftDelete | Step::Restore => again(scene, verb, &mut found).await,
+    }
+    // Whatever became of it, an instance can be removed, with everything that belongs to it.
+    if let Err(error) = scene.pool.driver.destroy(scene.which(), Progress::none()).await {
+        found.wrong.push(format!("cannot be destroyed afterwards: {error}"));
+    }
+    let end = scene.pool.census().await?;
+    found.leaks.extend(changes(&end, &scene.bare).into_iter().map(|left| format!("after destroy: {left}")));
+    if let Err(error) = scene.look_at_the_foreign_instance().await {
+        found.wrong.push(format!("{error:#}"));
+    }
+    let sessions = scene.pool.simulator.count_of_sessions();
+    // One each for the driver and for who looks; one whose log-in was answered to nobody XAPI collects itself.
+    let lost = usize::from(mischief.target.starts_with("session.") && mischief.loses_the_answer());
+    if sessions > 2 + lost {
+        found.leaks.push(format!("{sessions} sessions"));
+    }
+    Ok(found)
+}
+
+/// Nobody heard of a task whose reference was lost: XAPI removes it some time after its end. Only where an answer
+/// was lost, and only those that have ended.
+async fn forgotten_tasks(scene: &Scene, mischief: &Mischief) -> Result<()> {
+    if !mischief.loses_the_answer() && !matches!(mischief.target.as_str(), "task.destroy" | "task.get_record") {
+        return Ok(());
+    }
+    let client = scene.pool.client();
+    for _ in 0..400 {
+        let tasks = client.all_records::<Task>().await?;
+        let mut pending = false;
+        for (task, record) in tasks {
+            match record.status {
+                TaskStatusType::Pending if record.name_label.starts_with("Async.") => pending = true,
+                _ => {
+                    // It may go by itself in between.
+                    let _ = client.destroy(&task).await;
+                }
+            }
+        }
+        if !pending {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    Ok(())
+}
+
+fn changes(now: &Census, before: &Census) -> Vec<String> {
+    now.changes_since(before).into_iter().filter(|change| !change.contains("task ")).collect()
+}
+
+/// Without what XAPI keeps of a snapshot that is gone until it coalesces.
+async fn visible(scene: &Scene, mut census: Census) -> Result<Census> {
+    let vdis = scene.pool.client().all_records::<Vdi>().await?;
+    let hidden: BTreeSet<String> =
+        vdis.iter().filter(|(_, vdi)| !vdi.managed).map(|(vdi, _)| vdi.to_string()).collect();
+    if let Some(all) = census.objects.get_mut("VDI") {
+        all.retain(|vdi| !hidden.contains(vdi));
+    }
+    census.disk_files.clear();
+    Ok(census)
+}
+
+async fn snapshot(scene: &Scene, outcome: &Result<(), Error>, found: &mut Found) -> Result<()> {
+    let mut left: Vec<_> = fs::read_dir(scene.files.path())?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<Result<_>>()?;
+    left.retain(|name| name != "image.raw");
+    match outcome {
+        Ok(()) if left == ["out.vhd"] => {
+            if !verb::is_whole_vhd(&scene.output())? {
+                found.wrong.push("the file is not whole".into());
+            }
+        }
+        _ if left.is_empty() && outcome.is_err() => {}
+        _ => found.leaks.push(format!("files {left:?} after {outcome:?}")),
+    }
+    Ok(())
+}
+
+/// The state from which the verb begins.
+fn scene_begin(verb: &Verb) -> VmPowerState {
+    match verb.prepare.last() {
+        Some(Step::Power(_, end)) => end.clone(),
+        _ => VmPowerState::Running,
+    }
+}
+
+async fn state(scene: &Scene, fitting: &[VmPowerState], found: &mut Found) -> Result<()> {
+    let instances = scene.pool.driver.instances().await.context("listing instances")?;
+    let ours: Vec<_> = instances.iter().filter(|info| info.uuid == scene.instance).collect();
+    match ours[..] {
+        [info] if fitting.contains(&info.power_state) => {}
+        [info] => found.wrong.push(format!("it is {}, not {fitting:?}", info.power_state)),
+        _ => found.wrong.push(format!("{} instances instead of one", ours.len())),
+    }
+    Ok(())
+}
+
+/// Without a fault, the verb can be repeated.
+async fn again(scene: &Scene, verb: &Verb, found: &mut Found) {
+    if let Err(error) = verb.act.run(scene).await {
+        found.wrong.push(format!("cannot be repeated: {error}"));
+    }
+}

@@ -1,0 +1,175 @@
+//! Where a verb is tried: a pool of its own, somebody else's instance in it, and what the verb needs.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+use uuid::Uuid;
+use xapi_simulator::World;
+use xapi_simulator::fault::Faults;
+use disk_stream::DiskBody;
+use xenapi_client::ImportFormat;
+use xenapi_driver::Which;
+use xenapi_types::{OnCrashBehaviour, OnNormalExit, Ref, Sr, Vbd, VbdMode, VbdType, Vdi, VdiType, Vm, vbd, vdi, vm};
+
+use crate::pool::{Census, EXT, Pool};
+use crate::sweep::mischief;
+use crate::sweep::verb::Verb;
+
+/// Size of the image of the scenes, in bytes.
+pub const IMAGE_BYTES: u64 = 16 << 20;
+
+/// A pool with somebody else's instance in it, and ours if the verb needs one.
+pub struct Scene {
+    /// The pool.
+    pub pool: Pool,
+    /// Files on our side.
+    pub files: TempDir,
+    /// The uuid of our instance, there or not.
+    pub instance: Uuid,
+    /// What was there before ours.
+    pub bare: Census,
+    /// What was there before the verb.
+    pub before: Census,
+    foreign: Foreign,
+}
+
+/// Somebody else's instance.
+struct Foreign {
+    vm: Ref<Vm>,
+    vdi: Ref<Vdi>,
+    looks: Vec<String>,
+}
+
+impl Scene {
+    /// Makes it.
+    ///
+    /// # Errors
+    ///
+    /// When the pool or what the verb needs cannot be made.
+    pub async fn set(verb: &Verb) -> Result<Self> {
+        let pool = Pool::with(World::demo(), mischief::timeouts()).await?;
+        let files = tempfile::tempdir()?;
+        let mut image = File::create(files.path().join("image.raw"))?;
+        image.write_all(&pattern(1 << 20))?;
+        image.seek(SeekFrom::Start(9 << 20))?;
+        image.write_all(&pattern(64 << 10))?;
+        image.set_len(IMAGE_BYTES)?;
+        let foreign = Foreign::make(&pool).await.context("somebody else's instance")?;
+        let bare = pool.census().await?;
+        let instance = Uuid::new_v4();
+        let mut scene = Self { pool, files, instance, before: bare.clone(), bare, foreign };
+        for step in verb.prepare {
+            step.run(&scene).await.context("preparing")?;
+        }
+        scene.before = scene.pool.census().await?;
+        Ok(scene)
+    }
+
+    /// The image to spawn from.
+    pub fn image(&self) -> PathBuf {
+        self.files.path().join("image.raw")
+    }
+
+    /// Where files are written to.
+    pub fn output(&self) -> PathBuf {
+        self.files.path().join("out.vhd")
+    }
+
+    /// Our instance.
+    pub fn which(&self) -> Which {
+        Which::Instance(self.instance)
+    }
+
+    /// The faults of the pool.
+    pub fn faults(&self) -> &Faults {
+        self.pool.simulator.faults()
+    }
+
+    /// Makes sure that somebody else's instance and its data are as they were.
+    ///
+    /// # Errors
+    ///
+    /// When they are not, or cannot be looked at.
+    pub async fn look_at_the_foreign_instance(&self) -> Result<()> {
+        let looks = self.foreign.look(&self.pool).await?;
+        ensure!(looks == self.foreign.looks, "somebody else's instance was changed: {looks:?}");
+        Ok(())
+    }
+}
+
+impl Foreign {
+    async fn make(pool: &Pool) -> Result<Self> {
+        let client = pool.client();
+        let sr = client.by_name_label::<Sr>(EXT).await?;
+        let disk = vdi::Create {
+            name_label: "somebody else's disk".into(),
+            sr,
+            virtual_size: 4 << 20,
+            r#type: VdiType::User,
+            ..vdi::Create::default()
+        };
+        let vdi = client.call(disk).await?;
+        let content = DiskBody::from_bytes(pattern(4 << 20));
+        client.import_vdi(&vdi, ImportFormat::Raw, content).await?;
+        let guest = vm::Create {
+            name_label: "somebody else's".into(),
+            memory_static_max: 256 << 20,
+            memory_dynamic_max: 256 << 20,
+            memory_dynamic_min: 256 << 20,
+            memory_static_min: 256 << 20,
+            vcpus_max: 1,
+            vcpus_at_startup: 1,
+            actions_after_shutdown: OnNormalExit::Destroy,
+            actions_after_reboot: OnNormalExit::Restart,
+            actions_after_crash: OnCrashBehaviour::Restart,
+            hvm_boot_policy: "BIOS order".into(),
+            ..vm::Create::default()
+        };
+        let vm = client.call(guest).await?;
+        let plug = vbd::Create {
+            vm: vm.clone(),
+            vdi: vdi.clone(),
+            userdevice: "0".into(),
+            bootable: true,
+            mode: VbdMode::Rw,
+            r#type: VbdType::Disk,
+            ..vbd::Create::default()
+        };
+        client.call(plug).await?;
+        client.call(vm::Start { vm: vm.clone(), start_paused: false, force: false }).await?;
+        let mut made = Self { vm, vdi, looks: Vec::new() };
+        made.looks = made.look(pool).await?;
+        Ok(made)
+    }
+
+    /// Its records, but for what XAPI computes, and its data.
+    async fn look(&self, pool: &Pool) -> Result<Vec<String>> {
+        let client = pool.client();
+        let mut vm = client.record(&self.vm).await?;
+        (vm.allowed_operations, vm.current_operations) = (Vec::new(), BTreeMap::new());
+        let mut vdi = client.record(&self.vdi).await?;
+        (vdi.allowed_operations, vdi.current_operations) = (Vec::new(), BTreeMap::new());
+        let mut looks = vec![format!("{vm:?}"), format!("{vdi:?}")];
+        for vbd in &vm.vbds {
+            let mut vbd = client.record::<Vbd>(vbd).await?;
+            (vbd.allowed_operations, vbd.current_operations) = (Vec::new(), BTreeMap::new());
+            looks.push(format!("{vbd:?}"));
+        }
+        let files = pool.census().await?.disk_files;
+        for path in files.iter().filter(|path| path.contains(&vdi.uuid)) {
+            let same = fs::read(path)?.windows(4 << 20).any(|data| data == pattern(4 << 20));
+            looks.push(format!("{path}: {same}"));
+        }
+        ensure!(looks.len() > 3, "its disk has no file");
+        Ok(looks)
+    }
+}
+
+/// Bytes that are not zeros.
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i % 251) as u8 | 1).collect()
+}

@@ -1,0 +1,114 @@
+//! The verbs, and what each needs.
+
+use std::fs::File;
+use std::time::Duration;
+
+use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic, SrChoice};
+use xenapi_driver::{
+    Checks, Existing, Otherwise, PowerChange, Progress, Result, Shutdown, SpawnOptions,
+};
+use xenapi_types::VmPowerState;
+
+use crate::pool::{LVM, NETWORK};
+use crate::sweep::scene::Scene;
+
+/// A verb in a situation.
+#[derive(Debug)]
+pub struct Verb {
+    /// How it is called on the command line and in the table.
+    pub name: &'static str,
+    /// What is done before, without faults.
+    pub prepare: &'static [Step],
+    /// What is tried.
+    pub act: Step,
+}
+
+/// Something that the driver does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Spawns from a raw image, with a config drive and an interface, all disks read back.
+    Spawn,
+    /// Spawns on a thick SR.
+    SpawnOnLvm,
+    /// Destroys.
+    Destroy,
+    /// Writes a snapshot to a file.
+    Snapshot,
+    /// Changes the power state, to end in this one.
+    Power(PowerChange, VmPowerState),
+    /// Halts and marks as deleted.
+    SoftDelete,
+    /// Takes that back.
+    Restore,
+}
+
+const CLEAN: Shutdown =
+    Shutdown::Clean { timeout: Duration::from_secs(5), otherwise: Otherwise::Hard };
+const OFF: Step = Step::Power(PowerChange::Off(Shutdown::Hard), VmPowerState::Halted);
+const PAUSE: Step = Step::Power(PowerChange::Pause, VmPowerState::Paused);
+const SUSPEND: Step = Step::Power(PowerChange::Suspend, VmPowerState::Suspended);
+
+const fn verb(name: &'static str, prepare: &'static [Step], act: Step) -> Verb {
+    Verb { name, prepare, act }
+}
+
+/// All of them.
+pub static VERBS: &[Verb] = &[
+    verb("spawn", &[], Step::Spawn),
+    verb("spawn-lvm", &[], Step::SpawnOnLvm),
+    verb("destroy", &[Step::Spawn], Step::Destroy),
+    verb("snapshot", &[Step::Spawn], Step::Snapshot),
+    verb("off", &[Step::Spawn], OFF),
+    verb("off-clean", &[Step::Spawn], Step::Power(PowerChange::Off(CLEAN), VmPowerState::Halted)),
+    verb("on", &[Step::Spawn, OFF], Step::Power(PowerChange::On, VmPowerState::Running)),
+    verb("reboot", &[Step::Spawn], Step::Power(PowerChange::Reboot(CLEAN), VmPowerState::Running)),
+    verb("pause", &[Step::Spawn], PAUSE),
+    verb("unpause", &[Step::Spawn, PAUSE], Step::Power(PowerChange::Unpause, VmPowerState::Running)),
+    verb("suspend", &[Step::Spawn], SUSPEND),
+    verb("resume", &[Step::Spawn, SUSPEND], Step::Power(PowerChange::Resume, VmPowerState::Running)),
+    verb("soft-delete", &[Step::Spawn], Step::SoftDelete),
+    verb("restore", &[Step::Spawn, Step::SoftDelete], Step::Restore),
+];
+
+impl Step {
+    /// Does it.
+    ///
+    /// # Errors
+    ///
+    /// The driver's.
+    pub async fn run(&self, scene: &Scene) -> Result<()> {
+        let driver = &scene.pool.driver;
+        let progress = Progress::none;
+        match self {
+            Self::Spawn => spawn(scene, None).await,
+            Self::SpawnOnLvm => spawn(scene, Some(SrChoice::Named(LVM.into()))).await,
+            Self::Destroy => driver.destroy(scene.which(), progress()).await.map(drop),
+            Self::Snapshot => {
+                let path = scene.output();
+                driver.snapshot(scene.which(), path, Existing::Refuse, progress()).await.map(drop)
+            }
+            Self::Power(change, _) => driver.power(scene.which(), *change, progress()).await.map(drop),
+            Self::SoftDelete => driver.soft_delete(scene.which(), progress()).await,
+            Self::Restore => driver.restore(scene.which(), progress()).await,
+        }
+    }
+}
+
+async fn spawn(scene: &Scene, sr: Option<SrChoice>) -> Result<()> {
+    let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), scene.image());
+    spec.uuid = scene.instance;
+    spec.nics = vec![Nic::on(NETWORK)];
+    spec.config_drive = Some(ConfigDrive::default());
+    if let Some(sr) = sr {
+        spec.sr = sr;
+    }
+    let options = SpawnOptions { checks: Checks::AllDisks, ..SpawnOptions::default() };
+    scene.pool.driver.spawn(spec, options).await.map(drop)
+}
+
+/// Whether a file is a whole VHD.
+pub(crate) fn is_whole_vhd(path: &std::path::Path) -> std::io::Result<bool> {
+    let len = File::open(path)?.metadata()?.len();
+    let bytes = std::fs::read(path)?;
+    Ok(len > 1024 && bytes.starts_with(b"conectix") && bytes[bytes.len() - 512..] == bytes[..512])
+}
