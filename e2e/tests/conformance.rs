@@ -24,12 +24,6 @@ fn recorded() -> Result<World> {
 
 /// The checks that the simulator does not pass yet. One that it passes must be taken off the list.
 const NOT_YET: &[&str] = &[
-    "vm::a_snapshot_knows_its_guest",
-    "vm::a_snapshot_does_not_start",
-    "vm::a_snapshot_outlives_its_guest",
-    "vm::reverting_brings_back_name_and_disks",
-    "vm::only_snapshots_are_reverted_to",
-    "vm::a_checkpoint_needs_a_running_guest",
     "plugins::a_missing_plugin_is_refused_by_name",
     "plugins::a_plugin_cannot_be_a_path",
     "plugins::an_unknown_host_is_offline",

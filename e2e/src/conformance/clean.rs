@@ -28,6 +28,8 @@ pub(super) enum Made {
     Sr(Ref<Sr>),
     Task(Ref<Task>),
     Message(Ref<Message>),
+    /// What is told of the VM with this uuid, which may be gone.
+    MessagesOf(String),
     Session(Client),
     BareSession(String),
 }
@@ -65,6 +67,7 @@ impl Made {
             Self::Message(message) => {
                 gone(client.destroy(&message).await).with_context(|| format!("message {message} is left"))
             }
+            Self::MessagesOf(uuid) => remove_messages(client, uuid).await.context("messages are left"),
             Self::Session(session) => match session.close().await {
                 Err(error) if !error.is("SESSION_INVALID") => Err(error).context("a session is left"),
                 _ => Ok(()),
@@ -113,7 +116,12 @@ async fn remove_vm(client: &Client, vm: &Ref<Vm>) -> Result<()> {
             remove_vdi(client, &disk).await?;
         }
     }
-    let messages = message::Get { cls: Cls::Vm, obj_uuid: record.uuid, since: DateTime::epoch() };
+    remove_messages(client, record.uuid).await
+}
+
+/// They outlive the VM that they are about.
+async fn remove_messages(client: &Client, vm_uuid: String) -> Result<()> {
+    let messages = message::Get { cls: Cls::Vm, obj_uuid: vm_uuid, since: DateTime::epoch() };
     for message in client.call(messages).await?.into_keys() {
         gone(client.destroy(&message).await)?;
     }

@@ -502,6 +502,7 @@ async fn a_snapshot_outlives_its_guest(lab: &Lab) -> Result<()> {
     let (vm, vdi) = (lab.vm().await?, lab.disk(4 * MIB).await?);
     lab.vbd(&vm, &vdi, "0").await?;
     let snapshot = lab.snapshot(&vm).await?;
+    lab.keep(Made::MessagesOf(lab.client.record(&vm).await?.uuid));
     lab.client.destroy(&vm).await?;
     same("is_a_snapshot", lab.client.record(&snapshot).await?.is_a_snapshot, true)?;
     let disk = lab.disks_of(&snapshot).await?.pop().context("its disk is gone")?.0.vdi;

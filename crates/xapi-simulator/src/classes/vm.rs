@@ -4,14 +4,16 @@ mod copy;
 mod guests;
 mod lifecycle;
 mod memory;
+mod metadata;
 mod operations;
 pub(super) mod power;
 mod setters;
+mod snapshot;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use xenapi_wire::{Failure, Value};
+use xenapi_wire::{DateTime, Failure, Value};
 
 pub use guests::Guests;
 pub(super) use lifecycle::derive;
@@ -19,7 +21,7 @@ pub(crate) use lifecycle::{destroy, new_metrics};
 pub(crate) use power::new_generation_id;
 
 use super::message::about_vm;
-use crate::db::{NULL, is_null};
+use crate::db::{NULL, Tx, is_null};
 use crate::dispatch::{Args, Busy, Ctx, Router, void};
 use operations::Power;
 
@@ -70,6 +72,7 @@ pub(super) fn register(router: &mut Router) {
         Ok(void())
     });
     copy::register(router);
+    snapshot::register(router);
     questions(router);
     setters::register(router);
 }
@@ -241,20 +244,30 @@ fn reboot(ctx: &Ctx, vm: &str, what: &str) -> Result<(), Failure> {
 fn shut_down(ctx: &Ctx, vm: &str, what: &str) -> Result<(), Failure> {
     let now = ctx.date();
     ctx.write(|tx| {
-        // The memory of a suspended VM is thrown away with it.
-        let image = tx.object("VM", vm)?.str("suspend_VDI").to_owned();
-        if !is_null(&image) {
-            tx.set("VM", vm, "suspend_VDI", NULL)?;
-            tx.delete("VDI", &image);
-        }
+        drop_image(tx, vm)?;
         power::halted(tx, vm, &ctx.core.config().guests)?;
         about_vm(tx, vm, "VM_SHUTDOWN", what, &now)
     })
 }
 
-/// `VM.suspend`: the memory goes to a VDI of type `suspend` on the first SR that is set for it.
+/// The memory of a suspended VM is thrown away with it.
+fn drop_image(tx: &mut Tx<'_>, vm: &str) -> Result<(), Failure> {
+    let image = tx.object("VM", vm)?.str("suspend_VDI").to_owned();
+    if !is_null(&image) {
+        tx.set("VM", vm, "suspend_VDI", NULL)?;
+        tx.delete("VDI", &image);
+    }
+    Ok(())
+}
+
 fn suspend(ctx: &Ctx, vm: &str) -> Result<(), Failure> {
+    lay_down(ctx, vm)?;
     let now = ctx.date();
+    ctx.write(|tx| about_vm(tx, vm, "VM_SUSPENDED", "suspended", &now))
+}
+
+/// The memory goes to a VDI of type `suspend` on the first SR that is set for it.
+fn lay_down(ctx: &Ctx, vm: &str) -> Result<(), Failure> {
     ctx.write(|tx| {
         let object = tx.object("VM", vm)?;
         let memory = object.int("memory_dynamic_max");
@@ -276,8 +289,7 @@ fn suspend(ctx: &Ctx, vm: &str) -> Result<(), Failure> {
                 ("managed", Value::Bool(true)),
             ],
         );
-        power::suspended(tx, vm, &image)?;
-        about_vm(tx, vm, "VM_SUSPENDED", "suspended", &now)
+        power::suspended(tx, vm, &image)
     })
 }
 
@@ -285,13 +297,23 @@ fn resume(ctx: &Ctx, vm: &str, on: Option<&str>, paused: bool) -> Result<Value, 
     let now = ctx.date();
     ctx.write(|tx| {
         let host = choose_host(tx, vm, on)?;
-        let image = tx.object("VM", vm)?.str("suspend_VDI").to_owned();
-        let state = if paused { Power::Paused } else { Power::Running };
-        power::started(tx, vm, &host, state, &ctx.core.config().guests, &now)?;
-        tx.set("VM", vm, "suspend_VDI", NULL)?;
-        tx.delete("VDI", &image);
+        wake(tx, vm, &host, paused, &ctx.core.config().guests, &now)?;
         let what = format!("resumed on host: {}", host_text(tx, &host)?);
         about_vm(tx, vm, "VM_RESUMED", &what, &now)?;
         Ok(void())
     })
+}
+
+/// A suspended VM goes on, on this host.
+fn wake(
+    tx: &mut Tx<'_>,
+    vm: &str,
+    host: &str,
+    paused: bool,
+    guests: &Guests,
+    now: &DateTime,
+) -> Result<(), Failure> {
+    let state = if paused { Power::Paused } else { Power::Running };
+    power::started(tx, vm, host, state, guests, now)?;
+    drop_image(tx, vm)
 }

@@ -55,6 +55,7 @@ const SCENARIOS: &[&str] = &[
     "vm_create",
     "vm_lifecycle",
     "vm_memory",
+    "vm_snapshots",
     "where",
     "xva",
 ];

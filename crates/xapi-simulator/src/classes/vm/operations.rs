@@ -155,9 +155,12 @@ pub(super) fn check(vm: Object<'_>, op: &str, own: Option<&str>) -> Result<(), F
     let power = Power::of(vm);
     // A control domain always runs; its memory and CPUs can be changed nevertheless.
     let dom0 = vm.bool("is_control_domain");
+    // A checkpoint is suspended for ever, and yet copies of it can be made.
+    let checkpoint = vm.bool("is_a_snapshot") && power == Suspended && matches!(op, "clone" | "copy");
     if let Some(rule) = RULES.iter().find(|rule| rule.op == op)
         && !rule.states.contains(&power)
         && !(dom0 && DOM0.contains(&op))
+        && !checkpoint
     {
         let expected: Vec<&str> = rule.states.iter().map(|state| state.lower()).collect();
         return Err(Failure::new("VM_BAD_POWER_STATE", [reference, &expected.join(", "), power.lower()]));
