@@ -16,7 +16,9 @@ async fn main() -> Result<ExitCode> {
             Some(("--every", n)) => sample.every = n.parse()?,
             Some(("--first", n)) => sample.first = n.parse()?,
             Some(("--jobs", n)) => sample.jobs = n.parse()?,
-            _ if argument.starts_with('-') => bail!("usage: faults [--every=N] [--first=N] [--jobs=N] [VERB...]"),
+            _ if argument.starts_with('-') => {
+                bail!("usage: faults [--every=N] [--first=N] [--jobs=N] [VERB...]")
+            }
             _ => names.push(argument),
         }
     }

@@ -140,10 +140,7 @@ impl fmt::Display for Table {
         for (name, row) in &self.0 {
             let Row { calls, faults, missed, succeeded, failed, leaks, wrong } = row;
             let (leaks, wrong) = (leaks.len(), wrong.len());
-            writeln!(
-                f,
-                "{name:15}{calls:7}{faults:8}{succeeded:10}{failed:8}{missed:8}{leaks:7}{wrong:7}"
-            )?;
+            writeln!(f, "{name:15}{calls:7}{faults:8}{succeeded:10}{failed:8}{missed:8}{leaks:7}{wrong:7}")?;
         }
         for (name, row) in &self.0 {
             for (kind, all) in [("leak", &row.leaks), ("wrong", &row.wrong)] {

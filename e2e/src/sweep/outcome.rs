@@ -50,11 +50,17 @@ pub(super) async fn judge(
         }
         Step::Snapshot => {
             snapshot(scene, outcome, &mut found).await?;
-            found.leaks.extend(changes(&visible(scene, now).await?, &visible(scene, scene.before.clone()).await?));
+            found
+                .leaks
+                .extend(changes(&visible(scene, now).await?, &visible(scene, scene.before.clone()).await?));
         }
         Step::Power(_, end) => {
             let begin = scene_begin(verb);
-            let fitting = if outcome.is_ok() { vec![end.clone()] } else { vec![begin, end.clone(), VmPowerState::Halted] };
+            let fitting = if outcome.is_ok() {
+                vec![end.clone()]
+            } else {
+                vec![begin, end.clone(), VmPowerState::Halted]
+            };
             state(scene, &fitting, &mut found).await?;
             again(scene, verb, &mut found).await;
             state(scene, std::slice::from_ref(end), &mut found).await?;
@@ -82,7 +88,8 @@ pub(super) async fn judge(
 /// Nobody heard of a task whose reference was lost: XAPI removes it some time after its end. Only where an answer
 /// was lost, and only those that have ended.
 async fn forgotten_tasks(scene: &Scene, mischief: &Mischief) -> Result<()> {
-    if !mischief.loses_the_answer() && !matches!(mischief.target.as_str(), "task.destroy" | "task.get_record") {
+    if !mischief.loses_the_answer() && !matches!(mischief.target.as_str(), "task.destroy" | "task.get_record")
+    {
         return Ok(());
     }
     let client = scene.pool.client();

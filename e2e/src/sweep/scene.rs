@@ -6,14 +6,16 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use disk_stream::DiskBody;
 use tempfile::TempDir;
 use uuid::Uuid;
 use xapi_simulator::World;
 use xapi_simulator::fault::Faults;
-use disk_stream::DiskBody;
 use xenapi_client::ImportFormat;
 use xenapi_driver::Which;
-use xenapi_types::{OnCrashBehaviour, OnNormalExit, Ref, Sr, Vbd, VbdMode, VbdType, Vdi, VdiType, Vm, vbd, vdi, vm};
+use xenapi_types::{
+    OnCrashBehaviour, OnNormalExit, Ref, Sr, Vbd, VbdMode, VbdType, Vdi, VdiType, Vm, vbd, vdi, vm,
+};
 
 use crate::pool::{Census, EXT, Pool};
 use crate::sweep::mischief;

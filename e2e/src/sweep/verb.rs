@@ -4,9 +4,7 @@ use std::fs::File;
 use std::time::Duration;
 
 use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic, SrChoice};
-use xenapi_driver::{
-    Checks, Existing, Otherwise, PowerChange, Progress, Result, Shutdown, SpawnOptions,
-};
+use xenapi_driver::{Checks, Existing, Otherwise, PowerChange, Progress, Result, Shutdown, SpawnOptions};
 use xenapi_types::VmPowerState;
 
 use crate::pool::{LVM, NETWORK};
@@ -42,8 +40,7 @@ pub enum Step {
     Restore,
 }
 
-const CLEAN: Shutdown =
-    Shutdown::Clean { timeout: Duration::from_secs(5), otherwise: Otherwise::Hard };
+const CLEAN: Shutdown = Shutdown::Clean { timeout: Duration::from_secs(5), otherwise: Otherwise::Hard };
 const OFF: Step = Step::Power(PowerChange::Off(Shutdown::Hard), VmPowerState::Halted);
 const PAUSE: Step = Step::Power(PowerChange::Pause, VmPowerState::Paused);
 const SUSPEND: Step = Step::Power(PowerChange::Suspend, VmPowerState::Suspended);

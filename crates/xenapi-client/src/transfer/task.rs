@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use uuid::Uuid;
 use xenapi_types::Task as TaskClass;
 use xenapi_wire::Ref;
 
@@ -20,6 +21,21 @@ const UNANSWERED: Duration = Duration::from_secs(5);
 
 /// How long a look at the task may take while the data wait.
 const LOOK: Duration = Duration::from_secs(20);
+
+/// Creates a task and finds it again if the answer is lost: nobody would ever end it, for it is known to none.
+async fn create(client: &Client, label: &str, description: &str) -> Result<Ref<TaskClass>> {
+    // What tells it from all others.
+    let description = format!("{description} ({})", Uuid::new_v4());
+    let error = match client.invoke("task.create", &(label, &description)).await {
+        Err(error) if error.kind() == ErrorKind::OutcomeUnknown => error,
+        answered => return answered,
+    };
+    let tasks = client.all_records::<TaskClass>().await?;
+    match tasks.into_iter().find(|(_, record)| record.name_description == description) {
+        Some((found, _)) => Ok(found),
+        None => Err(error),
+    }
+}
 
 /// The task of a transfer. While it is held, nothing in the host is forgotten: when it is dropped
 /// before [`TransferTask::finish`], the task is destroyed in the background, as soon as the closed
@@ -44,7 +60,7 @@ impl TransferTask {
         // On its own: if the transfer is dropped before the answer has come, the task is destroyed
         // when it comes, for nobody else would ever know of it.
         let creating = tokio::spawn(async move {
-            let reference: Ref<TaskClass> = client.invoke("task.create", &(&label, description)).await?;
+            let reference = create(&client, &label, &description).await?;
             let task = Some(Task::attach(&client, reference, label));
             Ok(Self { task, client, known: Known::ToNone })
         });
