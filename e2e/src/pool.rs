@@ -118,7 +118,10 @@ impl Pool {
     ///
     /// When there can be no client for it.
     pub fn driver_with(&self, settings: Settings) -> Result<Driver> {
-        Ok(Driver::over(client(&self.simulator, PASSWORD, &Arc::new(AtomicU64::new(u64::MAX)))?, settings))
+        Ok(Driver::over(
+            client(&self.simulator, Timeouts::default(), &Arc::new(AtomicU64::new(u64::MAX)))?,
+            settings,
+        ))
     }
 
     /// A client beside the driver's.
