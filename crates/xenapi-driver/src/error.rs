@@ -47,6 +47,12 @@ pub enum Op {
     SoftDelete,
     /// `Driver::restore`.
     Restore,
+    /// `Driver::resize`.
+    Resize,
+    /// `Driver::confirm_resize`.
+    ConfirmResize,
+    /// `Driver::revert_resize`.
+    RevertResize,
     /// `Driver::attach_volume`.
     AttachVolume,
     /// `Driver::detach_volume`.
@@ -154,6 +160,18 @@ pub enum Cause {
         vm: String,
         /// What XAPI says, or how long it was waited for.
         reason: String,
+    },
+    /// The instance is in the middle of a resize.
+    #[error("VM {vm} is in the middle of a resize; confirm or revert that first")]
+    ResizePending {
+        /// Its uuid.
+        vm: String,
+    },
+    /// The instance is not in the middle of a resize.
+    #[error("VM {vm} has not been resized, or that was confirmed or reverted already")]
+    NotResized {
+        /// Its uuid.
+        vm: String,
     },
     /// There is no such volume.
     #[error("{wanted} is not on {place}; {}", Have(.have))]
@@ -318,6 +336,9 @@ impl fmt::Display for Op {
             Self::Instances => "list the instances of",
             Self::SoftDelete => "soft-delete",
             Self::Restore => "restore",
+            Self::Resize => "resize",
+            Self::ConfirmResize => "confirm the resize of",
+            Self::RevertResize => "revert the resize of",
             Self::AttachVolume => "attach a volume to",
             Self::DetachVolume => "detach a volume from",
             Self::ExtendVolume => "extend a volume of",

@@ -7,6 +7,7 @@ use crate::driver::Driver;
 use crate::error::{Cause, Error, Op, Result};
 use crate::find::{self, Which};
 use crate::progress::Stage;
+use crate::resize::{self, ResizeState};
 use crate::soft_delete;
 
 /// An instance, as it was when the host was asked.
@@ -29,6 +30,8 @@ pub struct InstanceInfo {
     pub memory_bytes: u64,
     /// Whether it is soft-deleted: off, and kept from being started until it is restored.
     pub soft_deleted: bool,
+    /// How far its resize is, if there is one.
+    pub resize: Option<ResizeState>,
 }
 
 impl Driver {
@@ -100,5 +103,6 @@ fn info(uuid: Uuid, vm: &VmRecord, node: Option<String>) -> InstanceInfo {
         vcpus: u32::try_from(vm.vcpus_max).unwrap_or(0),
         memory_bytes: u64::try_from(vm.memory_dynamic_max).unwrap_or(0),
         soft_deleted: soft_delete::is(vm),
+        resize: resize::state(vm),
     }
 }

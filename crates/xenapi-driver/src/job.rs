@@ -13,7 +13,7 @@ use crate::driver::Driver;
 use crate::error::{Cause, Error, Op};
 use crate::operation::Operation;
 use crate::plan::DiskPlan;
-use crate::progress::{Progress, Stage};
+use crate::progress::{Event, Progress, Stage};
 use crate::record;
 use crate::remove::{self, Dom0};
 use crate::rollback::Rollback;
@@ -91,6 +91,33 @@ impl Job {
         self.progress.stage(stage, Box::pin(body)).await.map_err(|cause| Failed { stage, cause })
     }
 
+    /// Runs a call that takes its time as a task, and tells how far it is. When it is to stop, the task is
+    /// cancelled, and its end awaited all the same: nothing else can be done with its objects before.
+    pub(crate) async fn run<C: Call>(
+        &self,
+        call: C,
+        doing: String,
+        stage: Stage,
+        stop: &Stop,
+    ) -> Result<C::Output, Cause> {
+        let task = self.client().spawn_task(call).await.map_err(Cause::host(&*doing))?;
+        let cancel = Task::<()>::attach(self.client(), task.reference().clone(), C::METHOD);
+        let told = |fraction: f64| self.progress.send(Event::Percent(stage, (fraction * 100.0) as u8));
+        let wait = task.wait_with(told);
+        tokio::pin!(wait);
+        match stop.guard(&mut wait).await {
+            Ok(result) => result.map_err(Cause::host(doing)),
+            Err(stopped) => {
+                if let Err(error) = cancel.cancel().await {
+                    tracing::debug!(%error, "the task cannot be cancelled");
+                }
+                // Whatever it says now: it is over.
+                let _ = wait.await;
+                Err(stopped.into())
+            }
+        }
+    }
+
     /// Runs a call as a task that may take so long. After that, and when it is to stop, the task is cancelled,
     /// but its end is not awaited: what it waits for may never come.
     pub(crate) async fn within<C: Call>(
@@ -123,12 +150,23 @@ impl Job {
         sr: &Repository,
         stop: &Stop,
     ) -> Result<Disk, Cause> {
+        self.make_disk(plan, sr, stop, |disk| self.remember_disk(disk, &plan.name_label)).await
+    }
+
+    /// Makes a disk; `made` hears of it before it is complete. Whoever else undoes it finds it by its operation.
+    pub(crate) async fn make_disk(
+        &self,
+        plan: &DiskPlan,
+        sr: &Repository,
+        stop: &Stop,
+        made: impl FnOnce(&Ref<Vdi>),
+    ) -> Result<Disk, Cause> {
         let doing =
             || format!("creating disk {:?} in storage repository {:?}", plan.name_label, sr.name_label);
         stop.check()?;
         let reference =
             self.client().call(record::vdi(plan, &sr.reference)).await.map_err(Cause::host(doing()))?;
-        self.remember_disk(&reference, &plan.name_label);
+        made(&reference);
         let made = self.client().record(&reference).await.map_err(Cause::host(doing()))?;
         let seal = self.client().add_to(&reference, vdi::field::OTHER_CONFIG, ownership::SELF, &made.uuid);
         seal.await.map_err(Cause::host(doing()))?;

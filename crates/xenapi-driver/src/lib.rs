@@ -56,6 +56,7 @@ mod power;
 mod progress;
 mod record;
 mod remove;
+pub mod resize;
 mod rollback;
 mod snapshot;
 mod soft_delete;

@@ -14,10 +14,11 @@ pub use conflict::{Conflict, Conflicts};
 use xenapi_storage::device::UserDevice;
 use xenapi_storage::ownership::{DiskUse, Ownership};
 use xenapi_storage::{DiskRequest, Place, Repository};
+use xenapi_types::{Host, Ref};
 
 use crate::inventory::{Inventory, Network, Node};
 use crate::mac;
-use crate::spec::{InstanceSpec, Locking, MacChoice, OsType, Power, VmMode};
+use crate::spec::{Flavor, InstanceSpec, Locking, MacChoice, OsType, Power, VmMode};
 
 /// The unit of a VHD's data.
 const VHD_BLOCK_BYTES: u64 = 2 << 20;
@@ -213,8 +214,20 @@ fn check_flavor(spec: &InstanceSpec, found: &mut Vec<Conflict>) {
 }
 
 fn choose_node<'a>(spec: &InstanceSpec, inventory: &'a Inventory) -> Result<&'a Node, Conflict> {
-    let have = || inventory.nodes.iter().map(|n| format!("{} ({})", n.uuid, n.name)).collect();
-    match (spec.node, &inventory.nodes[..]) {
+    choose_node_of(&inventory.nodes, spec.node, None)
+}
+
+/// The node with this uuid; without one, the instance's home, or the only node there is.
+pub(crate) fn choose_node_of<'a>(
+    nodes: &'a [Node],
+    wanted: Option<Uuid>,
+    home: Option<&Ref<Host>>,
+) -> Result<&'a Node, Conflict> {
+    let have = || nodes.iter().map(|n| format!("{} ({})", n.uuid, n.name)).collect();
+    if let (None, Some(home)) = (wanted, nodes.iter().find(|node| Some(&node.reference) == home)) {
+        return Ok(home);
+    }
+    match (wanted, nodes) {
         (None, [only]) => Ok(only),
         (None, _) => Err(Conflict::NodeNotNamed { have: have() }),
         (Some(wanted), nodes) => {
@@ -320,16 +333,7 @@ fn plan_nics(
 fn plan_vm(spec: &InstanceSpec, mark: &Ownership, xenstore_data: BTreeMap<String, String>) -> VmPlan {
     let flavor = &spec.flavor;
     let mode = spec.vm_mode.unwrap_or(VmMode::Hvm);
-    let mut vcpus_params = BTreeMap::new();
-    if flavor.vcpu_weight.is_some() || flavor.vcpu_cap.is_some() {
-        // Both or none: XenServer 6.1 and 6.2 ignored one alone.
-        vcpus_params.insert("weight".to_owned(), flavor.vcpu_weight.unwrap_or(256).to_string());
-        vcpus_params.insert("cap".to_owned(), flavor.vcpu_cap.unwrap_or(0).to_string());
-    }
-    if !flavor.vcpu_mask.is_empty() {
-        let mask: Vec<_> = flavor.vcpu_mask.iter().map(u32::to_string).collect();
-        vcpus_params.insert("mask".to_owned(), mask.join(","));
-    }
+    let vcpus_params = vcpus_params(flavor);
     let truth = |value: bool| value.to_string();
     let platform = [
         ("acpi", truth(true)),
@@ -349,6 +353,21 @@ fn plan_vm(spec: &InstanceSpec, mark: &Ownership, xenstore_data: BTreeMap<String
         other_config: mark.vm_keys(),
         xenstore_data,
     }
+}
+
+/// How the hypervisor shares its processors out.
+pub(crate) fn vcpus_params(flavor: &Flavor) -> BTreeMap<String, String> {
+    let mut vcpus_params = BTreeMap::new();
+    if flavor.vcpu_weight.is_some() || flavor.vcpu_cap.is_some() {
+        // Both or none: XenServer 6.1 and 6.2 ignored one alone.
+        vcpus_params.insert("weight".to_owned(), flavor.vcpu_weight.unwrap_or(256).to_string());
+        vcpus_params.insert("cap".to_owned(), flavor.vcpu_cap.unwrap_or(0).to_string());
+    }
+    if !flavor.vcpu_mask.is_empty() {
+        let mask: Vec<_> = flavor.vcpu_mask.iter().map(u32::to_string).collect();
+        vcpus_params.insert("mask".to_owned(), mask.join(","));
+    }
+    vcpus_params
 }
 
 /// What the guest finds in xenstore: `vm-data/…`.

@@ -105,11 +105,7 @@ impl Driver {
 async fn body(job: &Job, which: &Which, power: PowerChange, stop: &Stop) -> Result<VmPowerState, Failed> {
     let (vm, record) = job.stage(Stage::Find, find::ours(job, which)).await?;
     job.stage(Stage::Power, async {
-        for step in steps(&record, power)? {
-            stop.check()?;
-            tracing::info!(vm = record.uuid, ?step, "changing power");
-            take(job, &vm, &record, step, power, stop).await?;
-        }
+        change(job, &vm, &record, power, stop).await?;
         let state = job.client().get_field(&vm, vm::field::POWER_STATE).await;
         let state =
             state.map_err(Cause::host(format!("asking for the power state of VM {}", record.uuid)))?;
@@ -119,6 +115,22 @@ async fn body(job: &Job, which: &Which, power: PowerChange, stop: &Stop) -> Resu
         Ok(state)
     })
     .await
+}
+
+/// Brings a VM from where its record says it is to where it is to be.
+pub(crate) async fn change(
+    job: &Job,
+    vm: &Ref<Vm>,
+    record: &VmRecord,
+    power: PowerChange,
+    stop: &Stop,
+) -> Result<(), Cause> {
+    for step in steps(record, power)? {
+        stop.check()?;
+        tracing::info!(vm = record.uuid, ?step, "changing power");
+        take(job, vm, record, step, power, stop).await?;
+    }
+    Ok(())
 }
 
 /// What leads from the state that a VM is in to the one that is wanted.

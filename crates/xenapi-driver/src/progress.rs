@@ -95,6 +95,8 @@ pub enum Event {
     },
     /// Bytes moved; sent often, and at the end of every transfer.
     Bytes(Stage, Transfer),
+    /// How far XAPI says that a stage is, in percent.
+    Percent(Stage, u8),
     /// A stage ended well.
     Finished(Stage, Duration),
     /// A stage ended with an error, which the operation will return.

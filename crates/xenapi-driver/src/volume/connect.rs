@@ -121,6 +121,45 @@ pub(super) async fn connect(
     Ok((reference, record))
 }
 
+/// Has another host use a repository as well. For one that this driver introduced, the connection is made as
+/// that of the other hosts; of others, it has to be there.
+pub(crate) async fn to_host(job: &Job, sr: &Ref<Sr>, host: &Ref<Host>, stop: &Stop) -> Result<(), Cause> {
+    let client = job.client();
+    let record = client.record(sr).await.map_err(Cause::host("reading a storage repository"))?;
+    let doing = || format!("connecting storage repository {:?}", record.name_label);
+    let mut pattern = None;
+    for reference in &record.pbds {
+        let Some(pbd) = client.record_opt(reference).await.map_err(Cause::host(doing()))? else { continue };
+        if pbd.host == *host {
+            if !pbd.currently_attached {
+                let patience = job.driver.settings().storage_timeout;
+                job.within(pbd::Plug { pbd: reference.clone() }, doing(), patience, stop).await?;
+            }
+            return Ok(());
+        }
+        pattern = Some(pbd.device_config);
+    }
+    let is_ours = super::release::introduced_by(&record, &job.driver.settings().owner);
+    let Some(mut device_config) = pattern.filter(|_| is_ours && record.shared) else {
+        let host = client.record(host).await.map_err(Cause::host(doing()))?;
+        return Err(Cause::NotConnected { sr: record.name_label, host: host.name_label });
+    };
+    stop.check()?;
+    // XAPI removes a connection's secrets with it: each has one of its own.
+    for (_, uuid) in device_config.iter_mut().filter(|(key, _)| key.ends_with("_secret")) {
+        let copied = async {
+            let old = client.by_uuid::<xenapi_types::Secret>(uuid).await?;
+            let value = client.get_field(&old, secret::field::VALUE).await?;
+            let new = client.call(secret::Create { value, other_config: keys(job) }).await?;
+            client.get_field(&new, secret::field::UUID).await
+        };
+        *uuid = copied.await.map_err(Cause::host(doing()))?;
+    }
+    let call = pbd::Create { host: host.clone(), sr: sr.clone(), device_config, other_config: keys(job) };
+    let pbd = client.call(call).await.map_err(Cause::host(doing()))?;
+    job.within(pbd::Plug { pbd }, doing(), job.driver.settings().storage_timeout, stop).await
+}
+
 async fn introduce(job: &Job, remote: &Remote<'_>, uuid: &str, stop: &Stop) -> Result<Ref<Sr>, Cause> {
     stop.check()?;
     let mut sm_config = keys(job);

@@ -1,6 +1,6 @@
 //! Volumes: disks that outlive the instances they are attached to.
 
-mod connect;
+pub(crate) mod connect;
 pub(crate) mod release;
 mod source;
 

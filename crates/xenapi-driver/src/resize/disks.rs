@@ -1,0 +1,153 @@
+//! New disks for old ones: larger ones on the same repository, or copies on another.
+
+use xenapi_storage::ownership::{self, Ownership};
+use xenapi_storage::{Repository, device::UserDevice};
+use xenapi_types::{Ref, Vdi, VdiRecord, vdi};
+
+use super::journal::{Journal, Replaced};
+use crate::cancel::Stop;
+use crate::error::Cause;
+use crate::find;
+use crate::job::Job;
+use crate::plan::DiskPlan;
+use crate::progress::Stage;
+use crate::remove;
+
+/// A disk to be replaced.
+pub(super) struct Change {
+    pub(super) place: Replaced,
+    pub(super) vdi: Ref<Vdi>,
+    pub(super) record: VdiRecord,
+    /// The repository that the new one goes to.
+    pub(super) sr: Repository,
+    pub(super) bytes: u64,
+    /// The new disk, once it has been made.
+    made: Option<Ref<Vdi>>,
+    /// What has been copied already while the guest ran.
+    base: Option<Ref<Vdi>>,
+}
+
+impl Change {
+    pub(super) fn new(place: Replaced, vdi: Ref<Vdi>, record: VdiRecord, sr: Repository, bytes: u64) -> Self {
+        Self { place, vdi, record, sr, bytes, made: None, base: None }
+    }
+
+    /// A disk that stays on its repository need not be copied: a clone shares its blocks.
+    pub(super) fn moves(&self) -> bool {
+        self.sr.reference != self.record.sr
+    }
+
+    pub(super) fn made(&self) -> Option<&Ref<Vdi>> {
+        self.made.as_ref()
+    }
+
+    /// While the guest still runs: copies a snapshot of the disk, so that only what changes meanwhile is left
+    /// for the time when it does not.
+    pub(super) async fn copy_ahead(
+        &mut self,
+        job: &Job,
+        journal: &Journal,
+        stop: &Stop,
+    ) -> Result<(), Cause> {
+        let doing = || Cause::host(format!("taking a snapshot of disk {}", self.record.uuid));
+        self.mark(job, journal).await?;
+        stop.check()?;
+        let call = vdi::Snapshot { vdi: self.vdi.clone(), driver_params: None };
+        let snapshot = job.client().call(call).await.map_err(doing())?;
+        let target = self.target(job, journal, stop).await?;
+        self.copy(job, &snapshot, None, &target, stop).await?;
+        self.base = Some(snapshot);
+        Ok(())
+    }
+
+    /// While the guest does not run: makes the new disk, or completes it.
+    pub(super) async fn make(&mut self, job: &Job, journal: &Journal, stop: &Stop) -> Result<(), Cause> {
+        stop.check()?;
+        if !self.moves() {
+            self.mark(job, journal).await?;
+            return self.clone_larger(job, journal).await;
+        }
+        let target = self.target(job, journal, stop).await?;
+        self.copy(job, &self.vdi, self.base.as_ref(), &target, stop).await
+    }
+
+    /// Removes what was only needed on the way: snapshots and marks.
+    pub(super) async fn tidy(&self, job: &Job, journal: &Journal) -> Result<(), Cause> {
+        let patience = job.driver.settings().detach_timeout;
+        let tidied = remove::marked_snapshots(job.client(), &self.vdi, &journal.marker(), patience).await;
+        tidied.map_err(Cause::host(format!("removing the snapshots of disk {}", self.record.uuid)))
+    }
+
+    async fn mark(&self, job: &Job, journal: &Journal) -> Result<(), Cause> {
+        let marked = job.client().add_to(&self.vdi, vdi::field::OTHER_CONFIG, journal.marker(), "true").await;
+        let marked = remove::tolerate(marked, &["MAP_DUPLICATE_KEY"]);
+        marked.map_err(Cause::host(format!("marking disk {}", self.record.uuid)))
+    }
+
+    async fn clone_larger(&mut self, job: &Job, journal: &Journal) -> Result<(), Cause> {
+        let client = job.client();
+        let doing = || Cause::host(format!("cloning disk {}", self.record.uuid));
+        let call = vdi::Clone { vdi: self.vdi.clone(), driver_params: None };
+        let clone = client.call(call).await.map_err(doing())?;
+        let record = client.record(&clone).await.map_err(doing())?;
+        let mut keys = record.other_config;
+        keys.remove(&journal.marker());
+        keys.insert(ownership::OPERATION.to_owned(), journal.operation.to_string());
+        keys.insert(ownership::SELF.to_owned(), record.uuid);
+        client.set_field(&clone, vdi::field::OTHER_CONFIG, keys).await.map_err(doing())?;
+        if self.bytes > u64::try_from(record.virtual_size).unwrap_or(0) {
+            let call = vdi::Resize { vdi: clone.clone(), size: self.bytes as i64 };
+            client.call(call).await.map_err(doing())?;
+        }
+        self.made = Some(clone);
+        Ok(())
+    }
+
+    /// The new disk on the other repository, empty.
+    async fn target(&mut self, job: &Job, journal: &Journal, stop: &Stop) -> Result<Ref<Vdi>, Cause> {
+        if let Some(made) = &self.made {
+            return Ok(made.clone());
+        }
+        let owner = job.driver.settings().owner.clone();
+        let instance =
+            find::made_for(&self.record.other_config, &self.record.uuid, &owner).unwrap_or_default();
+        let mut other_config = self.record.other_config.clone();
+        other_config.remove(&journal.marker());
+        other_config.remove(ownership::SELF);
+        other_config.extend(Ownership { owner, instance, operation: journal.operation }.keys());
+        let plan = DiskPlan {
+            name_label: self.record.name_label.clone(),
+            name_description: self.record.name_description.clone(),
+            virtual_bytes: self.bytes,
+            other_config,
+            userdevice: self.place.userdevice.parse().unwrap_or(UserDevice::ROOT),
+            bootable: self.place.bootable,
+        };
+        let disk = job.make_disk(&plan, &self.sr, stop, |_| {}).await?;
+        self.made = Some(disk.reference.clone());
+        Ok(disk.reference)
+    }
+
+    async fn copy(
+        &self,
+        job: &Job,
+        from: &Ref<Vdi>,
+        base: Option<&Ref<Vdi>>,
+        into: &Ref<Vdi>,
+        stop: &Stop,
+    ) -> Result<(), Cause> {
+        let doing = format!("copying disk {} to SR {:?}", self.record.uuid, self.sr.name_label);
+        let call = vdi::Copy {
+            vdi: from.clone(),
+            sr: Some(Ref::NULL),
+            base_vdi: Some(base.cloned().unwrap_or(Ref::NULL)),
+            into_vdi: Some(into.clone()),
+        };
+        job.run(call, doing, Stage::RootDisk, stop).await.map(drop)
+    }
+}
+
+/// Whether this is the place of the root disk.
+pub(super) fn is_root(place: &str) -> bool {
+    place == UserDevice::ROOT.to_string()
+}
