@@ -23,6 +23,8 @@ pub struct Glance {
     keystone: Keystone,
     endpoints: Vec<Uri>,
     next: Arc<AtomicUsize>,
+    /// The endpoint of an attempt that takes several requests.
+    turn: Option<usize>,
     pub(super) retry: Retry,
 }
 
@@ -38,7 +40,8 @@ impl Glance {
     pub fn new(keystone: Keystone) -> Self {
         // Seeded at random by the standard library.
         let anywhere = RandomState::new().hash_one(0) as usize;
-        Self { keystone, endpoints: Vec::new(), next: Arc::new(anywhere.into()), retry: Retry::default() }
+        let next = Arc::new(anywhere.into());
+        Self { keystone, endpoints: Vec::new(), next, turn: None, retry: Retry::default() }
     }
 
     /// The endpoints to use instead of the catalog's, in turn.
@@ -56,12 +59,19 @@ impl Glance {
         self
     }
 
+    /// The same at its next endpoint only. What takes several requests, as an upload does, would otherwise need
+    /// all of the endpoints to be there.
+    pub(super) fn at_next_endpoint(&self) -> Self {
+        Self { turn: Some(self.next.fetch_add(1, Ordering::Relaxed)), ..self.clone() }
+    }
+
     /// All images that can be seen, or those of a name.
     ///
     /// # Errors
     /// Those of the services, after as many attempts as [`Glance::retry`] allows.
     pub async fn list(&self, name: Option<&str>) -> Result<Vec<ImageRecord>> {
-        let filter = name.map_or(String::new(), |name| format!("?name={}", escaped(name)));
+        // Without the operator, what stands before a colon in the name would be taken for one.
+        let filter = name.map_or(String::new(), |name| format!("?name=eq:{}", escaped(name)));
         let (mut path, mut images) = (format!("/v2/images{filter}"), Vec::new());
         loop {
             let page: Page = self.get_json("the list of images", &path).await?;
@@ -210,7 +220,8 @@ impl Glance {
             );
             return Err(Error::Invalid { what: "the image service".into(), problem });
         }
-        let base = known[self.next.fetch_add(1, Ordering::Relaxed) % known.len()].to_string();
+        let turn = self.turn.unwrap_or_else(|| self.next.fetch_add(1, Ordering::Relaxed));
+        let base = known[turn % known.len()].to_string();
         let base = base.trim_end_matches('/').trim_end_matches("/v2");
         headers.insert("x-auth-token", session.header()?);
         Ok(Request { method, uri: address(&format!("{base}{path}"))?, headers, body })

@@ -25,8 +25,9 @@ impl GlanceSink {
     }
 
     async fn attempt(&self, image: Image) -> Result<Stored> {
-        let id = self.glance.create(&self.image).await?.id;
-        match self.fill(&id, image).await {
+        let glance = self.glance.at_next_endpoint();
+        let id = glance.create(&self.image).await?.id;
+        match self.fill(&glance, &id, image).await {
             Ok(stored) => Ok(stored),
             Err(error) => {
                 // What made the upload fail is the news, not that the remains could not be removed.
@@ -36,9 +37,9 @@ impl GlanceSink {
         }
     }
 
-    async fn fill(&self, id: &str, image: Image) -> Result<Stored> {
-        let (len, digest) = self.glance.upload(id, image.content).await?;
-        let record = self.glance.show(id).await?;
+    async fn fill(&self, glance: &Glance, id: &str, image: Image) -> Result<Stored> {
+        let (len, digest) = glance.upload(id, image.content).await?;
+        let record = glance.show(id).await?;
         let what = format!("image {:?} ({id})", self.image.name);
         if record.status != "active" {
             let problem = format!("after the upload its status is {:?}", record.status);
