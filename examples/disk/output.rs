@@ -94,8 +94,13 @@ impl Bars {
             while !work.is_finished() {
                 let now = progress.snapshot();
                 bar.set_message(if now.stage == Stage::Scanning { "scanning" } else { "writing" });
-                bar.set_length(now.virtual_size);
-                bar.set_position(now.virtual_bytes);
+                // What is allocated takes the time; where that is not known, the place on the disk is told.
+                let (of, at) = match now.data_size {
+                    0 => (now.virtual_size, now.virtual_bytes),
+                    data => (data, now.data_bytes),
+                };
+                bar.set_length(of);
+                bar.set_position(at);
                 std::thread::sleep(Duration::from_millis(50));
             }
             work.join()

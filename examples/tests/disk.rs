@@ -132,10 +132,27 @@ fn pipes() -> Result<()> {
     same("c.vhd");
     let through = feed(&["convert", "-O", "raw", "-", "-"], &vhd)?;
     ensure!(through.stdout == raw);
+    // A VHD from pipe to pipe is the one that is written to files, and an archive is a disk.
+    let again = feed(&["convert", "-", "-"], &vhd)?.stdout;
+    fs::write(bench.path("again.vhd"), again)?;
+    same("again.vhd");
+    let said = bench.run(0, &["stream", "-O", "tar", "--digest", "disk.raw"]);
+    ensure!(String::from_utf8(said.stderr)?.starts_with("sha256 "));
+    for output in ["t.raw", "t.vhd"] {
+        let format = output.rsplit('.').next().context("a format")?;
+        ensure!(feed(&["convert", "-O", format, "-", output], &said.stdout)?.status.success());
+        same(output);
+    }
+    // What is not known in advance goes through a file.
+    let spooled = feed(&["convert", "-", "-"], &said.stdout)?.stdout;
+    fs::write(bench.path("spooled.vhd"), spooled)?;
+    same("spooled.vhd");
     // A pipe that breaks leaves nothing that looks like a disk, nor anything else.
     let before = fs::read_dir(bench.folder.path())?.count();
-    let cut = feed(&["convert", "-", "d.vhd"], &vhd[..vhd.len() / 2])?;
-    assert_eq!(cut.status.code(), Some(1));
+    for args in [&["convert", "-", "d.vhd"][..], &["convert", "-O", "raw", "-", "d.raw"]] {
+        let cut = feed(args, &vhd[..vhd.len() / 2])?;
+        assert_eq!(cut.status.code(), Some(1));
+    }
     assert_eq!(fs::read_dir(bench.folder.path())?.count(), before);
     let unsized_raw = feed(&["convert", "-f", "raw", "-", "e.vhd"], &raw)?;
     ensure!(String::from_utf8(unsized_raw.stderr)?.contains("--size"));

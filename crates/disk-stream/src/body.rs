@@ -6,8 +6,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::mpsc;
+use sha2::{Digest, Sha256};
+use tokio::sync::{mpsc, oneshot};
 
+use crate::digest::{StreamDigest, hex};
 use crate::error::Error;
 use crate::produce::{Piece, Produce};
 use crate::progress::{Progress, Stage};
@@ -25,6 +27,7 @@ pub struct DiskBody {
     left: u64,
     virtual_size: u64,
     progress: Progress,
+    digest: Option<oneshot::Sender<String>>,
 }
 
 enum State {
@@ -39,14 +42,24 @@ const AHEAD: usize = 2;
 
 impl DiskBody {
     pub(crate) fn new(produce: Box<dyn Produce>, len: u64, virtual_size: u64, progress: Progress) -> Self {
-        Self { state: State::Waiting(produce), len, left: len, virtual_size, progress }
+        Self { state: State::Waiting(produce), len, left: len, virtual_size, progress, digest: None }
     }
 
     /// A disk that is in memory, such as a config drive.
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         let len = bytes.len() as u64;
-        Self { state: State::Bytes(bytes), len, left: len, virtual_size: len, progress: Progress::new() }
+        let (state, progress) = (State::Bytes(bytes), Progress::new());
+        Self { state, len, left: len, virtual_size: len, progress, digest: None }
+    }
+
+    /// Computes the SHA-256 of the stream on the way, on the thread that reads the disk; what is returned
+    /// knows it when all of the stream was read.
+    #[must_use]
+    pub fn with_digest(mut self) -> (Self, StreamDigest) {
+        let (sender, digest) = StreamDigest::new();
+        self.digest = Some(sender);
+        (self, digest)
     }
 
     /// Length of the stream in bytes: the `Content-Length`.
@@ -68,19 +81,33 @@ impl DiskBody {
         match std::mem::replace(&mut self.state, State::Done) {
             State::Waiting(mut produce) => {
                 let (sender, receiver) = mpsc::channel(AHEAD);
+                let data_len = produce.data_len();
+                let digest = self.digest.take();
                 tokio::task::spawn_blocking(move || {
+                    let mut sum = digest.map(|digest| (Sha256::new(), digest));
                     while let Some(piece) = produce.next().transpose() {
                         let failed = piece.is_err();
+                        if let (Some((sum, _)), Ok(piece)) = (&mut sum, &piece) {
+                            sum.update(&piece.bytes);
+                        }
                         // Nobody to send to: the body was dropped, and with it the wish to read.
                         if sender.blocking_send(piece).is_err() || failed {
-                            break;
+                            return;
                         }
+                    }
+                    if let Some((sum, digest)) = sum {
+                        // Nobody may want to know it any longer.
+                        let _unheard = digest.send(hex(sum));
                     }
                 });
                 self.progress.begin(Stage::Streaming, self.len, self.virtual_size);
+                self.progress.set_data_size(data_len);
                 self.state = State::Running(receiver);
             }
             State::Bytes(bytes) => {
+                if let Some(digest) = self.digest.take() {
+                    let _unheard = digest.send(hex(Sha256::new_with_prefix(&bytes)));
+                }
                 self.progress.begin(Stage::Streaming, self.len, self.virtual_size);
                 self.state = State::Bytes(bytes);
             }
@@ -127,7 +154,12 @@ impl Body for DiskBody {
                 self.hand_over(bytes, virtual_end)
             }
             State::Running(receiver) => match ready!(receiver.poll_recv(context)) {
-                Some(Ok(piece)) => self.hand_over(piece.bytes, piece.virtual_end),
+                Some(Ok(piece)) => {
+                    if piece.data {
+                        self.progress.add_data(piece.bytes.len());
+                    }
+                    self.hand_over(piece.bytes, piece.virtual_end)
+                }
                 Some(Err(error)) => {
                     self.state = State::Done;
                     Poll::Ready(Some(Err(error)))

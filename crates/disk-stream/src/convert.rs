@@ -37,22 +37,26 @@ impl Image {
         let (stream_len, virtual_size) = (plan.stream_len(), plan.footer().current_size);
         let mut stream = VhdStream::new(self.reader(), plan);
         upload.progress.begin(Stage::Streaming, stream_len, virtual_size);
+        upload.progress.set_data_size(stream.data_len());
         let mut position = 0;
         while let Some(piece) = stream.next()? {
             target.write_at(position, &piece.bytes)?;
             position += piece.bytes.len() as u64;
             upload.progress.add_wire(piece.bytes.len());
+            if piece.data {
+                upload.progress.add_data(piece.bytes.len());
+            }
             upload.progress.reach(piece.virtual_end);
         }
         target.complete(stream_len)?;
         Ok(Saved { virtual_size, stream_len, blocks: stream.blocks() })
     }
 
-    /// Writes the disk as a sparse raw file. Blocking.
+    /// Writes the disk as a sparse raw file, or to a block device (see [`Existing`]). Blocking.
     ///
     /// # Errors
-    /// [`Error::Read`], [`Error::Changed`], [`Error::Exists`], [`Error::Create`] and
-    /// [`Error::Write`].
+    /// [`Error::Read`], [`Error::Changed`], [`Error::Exists`], [`Error::Create`],
+    /// [`Error::DeviceTooSmall`] and [`Error::Write`].
     pub fn save_raw(&self, path: &Path, existing: Existing, upload: &Upload) -> Result<Saved, Error> {
         let size = upload.virtual_size.unwrap_or(self.virtual_size()).max(self.virtual_size());
         self.save_flat(path, existing, upload, size, &[])
@@ -79,7 +83,12 @@ impl Image {
         size: u64,
         tail: &[u8],
     ) -> Result<Saved, Error> {
-        let mut target = Partial::create(path, existing)?;
+        let mut target = if tail.is_empty() {
+            Partial::create_disk(path, existing)?
+        } else {
+            Partial::create(path, existing)?
+        };
+        target.expect(size)?;
         let stream_len = size + tail.len() as u64;
         upload.progress.begin(Stage::Streaming, size, size);
         let mut reader = self.reader();
@@ -92,6 +101,7 @@ impl Image {
             target.write_at(extent.start, &buffer[..len])?;
             at = extent.start + len as u64;
             upload.progress.add_wire(len);
+            upload.progress.add_data(len);
             upload.progress.reach(at);
         }
         self.check_unchanged()?;

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::tar::TarError;
+
 /// A failure, with the file it is about.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -79,6 +81,12 @@ pub enum Error {
         /// Why not.
         source: vhd::Error,
     },
+    /// The chunks of an archive are numbered with eight digits.
+    #[error("{} has more chunks of 1 MiB than an archive can number", path.display())]
+    TooLargeForTar {
+        /// The image.
+        path: PathBuf,
+    },
     /// The disk was asked to be smaller than the image.
     #[error("{} holds a disk of {virtual_size} bytes, which does not fit into {asked} bytes", path.display())]
     DoesNotFit {
@@ -100,6 +108,22 @@ pub enum Error {
         len: usize,
         /// The system's reason.
         source: io::Error,
+    },
+    /// The image is a device whose writing was interrupted.
+    #[error("{} is incomplete: whoever wrote the disk was interrupted; write it again", path.display())]
+    Incomplete {
+        /// The device.
+        path: PathBuf,
+    },
+    /// A device that cannot hold the disk. Nothing of the disk was written.
+    #[error("{} has {len} bytes, the disk {size}", path.display())]
+    DeviceTooSmall {
+        /// The device.
+        path: PathBuf,
+        /// Its length in bytes.
+        len: u64,
+        /// The disk's size in bytes.
+        size: u64,
     },
     /// Somebody writes the image while it is read.
     #[error("{} changed while it was read ({what}); what was sent is not a consistent disk", path.display())]
@@ -134,6 +158,27 @@ pub enum Error {
     /// The stream is not the VHD it should be.
     #[error("the received stream is not a complete VHD")]
     Stream(#[source] vhd::Error),
+    /// The stream is not the qcow2 image it should be.
+    #[error("the received stream is not a usable qcow2 image")]
+    Qcow2Stream(#[source] qcow2::Error),
+    /// The stream is not the archive of a disk that it should be.
+    #[error("the received stream is not the archive of a disk")]
+    Tar(#[source] TarError),
+    /// A stream that does not tell what it is.
+    #[error(
+        "the received stream is no dynamic VHD, no qcow2 image and no archive of a disk; \
+         a raw disk has to be named as one, with its size"
+    )]
+    UnknownStream,
+    /// A stream that cannot be written anew while it passes.
+    #[error("the stream has its blocks in another order than the disk; save it to a file first")]
+    OutOfOrder,
+    /// A stream of which it is not known in advance what it will hold.
+    #[error("the stream does not tell in advance where the disk has data; save it to a file first")]
+    Unplanned,
+    /// What a stream is written to failed.
+    #[error("cannot write the stream")]
+    Output(#[source] io::Error),
     /// The stream is a VHD that holds only what differs from another disk.
     #[error("the received stream is a differencing VHD: only a part of a disk")]
     PartOfDisk,

@@ -15,10 +15,11 @@
 //! ```
 //!
 //! * [`Image`] is a raw disk, a qcow2 image, a VHD or a chain of VHDs, in files or on block devices; it becomes a [`DiskBody`] by
-//!   [`Image::vhd_body`], [`Image::raw_body`] or [`Image::chunked_body`].
+//!   [`Image::vhd_body`], [`Image::raw_body`], [`Image::chunked_body`] or [`Image::tar_body`].
 //! * [`Image::save_vhd`], [`Image::save_raw`] and [`Image::save_difference`] write files.
 //! * [`receive`] gives a body to a [`VhdSink`], a [`RawSink`] (files that appear complete or not at
-//!   all) or a [`Verifier`] (is it the image that was sent?).
+//!   all; devices that are marked until they are complete), a [`Recode`] (a canonical VHD while it passes)
+//!   or a [`Verifier`] (is it the image that was sent?); [`Digesting`] computes its digest on the way.
 //!
 //! Memory does not depend on what a disk holds: a stream needs one bit for each 2 MiB of the disk
 //! (128 KiB for 2 TiB), for a VHD source its block table (4 MiB for 2 TiB), and at most five pieces
@@ -28,8 +29,10 @@ mod body;
 mod coalesce;
 mod convert;
 mod difference;
+mod digest;
 mod error;
 mod image;
+mod incoming;
 mod layer;
 mod parents;
 mod pool;
@@ -37,16 +40,19 @@ mod produce;
 mod progress;
 mod reader;
 mod receive;
+mod recode;
 mod repair;
 mod scan;
 mod sink;
 mod source;
+mod tar;
 mod target;
 mod upload;
 mod verify;
 
 pub use body::DiskBody;
 pub use coalesce::{Coalesced, coalesce};
+pub use digest::{Digesting, StreamDigest};
 pub use error::Error;
 pub use image::{Declared, Format, Image, Opening};
 pub use layer::Layer;
@@ -54,9 +60,11 @@ pub use parents::Parents;
 pub use progress::{Progress, Snapshot, Stage};
 pub use reader::Reader;
 pub use receive::{Consume, receive};
+pub use recode::Recode;
 pub use repair::{Inspected, Repaired};
 pub use scan::{Zeros, scan};
 pub use sink::{RawSink, Saved, VhdSink};
+pub use tar::{TarChecksum, TarError};
 pub use target::Existing;
 pub use upload::Upload;
 pub use verify::{Verified, Verifier};

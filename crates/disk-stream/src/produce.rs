@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use vhd::BlockSet;
+use vhd::format::BLOCK_SIZE;
 use vhd::layout::{Layout, Segment, Segments};
 
 use crate::error::Error;
@@ -17,6 +18,20 @@ pub(crate) struct Piece {
     pub(crate) bytes: Bytes,
     /// How far on the disk the stream is behind this piece.
     pub(crate) virtual_end: u64,
+    /// Whether these are bytes of the disk, and allocated.
+    pub(crate) data: bool,
+}
+
+impl Piece {
+    /// Bytes of the disk; what is before them does not count.
+    pub(crate) fn data(bytes: Bytes, virtual_end: u64) -> Self {
+        Self { bytes, virtual_end, data: true }
+    }
+
+    /// Bytes of the format.
+    pub(crate) fn meta(bytes: Bytes, virtual_end: u64) -> Self {
+        Self { bytes, virtual_end, data: false }
+    }
 }
 
 /// Something that makes a stream.
@@ -24,24 +39,30 @@ pub(crate) trait Produce: Send {
     /// The next piece; `None` at the end. Before the last piece of a disk is given out, the image
     /// was found unchanged.
     fn next(&mut self) -> Result<Option<Piece>, Error>;
+
+    /// Allocated bytes of the disk in the whole stream; 0 when that is not known.
+    fn data_len(&self) -> u64 {
+        0
+    }
 }
 
 /// Bytes read between two looks at whether the image is still the same.
 const CHECK_EVERY: u64 = 64 << 20;
 
 /// Reads a disk in pieces and watches for changes.
-struct Source {
+pub(crate) struct Source {
     reader: Reader,
     pool: Pool,
     unchecked: u64,
 }
 
 impl Source {
-    fn new(reader: Reader) -> Self {
+    pub(crate) fn new(reader: Reader) -> Self {
         Self { reader, pool: Pool::default(), unchecked: 0 }
     }
 
-    fn read(&mut self, at: u64, len: u64) -> Result<Bytes, Error> {
+    /// At most a piece.
+    pub(crate) fn read(&mut self, at: u64, len: u64) -> Result<Bytes, Error> {
         let mut buffer = self.pool.take();
         let len = usize::try_from(len).unwrap_or(PIECE).min(PIECE);
         self.reader.read(at, buffer.fill(len))?;
@@ -52,7 +73,7 @@ impl Source {
         Ok(buffer.freeze())
     }
 
-    fn check(&mut self) -> Result<(), Error> {
+    pub(crate) fn check(&mut self) -> Result<(), Error> {
         self.unchecked = 0;
         self.reader.image().check_unchanged()
     }
@@ -99,12 +120,16 @@ impl Produce for VhdStream {
                 // The footer completes the disk: not for one that is no longer what was planned.
                 self.source.check()?;
             }
-            return Ok(Some(Piece { bytes, virtual_end: self.virtual_end }));
+            return Ok(Some(Piece::meta(bytes, self.virtual_end)));
         }
         let bytes = self.source.read(self.payload.start, self.payload.end - self.payload.start)?;
         self.payload.start += bytes.len() as u64;
         self.virtual_end = self.payload.start;
-        Ok(Some(Piece { bytes, virtual_end: self.virtual_end }))
+        Ok(Some(Piece::data(bytes, self.virtual_end)))
+    }
+
+    fn data_len(&self) -> u64 {
+        u64::from(self.blocks) * u64::from(BLOCK_SIZE)
     }
 }
 
@@ -127,15 +152,16 @@ impl Produce for RawStream {
         if left == 0 {
             return Ok(None);
         }
-        let bytes = match self.source.reader.piece(self.at)? {
-            (None, len) if len.min(left) >= PIECE as u64 => zeros(left),
-            _ => self.source.read(self.at, left)?,
+        let piece = self.source.reader.piece(self.at)?;
+        let (bytes, data) = match piece {
+            (None, len) if len.min(left) >= PIECE as u64 => (zeros(left), false),
+            _ => (self.source.read(self.at, left)?, true),
         };
         self.at += bytes.len() as u64;
         if self.at == self.end {
             self.source.check()?;
         }
-        Ok(Some(Piece { bytes, virtual_end: self.at }))
+        Ok(Some(Piece { bytes, virtual_end: self.at, data }))
     }
 }
 
@@ -187,7 +213,8 @@ impl Produce for ChunkedStream {
         if self.ended {
             return Ok(None);
         }
-        let bytes = if self.chunk.is_empty() {
+        let data = !self.chunk.is_empty();
+        let bytes = if !data {
             match self.set.extent_from(self.at) {
                 Some(extent) => {
                     let end = whole_sectors(extent.end).min(extent.start + CHUNK);
@@ -207,6 +234,10 @@ impl Produce for ChunkedStream {
             bytes
         };
         let virtual_end = if self.ended { self.set.virtual_size() } else { self.chunk.start };
-        Ok(Some(Piece { bytes, virtual_end }))
+        Ok(Some(Piece { bytes, virtual_end, data }))
+    }
+
+    fn data_len(&self) -> u64 {
+        self.set.extents().map(|extent| whole_sectors(extent.end) - extent.start).sum()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// Counters of one transfer that others may watch from any thread while it runs.
 ///
-/// Clones show the same transfer. Counting costs two stores for each piece of up to 1 MiB.
+/// Clones show the same transfer. Counting costs three stores for each piece of up to 1 MiB.
 #[derive(Debug, Clone, Default)]
 pub struct Progress(Arc<Counters>);
 
@@ -16,6 +16,8 @@ struct Counters {
     wire_len: AtomicU64,
     virtual_bytes: AtomicU64,
     virtual_size: AtomicU64,
+    data_bytes: AtomicU64,
+    data_size: AtomicU64,
 }
 
 /// What a transfer is doing.
@@ -43,6 +45,10 @@ pub struct Snapshot {
     pub virtual_bytes: u64,
     /// Size of the disk in bytes; 0 while it is not known.
     pub virtual_size: u64,
+    /// Allocated bytes of the disk that were moved.
+    pub data_bytes: u64,
+    /// Allocated bytes of the disk that there are to move; 0 while it is not known.
+    pub data_size: u64,
 }
 
 impl Progress {
@@ -64,6 +70,8 @@ impl Progress {
             wire_len: load(&self.0.wire_len),
             virtual_bytes: load(&self.0.virtual_bytes),
             virtual_size: load(&self.0.virtual_size),
+            data_bytes: load(&self.0.data_bytes),
+            data_size: load(&self.0.data_size),
         }
     }
 
@@ -77,6 +85,8 @@ impl Progress {
         self.0.wire_len.store(wire_len, Ordering::Relaxed);
         self.0.virtual_bytes.store(0, Ordering::Relaxed);
         self.0.virtual_size.store(virtual_size, Ordering::Relaxed);
+        self.0.data_bytes.store(0, Ordering::Relaxed);
+        self.0.data_size.store(0, Ordering::Relaxed);
         self.0.stage.store(number, Ordering::Relaxed);
     }
 
@@ -90,5 +100,13 @@ impl Progress {
 
     pub(crate) fn set_virtual_size(&self, virtual_size: u64) {
         self.0.virtual_size.store(virtual_size, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_data_size(&self, data_size: u64) {
+        self.0.data_size.store(data_size, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_data(&self, len: usize) {
+        self.0.data_bytes.fetch_add(len as u64, Ordering::Relaxed);
     }
 }

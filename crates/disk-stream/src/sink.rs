@@ -6,6 +6,7 @@ use vhd::format::DiskType;
 use vhd::{Decoder, Event, Summary};
 
 use crate::error::Error;
+use crate::incoming::{Incoming, Part};
 use crate::progress::Progress;
 use crate::receive::Consume;
 use crate::target::{Existing, Partial};
@@ -60,34 +61,44 @@ impl Consume for VhdSink {
     }
 }
 
-/// Takes a stream and keeps the disk as a sparse raw file.
+/// Takes a stream and keeps the disk as a sparse raw file, or writes it to a block device.
+///
+/// Blocks may come in any order. See [`Existing`] for devices.
 #[derive(Debug)]
 pub struct RawSink {
     target: Partial,
-    source: Source,
-}
-
-#[derive(Debug)]
-enum Source {
-    Vhd(Box<Decoder>),
-    Raw { position: u64, size: u64 },
+    incoming: Incoming,
 }
 
 impl RawSink {
-    /// Begins a file at `path` for a dynamic VHD stream.
+    /// Begins a disk at `path` for a dynamic VHD stream.
     ///
     /// # Errors
     /// [`Error::Exists`] and [`Error::Create`].
     pub fn of_vhd(path: &Path, existing: Existing) -> Result<Self, Error> {
-        Ok(Self { target: Partial::create(path, existing)?, source: Source::Vhd(Box::default()) })
+        Self::new(path, existing, Incoming::Vhd(Box::default()))
     }
 
-    /// Begins a file at `path` for a raw stream of exactly `size` bytes.
+    /// Begins a disk at `path` for a raw stream of exactly `size` bytes.
     ///
     /// # Errors
     /// [`Error::Exists`] and [`Error::Create`].
     pub fn of_raw(path: &Path, existing: Existing, size: u64) -> Result<Self, Error> {
-        Ok(Self { target: Partial::create(path, existing)?, source: Source::Raw { position: 0, size } })
+        Self::new(path, existing, Incoming::Raw { position: 0, size })
+    }
+
+    /// Begins a disk at `path` for a stream that tells what it is: a dynamic VHD, a qcow2 image whose tables
+    /// precede its data, or an archive of chunks as XAPI makes it. A stream that is none of them is
+    /// [`Error::UnknownStream`]: raw disks have to be named.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] and [`Error::Create`].
+    pub fn of_any(path: &Path, existing: Existing) -> Result<Self, Error> {
+        Self::new(path, existing, Incoming::Unknown(Vec::new()))
+    }
+
+    fn new(path: &Path, existing: Existing, incoming: Incoming) -> Result<Self, Error> {
+        Ok(Self { target: Partial::create_disk(path, existing)?, incoming })
     }
 }
 
@@ -95,39 +106,27 @@ impl Consume for RawSink {
     type Output = Saved;
 
     fn feed(&mut self, bytes: &[u8], progress: &Progress) -> Result<(), Error> {
-        match &mut self.source {
-            Source::Vhd(decoder) => {
-                let mut input = bytes;
-                while let Some(event) = decoder.feed(&mut input).map_err(Error::Stream)? {
-                    note(&event, progress);
-                    whole_disk(&event)?;
-                    if let Event::Data { virtual_offset, bytes } = event {
-                        self.target.write_at(virtual_offset, bytes)?;
-                    }
-                }
+        let Self { target, incoming } = self;
+        incoming.feed(bytes, &mut |part| match part {
+            Part::Size(size) => {
+                progress.set_virtual_size(size);
+                target.expect(size)
             }
-            Source::Raw { position, size } => {
-                let end = *position + bytes.len() as u64;
-                if end > *size {
-                    return Err(Error::Length { got: end, expected: *size });
-                }
-                self.target.write_at(*position, bytes)?;
-                *position = end;
-                progress.set_virtual_size(*size);
-                progress.reach(end);
+            Part::Plan(extents) => {
+                progress.set_data_size(extents.map(|extent| extent.end - extent.start).sum());
+                Ok(())
             }
-        }
-        Ok(())
+            Part::Data(at, bytes) => {
+                target.write_at(at, bytes)?;
+                progress.add_data(bytes.len());
+                progress.reach(at + bytes.len() as u64);
+                Ok(())
+            }
+        })
     }
 
     fn finish(self) -> Result<Saved, Error> {
-        let saved = match self.source {
-            Source::Vhd(decoder) => saved(&decoder.finish().map_err(Error::Stream)?),
-            Source::Raw { position, size } if position == size => {
-                Saved { virtual_size: size, stream_len: position, blocks: 0 }
-            }
-            Source::Raw { position, size } => return Err(Error::Length { got: position, expected: size }),
-        };
+        let saved = self.incoming.finish()?;
         self.target.complete(saved.virtual_size)?;
         Ok(saved)
     }

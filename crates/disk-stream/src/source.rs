@@ -13,6 +13,7 @@ use ::vhd::DiskMap;
 use crate::error::Error;
 use crate::image::{Declared, Format, Opening};
 use crate::layer::DiskFile;
+use crate::target::is_marked;
 
 /// An open disk in some format: where its bytes are, and how to read those that are not simply there.
 ///
@@ -98,19 +99,21 @@ impl Kept {
 
 /// Finds out what a file is, if nobody says it, and opens it.
 pub(crate) fn open(file: &DiskFile, opening: &Opening) -> Result<Box<dyn BlockSource>, Error> {
+    // At most 512, as is the last one.
+    let sector = usize::try_from(file.len()).unwrap_or(512).min(512);
+    let (mut first, mut last) = ([0; 512], [0; 512]);
+    let (first, last) = (&mut first[..sector], &mut last[..sector]);
+    file.read_at(0, first)?;
+    if is_marked(first) {
+        return Err(Error::Incomplete { path: file.path().to_owned() });
+    }
     match opening.declared {
         Declared::Raw => return Ok(raw::open(file)),
         Declared::Vhd => return vhd::open(file, opening),
         Declared::Qcow2 => return qcow2::open(file),
         Declared::Unknown => {}
     }
-    let sector = file.len().min(512);
-    let (mut first, mut last) = ([0; 512], [0; 512]);
-    // At most 512.
-    let len = usize::try_from(sector).unwrap_or(512);
-    let (first, last) = (&mut first[..len], &mut last[..len]);
-    file.read_at(0, first)?;
-    file.read_at(file.len() - sector, last)?;
+    file.read_at(file.len() - sector as u64, last)?;
     if qcow2::recognises(first) && !vhd::recognises(file, first, last).unwrap_or(false) {
         qcow2::open(file)
     } else if vhd::recognises(file, first, last)? {

@@ -15,6 +15,7 @@ use crate::image::Image;
 use crate::produce::{ChunkedStream, RawStream, VhdStream};
 use crate::progress::Progress;
 use crate::scan::{Zeros, scan_while};
+use crate::tar::{self, TarChecksum, TarStream};
 
 /// How an image becomes a stream.
 #[derive(Debug, Clone, Default)]
@@ -94,6 +95,26 @@ impl Image {
             let set = scan_while(&image, CHUNKED_GRAIN, upload.zeros, &upload.progress, wanted)?;
             let len = ChunkedStream::stream_len(&set);
             let produce = ChunkedStream::new(image.reader(), set);
+            Ok(DiskBody::new(Box::new(produce), len, image.virtual_size(), upload.progress))
+        })
+        .await
+    }
+
+    /// The disk as an archive of chunks of 1 MiB, each with its checksum: the form that XAPI exports with
+    /// `format=tar`, and XVA has inside. Looks the disk through first, as [`Image::vhd_body`].
+    ///
+    /// # Errors
+    /// [`Error::Read`], [`Error::Changed`]; [`Error::TooLargeForTar`] for disks of more than 95 TiB.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub async fn tar_body(&self, upload: Upload, checksum: TarChecksum) -> Result<DiskBody, Error> {
+        let image = self.clone();
+        blocking(move |wanted| {
+            let set = scan_while(&image, tar::CHUNK, upload.zeros, &upload.progress, wanted)?;
+            let too_large = || Error::TooLargeForTar { path: image.path().to_owned() };
+            let produce = TarStream::new(image.reader(), set, checksum).ok_or_else(too_large)?;
+            let len = produce.stream_len();
             Ok(DiskBody::new(Box::new(produce), len, image.virtual_size(), upload.progress))
         })
         .await

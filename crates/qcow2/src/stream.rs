@@ -85,6 +85,16 @@ impl Decoder {
         self.position
     }
 
+    /// The bytes of the disk that are still to come, in the order in which they do; none before
+    /// [`Event::Tables`].
+    pub fn allocation(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        let runs = match &self.state {
+            State::Data { runs, .. } => Some(runs),
+            _ => None,
+        };
+        runs.into_iter().flatten().map(|run| run.at..run.at + run.len)
+    }
+
     /// Takes bytes from the front of `input` up to the next event; `None` when all are taken.
     ///
     /// # Errors

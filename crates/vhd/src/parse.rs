@@ -190,6 +190,17 @@ impl Decoder {
         self.header.as_deref()
     }
 
+    /// The bytes of the disk that the blocks stand for, in the order in which they come; none before
+    /// [`Event::Table`].
+    pub fn allocation(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        self.shape.into_iter().flat_map(|shape| {
+            self.placed.iter().map(move |placed| {
+                let start = u64::from(placed.block) * u64::from(shape.block_size);
+                start..shape.virtual_size.min(start + u64::from(shape.block_size))
+            })
+        })
+    }
+
     /// The sector bitmap of the current block; bits as in [`bitmap`](crate::bitmap).
     pub fn bitmap(&self) -> &[u8] {
         &self.bitmap

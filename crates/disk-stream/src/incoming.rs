@@ -1,0 +1,146 @@
+//! A disk that arrives, in whatever format, once and forward only.
+
+use std::ops::Range;
+
+use vhd::format::DiskType;
+use vhd::{Decoder, Event};
+
+use crate::error::Error;
+use crate::sink::Saved;
+use crate::tar;
+
+/// The reader of a stream.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// Its first sector tells.
+    Unknown(Vec<u8>),
+    Vhd(Box<Decoder>),
+    Qcow2(Box<qcow2::Decoder>),
+    Tar(Box<tar::Decoder>),
+    Raw {
+        position: u64,
+        size: u64,
+    },
+}
+
+/// What a stream has told.
+pub(crate) enum Part<'a> {
+    /// The size of the disk in bytes.
+    Size(u64),
+    /// What will come, in this order.
+    Plan(&'a mut dyn Iterator<Item = Range<u64>>),
+    /// Bytes of the disk, from this one on.
+    Data(u64, &'a [u8]),
+}
+
+/// Bytes that tell what a stream is.
+const SECTOR: usize = 512;
+
+impl Incoming {
+    /// Takes bytes, and hands on what they tell.
+    ///
+    /// # Errors
+    /// What is wrong with the stream, and what `take` says.
+    pub(crate) fn feed(
+        &mut self,
+        bytes: &[u8],
+        take: &mut dyn FnMut(Part<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut input = bytes;
+        match self {
+            Self::Unknown(first) => {
+                let missing = (SECTOR - first.len()).min(input.len());
+                first.extend_from_slice(&input[..missing]);
+                if first.len() < SECTOR {
+                    return Ok(());
+                }
+                let first = std::mem::take(first);
+                *self = Self::recognise(&first)?;
+                self.feed(&first, take)?;
+                self.feed(&input[missing..], take)
+            }
+            Self::Vhd(decoder) => {
+                while let Some(event) = decoder.feed(&mut input).map_err(Error::Stream)? {
+                    match event {
+                        Event::Footer(footer) if footer.disk_type == DiskType::Differencing => {
+                            return Err(Error::PartOfDisk);
+                        }
+                        Event::Footer(footer) => take(Part::Size(footer.current_size))?,
+                        Event::Table { .. } => take(Part::Plan(&mut decoder.allocation()))?,
+                        Event::Data { virtual_offset, bytes } => take(Part::Data(virtual_offset, bytes))?,
+                        _ => {}
+                    }
+                }
+                Ok(())
+            }
+            Self::Qcow2(decoder) => {
+                while let Some(event) = decoder.feed(&mut input).map_err(Error::Qcow2Stream)? {
+                    match event {
+                        qcow2::Event::Header(header) => take(Part::Size(header.virtual_size))?,
+                        qcow2::Event::Tables { .. } => take(Part::Plan(&mut decoder.allocation()))?,
+                        qcow2::Event::Data { virtual_offset, bytes } => {
+                            take(Part::Data(virtual_offset, bytes))?;
+                        }
+                    }
+                }
+                Ok(())
+            }
+            Self::Tar(decoder) => {
+                while let Some((at, bytes)) = decoder.feed(&mut input).map_err(Error::Tar)? {
+                    take(Part::Data(at, bytes))?;
+                }
+                Ok(())
+            }
+            Self::Raw { position, size } => {
+                let at = *position;
+                let end = at + bytes.len() as u64;
+                if end > *size {
+                    return Err(Error::Length { got: end, expected: *size });
+                }
+                *position = end;
+                if at == 0 {
+                    take(Part::Size(*size))?;
+                }
+                take(Part::Data(at, bytes))
+            }
+        }
+    }
+
+    fn recognise(first: &[u8]) -> Result<Self, Error> {
+        if vhd::format::Footer::has_cookie(first) {
+            Ok(Self::Vhd(Box::default()))
+        } else if qcow2::Header::is_qcow2(first) {
+            Ok(Self::Qcow2(Box::default()))
+        } else if tar::Decoder::recognises(first) {
+            Ok(Self::Tar(Box::default()))
+        } else {
+            Err(Error::UnknownStream)
+        }
+    }
+
+    /// Takes the end.
+    ///
+    /// # Errors
+    /// When something is missing.
+    pub(crate) fn finish(self) -> Result<Saved, Error> {
+        let saved = |virtual_size, stream_len, blocks| Saved { virtual_size, stream_len, blocks };
+        match self {
+            Self::Unknown(_) => Err(Error::UnknownStream),
+            Self::Vhd(decoder) => {
+                let summary = decoder.finish().map_err(Error::Stream)?;
+                Ok(saved(summary.footer.current_size, summary.stream_len, summary.blocks))
+            }
+            Self::Qcow2(decoder) => {
+                let position = decoder.position();
+                let header = decoder.finish().map_err(Error::Qcow2Stream)?;
+                Ok(saved(header.virtual_size, position, 0))
+            }
+            Self::Tar(decoder) => {
+                let position = decoder.position();
+                Ok(saved(decoder.finish().map_err(Error::Tar)?, position, 0))
+            }
+            Self::Raw { position, size } if position == size => Ok(saved(size, position, 0)),
+            Self::Raw { position, size } => Err(Error::Length { got: position, expected: size }),
+        }
+    }
+}
