@@ -20,7 +20,8 @@
 //! * [`Task`]: operations that take their time ([`Client::spawn_task`]).
 //! * [`Client::wait_until`], [`Client::follow`], [`Client::events_from`]: what changes in the pool.
 //! * [`Cache`]: a copy of the classes one needs, kept up to date.
-//! * [`Client::import_vdi`], [`Client::export_vdi`]: the content of disks.
+//! * [`Client::import_vdi`], [`Client::export_vdi`]: the content of disks. [`Client::import_vm`],
+//!   [`Client::export_vm`]: whole VMs.
 //! * [`Client::console`], [`Client::vm_console`]: screens and terminals of running VMs.
 //! * [`Client::call_plugin`]: scripts in dom0.
 //! * [`Error`], whose [`ErrorKind`] tells when to try again.
@@ -62,4 +63,7 @@ pub use plugin::PluginFailure;
 pub use secret::Secret;
 pub use task::Task;
 pub use tls::{Fingerprint, FingerprintError};
-pub use transfer::{Cause, Diagnosis, Export, ExportFormat, Exported, Import, ImportFormat, Imported, Route};
+pub use transfer::{
+    Cause, Diagnosis, Export, ExportFormat, Exported, Import, ImportFormat, Imported, Route, VmExport,
+    VmImport,
+};

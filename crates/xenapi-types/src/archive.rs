@@ -24,10 +24,12 @@
 //! # Ok::<(), xenapi_types::archive::HeaderError>(())
 //! ```
 
+mod decoder;
 mod xxh64;
 
 use std::fmt;
 
+pub use decoder::{ArchiveError, ArchiveErrorKind, Decoder, Item};
 pub use xxh64::xxh64;
 
 /// Bytes of a record: headers have this size, and contents are filled up to a multiple of it.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::{StatusCode, header};
 use http_body::Body;
 use hyper::body::Incoming;
+use xenapi_types::Task as TaskClass;
 use xenapi_types::handler::{self, Handler};
-use xenapi_types::{Task as TaskClass, Vdi};
 use xenapi_wire::Ref;
 
 use super::body;
@@ -15,7 +15,6 @@ use super::task::TransferTask;
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::name;
 use crate::http::{Connection, page_text};
 use crate::session::Session;
 
@@ -59,7 +58,7 @@ pub(super) struct Accepted<B> {
 }
 
 /// Proposes the transfer to a host and to those that it refers to. A session that a host does not
-/// know is replaced once.
+/// know is replaced once. `what` is the object that the transfer is of, for the task.
 ///
 /// # Errors
 /// The task's error when there is one; tasks that nobody in the host will end are ended.
@@ -68,9 +67,9 @@ pub(super) async fn negotiate<P: Proposal>(
     mut proposal: P,
     mut endpoint: Endpoint,
     label: &str,
-    vdi: &Ref<Vdi>,
+    what: &str,
 ) -> Result<Accepted<P::Sent>> {
-    let description = format!("xenapi-rs: {}", name(vdi));
+    let description = format!("xenapi-rs: {what}");
     let mut task = TransferTask::create(client, label, &description).await?;
     let mut renewed = false;
     let mut moved = 0;

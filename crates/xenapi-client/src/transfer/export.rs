@@ -5,10 +5,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Empty};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use xenapi_types::handler::{ExportRawVdi, Format};
-use xenapi_types::{Task as TaskClass, Vdi, vdi};
+use xenapi_types::archive::{ArchiveError, Decoder};
+use xenapi_types::handler::{ExportRawVdi, Format, Handler};
+use xenapi_types::{Task as TaskClass, TaskRecord, Vdi, vdi};
 use xenapi_wire::Ref;
 
 use super::accept::{Accepted, Answer, Proposal, Reception, head, negotiate, receive};
@@ -29,6 +31,10 @@ pub enum ExportFormat {
     Raw,
     /// A dynamic VHD of what is allocated; with a base, a differencing one of what differs from it.
     Vhd,
+    /// The pieces that are not zeros with their checksums, as
+    /// [`archive::Decoder::of_disk`](xenapi_types::archive::Decoder::of_disk) reads them. The
+    /// checksums have been compared.
+    Tar,
 }
 
 /// What a download that succeeded was.
@@ -95,22 +101,40 @@ impl Client {
         if base.is_some() && format != ExportFormat::Vhd {
             return Err(Error::new(ErrorKind::Config, "only a VHD can be relative to a base").about(subject));
         }
-        let proposal = Download(ExportRawVdi {
+        let content = match format {
+            ExportFormat::Raw => Content::Raw(vdi.clone()),
+            ExportFormat::Vhd => Content::Vhd,
+            ExportFormat::Tar => Content::archive(Decoder::of_disk()),
+        };
+        let handler = ExportRawVdi {
             vdi: Some(vdi.clone()),
             format: Some(match format {
                 ExportFormat::Raw => Format::Raw,
                 ExportFormat::Vhd => Format::Vhd,
+                ExportFormat::Tar => Format::Tar,
             }),
             base: base.cloned(),
-        });
-        let accepted = negotiate(self, proposal, route.endpoint, "export of a disk", vdi).await;
-        let Accepted { answer, task, endpoint } = accepted.map_err(|error| error.renamed(&subject))?;
+        };
+        let what = Subject { label: "export of a disk", object: name(vdi), content };
+        self.download(handler, route.endpoint, what).await.map_err(|error| error.renamed(subject))
+    }
+
+    /// Begins a download of whatever a handler gives.
+    pub(super) async fn download<H: Handler + Clone + Send>(
+        &self,
+        handler: H,
+        endpoint: Endpoint,
+        what: Subject,
+    ) -> Result<Export> {
+        let Subject { label, object, content } = what;
+        let subject = format!("export of {object}");
+        let accepted = negotiate(self, Download(handler), endpoint, label, &object).await;
+        let Accepted { answer, task, endpoint } = accepted?;
         let received = Meter::new();
         let (sender, pieces) = mpsc::channel(4);
         let pump = Pump {
             client: self.clone(),
-            vdi: vdi.clone(),
-            format,
+            content,
             endpoint,
             received: received.clone(),
             sender: sender.clone(),
@@ -149,6 +173,30 @@ impl Export {
         self.received.bytes()
     }
 
+    /// Writes everything into `out`, and says what came. `progress` is called with the number of bytes
+    /// as they come. What has been written of a download that fails is not usable.
+    ///
+    /// # Errors
+    /// As [`Export::chunk`]; `Transfer` also when `out` fails.
+    pub async fn copy_to<W: AsyncWrite + Unpin>(
+        mut self,
+        out: &mut W,
+        mut progress: impl FnMut(u64),
+    ) -> Result<Exported> {
+        let unwritable = |error: std::io::Error| {
+            let message = format!("what comes cannot be written ({error})");
+            Error::new(ErrorKind::Transfer, message).because(error)
+        };
+        let mut written = 0;
+        while let Some(data) = self.chunk().await? {
+            out.write_all(&data).await.map_err(unwritable)?;
+            written += data.len() as u64;
+            progress(written);
+        }
+        out.flush().await.map_err(unwritable)?;
+        self.finish().await
+    }
+
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         if self.end.is_some() {
             return Poll::Ready(Ok(None));
@@ -184,9 +232,9 @@ fn stopped() -> Error {
 }
 
 /// The request for a download.
-struct Download(ExportRawVdi);
+struct Download<H>(H);
 
-impl Proposal for Download {
+impl<H: Handler + Clone + Send> Proposal for Download<H> {
     type Sent = Empty<Bytes>;
 
     async fn make(
@@ -206,11 +254,45 @@ impl Proposal for Download {
     }
 }
 
+/// What a download is of.
+pub(super) struct Subject {
+    /// The name of the task.
+    pub(super) label: &'static str,
+    pub(super) object: String,
+    pub(super) content: Content,
+}
+
+/// What the bytes are, as far as they can be checked.
+pub(super) enum Content {
+    /// All of a disk.
+    Raw(Ref<Vdi>),
+    Vhd,
+    Archive {
+        decoder: Box<Decoder>,
+        wrong: Option<ArchiveError>,
+    },
+    Unknown,
+}
+
+impl Content {
+    pub(super) fn archive(decoder: Decoder) -> Self {
+        Self::Archive { decoder: Box::new(decoder), wrong: None }
+    }
+
+    /// Looks at what has come. What is wrong is told when it is known whether the host knows better.
+    fn look(&mut self, mut data: &[u8]) {
+        if let Self::Archive { decoder, wrong } = self {
+            while wrong.is_none() && !data.is_empty() {
+                *wrong = decoder.next(&mut data).err();
+            }
+        }
+    }
+}
+
 /// Moves the data from the connection to whoever reads them.
 struct Pump {
     client: Client,
-    vdi: Ref<Vdi>,
-    format: ExportFormat,
+    content: Content,
     endpoint: Endpoint,
     received: Meter,
     sender: mpsc::Sender<Piece>,
@@ -256,6 +338,7 @@ impl Pump {
             };
             self.received.add(data.len());
             self.remember(&data);
+            self.content.look(&data);
             let Some(held) = &mut first else {
                 self.pass(data).await?;
                 continue;
@@ -289,7 +372,7 @@ impl Pump {
     /// Whether what came is the whole disk: the task decides, and what can be checked is checked.
     async fn judge(
         &self,
-        ended: Result<()>,
+        ended: Result<TaskRecord>,
         broken: Option<hyper::Error>,
         page: Option<&[u8]>,
     ) -> Result<()> {
@@ -312,12 +395,15 @@ impl Pump {
         if let Some(cut) = broken {
             return Err(lost(cut));
         }
-        match self.format {
-            ExportFormat::Vhd if self.tail.starts_with(VHD_COOKIE) => Ok(()),
-            ExportFormat::Vhd => {
-                Err(incomplete(format!("the VHD has no footer at its end, after {bytes} bytes")))
+        match &self.content {
+            Content::Unknown => Ok(()),
+            Content::Archive { decoder, wrong } => {
+                let checked = wrong.clone().map_or_else(|| decoder.finish(), Err);
+                checked.map_err(|wrong| incomplete(wrong.to_string()).because(wrong))
             }
-            ExportFormat::Raw => match self.client.get_field(&self.vdi, vdi::field::VIRTUAL_SIZE).await {
+            Content::Vhd if self.tail.starts_with(VHD_COOKIE) => Ok(()),
+            Content::Vhd => Err(incomplete(format!("the VHD has no footer at its end, after {bytes} bytes"))),
+            Content::Raw(vdi) => match self.client.get_field(vdi, vdi::field::VIRTUAL_SIZE).await {
                 Ok(size) if u64::try_from(size).is_ok_and(|size| bytes < size) => {
                     Err(incomplete(format!("only {bytes} of {size} bytes came")))
                 }

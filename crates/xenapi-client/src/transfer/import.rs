@@ -10,8 +10,8 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Interval, MissedTickBehavior};
-use xenapi_types::handler::{Format, ImportRawVdi, Present};
-use xenapi_types::{Task as TaskClass, Vdi};
+use xenapi_types::handler::{Format, Handler, ImportRawVdi, Present};
+use xenapi_types::{Task as TaskClass, TaskRecord, Vdi};
 use xenapi_wire::Ref;
 
 use super::accept::{Accepted, Answer, Proposal, Reception, head, negotiate, receive};
@@ -59,7 +59,7 @@ pub struct Imported {
     pub endpoint: Endpoint,
 }
 
-type Progress = Box<dyn FnMut(u64) + Send>;
+pub(super) type Progress = Box<dyn FnMut(u64) + Send>;
 
 /// An upload about to be made: `.await` makes it.
 ///
@@ -177,10 +177,10 @@ where
             None => client.route_to(&vdi).await.map_err(|error| error.renamed(&subject))?,
         };
         let transfer = async {
-            let accepted = negotiate(&client, proposal, route.endpoint, &label, &vdi).await?;
+            let accepted = negotiate(&client, proposal, route.endpoint, &label, &name(&vdi)).await?;
             let endpoint = accepted.endpoint.clone();
             let pouring = pour(accepted, &client, len, &sent, progress).await;
-            pouring.map_err(|error| error.at(&endpoint))?;
+            pouring.and_then(Poured::complete).map_err(|error| error.at(&endpoint))?;
             Ok::<_, Error>(Imported { bytes: len, endpoint })
         };
         match transfer.await {
@@ -204,17 +204,18 @@ where
 }
 
 /// An upload that looks for its host.
-struct Upload<B> {
-    handler: ImportRawVdi,
-    len: u64,
-    sent: Meter,
-    fault: Fault,
+pub(super) struct Upload<H, B> {
+    pub(super) handler: H,
+    pub(super) len: u64,
+    pub(super) sent: Meter,
+    pub(super) fault: Fault,
     /// Here until a host has accepted it.
-    body: Option<B>,
+    pub(super) body: Option<B>,
 }
 
-impl<B> Proposal for Upload<B>
+impl<H, B> Proposal for Upload<H, B>
 where
+    H: Handler + Clone + Send,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
@@ -260,7 +261,7 @@ where
     }
 }
 
-impl<B> Upload<B> {
+impl<H, B> Upload<H, B> {
     fn open(&mut self, gate: Option<Gate<B>>) {
         if let (Some(gate), Some(body)) = (gate, self.body.take()) {
             // The other end is gone only when the connection is, which shows in its answer.
@@ -269,14 +270,32 @@ impl<B> Upload<B> {
     }
 }
 
+/// An upload whose task has succeeded.
+pub(super) struct Poured {
+    /// The task in the end.
+    pub(super) record: TaskRecord,
+    is_complete: bool,
+}
+
+impl Poured {
+    /// Refuses an upload of which the host has not taken everything.
+    fn complete(self) -> Result<()> {
+        if self.is_complete {
+            return Ok(());
+        }
+        let message = "the host says that it is done, but has not read the whole body";
+        Err(Error::new(ErrorKind::Transfer, message))
+    }
+}
+
 /// Waits for the end: of the connection, then of the task.
-async fn pour<B>(
+pub(super) async fn pour<B>(
     accepted: Accepted<Gated<B>>,
     client: &Client,
     len: u64,
     sent: &Meter,
     mut progress: Option<Progress>,
-) -> Result<()> {
+) -> Result<Poured> {
     let Accepted { answer: Answer { incoming, connection }, task, .. } = accepted;
     let timeouts = &client.inner.config.timeouts;
     // Until everything has been sent and the host has had time to say something.
@@ -324,11 +343,7 @@ async fn pour<B>(
     tell_now(sent.bytes());
     // However the connection ended, the task knows.
     match (task.finish().await, broken) {
-        (Ok(()), _) if sent.bytes() == len => Ok(()),
-        (Ok(()), _) => {
-            let message = "the host says that it is done, but has not read the whole body";
-            Err(Error::new(ErrorKind::Transfer, message))
-        }
+        (Ok(record), _) => Ok(Poured { record, is_complete: sent.bytes() == len }),
         (Err(error), Some(cut)) if error.kind() == ErrorKind::OutcomeUnknown => Err(lost(cut)),
         (Err(error), _) => Err(error),
     }

@@ -1,4 +1,4 @@
-//! Disk data to and from a host (`/import_raw_vdi`, `/export_raw_vdi`).
+//! Disks and VMs to and from a host (`/import_raw_vdi`, `/export_raw_vdi`, `/import`, `/export`).
 //!
 //! XAPI answers `200 OK` before it does anything, reports every mishap on the way as
 //! `VDI_IO_ERROR`, and ends a broken export like a finished one. So each transfer has a task, is
@@ -15,6 +15,7 @@ mod attached;
 mod body;
 mod diagnosis;
 mod export;
+mod guest;
 mod import;
 mod route;
 mod task;
@@ -25,6 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) use body::read_some;
 pub use diagnosis::{Cause, Diagnosis};
 pub use export::{Export, ExportFormat, Exported};
+pub use guest::{VmExport, VmImport};
 pub use import::{Import, ImportFormat, Imported};
 pub use route::Route;
 

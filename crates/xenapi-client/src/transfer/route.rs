@@ -1,5 +1,7 @@
 //! Which host a disk's data go through.
 
+use std::collections::BTreeSet;
+
 use xenapi_types::{Host, Pool, Sr, Vdi, host, pbd, sr, vdi};
 use xenapi_wire::Ref;
 
@@ -38,31 +40,52 @@ impl Client {
     /// storage attached.
     pub async fn route_to(&self, vdi: &Ref<Vdi>) -> Result<Route> {
         let sr = self.get_field(vdi, vdi::field::SR).await?;
-        let pbds = self.get_field(&sr, sr::field::PBDS).await?;
-        let mut hosts = Vec::new();
-        for pbd in &pbds {
-            if self.get_field(pbd, pbd::field::CURRENTLY_ATTACHED).await? {
-                hosts.push(self.get_field(pbd, pbd::field::HOST).await?);
-            }
-        }
+        self.route_to_sr(&sr).await.map_err(|error| error.renamed(name(vdi)))
+    }
+
+    /// Finds a host that sees a storage repository, as [`Client::route_to`] does.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such repository; `Failure` with `SR_HAS_NO_PBDS` when no host has it attached.
+    pub async fn route_to_sr(&self, sr: &Ref<Sr>) -> Result<Route> {
+        let hosts = self.hosts_of(sr).await?;
         let coordinator = self.coordinator().await?;
         // Through the coordinator when it sees the storage: it needs no other address, and for
-        // shared storage XAPI prefers it too.
-        if let Some(host) = coordinator.filter(|host| hosts.contains(host)) {
-            return Ok(Route { host, sr, endpoint: self.session().await?.endpoint.clone() });
-        }
-        // The same host each time, so that parallel transfers of one disk meet.
-        hosts.sort();
-        let Some(host) = hosts.into_iter().next() else {
+        // shared storage XAPI prefers it too. Else the same host each time, so that parallel
+        // transfers of one disk meet.
+        let host = coordinator.filter(|host| hosts.contains(host)).or_else(|| hosts.into_iter().min());
+        let Some(host) = host else {
             let message = "no host has the storage repository of this disk attached";
             return Err(Error::new(ErrorKind::Failure, message)
                 .with_failure(Some(xenapi_wire::Failure::new("SR_HAS_NO_PBDS", [sr.to_string()])))
-                .remedy(format!("plug a PBD of {}", name(&sr)))
-                .about(name(vdi))
+                .remedy(format!("plug a PBD of {}", name(sr)))
+                .about(name(sr))
                 .at(&self.endpoint()));
         };
-        let endpoint = self.member(&host).await?;
-        Ok(Route { host, sr, endpoint })
+        let endpoint = self.endpoint_of(&host).await?;
+        Ok(Route { host, sr: sr.clone(), endpoint })
+    }
+
+    /// The hosts that have a storage repository attached.
+    pub(super) async fn hosts_of(&self, sr: &Ref<Sr>) -> Result<Vec<Ref<Host>>> {
+        let mut hosts = Vec::new();
+        for pbd in self.get_field(sr, sr::field::PBDS).await? {
+            if self.get_field(&pbd, pbd::field::CURRENTLY_ATTACHED).await? {
+                hosts.push(self.get_field(&pbd, pbd::field::HOST).await?);
+            }
+        }
+        Ok(hosts)
+    }
+
+    /// Where one of several hosts is spoken to: the coordinator if it is one of them, or if any will do.
+    pub(super) async fn one_of(&self, hosts: Option<BTreeSet<Ref<Host>>>) -> Result<Endpoint> {
+        let coordinator = self.coordinator().await?;
+        let sees_all = |host: &Ref<Host>| hosts.as_ref().is_none_or(|hosts| hosts.contains(host));
+        match hosts.iter().flatten().next() {
+            Some(host) if !coordinator.as_ref().is_some_and(sees_all) => self.endpoint_of(host).await,
+            // When nobody does, it has the words for that.
+            _ => Ok(self.session().await?.endpoint.clone()),
+        }
     }
 
     /// Where a host is spoken to: the coordinator as before, another one at the address that the pool

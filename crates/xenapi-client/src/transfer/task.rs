@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use uuid::Uuid;
-use xenapi_types::Task as TaskClass;
+use xenapi_types::{Task as TaskClass, TaskRecord};
 use xenapi_wire::Ref;
 
 use super::Meter;
@@ -96,13 +96,13 @@ impl TransferTask {
     }
 
     /// Waits for the end of the task after the connection has ended, and takes its record away.
-    pub(super) async fn finish(mut self) -> Result<()> {
+    pub(super) async fn finish(mut self) -> Result<TaskRecord> {
         let ended = tokio::time::timeout(AFTERMATH, self.task().settle(|_| {})).await;
         let task = self.task.take().expect("taken only here");
         match ended {
             Ok(Ok(record)) => {
                 task.destroy_record().await;
-                task::check(&self.client, &record)
+                task::check(&self.client, &record).map(|()| record)
             }
             Ok(Err(error)) => {
                 task.destroy_record().await;

@@ -124,6 +124,8 @@ impl<'a> Archive<'a> {
                 }
                 rest = &rest[taken..];
             }
+            // It keeps some of what it has decompressed.
+            gzip.flush().map_err(|_| premature_eof())?;
             std::mem::swap(&mut self.plain, gzip.get_mut());
         }
         let len = buffer.len().min(self.plain.len() - self.at);

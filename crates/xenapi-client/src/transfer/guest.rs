@@ -1,0 +1,319 @@
+//! Whole VMs, as XVA archives.
+
+use std::collections::BTreeSet;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use xenapi_types::archive::{DESCRIPTION, Decoder, Header, RECORD};
+use xenapi_types::handler::{self, Compression};
+use xenapi_types::{Host, Pool, Sr, Vm, pool, vbd, vdi, vm};
+use xenapi_wire::{Limits, Ref, xmlrpc};
+
+use super::accept::negotiate;
+use super::body::Fault;
+use super::export::{Content, Subject};
+use super::import::{Progress, Upload, pour};
+use super::{Export, Meter, Route};
+use crate::client::Client;
+use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::event::name;
+
+/// How a VM is exported.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct VmExport {
+    /// Compressed by the host, which costs it time: then only the host's word says that it is complete.
+    pub compression: Option<Compression>,
+    /// A suspended VM stays one, with its memory; otherwise it becomes a halted one.
+    pub preserve_power_state: bool,
+}
+
+/// A VM about to be imported: `.await` does it, and gives the VMs that were made.
+///
+/// Dropping the future closes the connection, which makes the host give up and remove what it has made.
+#[must_use = "nothing is sent before this is awaited"]
+pub struct VmImport<B> {
+    client: Client,
+    body: B,
+    sr: Option<Ref<Sr>>,
+    route: Option<Route>,
+    restore: bool,
+    force: bool,
+    label: String,
+    progress: Option<Progress>,
+}
+
+impl Client {
+    /// Begins to read a VM with its disks, without its snapshots, as an XVA archive. It must be halted or
+    /// suspended; a template or a snapshot will do, too.
+    ///
+    /// Goes through a host that sees all its disks. The archive is checked as it comes, piece by piece, unless it is
+    /// compressed. The end is only reported when the host has confirmed it.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such VM; `Failure` with XAPI's code: `VM_BAD_POWER_STATE`, or
+    /// `NO_HOSTS_AVAILABLE` when no host sees all its disks. Else as [`Client::export_vdi`].
+    pub async fn export_vm(&self, vm: &Ref<Vm>, options: VmExport) -> Result<Export> {
+        let subject = format!("export of {}", name(vm));
+        let exporting = async {
+            let hosts = self.hosts_of_disks(vm).await?;
+            let endpoint = self.one_of(hosts).await?;
+            let content = match options.compression {
+                None => Content::archive(Decoder::of_guest()),
+                Some(_) => Content::Unknown,
+            };
+            let handler = handler::Export {
+                vm: Some(vm.clone()),
+                use_compression: options.compression,
+                preserve_power_state: options.preserve_power_state,
+                ..handler::Export::default()
+            };
+            self.download(handler, endpoint, Subject { label: "export of a VM", object: name(vm), content })
+                .await
+        };
+        exporting.await.map_err(|error| error.renamed(subject))
+    }
+
+    /// Makes VMs from an XVA archive, with disks in the pool's default SR unless another one is named. The body must
+    /// know its exact length ([`Body::size_hint`]): XAPI accepts nothing else.
+    ///
+    /// The beginning is looked at before anything is sent; the rest is checked on the way, unless it is compressed, and
+    /// the import ends at the first wrong byte. A host removes what it has made of a failed one.
+    ///
+    /// # Errors
+    /// `Body` when it is no archive, or damaged; `Failure` with XAPI's code, such as
+    /// `VM_TO_IMPORT_IS_NOT_NEWER_VERSION`; else as [`Client::import_vdi`].
+    pub fn import_vm<B>(&self, body: B) -> VmImport<B>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        VmImport {
+            client: self.clone(),
+            body,
+            sr: None,
+            route: None,
+            restore: false,
+            force: false,
+            label: "import of a VM".to_owned(),
+            progress: None,
+        }
+    }
+
+    /// The hosts that see every disk of a VM; all, as no one in particular, when it has none.
+    async fn hosts_of_disks(&self, vm: &Ref<Vm>) -> Result<Option<BTreeSet<Ref<Host>>>> {
+        let mut hosts: Option<BTreeSet<Ref<Host>>> = None;
+        let mut seen = BTreeSet::new();
+        for vbd in self.get_field(vm, vm::field::VBDS).await? {
+            let disk = self.get_field(&vbd, vbd::field::VDI).await?;
+            if disk.is_null() {
+                continue;
+            }
+            let sr = self.get_field(&disk, vdi::field::SR).await?;
+            if seen.insert(sr.clone()) {
+                let see: BTreeSet<_> = self.hosts_of(&sr).await?.into_iter().collect();
+                hosts = Some(hosts.map_or_else(|| see.clone(), |hosts| &hosts & &see));
+            }
+        }
+        Ok(hosts)
+    }
+}
+
+impl<B> VmImport<B> {
+    /// Where the disks are made.
+    pub fn sr(mut self, sr: &Ref<Sr>) -> Self {
+        self.sr = Some(sr.clone());
+        self
+    }
+
+    /// Sends it through this host instead of finding one out.
+    pub fn via(mut self, route: Route) -> Self {
+        self.route = Some(route);
+        self
+    }
+
+    /// Keeps the VM's uuid and MAC addresses. A VM of that uuid must not exist, or be of an older version.
+    pub fn restore(mut self) -> Self {
+        self.restore = true;
+        self
+    }
+
+    /// Goes on in spite of wrong checksums and of a newer host's archive. Nothing is checked on this side then but
+    /// the beginning.
+    pub fn force(mut self) -> Self {
+        self.force = true;
+        self
+    }
+
+    /// Calls `progress` with the number of bytes sent, several times a second while it changes.
+    pub fn on_progress(mut self, progress: impl FnMut(u64) + Send + 'static) -> Self {
+        self.progress = Some(Box::new(progress));
+        self
+    }
+
+    /// The name of the task in the host, which operators see.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+}
+
+impl<B> IntoFuture for VmImport<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Output = Result<Vec<Ref<Vm>>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl<B> VmImport<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    async fn run(self) -> Result<Vec<Ref<Vm>>> {
+        let Self { client, body, sr, route, restore, force, label, progress } = self;
+        let fault = Fault::default();
+        let importing = async {
+            let body = Archive::open(body, force).await?;
+            let len = body.len;
+            let route = match (route, &sr) {
+                (Some(route), _) => route,
+                (None, Some(sr)) => client.route_to_sr(sr).await?,
+                (None, None) => client.route_to_sr(&default_sr(&client).await?).await?,
+            };
+            let sent = Meter::new();
+            let handler = handler::Import { restore, force, sr_id: sr, sr_uuid: None };
+            let proposal =
+                Upload { handler, len, sent: sent.clone(), fault: fault.clone(), body: Some(body) };
+            let accepted = negotiate(&client, proposal, route.endpoint, &label, "a VM").await?;
+            let endpoint = accepted.endpoint.clone();
+            // XAPI does not read the archive's end, and resets the connection when it has what it wants.
+            let poured = pour(accepted, &client, len, &sent, progress).await;
+            let record = poured.map_err(|error| error.at(&endpoint))?.record;
+            xmlrpc::decode_value(&record.result, &Limits::RESPONSE).map_err(|e| {
+                Error::new(ErrorKind::Protocol, format!("the task's result cannot be read: {e}"))
+                    .because(e)
+                    .at(&endpoint)
+            })
+        };
+        let result = importing.await;
+        result.map_err(|error| {
+            let error = match fault.take() {
+                Some(problem) => Error::new(ErrorKind::Body, problem.to_string()).because(problem),
+                None => error,
+            };
+            error.renamed("import of a VM")
+        })
+    }
+}
+
+async fn default_sr(client: &Client) -> Result<Ref<Sr>> {
+    let pools = client.all::<Pool>().await?;
+    let sr = match pools.first() {
+        Some(pool) => client.get_field(pool, pool::field::DEFAULT_SR).await?,
+        None => Ref::NULL,
+    };
+    sr.non_null().ok_or_else(|| {
+        Error::new(ErrorKind::Config, "the pool has no default SR").remedy("name the SR for the disks")
+    })
+}
+
+/// An archive whose beginning has been seen, and the rest of which is checked on its way.
+struct Archive<B> {
+    begin: Option<Bytes>,
+    rest: Pin<Box<B>>,
+    len: u64,
+    decoder: Option<Decoder>,
+}
+
+/// What compressed archives begin with: gzip and zstd.
+const COMPRESSED: [&[u8]; 2] = [&[0x1f, 0x8b], &[0x28, 0xb5, 0x2f, 0xfd]];
+
+impl<B> Archive<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    /// Reads the first record.
+    async fn open(body: B, is_forced: bool) -> Result<Self> {
+        let Some(len) = body.size_hint().exact() else {
+            return Err(wrong("the body does not know its length, which XAPI needs"));
+        };
+        let mut rest = Box::pin(body);
+        let mut begin = BytesMut::new();
+        while begin.len() < RECORD {
+            let Some(frame) = rest.frame().await else { break };
+            let frame = frame.map_err(|error| {
+                let error = error.into();
+                Error::new(ErrorKind::Body, error.to_string()).because(error)
+            })?;
+            begin.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+        }
+        let is_compressed = COMPRESSED.iter().any(|magic| begin.starts_with(magic));
+        if !is_compressed {
+            let first = begin.first_chunk::<RECORD>().map(Header::parse);
+            match first {
+                Some(Ok(Some(header))) if header.name == DESCRIPTION => {}
+                Some(Ok(Some(header))) => {
+                    let text = format!("its first member is {:?}, not {DESCRIPTION}", header.name);
+                    return Err(wrong(format!("this is no archive of a VM: {text}")));
+                }
+                _ => return Err(wrong("this is no archive of a VM: it does not begin like a tar file")),
+            }
+        }
+        let decoder = (!is_compressed && !is_forced).then(Decoder::of_guest);
+        Ok(Self { begin: Some(begin.freeze()), rest, len, decoder })
+    }
+}
+
+fn wrong(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Body, message.into()).remedy("give an XVA file, as an export of a VM makes it")
+}
+
+impl<B> Body for Archive<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = match self.begin.take() {
+            Some(begin) => Some(Ok(Frame::data(begin))),
+            None => std::task::ready!(self.rest.as_mut().poll_frame(cx)),
+        };
+        Poll::Ready(match (frame, &mut self.decoder) {
+            (None, Some(decoder)) => decoder.finish().err().map(|error| Err(error.into())),
+            (None, None) => None,
+            (Some(Err(error)), _) => Some(Err(error.into())),
+            (Some(Ok(frame)), decoder) => Some(match (decoder, frame.data_ref()) {
+                (Some(decoder), Some(data)) => look(decoder, data).map(|()| frame),
+                _ => Ok(frame),
+            }),
+        })
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.len)
+    }
+}
+
+fn look(decoder: &mut Decoder, mut data: &[u8]) -> Result<(), BoxError> {
+    while !data.is_empty() {
+        decoder.next(&mut data)?;
+    }
+    Ok(())
+}
