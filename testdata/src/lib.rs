@@ -42,6 +42,22 @@ pub fn golden_world() -> String {
     text
 }
 
+/// The directory of the plugins that the recordings call: `golden`, a Python program, and `golden-noexec`, which
+/// cannot be run. Nothing without Python, which is said, so that the caller can skip its test.
+///
+/// # Panics
+/// Without Python if the environment variable `CI` is `true`: there, nothing may be skipped.
+#[expect(clippy::print_stderr, reason = "a skip must be seen")]
+pub fn plugins_dir() -> Option<PathBuf> {
+    let python = std::process::Command::new("python3").arg("--version").output();
+    if python.is_ok_and(|output| output.status.success()) {
+        return Some(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("plugins"));
+    }
+    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "not installed: python3");
+    eprintln!("skipped: not installed: python3");
+    None
+}
+
 /// Reads one scenario by name.
 ///
 /// # Panics

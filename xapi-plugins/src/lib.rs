@@ -23,6 +23,9 @@ pub mod plugins;
 #[cfg(test)]
 mod testing;
 
+use std::path::Path;
+use std::process::ExitCode;
+
 use xenapi_wire::Failure;
 use xenapi_wire::plugin::{PluginCall, encode_response};
 
@@ -36,6 +39,23 @@ pub fn respond(plugin: &str, argument: &str, dom0: &dyn Dom0) -> String {
         let failure = Failure::new("XENAPI_PLUGIN_FAILURE", [plugin, "EncodeError", &error.to_string()]);
         encode_response(Err(&failure)).unwrap_or_default()
     })
+}
+
+/// Is the program: the name under which it was started is the plugin's, its only argument the call.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "XAPI reads the answer from standard output")]
+pub fn run_as_program() -> ExitCode {
+    let mut args = std::env::args();
+    let program = args.next().unwrap_or_default();
+    let name =
+        Path::new(&program).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let Some(call) = args.next() else {
+        let names: Vec<&str> = plugins::PLUGINS.iter().map(|(name, _)| *name).collect();
+        eprintln!("XAPI runs this as one of {} with one argument, an XML-RPC call.", names.join(", "));
+        eprintln!("Install it as /etc/xapi.d/plugins/<name>.py, one link for each name.");
+        return ExitCode::from(2);
+    };
+    print!("{}", respond(&name, &call, &dom0::Real));
+    ExitCode::SUCCESS
 }
 
 fn run(plugin: &str, argument: &str, dom0: &dyn Dom0) -> Result<String, Failure> {

@@ -5,6 +5,7 @@ mod host;
 mod message;
 mod network;
 mod pbd;
+mod plugin;
 pub(crate) mod role;
 pub(crate) mod session;
 pub(crate) mod sm;
@@ -30,6 +31,7 @@ pub(crate) fn register(router: &mut Router) {
     message::register(router);
     network::register(router);
     pbd::register(router);
+    plugin::register(router);
     role::register(router);
     session::register(router);
     sr::register(router);

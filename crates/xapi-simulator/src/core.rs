@@ -1,6 +1,7 @@
 //! What all parts of a running pool share.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -53,6 +54,11 @@ pub struct Config {
     pub guests: Guests,
     /// The storage servers that the hosts can reach.
     pub targets: Targets,
+    /// Where the programs are that `host.call_plugin` runs, on whatever host; a real host keeps them in
+    /// `/etc/xapi.d/plugins`. Without a directory there is none.
+    pub plugins: Option<PathBuf>,
+    /// How long a plugin may run before it is killed; on a real host, for ever.
+    pub plugin_timeout: Duration,
 }
 
 impl Default for Config {
@@ -65,6 +71,8 @@ impl Default for Config {
             event_batching: Duration::from_millis(50),
             latency: Duration::ZERO,
             guests: Guests::new(),
+            plugins: None,
+            plugin_timeout: Duration::from_secs(3600),
             targets: Targets::default(),
         }
     }

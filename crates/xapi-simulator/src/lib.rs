@@ -33,6 +33,7 @@
 //! * `disk`: the contents of VDIs as sparse files.
 //! * `storage`: storage repositories with their disks.
 //! * `sr_types`: what storage repositories can do, by type.
+//! * `process`: programs of dom0 as child processes.
 //! * `transfer`: the import and export handlers.
 //! * `console`: screens and terminals of running VMs.
 //! * [`targets`]: storage servers beside the pool.
@@ -49,6 +50,7 @@ pub mod dispatch;
 pub mod fault;
 pub mod http;
 mod json;
+mod process;
 mod rpc;
 pub mod schema;
 mod simulator;

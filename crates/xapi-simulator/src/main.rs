@@ -45,6 +45,10 @@ struct Options {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     hosts: u8,
 
+    /// Run the programs in this directory as plugins (host.call_plugin), as the user of the simulator.
+    #[arg(long, value_name = "DIR")]
+    plugins: Option<PathBuf>,
+
     /// The password of root. Other users can see a command line: prefer the environment.
     #[arg(long, env = "XAPI_SIMULATOR_PASSWORD", hide_env_values = true, default_value = "xapi-test")]
     password: String,
@@ -63,7 +67,7 @@ async fn main() -> anyhow::Result<()> {
             World::from_json(&text).with_context(|| format!("{} is no world", path.display()))?
         }
     };
-    let config = Config { password: options.password, ..Config::default() };
+    let config = Config { password: options.password, plugins: options.plugins, ..Config::default() };
     let mut builder = Simulator::builder().world(world.with_hosts(options.hosts.into())).config(config);
     if let Some(directory) = options.state {
         builder = builder.state_dir(directory);

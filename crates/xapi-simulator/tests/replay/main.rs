@@ -39,6 +39,7 @@ const SCENARIOS: &[&str] = &[
     "import_vhd",
     "list_methods",
     "numbers",
+    "plugins",
     "records_empty",
     "records_main",
     "session_denied",
@@ -77,8 +78,12 @@ async fn recordings_are_reproduced() {
     let mut unexpected = Vec::new();
     let mut obsolete = Vec::new();
     let (mut matched_all, mut total_all) = (0, 0);
-    let scenarios: Vec<&str> = SCENARIOS.iter().copied().filter(|s| only.is_none_or(|o| o == *s)).collect();
-    let replays: Vec<_> = scenarios.iter().map(|scenario| tokio::spawn(replay(scenario))).collect();
+    let plugins = testdata::plugins_dir();
+    let can = |scenario: &str| scenario != "plugins" || plugins.is_some();
+    let scenarios: Vec<&str> =
+        SCENARIOS.iter().copied().filter(|s| only.is_none_or(|o| o == *s) && can(s)).collect();
+    let replays: Vec<_> =
+        scenarios.iter().map(|scenario| tokio::spawn(replay(scenario, plugins.clone()))).collect();
     for (scenario, replay) in scenarios.iter().zip(replays) {
         let results = replay.await.unwrap_or_else(|e| panic!("{scenario}: {e}"));
         let matched = results.iter().filter(|(_, differences)| differences.is_empty()).count();
@@ -124,12 +129,16 @@ fn exceptions() -> BTreeMap<(String, usize), String> {
 }
 
 /// Replays a scenario against a fresh pool and returns each step's title and differences.
-async fn replay(name: &'static str) -> Vec<(String, Vec<String>)> {
+async fn replay(name: &'static str, plugins: Option<PathBuf>) -> Vec<(String, Vec<String>)> {
     let scenario = testdata::scenario(name);
     let state = tempfile::tempdir().expect("a temporary directory");
     let world = World::from_json(&testdata::golden_world()).expect("the recordings' world");
-    let config =
-        Config { auth_delay: Duration::from_millis(5), guests: Guests::recorded(), ..Config::default() };
+    let config = Config {
+        auth_delay: Duration::from_millis(5),
+        guests: Guests::recorded(),
+        plugins,
+        ..Config::default()
+    };
     let builder = Simulator::builder().world(world).config(config).state_dir(state.path());
     let simulator = builder.build().await.expect("a pool");
     iso_library(state.path());

@@ -144,7 +144,7 @@ pub(super) fn is_template(vm: Object<'_>) -> bool {
 ///
 /// # Errors
 /// The failure XAPI answers for the first check that does not hold.
-pub(super) fn check(vm: Object<'_>, op: &str, own: Option<&str>) -> Result<(), Failure> {
+pub(in crate::classes) fn check(vm: Object<'_>, op: &str, own: Option<&str>) -> Result<(), Failure> {
     let reference = vm.reference();
     if let Some(reason) = vm.entry("blocked_operations", op) {
         return Err(Failure::new("OPERATION_BLOCKED", [reference, reason]));

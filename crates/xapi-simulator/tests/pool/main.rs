@@ -1,70 +1,21 @@
-//! The simulator as a library: connections, faults, time, sessions, events, restarts.
+//! The simulator as a library: connections, faults, time, sessions, events, plugins, restarts.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, unreachable_pub)]
+
+mod client;
+mod plugins;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value as Json, json};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use client::Client;
+use serde_json::json;
 use tokio::net::TcpStream;
 use xapi_simulator::clock::Clock;
 use xapi_simulator::core::Config;
 use xapi_simulator::fault::Fault;
 use xapi_simulator::{Simulator, World};
 use xenapi_wire::Failure;
-
-/// A JSON-RPC client that is no more than that.
-struct Client<S> {
-    stream: S,
-    session: String,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
-    async fn log_in(stream: S) -> Self {
-        let mut client = Self { stream, session: String::new() };
-        let session = client.raw("session.login_with_password", json!(["root", "xapi-test"])).await;
-        session.unwrap()["result"].as_str().unwrap().clone_into(&mut client.session);
-        client
-    }
-
-    /// Sends a call and reads the answer; nothing when the connection ends before there is a whole one.
-    async fn raw(&mut self, method: &str, params: Json) -> Option<Json> {
-        self.send(method, params).await;
-        self.receive().await
-    }
-
-    async fn send(&mut self, method: &str, params: Json) {
-        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
-        let head = format!("POST /jsonrpc HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len());
-        self.stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
-    }
-
-    async fn receive(&mut self) -> Option<Json> {
-        let mut answer = Vec::new();
-        loop {
-            let text = String::from_utf8_lossy(&answer).into_owned();
-            if let Some((head, body)) = text.split_once("\r\n\r\n") {
-                let length = head.split("content-length: ").nth(1).unwrap();
-                let length: usize = length.split("\r\n").next().unwrap().parse().unwrap();
-                if body.len() >= length {
-                    return Some(serde_json::from_str(body).unwrap());
-                }
-            }
-            let mut chunk = [0; 4096];
-            match self.stream.read(&mut chunk).await {
-                Ok(len) if len > 0 => answer.extend_from_slice(&chunk[..len]),
-                _ => return None,
-            }
-        }
-    }
-
-    async fn call(&mut self, method: &str, params: &[Json]) -> Result<Json, Json> {
-        let params = std::iter::once(json!(self.session)).chain(params.iter().cloned()).collect();
-        let answer = self.raw(method, Json::Array(params)).await.expect("an answer");
-        answer.get("result").cloned().ok_or_else(|| answer["error"].clone())
-    }
-}
 
 async fn pool() -> Simulator {
     Simulator::builder().world(World::demo()).build().await.unwrap()

@@ -1,0 +1,115 @@
+//! Programs in dom0 that clients may run: plugins and extensions.
+//!
+//! Plugins are real programs in the directory of [`Config::plugins`](crate::core::Config::plugins). There are no
+//! extensions: each is missing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use xenapi_wire::plugin::{PluginCall, decode_response};
+use xenapi_wire::{DecodeError, DecodeErrorKind, Failure, Limits, Value};
+
+use super::vm::operations;
+use crate::db::View;
+use crate::dispatch::{Args, Ctx, Router, internal_error};
+use crate::process::{self, Ended};
+
+pub(super) fn register(router: &mut Router) {
+    router.future("host.call_plugin", call);
+    router.raw("VM.call_plugin", |ctx, args| {
+        // These go to the agent of a guest, which has none.
+        ctx.read(|view| operations::check(view.object("VM", args.str(0))?, "call_plugin", None))?;
+        Err(missing(args.str(1)))
+    });
+    router.raw("host.has_extension", |ctx, args| {
+        ctx.read(|view| online(view, args.str(0))).map(|()| Value::Bool(false))
+    });
+    router.raw("pool.has_extension", |ctx, args| {
+        ctx.read(|view| view.object("pool", args.str(0)).map(|_| Value::Bool(false)))
+    });
+    router.raw("host.call_extension", |ctx, args| {
+        #[derive(Deserialize)]
+        struct Extension {
+            method: String,
+        }
+        ctx.read(|view| online(view, args.str(0)))?;
+        let call: Extension = serde_json::from_str(args.str(1))
+            .map_err(|e| internal_error(&format!("Yojson__Common.Json_error({:?})", e.to_string())))?;
+        Err(Failure::new("MESSAGE_METHOD_UNKNOWN", [call.method]))
+    });
+}
+
+/// Checks that there is a host to send a call to.
+///
+/// # Errors
+/// `HOST_OFFLINE`, also for a host that never was.
+fn online(view: &View, host: &str) -> Result<(), Failure> {
+    match view.exists("host", host) {
+        true => Ok(()),
+        false => Err(Failure::new("HOST_OFFLINE", [host])),
+    }
+}
+
+fn missing(plugin: &str) -> Failure {
+    Failure::new("XENAPI_MISSING_PLUGIN", [plugin])
+}
+
+async fn call(ctx: Arc<Ctx>, args: Args) -> Result<Value, Failure> {
+    ctx.read(|view| online(view, args.str(0)))?;
+    let program = find(&ctx, args.str(1)).ok_or_else(|| missing(args.str(1)))?;
+    let texts = args.map(3).iter();
+    let call = PluginCall {
+        function: args.str(2).to_owned(),
+        session: ctx.session.clone(),
+        args: texts.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect(),
+    };
+    let argument = call.encode().map_err(|e| internal_error(&e.to_string()))?;
+    match process::run(&program, argument, ctx.core.config().plugin_timeout).await {
+        Ok(ended) => outcome(&ended).map(Value::String),
+        Err(error) => {
+            // XAPI's child starts the plugin, and dies without a word when that cannot be done.
+            tracing::warn!(program = %program.display(), %error, "cannot run a plugin");
+            Err(failed(["non-zero exit", "", ""]))
+        }
+    }
+}
+
+/// A plugin is an entry of the directory and nothing else: no path leads out of it.
+fn find(ctx: &Ctx, name: &str) -> Option<PathBuf> {
+    let directory = ctx.core.config().plugins.as_ref()?;
+    let mut entries = std::fs::read_dir(directory).ok()?;
+    entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() == name)).then(|| directory.join(name))
+}
+
+fn failed<const N: usize>(params: [&str; N]) -> Failure {
+    Failure::new("XENAPI_PLUGIN_FAILURE", params)
+}
+
+/// What a plugin's end means to its caller.
+fn outcome(ended: &Ended) -> Result<String, Failure> {
+    let (stdout, stderr) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    if let Some(signal) = process::signal_name(ended.status) {
+        return Err(failed([&format!("signal: {signal}"), &stdout, &stderr]));
+    }
+    if !ended.status.success() {
+        return Err(failed(["non-zero exit", &stdout, &stderr]));
+    }
+    let limits = Limits { max_bytes: ended.stdout.len(), ..Limits::RESPONSE };
+    match decode_response(&ended.stdout, &limits) {
+        Ok(answer) => answer,
+        Err(error) if matches!(error.kind(), DecodeErrorKind::WrongType { .. }) => {
+            Err(internal_error(&format!("XMLRPC.RunTimeTypeError({:?}, _)", error.to_string())))
+        }
+        Err(error) => Err(failed(["failed to parse plugin output", &stdout, &complaint(&error, &stdout)])),
+    }
+}
+
+/// What XAPI's parser says of output that is no answer.
+fn complaint(error: &DecodeError, output: &str) -> String {
+    match error.kind() {
+        _ if output.trim().is_empty() => "unexpected end of input line 1".to_owned(),
+        DecodeErrorKind::NotRpc { .. } => "expected root element line 1".to_owned(),
+        _ => error.to_string(),
+    }
+}
