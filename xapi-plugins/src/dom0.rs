@@ -1,11 +1,15 @@
 //! What a plugin may do to the machine it runs on, as a trait, so that tests run without one.
 
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
 
 /// The control domain.
 pub trait Dom0 {
@@ -50,6 +54,25 @@ pub trait Dom0 {
     /// # Errors
     /// As removing a file has them.
     fn remove(&self, path: &Path) -> std::io::Result<bool>;
+
+    /// Opens a disk for reading and writing, exclusively, such that programs that are started inherit it.
+    ///
+    /// # Errors
+    /// As opening a file has them; `ResourceBusy` when the disk, or a part of it, is mounted or otherwise
+    /// in use here.
+    fn open_disk(&self, path: &Path) -> std::io::Result<File>;
+
+    /// Makes an empty folder that only root may enter.
+    ///
+    /// # Errors
+    /// As making a folder has them.
+    fn temp_dir(&self) -> std::io::Result<PathBuf>;
+
+    /// Removes an empty folder.
+    ///
+    /// # Errors
+    /// As removing a folder has them.
+    fn remove_dir(&self, path: &Path) -> std::io::Result<()>;
 
     /// Runs a program with the given standard input to its end.
     ///
@@ -126,7 +149,7 @@ impl Dom0 for Real {
     }
 
     fn read_tail(&self, path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
-        let mut file = std::fs::File::open(path)?;
+        let mut file = File::open(path)?;
         let len = file.metadata()?.len();
         file.seek(SeekFrom::Start(len.saturating_sub(limit)))?;
         let mut tail = Vec::new();
@@ -143,7 +166,7 @@ impl Dom0 for Real {
     }
 
     fn copy(&self, from: &Path, to: &Path) -> std::io::Result<()> {
-        let mut source = std::fs::File::open(from)?;
+        let mut source = File::open(from)?;
         write_whole(to, |file| std::io::copy(&mut source, file).map(drop))
     }
 
@@ -153,6 +176,31 @@ impl Dom0 for Real {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
             Err(e) => Err(e),
         }
+    }
+
+    fn open_disk(&self, path: &Path) -> std::io::Result<File> {
+        // On a block device this flag asks for exclusive use; a plain file does not mind it.
+        let exclusive = OFlags::EXCL.bits() as i32;
+        let file = File::options().read(true).write(true).custom_flags(exclusive).open(path)?;
+        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())?;
+        Ok(file)
+    }
+
+    fn temp_dir(&self) -> std::io::Result<PathBuf> {
+        let folder = std::env::temp_dir();
+        // `mkdir` does not follow links and fails when the name is taken, so a name can be guessed but not used.
+        for attempt in 0..1_000 {
+            let path = folder.join(format!("xapi-plugins-{}-{attempt}", std::process::id()));
+            match std::fs::DirBuilder::new().mode(0o700).create(&path) {
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                other => return other.map(|()| path),
+            }
+        }
+        Err(std::io::ErrorKind::AlreadyExists.into())
+    }
+
+    fn remove_dir(&self, path: &Path) -> std::io::Result<()> {
+        std::fs::remove_dir(path)
     }
 
     fn execute(
@@ -166,6 +214,8 @@ impl Dom0 for Real {
             |reason: String, stderr: String| CommandError { program: program.to_owned(), reason, stderr };
         let mut child = Command::new(program)
             .args(args)
+            // What tools say is read here and by people far away.
+            .env("LC_ALL", "C")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -210,15 +260,12 @@ impl Dom0 for Real {
 }
 
 /// Writes a file beside its place and moves it there when it is whole and on the disk.
-fn write_whole(
-    path: &Path,
-    write: impl FnOnce(&mut std::fs::File) -> std::io::Result<()>,
-) -> std::io::Result<()> {
+fn write_whole(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result<()>) -> std::io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".{}.part", std::process::id()));
     let part = path.with_file_name(name);
     let written = (|| {
-        let mut file = std::fs::File::create(&part)?;
+        let mut file = File::create(&part)?;
         write(&mut file)?;
         file.sync_all()?;
         std::fs::rename(&part, path)

@@ -17,9 +17,13 @@
 //! ```
 
 pub mod convention;
+mod disk;
 pub mod dom0;
+pub mod filesystem;
+pub mod partition_table;
 pub mod pickle;
 pub mod plugins;
+mod resize;
 #[cfg(test)]
 mod testing;
 

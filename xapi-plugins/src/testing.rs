@@ -2,11 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::dom0::{CommandError, Dom0, Finished};
+use crate::dom0::{CommandError, Dom0, Finished, Real};
 
 type Store = BTreeMap<String, String>;
 type Action = Box<dyn Fn(&mut Store)>;
@@ -19,6 +20,7 @@ pub(crate) struct Fake {
     /// What happens elsewhere while a plugin waits.
     meanwhile: Option<Action>,
     answers: BTreeMap<&'static str, Finished>,
+    disks: BTreeMap<PathBuf, File>,
     failing: Option<&'static str>,
     commands: RefCell<Vec<String>>,
     slept: Cell<Duration>,
@@ -27,6 +29,20 @@ pub(crate) struct Fake {
 impl Fake {
     pub(crate) fn with_file(self, path: &str, text: &str) -> Self {
         self.files.borrow_mut().insert(path.into(), text.to_owned());
+        self
+    }
+
+    /// An empty disk.
+    pub(crate) fn with_disk(mut self, path: &str, sectors: u64) -> Self {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(sectors * 512).unwrap();
+        self.disks.insert(path.into(), file);
+        self
+    }
+
+    /// A file as a disk.
+    pub(crate) fn with_file_as_disk(mut self, path: &str, file: &Path) -> Self {
+        self.disks.insert(path.into(), File::options().read(true).write(true).open(file).unwrap());
         self
     }
 
@@ -107,6 +123,18 @@ impl Dom0 for Fake {
         Ok(self.files.borrow_mut().remove(path).is_some())
     }
 
+    fn open_disk(&self, path: &Path) -> io::Result<File> {
+        self.disks.get(path).ok_or(io::ErrorKind::NotFound)?.try_clone()
+    }
+
+    fn temp_dir(&self) -> io::Result<PathBuf> {
+        Ok("/tmp/fake".into())
+    }
+
+    fn remove_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     fn sleep(&self, time: Duration) {
         self.slept.set(self.slept.get() + time);
         if let Some(action) = &self.meanwhile {
@@ -166,5 +194,79 @@ fn xenstore(store: &mut Store, program: &str, args: &[&str]) -> Finished {
             }
         }
         _ => done(String::new()),
+    }
+}
+
+/// This machine, except that one of the programs that are started is killed before it does anything.
+pub(crate) struct Killing {
+    /// How many programs are started before that one.
+    pub(crate) after: Cell<usize>,
+    pub(crate) was_killed: Cell<bool>,
+}
+
+impl Killing {
+    pub(crate) fn after(commands: usize) -> Self {
+        Self { after: Cell::new(commands), was_killed: Cell::new(false) }
+    }
+}
+
+impl Dom0 for Killing {
+    fn exists(&self, path: &Path) -> bool {
+        Real.exists(path)
+    }
+
+    fn read_to_string(&self, path: &Path) -> io::Result<String> {
+        Real.read_to_string(path)
+    }
+
+    fn sleep(&self, time: Duration) {
+        Real.sleep(time);
+    }
+
+    fn read_tail(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        Real.read_tail(path, limit)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        Real.list(path)
+    }
+
+    fn replace(&self, path: &Path, text: &str) -> io::Result<()> {
+        Real.replace(path, text)
+    }
+
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Real.copy(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<bool> {
+        Real.remove(path)
+    }
+
+    fn open_disk(&self, path: &Path) -> io::Result<File> {
+        Real.open_disk(path)
+    }
+
+    fn temp_dir(&self) -> io::Result<PathBuf> {
+        Real.temp_dir()
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        Real.remove_dir(path)
+    }
+
+    fn execute(
+        &self,
+        program: &str,
+        args: &[&str],
+        stdin: &str,
+        limit: Duration,
+    ) -> Result<Finished, CommandError> {
+        match self.after.get().checked_sub(1) {
+            Some(left) => self.after.set(left),
+            None if self.was_killed.replace(true) => {}
+            None => return Ok(Finished { code: -9, stdout: String::new(), stderr: String::new() }),
+        }
+        Real.execute(program, args, stdin, limit)
     }
 }

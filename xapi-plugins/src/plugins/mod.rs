@@ -45,6 +45,9 @@ pub enum Error {
     /// Something that the guest cannot do. Clients look for `NOT IMPLEMENTED:`.
     #[error("NOT IMPLEMENTED: {0}")]
     NotImplemented(String),
+    /// A disk that is not changed because that would not be safe, or cannot be done. It is as it was.
+    #[error("{0}")]
+    Refused(String),
     /// A file or folder of the control domain.
     #[error("{path}: {reason}")]
     File {
@@ -69,6 +72,7 @@ impl Error {
             Self::Argument { .. } => "ArgumentError",
             Self::Command(_) => "SubprocessException",
             Self::File { .. } => "IOError",
+            Self::Refused(_) => "CannotResizeDisk",
             Self::Rebooted(_) => "RebootDetectedError",
             Self::NotImplemented(_) => "NotImplementedError",
             Self::Agent(_) | Self::Timeout(_) | Self::Other(_) => "PluginError",

@@ -1,16 +1,21 @@
 //! `partition_utils`: partitions and file systems on disks attached to the control domain.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Error, Outcome};
 use crate::convention::{Args, Function};
+use crate::disk::Disk;
 use crate::dom0::Dom0;
+use crate::partition_table::{self, Partition, PartitionKind, SECTOR};
 use crate::pickle::Pickle;
+use crate::resize::{self, Resized};
 
-/// `mkfs` on a large thick disk writes inode tables for minutes; `kpartx` and `sfdisk` are quick.
+/// `mkfs` on a large thick disk writes inode tables for minutes.
 const MKFS_LIMIT: Duration = Duration::from_secs(1_800);
-const TOOL_LIMIT: Duration = Duration::from_secs(120);
+/// A MiB: on a block of every medium.
+const ALIGNED_START: u64 = 2_048;
 /// What the client's own request is likely to wait for.
 const MAX_WAIT_SECONDS: u64 = 3_600;
 
@@ -18,6 +23,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::serialized("wait_for_dev", wait_for_dev),
     Function::serialized("make_partition", make_partition),
     Function::serialized("mkfs", mkfs),
+    Function::serialized("generate_disk", generate_disk),
+    Function::serialized("auto_configure_disk", auto_configure_disk),
+    Function::serialized("resize_down", resize_down),
 ];
 
 /// `wait_for_dev(dev_path, max_seconds)`: the path once it exists, or `None`.
@@ -51,64 +59,150 @@ fn make_partition(dom0: &dyn Dom0, args: &Args) -> Outcome {
             reason: "only \"-\", the end of the disk, is accepted".to_owned(),
         });
     }
-    dom0.run("sfdisk", &["-uS", &dev.to_string_lossy()], &format!("{start},;\n"), TOOL_LIMIT)?;
+    let disk = Disk::open(dom0, &dev)?;
+    partition(&disk, start, PartitionKind::Linux)?;
     Ok(Pickle::None)
 }
 
 /// `mkfs(dev, partnum, fs_type, fs_label)`: a file system or swap space on a partition.
 fn mkfs(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let dev = device(args)?;
-    let number = args.required("partnum")?;
-    if number.is_empty() || number.len() > 3 || !number.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(Error::Argument {
-            name: "partnum",
-            reason: format!("{number:?} is not a partition number"),
-        });
-    }
-    let label = args.optional("fs_label").unwrap_or_default();
-    if label.len() > 16 || label.starts_with('-') || label.contains(['/', '\0', '\n']) {
-        return Err(Error::Argument {
-            name: "fs_label",
-            reason: format!("{label:?} cannot be a label: at most 16 bytes"),
-        });
-    }
-    let (program, mut options): (&str, Vec<&str>) = match args.required("fs_type")? {
-        "swap" => ("mkswap", vec![]),
-        "ext2" => ("mkfs.ext2", vec!["-F"]),
-        "ext3" => ("mkfs.ext3", vec!["-F"]),
-        "ext4" => ("mkfs.ext4", vec!["-F"]),
-        other => {
-            let reason = format!("{other:?} is not known; swap, ext2, ext3 and ext4 are");
-            return Err(Error::Argument { name: "fs_type", reason });
-        }
-    };
-    if !label.is_empty() {
-        options.extend(["-L", label]);
-    }
-    let device = dev.to_string_lossy();
-    let name = dev.file_name().unwrap_or_default().to_string_lossy();
-    let target = format!("/dev/mapper/{name}p{number}");
-    dom0.run("kpartx", &["-avspp", &device], "", TOOL_LIMIT)?;
-    options.push(&target);
-    let made = dom0.run(program, &options, "", MKFS_LIMIT);
-    // The mapping goes in any case: while it is there the disk cannot be unplugged.
-    let unmapped = dom0.run("kpartx", &["-dvspp", &device], "", TOOL_LIMIT);
-    made?;
-    unmapped?;
+    let number = args.number("partnum", None, 128)?;
+    let format = Format::of(args)?;
+    let disk = Disk::open(dom0, &dev)?;
+    let table = disk.table()?;
+    let partition = table.partitions().into_iter().find(|p| u64::from(p.number) == number);
+    let partition = partition.ok_or_else(|| disk.refuse(format!("there is no partition {number}")))?;
+    format.write(&disk, &partition)?;
     Ok(Pickle::None)
 }
 
-/// `/dev/<dev>` for a plain device name; anything with a path in it is refused.
+/// `generate_disk(dev, fs_type, fs_label)`: a swap or ephemeral disk in one call: its only partition, of
+/// the type that belongs to what is in it, and the file system.
+fn generate_disk(dom0: &dyn Dom0, args: &Args) -> Outcome {
+    let dev = device(args)?;
+    let format = Format::of(args)?;
+    let disk = Disk::open(dom0, &dev)?;
+    let made = partition(&disk, ALIGNED_START, format.partition_kind())?;
+    format.write(&disk, &made)?;
+    Ok(Pickle::None)
+}
+
+/// `auto_configure_disk(dev)`: grows the only partition and its file system to the disk. Answers
+/// `{"partition_start", "partition_sectors", "fs_type", "fs_bytes"}`.
+fn auto_configure_disk(dom0: &dyn Dom0, args: &Args) -> Outcome {
+    let disk = Disk::open(dom0, &device(args)?)?;
+    resize::grow(&disk).map(|resized| answer(&resized))
+}
+
+/// `resize_down(dev, size_bytes)`: makes the only partition and its file system fit the first
+/// `size_bytes` of the disk, so that these can be copied to a smaller one; with its table's end there.
+/// Answers as `auto_configure_disk`.
+fn resize_down(dom0: &dyn Dom0, args: &Args) -> Outcome {
+    let dev = device(args)?;
+    let len_bytes = args.number("size_bytes", None, u64::MAX)?;
+    if len_bytes == 0 || !len_bytes.is_multiple_of(SECTOR) {
+        let reason = format!("{len_bytes} is not a number of whole sectors");
+        return Err(Error::Argument { name: "size_bytes", reason });
+    }
+    let disk = Disk::open(dom0, &dev)?;
+    resize::shrink(&disk, len_bytes).map(|resized| answer(&resized))
+}
+
+fn answer(resized: &Resized) -> Pickle {
+    let number = |n: u64| Pickle::Int(i64::try_from(n).unwrap_or(i64::MAX));
+    Pickle::Dict(BTreeMap::from([
+        ("partition_start".to_owned(), number(resized.partition.start)),
+        ("partition_sectors".to_owned(), number(resized.partition.sectors)),
+        ("fs_type".to_owned(), Pickle::Str(resized.fs.to_owned())),
+        ("fs_bytes".to_owned(), number(resized.fs_bytes)),
+    ]))
+}
+
+fn partition(disk: &Disk<'_>, start: u64, kind: PartitionKind) -> Result<Partition, Error> {
+    let plan = partition_table::single(start, kind, disk.sectors()?).map_err(|e| disk.refuse(e))?;
+    disk.write(&plan)?;
+    Ok(plan.partition)
+}
+
+/// What a partition is formatted with.
+struct Format<'a> {
+    kind: FormatKind,
+    label: &'a str,
+}
+
+/// Name, program, options, longest label, the label's option.
+type FormatKind = &'static (&'static str, &'static str, &'static [&'static str], usize, &'static str);
+
+const FORMATS: &[(&str, &str, &[&str], usize, &str)] = &[
+    ("swap", "mkswap", &[], 16, "-L"),
+    ("ext2", "mkfs.ext2", &["-q", "-F"], 16, "-L"),
+    ("ext3", "mkfs.ext3", &["-q", "-F"], 16, "-L"),
+    ("ext4", "mkfs.ext4", &["-q", "-F"], 16, "-L"),
+    ("xfs", "mkfs.xfs", &["-q", "-f"], 12, "-L"),
+    ("vfat", "mkfs.vfat", &[], 11, "-n"),
+];
+
+impl<'a> Format<'a> {
+    fn of(args: &'a Args) -> Result<Self, Error> {
+        let wanted = args.required("fs_type")?;
+        let Some(kind) = FORMATS.iter().find(|(name, ..)| *name == wanted) else {
+            let names: Vec<&str> = FORMATS.iter().map(|(name, ..)| *name).collect();
+            let reason = format!("{wanted:?} is not known; {} are", names.join(", "));
+            return Err(Error::Argument { name: "fs_type", reason });
+        };
+        let (label, longest) = (args.optional("fs_label").unwrap_or_default(), kind.3);
+        let plain = label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_. ".contains(&b));
+        if label.len() > longest || label.starts_with('-') || !plain {
+            let reason = format!(
+                "{label:?} cannot be a label of {wanted}: at most {longest} letters, digits, '-', '_', '.'"
+            );
+            return Err(Error::Argument { name: "fs_label", reason });
+        }
+        Ok(Self { kind, label })
+    }
+
+    fn partition_kind(&self) -> PartitionKind {
+        match self.kind.0 {
+            "swap" => PartitionKind::Swap,
+            "vfat" => PartitionKind::Fat,
+            _ => PartitionKind::Linux,
+        }
+    }
+
+    fn write(&self, disk: &Disk<'_>, partition: &Partition) -> Result<(), Error> {
+        let attached = disk.attach(partition)?;
+        let (_, program, options, _, label_option) = *self.kind;
+        let mut options = options.to_vec();
+        if !self.label.is_empty() {
+            options.extend([label_option, self.label]);
+        }
+        options.push(attached.device());
+        disk.dom0.run(program, &options, "", MKFS_LIMIT)?;
+        attached.detach()?;
+        disk.sync()
+    }
+}
+
+/// `/dev/<dev>` where `dev` is what XAPI calls a VDI that is attached to the control domain: `xvdb`, or
+/// `sm/backend/<SR>/<VDI>`. The host's own disks have other names and are out of reach.
 fn device(args: &Args) -> Result<PathBuf, Error> {
     let name = args.required("dev")?;
     let name = name.strip_prefix("/dev/").unwrap_or(name);
-    let plain = !name.is_empty()
-        && name.len() <= 32
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    if !plain {
+    let is_xvd =
+        |letters: &str| (1..=2).contains(&letters.len()) && letters.bytes().all(|b| b.is_ascii_lowercase());
+    let is_uuid = |text: &str| text.len() == 36 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    let is_vdi = match (name.strip_prefix("xvd"), name.strip_prefix("sm/backend/")) {
+        (Some(letters), _) => is_xvd(letters),
+        (_, Some(rest)) => rest.split_once('/').is_some_and(|(sr, vdi)| is_uuid(sr) && is_uuid(vdi)),
+        _ => false,
+    };
+    if !is_vdi {
         return Err(Error::Argument {
             name: "dev",
-            reason: format!("{name:?} is not a device name such as xvdb"),
+            reason: format!(
+                "{name:?} is not what a VDI attached to the control domain is called, such as xvdb"
+            ),
         });
     }
     Ok(Path::new("/dev").join(name))
@@ -128,34 +222,69 @@ mod tests {
         assert_eq!(dom0.slept(), Duration::from_secs(3));
     }
 
+    fn args(fs_type: &'static str, fs_label: &'static str) -> Args {
+        Args::of(&[("dev", "xvdb"), ("partnum", "1"), ("fs_type", fs_type), ("fs_label", fs_label)])
+    }
+
     #[test]
-    fn the_mapping_goes_even_when_mkfs_fails() {
-        let dom0 = Fake::default().failing("mkfs.ext3");
-        let args = Args::of(&[("dev", "xvdb"), ("partnum", "1"), ("fs_type", "ext3"), ("fs_label", "eph")]);
-        assert!(matches!(mkfs(&dom0, &args), Err(Error::Command(_))));
+    fn the_loop_device_goes_even_when_mkfs_fails() {
+        let dom0 = Fake::default().with_disk("/dev/xvdb", 8192).failing("mkfs.ext3").answering(
+            "losetup",
+            0,
+            "/dev/loop7\n",
+            "",
+        );
+        let partitioned = Args::of(&[("dev", "xvdb"), ("partition_start", "2048s"), ("partition_end", "-")]);
+        assert_eq!(make_partition(&dom0, &partitioned), Ok(Pickle::None));
+        assert!(matches!(mkfs(&dom0, &args("ext3", "eph")), Err(Error::Command(_))));
         assert_eq!(
-            dom0.commands(),
-            ["kpartx -avspp /dev/xvdb", "mkfs.ext3 -F -L eph /dev/mapper/xvdbp1", "kpartx -dvspp /dev/xvdb",]
+            dom0.commands()[2..],
+            [
+                "losetup --find --show --offset 1048576 --sizelimit 3145728 /dev/xvdb",
+                "mkfs.ext3 -q -F -L eph /dev/loop7",
+                "losetup -d /dev/loop7",
+            ]
         );
     }
 
     #[test]
-    fn partition_input() {
-        let dom0 = Fake::default();
-        let args = Args::of(&[("dev", "xvdb"), ("partition_start", "2048"), ("partition_end", "-")]);
-        assert_eq!(make_partition(&dom0, &args), Ok(Pickle::None));
-        assert_eq!(dom0.commands(), ["sfdisk -uS /dev/xvdb < 2048,;"]);
+    fn a_partition_that_is_not_there() {
+        let dom0 = Fake::default().with_disk("/dev/xvdb", 8192);
+        let error = mkfs(&dom0, &args("ext3", "")).unwrap_err();
+        assert_eq!(error.to_string(), "/dev/xvdb: there is no partition table");
+        assert_eq!(error.class(), "CannotResizeDisk");
     }
 
     #[test]
     fn hostile_arguments() {
         let dom0 = Fake::default();
-        for dev in ["", "../sda", "xvd b", "a/b", "-x", "XVDB"] {
+        let long = "sm/backend/../../../sda1/6bdbfb6a-6f4e-4b9a-9f43-0c6d5e1a2b3c";
+        for dev in
+            ["", "../sda", "xvd b", "a/b", "-x", "XVDB", "sda", "nvme0n1", "xvd", "xvdabc", "xvdb1", long]
+        {
             let args = Args::of(&[("dev", dev), ("partnum", "1"), ("fs_type", "ext3"), ("fs_label", "")]);
             assert!(matches!(mkfs(&dom0, &args), Err(Error::Argument { name: "dev", .. })), "{dev:?}");
         }
-        let args = Args::of(&[("dev", "xvdb"), ("partnum", "1"), ("fs_type", "ext3"), ("fs_label", "-n")]);
-        assert!(mkfs(&dom0, &args).is_err());
+        for (fs, label) in
+            [("ext3", "-n"), ("ext3", "$(id)"), ("xfs", "thirteen-char"), ("vfat", "twelve-chars")]
+        {
+            let refused = mkfs(&dom0, &args(fs, label));
+            assert!(matches!(refused, Err(Error::Argument { name: "fs_label", .. })), "{label:?}");
+        }
+        assert!(matches!(mkfs(&dom0, &args("zfs", "")), Err(Error::Argument { name: "fs_type", .. })));
+        for size in ["0", "1000", "-1"] {
+            let args = Args::of(&[("dev", "xvdb"), ("size_bytes", size)]);
+            assert!(matches!(resize_down(&dom0, &args), Err(Error::Argument { name: "size_bytes", .. })));
+        }
         assert!(dom0.commands().is_empty());
+    }
+
+    #[test]
+    fn both_names_of_an_attached_vdi() {
+        let uuid = "6bdbfb6a-6f4e-4b9a-9f43-0c6d5e1a2b3c";
+        let device = |dev: &str| device(&Args::of(&[("dev", dev)])).map(|path| path.display().to_string());
+        assert_eq!(device("/dev/xvdab"), Ok("/dev/xvdab".to_owned()));
+        let backend = format!("sm/backend/{uuid}/{uuid}");
+        assert_eq!(device(&backend), Ok(format!("/dev/{backend}")));
     }
 }

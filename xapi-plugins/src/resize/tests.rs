@@ -1,0 +1,353 @@
+//! Real file systems on plain files, with the real tools: looked at from outside before and after.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::*;
+use crate::dom0::{Dom0, Real};
+use crate::partition_table::HEAD_BYTES as TABLE_BYTES;
+use crate::testing::Killing;
+
+const MIB: u64 = 1 << 20;
+
+/// Whether root, loop devices and the tools are here. A visible skip, unless a machine that tests for
+/// others lacks them.
+#[expect(clippy::print_stderr, reason = "a skip is to be seen")]
+fn is_possible(tools: &[&str]) -> bool {
+    let has = |tool: &&str| {
+        Command::new("sh").args(["-c", "command -v \"$0\"", tool]).output().unwrap().status.success()
+    };
+    let mut missing: Vec<&str> = tools.iter().copied().filter(|tool| !has(tool)).collect();
+    if !Command::new("losetup").arg("--find").output().is_ok_and(|out| out.status.success()) {
+        missing.push("loop devices (root)");
+    }
+    if missing.is_empty() {
+        return true;
+    }
+    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "missing: {missing:?}");
+    eprintln!("SKIPPED: missing: {missing:?}");
+    false
+}
+
+/// Runs a program of this test's own. A fork of another test holds what this one has open for a moment.
+#[track_caller]
+fn run(program: &str, args: &[&str], stdin: &str) -> String {
+    let mut tries = 0;
+    loop {
+        match Real.run(program, args, stdin, Duration::from_secs(120)) {
+            Err(error) if error.stderr.contains("busy") && tries < 100 => tries += 1,
+            done => return done.unwrap(),
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// A disk in a file.
+struct Image {
+    folder: tempfile::TempDir,
+}
+
+impl Image {
+    /// A table of the kind that `sfdisk` is told, with a file system in partition 1.
+    fn new(table: &str, mkfs: &[&str]) -> Self {
+        let image = Self { folder: tempfile::tempdir().unwrap() };
+        let file = std::fs::File::create(image.path()).unwrap();
+        let len = if mkfs[0] == "mkfs.xfs" { 400 } else { 160 };
+        file.set_len(len * MIB).unwrap();
+        run("sfdisk", &["-q", &image.text()], table);
+        image.on_partition(|device| {
+            let args: Vec<&str> = mkfs[1..].iter().copied().chain([device]).collect();
+            run(mkfs[0], &args, "");
+        });
+        let (small, large) = ("s".repeat(100), "l".repeat(3_000_000));
+        image.on_mount(|at| {
+            std::fs::create_dir_all(at.join("etc/deep")).unwrap();
+            std::fs::write(at.join("etc/hostname"), &small).unwrap();
+            std::fs::write(at.join("etc/deep/data"), &large).unwrap();
+        });
+        image
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("disk")
+    }
+
+    fn text(&self) -> String {
+        self.path().display().to_string()
+    }
+
+    fn set_len(&self, len: u64) {
+        std::fs::File::options().write(true).open(self.path()).unwrap().set_len(len).unwrap();
+    }
+
+    fn head(&self) -> Vec<u8> {
+        let file = std::fs::File::open(self.path()).unwrap();
+        let mut head = vec![0; TABLE_BYTES as usize];
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut head, 0).unwrap();
+        head
+    }
+
+    /// What `sfdisk` says of partition 1: start and sectors.
+    fn partition(&self) -> (u64, u64) {
+        let dump = run("sfdisk", &["-d", &self.text()], "");
+        let line = dump.lines().find(|line| line.contains("start=")).unwrap().replace(' ', "");
+        let value = |name: &str| -> u64 {
+            let rest = line.split(&format!("{name}=")).nth(1).unwrap();
+            rest.split(',').next().unwrap().parse().unwrap()
+        };
+        (value("start"), value("size"))
+    }
+
+    fn on_partition(&self, f: impl FnOnce(&str)) {
+        let (start, sectors) = self.partition();
+        let (offset, len) = ((start * 512).to_string(), (sectors * 512).to_string());
+        let args = ["--find", "--show", "--offset", &offset, "--sizelimit", &len, &self.text()];
+        let device = run("losetup", &args, "").trim().to_owned();
+        f(&device);
+        run("losetup", &["-d", &device], "");
+    }
+
+    fn on_mount(&self, f: impl FnOnce(&Path)) {
+        let at = tempfile::tempdir().unwrap();
+        self.on_partition(|device| {
+            run("mount", &[device, &at.path().display().to_string()], "");
+            f(at.path());
+            run("umount", &[&at.path().display().to_string()], "");
+        });
+    }
+
+    /// Bytes that the files can take, and every file.
+    fn contents(&self) -> (u64, BTreeMap<String, Vec<u8>>) {
+        let (mut room, mut files) = (0, BTreeMap::new());
+        self.on_mount(|at| {
+            let df = run("df", &["--output=size", "-B1", &at.display().to_string()], "");
+            room = df.lines().nth(1).unwrap().trim().parse().unwrap();
+            for name in ["etc/hostname", "etc/deep/data"] {
+                files.insert(name.to_owned(), std::fs::read(at.join(name)).unwrap());
+            }
+        });
+        (room, files)
+    }
+
+    fn fsck(&self) {
+        self.on_partition(|device| {
+            run("e2fsck", &["-f", "-n", device], "");
+        });
+    }
+
+    /// The loop devices on it. Those of this test itself go when the kernel finds the time.
+    fn loops(&self) -> String {
+        for _ in 0..100 {
+            if run("losetup", &["-j", &self.text()], "").is_empty() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        run("losetup", &["-j", &self.text()], "")
+    }
+
+    fn grow(&self) -> Result<Resized, Error> {
+        grow(&Disk::open(&Real, &self.path())?)
+    }
+
+    fn shrink(&self, len: u64) -> Result<Resized, Error> {
+        shrink(&Disk::open(&Real, &self.path())?, len)
+    }
+}
+
+const MBR: &str = "label: dos\n2048,,83,*\n";
+const GPT: &str = "label: gpt\nstart=2048\n";
+
+#[track_caller]
+fn grows(table: &str, mkfs: &[&str], fs: &str, tools: &[&str]) {
+    if !is_possible(&[&[mkfs[0]], tools].concat()) {
+        return;
+    }
+    let image = Image::new(table, mkfs);
+    let (room, files) = image.contents();
+    image.set_len(700 * MIB);
+    let grown = image.grow().unwrap();
+    let end = 700 * MIB / 512;
+    let wanted_end = if table == GPT { end - 33 } else { end };
+    assert_eq!((grown.partition.start, grown.partition.start + grown.partition.sectors), (2048, wanted_end));
+    assert_eq!(grown.fs, fs);
+    assert_eq!(image.partition(), (grown.partition.start, grown.partition.sectors));
+    let (larger, same) = image.contents();
+    assert!(larger > room + 250 * MIB, "{room} became {larger}");
+    assert!(same == files, "files changed");
+    if table == GPT {
+        assert!(run("sgdisk", &["-v", &image.text()], "").contains("No problems found"));
+    } else {
+        assert!(run("sfdisk", &["-d", &image.text()], "").contains("bootable"));
+    }
+    if fs.starts_with("ext") {
+        image.fsck();
+    }
+    assert_eq!(image.loops(), "");
+    // Again, with nothing to do.
+    let head = image.head();
+    assert_eq!(image.grow().unwrap(), grown);
+    assert!(image.head() == head, "the table was written again");
+}
+
+#[test]
+fn ext4_on_mbr_grows() {
+    grows(MBR, &["mkfs.ext4", "-q"], "ext4", &["e2fsck", "resize2fs"]);
+}
+
+#[test]
+fn ext4_on_gpt_grows() {
+    grows(GPT, &["mkfs.ext4", "-q"], "ext4", &["e2fsck", "resize2fs", "sgdisk"]);
+}
+
+#[test]
+fn ext3_and_ext2_grow() {
+    grows(MBR, &["mkfs.ext3", "-q"], "ext3", &["e2fsck", "resize2fs"]);
+    grows(MBR, &["mkfs.ext2", "-q"], "ext2", &["e2fsck", "resize2fs"]);
+}
+
+#[test]
+fn xfs_grows() {
+    grows(GPT, &["mkfs.xfs", "-q"], "xfs", &["xfs_repair", "xfs_growfs", "sgdisk"]);
+}
+
+#[test]
+fn btrfs_grows() {
+    grows(MBR, &["mkfs.btrfs", "-q"], "btrfs", &["btrfs"]);
+}
+
+#[test]
+fn ext4_shrinks_and_what_is_cut_off_is_not_missed() {
+    if !is_possible(&["mkfs.ext4", "e2fsck", "resize2fs", "sgdisk"]) {
+        return;
+    }
+    for table in [MBR, GPT] {
+        let image = Image::new(table, &["mkfs.ext4", "-q"]);
+        let (_, files) = image.contents();
+        let shrunk = image.shrink(64 * MIB).unwrap();
+        assert!(shrunk.fs_bytes <= 63 * MIB && shrunk.fs_bytes > 62 * MIB, "{shrunk:?}");
+        assert_eq!(image.shrink(64 * MIB).unwrap(), shrunk);
+        image.set_len(64 * MIB);
+        image.fsck();
+        assert!(image.contents().1 == files, "files changed");
+        if table == GPT {
+            assert!(run("sgdisk", &["-v", &image.text()], "").contains("No problems found"));
+        }
+        assert_eq!(image.loops(), "");
+    }
+}
+
+/// A refusal that says why, of a disk that is not touched.
+#[track_caller]
+fn refused(image: &Image, result: Result<Resized, Error>, head: &[u8], why: &str) {
+    let error = result.unwrap_err();
+    assert_eq!(error.class(), "CannotResizeDisk", "{error}");
+    assert!(error.to_string().contains(why), "{error}");
+    assert!(image.head() == head, "the table was written");
+    assert_eq!(image.loops(), "");
+}
+
+#[test]
+fn what_cannot_shrink() {
+    if !is_possible(&["mkfs.ext4", "e2fsck", "resize2fs", "mkfs.xfs"]) {
+        return;
+    }
+    let image = Image::new(MBR, &["mkfs.ext4", "-q"]);
+    image.on_mount(|at| std::fs::write(at.join("large"), vec![1; 100 << 20]).unwrap());
+    let head = image.head();
+    refused(&image, image.shrink(64 * MIB), &head, "its files need");
+    refused(&image, image.shrink(MIB / 2), &head, "too small");
+    refused(&image, image.shrink(1024 * MIB), &head, "already fits");
+    image.fsck();
+    let image = Image::new(MBR, &["mkfs.xfs", "-q"]);
+    refused(&image, image.shrink(64 * MIB), &image.head(), "xfs cannot be made smaller");
+}
+
+#[test]
+fn a_file_system_with_errors_stays_as_it_is() {
+    if !is_possible(&["mkfs.ext4", "e2fsck", "debugfs"]) {
+        return;
+    }
+    let image = Image::new(MBR, &["mkfs.ext4", "-q"]);
+    image.on_partition(|device| {
+        run("debugfs", &["-w", "-R", "clri <2>", device], "");
+    });
+    image.set_len(700 * MIB);
+    refused(&image, image.grow(), &image.head(), "the ext4 has errors: e2fsck ended with 4");
+    refused(&image, image.shrink(64 * MIB), &image.head(), "the ext4 has errors");
+}
+
+#[test]
+fn more_partitions_swap_and_a_file_system_larger_than_its_partition() {
+    if !is_possible(&["mkfs.ext4", "mkswap"]) {
+        return;
+    }
+    let image = Image::new("label: gpt\nstart=2048,size=102400\n,,\n", &["mkfs.ext4", "-q"]);
+    refused(&image, image.grow(), &image.head(), "has 2 partitions");
+    let image = Image::new(MBR, &["mkfs.ext4", "-q"]);
+    run("sfdisk", &["-q", "--no-reread", &image.text()], "label: dos\n2048,102400,83\n");
+    refused(&image, image.grow(), &image.head(), "larger than its partition");
+    image.on_partition(|device| {
+        run("wipefs", &["-qa", device], "");
+        run("mkswap", &[device], "");
+    });
+    refused(&image, image.grow(), &image.head(), "the partition holds swap space");
+}
+
+/// Whichever program is killed: the next call does all of it, and nothing is left behind.
+#[test]
+fn killed_at_every_command() {
+    if !is_possible(&["mkfs.ext4", "e2fsck", "resize2fs"]) {
+        return;
+    }
+    for commands in 0.. {
+        let image = Image::new(GPT, &["mkfs.ext4", "-q"]);
+        let (_, files) = image.contents();
+        image.set_len(700 * MIB);
+        let dom0 = Killing::after(commands);
+        let result = Disk::open(&dom0, &image.path()).and_then(|disk| grow(&disk));
+        if !dom0.was_killed.get() {
+            assert!(commands >= 9, "only {commands} commands");
+            break;
+        }
+        assert!(result.is_err(), "command {commands} was not missed");
+        image.grow().unwrap();
+        image.fsck();
+        assert_eq!(image.loops(), "");
+        assert!(image.contents().1 == files, "command {commands}: files changed");
+    }
+}
+
+#[test]
+fn a_mount_that_a_dead_call_left() {
+    if !is_possible(&["mkfs.ext4", "e2fsck", "resize2fs"]) {
+        return;
+    }
+    let image = Image::new(MBR, &["mkfs.ext4", "-q"]);
+    image.set_len(700 * MIB);
+    {
+        let disk = Disk::open(&Real, &image.path()).unwrap();
+        let partition = disk.table().unwrap().single().unwrap();
+        let attached = disk.attach(&partition).unwrap();
+        std::mem::forget(attached.mount("ext4").unwrap());
+        std::mem::forget(attached);
+    }
+    assert_ne!(run("losetup", &["-j", &image.text()], ""), "");
+    image.grow().unwrap();
+    assert_eq!(image.loops(), "");
+}
+
+#[test]
+fn two_calls_do_not_work_on_one_disk() {
+    let image = tempfile::NamedTempFile::new().unwrap();
+    let first = Real.open_disk(image.path()).unwrap();
+    first.lock().unwrap();
+    // A second description of the same file waits, and a time-out says for what.
+    let waiting = crate::testing::Fake::default().with_file_as_disk("/dev/xvdc", image.path());
+    let error = Disk::open(&waiting, Path::new("/dev/xvdc")).err().unwrap().to_string();
+    assert_eq!(error, "/dev/xvdc: another call has been working on it for 60 s");
+    assert_eq!(waiting.slept(), Duration::from_secs(60));
+    drop(first);
+    assert!(Disk::open(&waiting, Path::new("/dev/xvdc")).is_ok());
+}
