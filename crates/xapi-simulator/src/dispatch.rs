@@ -156,6 +156,15 @@ impl Ctx {
         }
     }
 
+    /// Whether somebody has asked for the end of an asynchronous call.
+    pub fn is_cancelled(&self) -> bool {
+        self.read(|view| {
+            let asked = Value::from("cancel");
+            let task = view.find("task", &self.task);
+            task.is_some_and(|task| task.map("current_operations").values().any(|op| *op == asked))
+        })
+    }
+
     /// The guard of an operation that has been announced in `current_operations` already.
     pub fn announced(self: &Arc<Self>, class: &'static str, reference: &str) -> Busy {
         Busy { ctx: self.clone(), class, reference: reference.to_owned() }

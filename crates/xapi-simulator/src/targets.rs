@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use md5::{Digest, Md5};
 use uuid::Uuid;
-use xenapi_wire::{Failure, Value};
+use xenapi_wire::Failure;
 
 use crate::db::{Object, View};
 use crate::dispatch::Ctx;
@@ -192,13 +192,7 @@ pub(crate) async fn reach(ctx: &Ctx, pbd: &str) -> Result<(), Failure> {
 async fn wait_in_vain(ctx: &Ctx) -> Result<(), Failure> {
     let until = ctx.core.clock().now().checked_add(PATIENCE).unwrap_or(jiff::Timestamp::MAX);
     while ctx.core.clock().now() < until {
-        let cancelled = ctx.read(|view| {
-            let task = view.find("task", &ctx.task);
-            task.is_some_and(|task| {
-                task.map("current_operations").values().any(|op| *op == Value::from("cancel"))
-            })
-        });
-        if cancelled {
+        if ctx.is_cancelled() {
             return Err(Failure::new("TASK_CANCELLED", [ctx.task.as_str()]));
         }
         tokio::time::sleep(TICK).await;

@@ -53,6 +53,8 @@ pub enum Op {
     ConfirmResize,
     /// `Driver::revert_resize`.
     RevertResize,
+    /// `Driver::live_migrate`, `Driver::plan_live_migration`.
+    LiveMigrate,
     /// `Driver::attach_volume`.
     AttachVolume,
     /// `Driver::detach_volume`.
@@ -339,6 +341,7 @@ impl fmt::Display for Op {
             Self::Resize => "resize",
             Self::ConfirmResize => "confirm the resize of",
             Self::RevertResize => "revert the resize of",
+            Self::LiveMigrate => "migrate",
             Self::AttachVolume => "attach a volume to",
             Self::DetachVolume => "detach a volume from",
             Self::ExtendVolume => "extend a volume of",

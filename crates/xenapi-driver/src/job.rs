@@ -111,9 +111,8 @@ impl Job {
                 if let Err(error) = cancel.cancel().await {
                     tracing::debug!(%error, "the task cannot be cancelled");
                 }
-                // Whatever it says now: it is over.
-                let _ = wait.await;
-                Err(stopped.into())
+                // It may have been about to end well.
+                wait.await.map_err(|_| stopped.into())
             }
         }
     }

@@ -48,6 +48,7 @@ mod instances;
 pub mod interface;
 pub mod inventory;
 mod job;
+pub mod live;
 mod mac;
 pub mod network;
 mod operation;

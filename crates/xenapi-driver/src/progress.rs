@@ -42,6 +42,8 @@ pub enum Stage {
     Snapshot,
     /// Exporting a disk.
     Export,
+    /// Moving a running VM.
+    Migrate,
     /// Removing objects.
     Remove,
 }
@@ -67,6 +69,7 @@ impl Stage {
             Self::Power => "power",
             Self::Snapshot => "snapshot",
             Self::Export => "export",
+            Self::Migrate => "migrate",
             Self::Remove => "remove",
         }
     }

@@ -5,6 +5,7 @@ mod guests;
 mod lifecycle;
 mod memory;
 mod metadata;
+mod migrate;
 pub(super) mod operations;
 pub(super) mod power;
 mod setters;
@@ -72,6 +73,7 @@ pub(super) fn register(router: &mut Router) {
         Ok(void())
     });
     copy::register(router);
+    migrate::register(router);
     snapshot::register(router);
     questions(router);
     setters::register(router);

@@ -218,7 +218,7 @@ async fn decide(job: &Job, vm: &Ref<Vm>, options: &ResizeOptions) -> Result<Plan
     Ok(Plan { record, node, shape, changes, volume_srs })
 }
 
-async fn repositories(job: &Job) -> Result<(Vec<Repository>, Ref<Sr>), Cause> {
+pub(crate) async fn repositories(job: &Job) -> Result<(Vec<Repository>, Ref<Sr>), Cause> {
     let client = job.client();
     let read = async {
         let (srs, pbds, pools) = tokio::try_join!(

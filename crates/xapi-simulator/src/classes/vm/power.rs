@@ -76,7 +76,7 @@ fn is_live(view: &View, host: Object<'_>) -> bool {
     view.find("host_metrics", host.str("metrics")).is_none_or(|metrics| metrics.bool("live"))
 }
 
-fn sees_sr(view: &View, host: &str, sr: &str) -> bool {
+pub(super) fn sees_sr(view: &View, host: &str, sr: &str) -> bool {
     view.objects("PBD")
         .any(|pbd| pbd.str("host") == host && pbd.str("SR") == sr && pbd.bool("currently_attached"))
 }
@@ -220,6 +220,19 @@ pub(super) fn halted(tx: &mut Tx<'_>, vm: &str, guests: &Guests) -> Result<(), F
         tx.set("VM", vm, "memory_target", Value::Int(0))?;
     }
     set_state(tx, vm, Power::Halted)
+}
+
+/// The VM goes on running on another host, in a new domain.
+pub(super) fn moved(tx: &mut Tx<'_>, vm: &str, host: &str, guests: &Guests) -> Result<(), Failure> {
+    let domid = guests.next_domid(tx.objects("VM").map(|vm| vm.int("domid")).max().unwrap_or(0));
+    tx.set("VM", vm, "domid", Value::Int(domid))?;
+    tx.set("VM", vm, "resident_on", host)?;
+    let consoles = refs(tx, vm, "consoles")?;
+    consoles.iter().for_each(|console| tx.delete("console", console));
+    if guests.have_consoles {
+        open_consoles(tx, vm, host)?;
+    }
+    Ok(())
 }
 
 /// The VM's memory is on disk; its devices stay attached in name.

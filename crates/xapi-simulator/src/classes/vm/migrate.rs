@@ -1,0 +1,188 @@
+//! Moving running VMs between hosts, with their disks or without.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use xenapi_wire::{Failure, Value};
+
+use super::super::message::about_vm;
+use super::super::vdi;
+use super::operations::Power;
+use super::{begin, host_text, power};
+use crate::db::{Object, Tx, View};
+use crate::dispatch::{Args, Ctx, Router, internal_error, void};
+
+/// A migration tells its progress in so many steps, between which it can be cancelled.
+const STEPS: u32 = 10;
+
+pub(super) fn register(router: &mut Router) {
+    router.future("VM.pool_migrate", |ctx, args| async move {
+        let (vm, host) = (args.str(0).to_owned(), args.str(1).to_owned());
+        ctx.read(|view| assert_elsewhere(view, &vm, &host, &BTreeMap::new()))?;
+        let _busy = begin(&ctx, &vm, "pool_migrate").await?;
+        transfer_memory(&ctx).await?;
+        arrive(&ctx, &vm, &host)?;
+        Ok(void())
+    });
+    router.raw("host.migrate_receive", |ctx, args| {
+        ctx.read(|view| {
+            let host = view.object("host", args.str(0))?;
+            let here = view.follow(host, "PIFs", "PIF").find(|pif| pif.str("network") == args.str(1));
+            let Some(pif) = here else {
+                return Err(Failure::new("CANNOT_FIND_NETWORK", [args.str(1), args.str(0)]));
+            };
+            if pif.str("IP").is_empty() {
+                return Err(Failure::new("INTERFACE_HAS_NO_IP", [pif.reference()]));
+            }
+            let url = |path: &str| Value::from(format!("https://{}/{path}", pif.str("IP")));
+            let map = [
+                ("host", host.reference().into()),
+                ("session_id", ctx.session.as_str().into()),
+                ("SM", url("services/SM")),
+                ("xenops", url("services/xenops")),
+                ("master", url("")),
+            ];
+            Ok(Value::Struct(map.map(|(key, value)| (key.to_owned(), value)).into()))
+        })
+    });
+    router.raw("VM.assert_can_migrate", |ctx, args| {
+        ctx.read(|view| {
+            let host = destination(view, args)?;
+            assert_elsewhere(view, args.str(0), &host, args.map(3))
+        })?;
+        Ok(void())
+    });
+    router.future("VM.migrate_send", |ctx, args| async move {
+        let vm = args.str(0).to_owned();
+        let host = ctx.read(|view| {
+            let host = destination(view, &args)?;
+            assert_elsewhere(view, &vm, &host, args.map(3))?;
+            Ok::<_, Failure>(host)
+        })?;
+        let _busy = begin(&ctx, &vm, "migrate_send").await?;
+        let (moving, map) = (ctx.clone(), args.map(3).clone());
+        let moved = tokio::task::spawn_blocking(move || copy_disks(&moving, &map)).await;
+        let moved = moved.unwrap_or_else(|e| Err(internal_error(&e.to_string())))?;
+        let arrived = match transfer_memory(&ctx).await {
+            Ok(()) => exchange(&ctx, &vm, &moved).and_then(|()| arrive(&ctx, &vm, &host)),
+            Err(failure) => Err(failure),
+        };
+        // Either the copies or the originals are not needed any more.
+        let waste: Vec<String> =
+            moved.iter().map(|(from, to)| if arrived.is_ok() { from } else { to }.clone()).collect();
+        let cleaning = ctx.clone();
+        let cleaned = tokio::task::spawn_blocking(move || discard_all(&cleaning, &waste)).await;
+        arrived?;
+        cleaned.unwrap_or_else(|e| Err(internal_error(&e.to_string())))?;
+        Ok(vm.into())
+    });
+}
+
+fn destination(view: &View, args: &Args) -> Result<String, Failure> {
+    let host = args.map(1).get("host").map(View::text_of).unwrap_or_default();
+    view.object("host", &host)?;
+    Ok(host)
+}
+
+/// Whether a VM can go to a host, some of its disks going to other repositories.
+///
+/// # Errors
+/// `VM_BAD_POWER_STATE`; `HOST_DISABLED`; `VM_MIGRATE_FAILED` when it is there already; `VDI_NOT_IN_MAP`,
+/// `SR_NOT_ATTACHED`, `VM_REQUIRES_SR`; `HOST_NOT_ENOUGH_FREE_MEMORY`.
+fn assert_elsewhere(view: &View, vm: &str, host: &str, map: &BTreeMap<String, Value>) -> Result<(), Failure> {
+    let vm = view.object("VM", vm)?;
+    if Power::of(vm) != Power::Running {
+        let state = Power::of(vm).lower();
+        return Err(Failure::new("VM_BAD_POWER_STATE", [vm.reference(), "running", state]));
+    }
+    let target = view.object("host", host)?;
+    for vbd in view.follow(vm, "VBDs", "VBD") {
+        let Some(vdi) = vbd.ref_opt("VDI").and_then(|vdi| view.find("VDI", vdi)) else { continue };
+        match map.get(vdi.reference()).map(View::text_of) {
+            Some(sr) if !power::sees_sr(view, host, &sr) => {
+                return Err(Failure::new("SR_NOT_ATTACHED", [sr]));
+            }
+            None if !map.is_empty() && !power::sees_sr(view, host, vdi.str("SR")) => {
+                return Err(Failure::new("VDI_NOT_IN_MAP", [vdi.reference()]));
+            }
+            _ => {}
+        }
+    }
+    if vm.str("resident_on") == host && map.is_empty() {
+        return Err(Failure::new("OPERATION_NOT_ALLOWED", ["the VM is on this host already"]));
+    }
+    if vm.str("resident_on") == host {
+        return Ok(());
+    }
+    match power::assert_can_run_on(view, vm, target.reference()) {
+        Err(failure) if failure.code == "VM_REQUIRES_SR" && !map.is_empty() => Ok(()),
+        other => other,
+    }
+}
+
+async fn transfer_memory(ctx: &Ctx) -> Result<(), Failure> {
+    for step in 1..=STEPS {
+        if ctx.is_cancelled() {
+            return Err(Failure::new("TASK_CANCELLED", [ctx.task.as_str()]));
+        }
+        ctx.progress(f64::from(step) / f64::from(STEPS));
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+/// Copies disks to their new repositories; nothing is left when one fails.
+fn copy_disks(ctx: &Arc<Ctx>, map: &BTreeMap<String, Value>) -> Result<Vec<(String, String)>, Failure> {
+    let mut copied = Vec::new();
+    for (vdi, sr) in map {
+        let sr = View::text_of(sr);
+        let stays = ctx.read(|view| view.object("VDI", vdi).map(|vdi| vdi.str("SR") == sr))?;
+        if stays {
+            continue;
+        }
+        let copy = match ctx.is_cancelled() {
+            true => Err(Failure::new("TASK_CANCELLED", [ctx.task.as_str()])),
+            false => vdi::copy_to(ctx, vdi, &sr, crate::db::NULL),
+        };
+        match copy {
+            Ok(copy) => copied.push((vdi.clone(), copy)),
+            Err(failure) => {
+                discard_all(ctx, &copied.into_iter().map(|(_, copy)| copy).collect::<Vec<_>>())?;
+                return Err(failure);
+            }
+        }
+    }
+    Ok(copied)
+}
+
+fn discard_all(ctx: &Arc<Ctx>, vdis: &[String]) -> Result<(), Failure> {
+    vdis.iter().try_for_each(|vdi| vdi::discard(ctx, vdi))
+}
+
+/// Puts the copies into the VM's drives. Everything but the reference and the uuid is as it was.
+fn exchange(ctx: &Ctx, vm: &str, moved: &[(String, String)]) -> Result<(), Failure> {
+    ctx.write(|tx| {
+        for vbd in power::refs(tx, vm, "VBDs")? {
+            let vdi = tx.object("VBD", &vbd)?.str("VDI").to_owned();
+            if let Some((_, copy)) = moved.iter().find(|(from, _)| *from == vdi) {
+                tx.set("VBD", &vbd, "VDI", copy.as_str())?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The VM runs on the other host, in a new domain.
+fn arrive(ctx: &Ctx, vm: &str, host: &str) -> Result<(), Failure> {
+    let now = ctx.date();
+    ctx.write(|tx| {
+        let from = host_name(tx, tx.object("VM", vm)?);
+        power::moved(tx, vm, host, &ctx.core.config().guests)?;
+        let what = format!("migrated from {from} to host: {}", host_text(tx, host)?);
+        about_vm(tx, vm, "VM_MIGRATED", &what, &now)
+    })
+}
+
+fn host_name(tx: &Tx<'_>, vm: Object<'_>) -> String {
+    tx.find("host", vm.str("resident_on")).map_or_else(String::new, |host| host.str("name_label").to_owned())
+}
