@@ -10,15 +10,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tracing::Instrument;
-use xenapi_types::FailureExt;
+use xenapi_types::{FailureExt, Safety};
 use xenapi_wire::{Call, Failure, Value};
 
 use crate::config::Config;
 use crate::connect::{Connect, Dialer, Network};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Http, Repeat};
-use crate::rpc::{Rpc, repeat_of};
+use crate::http::Http;
+use crate::retry::{Attempts, RetryPolicy};
+use crate::rpc::Rpc;
 use crate::session::{Session, Sessions, closed};
 use crate::tls::Tls;
 
@@ -37,6 +38,7 @@ const MAX_HOPS: usize = 4;
 pub struct Client {
     pub(crate) inner: Arc<Inner>,
     deadline: Duration,
+    retries: RetryPolicy,
 }
 
 pub(crate) struct Inner {
@@ -55,17 +57,21 @@ pub(crate) enum Lane {
     Wait,
 }
 
-/// Whether a call is under way: if it is not when its time is up, nothing has happened.
-#[derive(Debug, Default)]
-pub(crate) struct Sent(AtomicBool);
+/// One call from its beginning to its end, whatever is sent for it.
+#[derive(Debug)]
+pub(crate) struct Course {
+    under_way: AtomicBool,
+    until: Instant,
+}
 
-impl Sent {
-    pub(crate) fn set(&self, sent: bool) {
-        self.0.store(sent, Ordering::Relaxed);
+impl Course {
+    /// Whether something is under way: if it is not when the time is up, nothing has happened.
+    pub(crate) fn under_way(&self, is: bool) {
+        self.under_way.store(is, Ordering::Relaxed);
     }
 
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
     }
 }
 
@@ -93,8 +99,8 @@ impl Client {
         let rpc = Rpc::new(http, config.encoding, config.limits.response_bytes);
         let sessions = Sessions::new(config.seeds[0].clone());
         let permits = Semaphore::new(config.limits.concurrent_calls.max(1));
-        let deadline = config.timeouts.call;
-        Ok(Self { inner: Arc::new(Inner { config, rpc, sessions, permits }), deadline })
+        let (deadline, retries) = (config.timeouts.call, config.retries);
+        Ok(Self { inner: Arc::new(Inner { config, rpc, sessions, permits }), deadline, retries })
     }
 
     /// [`Client::new`], and logs in at once.
@@ -112,7 +118,7 @@ impl Client {
     /// # Errors
     /// `Unreachable`, `Untrusted`, `Credentials`.
     pub async fn login(&self) -> Result<()> {
-        self.within("session.login_with_password", &Sent::default(), self.session()).await.map(drop)
+        self.within("session.login_with_password", &self.course(), self.session()).await.map(drop)
     }
 
     /// Logs out and closes the connections that are not in use. Calls made afterwards, on clones
@@ -127,9 +133,9 @@ impl Client {
         let result = match session {
             None => Ok(()),
             Some(session) => {
-                let sent = Sent::default();
-                sent.set(true);
-                self.within("session.logout", &sent, self.log_out(&session)).await
+                let course = self.course();
+                course.under_way(true);
+                self.within("session.logout", &course, self.log_out(&session)).await
             }
         };
         self.inner.rpc.http.close_idle();
@@ -140,7 +146,13 @@ impl Client {
     /// [`Timeouts::call`](crate::Timeouts::call).
     #[must_use]
     pub fn with_deadline(&self, deadline: Duration) -> Self {
-        Self { inner: Arc::clone(&self.inner), deadline }
+        Self { inner: Arc::clone(&self.inner), deadline, retries: self.retries }
+    }
+
+    /// This client with another patience for calls that failed instead of [`Config::retries`].
+    #[must_use]
+    pub fn with_retries(&self, retries: RetryPolicy) -> Self {
+        Self { inner: Arc::clone(&self.inner), deadline: self.deadline, retries }
     }
 
     pub(crate) fn deadline(&self) -> Duration {
@@ -193,28 +205,62 @@ impl Client {
         needs_session: bool,
         params: &P,
     ) -> Result<T> {
-        let sent = Sent::default();
-        if needs_session {
-            let call = self.with_session(method, params, Lane::Call, &sent);
-            return self.within(method, &sent, call).await;
-        }
-        let seat = self.inner.sessions.seat();
+        let course = self.course();
         let call = async {
-            let _permit = self.permit(Lane::Call).await?;
-            sent.set(true);
-            match self.inner.rpc.exchange(&seat, method, None, params).await? {
-                Ok(value) => Ok(value),
-                Err(failure) => Err(Error::from_failure(failure).about(method).at(&seat)),
+            if needs_session {
+                return self.with_session(method, params, Lane::Call, &course).await;
+            }
+            let mut attempts = Attempts::new(self.retries, Safety::of(method));
+            loop {
+                let error = match self.without_session(method, params, &course).await {
+                    Ok(value) => return Ok(value),
+                    Err(error) => error,
+                };
+                self.pause_before_next(&mut attempts, error, &course).await?;
             }
         };
-        self.within(method, &sent, call).await
+        self.within(method, &course, call).await
+    }
+
+    /// The course of a call that begins now.
+    pub(crate) fn course(&self) -> Course {
+        Course { under_way: AtomicBool::new(false), until: Instant::now() + self.deadline }
+    }
+
+    /// Waits until a call that ended with `error` may be made again.
+    ///
+    /// # Errors
+    /// `error`, when it may not.
+    async fn pause_before_next(&self, attempts: &mut Attempts, error: Error, course: &Course) -> Result<()> {
+        let Some(pause) = attempts.pause_after(&error, course.left()) else { return Err(error) };
+        tracing::debug!(%error, pause_ms = pause.as_millis(), "the call is made again after a pause");
+        tracing::Span::current().record("attempts", attempts.made() + 1);
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
+    async fn without_session<P: Serialize + Sync + ?Sized, T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: &P,
+        course: &Course,
+    ) -> Result<T> {
+        let seat = self.inner.sessions.seat();
+        let _permit = self.permit(Lane::Call).await?;
+        course.under_way(true);
+        let answer = self.inner.rpc.exchange(&seat, method, None, params).await;
+        course.under_way(false);
+        match answer.map_err(|error| error.about(method))? {
+            Ok(value) => Ok(value),
+            Err(failure) => Err(Error::from_failure(failure).about(method).at(&seat)),
+        }
     }
 
     /// Bounds a call in time and traces it.
     pub(crate) async fn within<T>(
         &self,
         method: &str,
-        sent: &Sent,
+        course: &Course,
         call: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let span = tracing::debug_span!(
@@ -223,12 +269,13 @@ impl Client {
             host = %self.endpoint(),
             outcome = tracing::field::Empty,
             duration_ms = tracing::field::Empty,
+            attempts = 1,
             otel.kind = "client",
         );
         let started = Instant::now();
-        let result = match tokio::time::timeout(self.deadline, call.instrument(span.clone())).await {
+        let result = match tokio::time::timeout(course.left(), call.instrument(span.clone())).await {
             Ok(result) => result,
-            Err(_) => Err(self.out_of_time(repeat_of(method), sent).about(method).at(&self.endpoint())),
+            Err(_) => Err(self.out_of_time(Safety::of(method), course).about(method).at(&self.endpoint())),
         };
         let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         span.record("duration_ms", millis);
@@ -242,28 +289,49 @@ impl Client {
         result
     }
 
-    fn out_of_time(&self, repeat: Repeat, sent: &Sent) -> Error {
+    fn out_of_time(&self, safety: Safety, course: &Course) -> Error {
         let time = format!("within {} s", self.deadline.as_secs_f32());
-        match (repeat, sent.get()) {
-            (_, false) => Error::new(ErrorKind::Timeout, format!("it was not the call's turn {time}")),
-            (Repeat::Safe, true) => Error::new(ErrorKind::Timeout, format!("no answer {time}")),
-            (Repeat::Unsafe, true) => Error::new(
-                ErrorKind::OutcomeUnknown,
-                format!("no answer {time}, so the call may or may not have been carried out"),
-            ),
+        if !course.under_way.load(Ordering::Relaxed) {
+            Error::new(ErrorKind::Timeout, format!("it was not the call's turn {time}"))
+        } else if safety.is_repeatable() {
+            Error::new(ErrorKind::Timeout, format!("no answer {time}"))
+        } else {
+            let message = format!("no answer {time}, so the call may or may not have been carried out");
+            Error::new(ErrorKind::OutcomeUnknown, message)
         }
     }
 
-    /// One call with the session, however many times that session or its host has to be replaced.
-    ///
-    /// XAPI checks the session and the host's role before it does anything, so a call that these
-    /// turn away can be repeated whatever it does.
+    /// A call with the session, made again as the policy says.
     pub(crate) async fn with_session<P: Serialize + Sync + ?Sized, T: DeserializeOwned>(
         &self,
         method: &str,
         params: &P,
         lane: Lane,
-        sent: &Sent,
+        course: &Course,
+    ) -> Result<T> {
+        let mut attempts = Attempts::new(self.retries, Safety::of(method));
+        loop {
+            let error = match self.attempt(method, params, lane, course).await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            if error.kind() == ErrorKind::Unreachable && !self.inner.sessions.was_ever_open() {
+                return Err(error);
+            }
+            self.pause_before_next(&mut attempts, error, course).await?;
+        }
+    }
+
+    /// One attempt at a call, however many times its session or its host has to be replaced.
+    ///
+    /// XAPI checks the session and the host's role before it does anything, so a call that these
+    /// turn away can be repeated whatever it does.
+    async fn attempt<P: Serialize + Sync + ?Sized, T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: &P,
+        lane: Lane,
+        course: &Course,
     ) -> Result<T> {
         let mut logins_left = 1;
         let mut moves_left = 1;
@@ -271,9 +339,9 @@ impl Client {
         loop {
             let session = self.session().await?;
             let permit = self.permit(lane).await?;
-            sent.set(true);
+            course.under_way(true);
             let answer = self.exchange(&session, method, params).await;
-            sent.set(false);
+            course.under_way(false);
             drop(permit);
             match answer {
                 Ok(Ok(value)) => return Ok(value),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::endpoint::{Endpoint, EndpointError};
+use crate::retry::RetryPolicy;
 use crate::secret::Secret;
 use crate::tls::Fingerprint;
 
@@ -26,6 +27,7 @@ pub struct Config {
     pub(crate) encoding: Encoding,
     pub(crate) timeouts: Timeouts,
     pub(crate) limits: Limits,
+    pub(crate) retries: RetryPolicy,
 }
 
 /// Which server certificates are believed.
@@ -110,6 +112,7 @@ impl Config {
             encoding: Encoding::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            retries: RetryPolicy::default(),
         })
     }
 
@@ -155,6 +158,13 @@ impl Config {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// How patiently calls that failed are made again.
+    #[must_use]
+    pub fn retries(mut self, retries: RetryPolicy) -> Self {
+        self.retries = retries;
         self
     }
 }

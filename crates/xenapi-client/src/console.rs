@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use xenapi_types::{ConsoleProtocol, Vm, console, handler, vm};
 use xenapi_wire::Ref;
 
-use crate::client::{Client, Sent};
+use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result, root_cause};
 use crate::event::name;
@@ -182,9 +182,9 @@ struct OwnSession {
 impl OwnSession {
     async fn new(client: &Client) -> Result<Self> {
         let seat = client.session().await?.endpoint.clone();
-        let sent = Sent::default();
-        sent.set(true);
-        let session = client.within("session.login_with_password", &sent, client.login_at(seat)).await?;
+        let course = client.course();
+        course.under_way(true);
+        let session = client.within("session.login_with_password", &course, client.login_at(seat)).await?;
         Ok(Self { client: client.clone(), session: Some(session) })
     }
 
@@ -211,9 +211,9 @@ impl Drop for OwnSession {
 }
 
 async fn log_out(client: &Client, session: &Session) {
-    let sent = Sent::default();
-    sent.set(true);
-    if let Err(error) = client.within("session.logout", &sent, client.log_out(session)).await {
+    let course = client.course();
+    course.under_way(true);
+    if let Err(error) = client.within("session.logout", &course, client.log_out(session)).await {
         tracing::debug!(%error, "the console's session is left to XAPI");
     }
 }

@@ -39,8 +39,9 @@ struct Inner {
 pub enum ErrorKind {
     /// The configuration or an argument cannot work. Nothing was sent. Never retry.
     Config,
-    /// No connection: name not found, refused, no route, no answer. Nothing was done on the host.
-    /// Retry when the network may have changed.
+    /// No connection: name not found, refused, no route, no answer; or the answer of a call that is safe to
+    /// repeat was lost. The client has tried again as its [`RetryPolicy`](crate::RetryPolicy) says. Retry
+    /// when the network may have changed.
     Unreachable,
     /// The server's certificate is not believed. Nothing was sent. Never retry: a person must
     /// compare fingerprints.
@@ -58,7 +59,7 @@ pub enum ErrorKind {
     Timeout,
     /// The connection broke or the time was up before the answer came, or a task vanished with the
     /// toolstack that ran it: the operation may or may not have been carried out. Look before
-    /// retrying.
+    /// retrying: [`Client::resolve_created`](crate::Client::resolve_created).
     OutcomeUnknown,
     /// The task was cancelled.
     Cancelled,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use xenapi_types::{EventBatch, FailureExt, Retry};
 use xenapi_wire::{Class, Ref};
 
-use crate::client::{Client, Lane, Sent};
+use crate::client::{Client, Lane};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long one wait for events is at most. Long ones cost nothing; short ones notice sooner what
@@ -33,8 +33,8 @@ impl Client {
         const METHOD: &str = "event.from";
         let patient = self.with_deadline(timeout + Duration::from_secs(60));
         let params = (classes, token, timeout.as_secs_f64());
-        let sent = Sent::default();
-        patient.within(METHOD, &sent, patient.with_session(METHOD, &params, Lane::Wait, &sent)).await
+        let course = patient.course();
+        patient.within(METHOD, &course, patient.with_session(METHOD, &params, Lane::Wait, &course)).await
     }
 
     /// Waits until the record of an object fulfils a condition, and gives back that record.
@@ -107,7 +107,7 @@ impl<C: Class> Watch<C> {
                 Err(error) => error,
             };
             let passing = matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout)
-                || error.failure().is_some_and(|failure| matches!(failure.retry(), Retry::After { .. }));
+                || error.failure().is_some_and(|failure| failure.retry() == Retry::Later);
             let since = *self.trouble_since.get_or_insert_with(Instant::now);
             if !passing || since.elapsed() >= self.client.inner.config.timeouts.reconnect {
                 return Err(error);

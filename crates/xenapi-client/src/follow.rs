@@ -8,7 +8,6 @@
 //! ```
 
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,9 +16,10 @@ use serde::de::DeserializeOwned;
 use xenapi_types::{EventBatch, FailureExt, Pool, Retry, event};
 use xenapi_wire::{Failure, Ref};
 
-use crate::client::{Client, Sent};
+use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::WAIT;
+use crate::retry::{jittered, mean_pause};
 use crate::session::Session;
 
 /// Why everything that was read from the pool may be outdated and has to be read again.
@@ -119,7 +119,7 @@ impl Client {
 
     /// The session that calls are made with now.
     pub(crate) async fn session_now(&self) -> Result<Arc<Session>> {
-        self.within("session.login_with_password", &Sent::default(), self.session()).await
+        self.within("session.login_with_password", &self.course(), self.session()).await
     }
 }
 
@@ -307,12 +307,12 @@ impl<B: Batch> Follower<B> {
     async fn poll(&self, session: &Session, token: &str, wait: Duration) -> Result<Result<B, Failure>> {
         let patient = self.client.with_deadline(wait + PATIENCE);
         let params = (&self.classes, token, wait.as_secs_f64());
-        let sent = Sent::default();
+        let course = patient.course();
         let answer = async {
-            sent.set(true);
+            course.under_way(true);
             patient.exchange(session, METHOD, &params).await.map_err(|error| error.about(METHOD))
         };
-        patient.within(METHOD, &sent, answer).await
+        patient.within(METHOD, &course, answer).await
     }
 
     /// What a failure says about our place, if it does.
@@ -437,15 +437,13 @@ impl Backoff {
     const LONGEST: Duration = Duration::from_secs(30);
 
     fn lengthen(&mut self) {
-        let mean = self.mean();
-        let random = RandomState::new().build_hasher().finish() % 1_000;
-        let pause = mean.mul_f64(0.5 + random as f64 / 1_000.0);
+        let pause = jittered(self.mean());
         let now = Instant::now();
         (self.level, self.until, self.troubled) = ((self.level + 1).min(16), Some(now + pause), Some(now));
     }
 
     fn mean(&self) -> Duration {
-        Self::SHORTEST.saturating_mul(1 << self.level).min(Self::LONGEST)
+        mean_pause(Self::SHORTEST, Self::LONGEST, self.level)
     }
 
     /// After a success: trouble counts as past when there has been none for several pauses.

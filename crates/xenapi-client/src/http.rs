@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use xenapi_types::Safety;
 
 use crate::connect::Dialer;
 use crate::endpoint::Endpoint;
@@ -140,13 +141,6 @@ impl Reply {
     }
 }
 
-/// Whether a request that may have been carried out can be sent once more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    Safe,
-    Unsafe,
-}
-
 /// The shared connections to all hosts of a pool.
 pub(crate) struct Http {
     pub(crate) dialer: Dialer,
@@ -172,10 +166,10 @@ impl Http {
         path: &str,
         content_type: &str,
         body: &Bytes,
-        repeat: Repeat,
+        safety: Safety,
     ) -> Result<Reply> {
         let headers = [(header::CONTENT_TYPE, content_type)];
-        let mut repeats_left = if repeat == Repeat::Safe { 1 } else { 0 };
+        let mut repeats_left = u32::from(safety.is_repeatable());
         let mut fresh_left = 3;
         loop {
             let connection = match self.take_idle(endpoint) {
@@ -200,7 +194,7 @@ impl Http {
                     repeats_left -= 1;
                     tracing::debug!(%endpoint, %error, "connection lost, the call is repeated");
                 }
-                Err(Unread::Lost(error)) => return Err(answer_lost(error, repeat).at(endpoint)),
+                Err(Unread::Lost(error)) => return Err(answer_lost(error, safety).at(endpoint)),
             }
         }
     }
@@ -273,14 +267,13 @@ enum Unread {
     Failed(Error),
 }
 
-fn answer_lost(error: BoxError, repeat: Repeat) -> Error {
+fn answer_lost(error: BoxError, safety: Safety) -> Error {
     let what = format!("the connection broke before the answer was complete ({})", root_cause(&*error));
-    let lost = match repeat {
-        Repeat::Safe => Error::new(ErrorKind::Unreachable, what),
-        Repeat::Unsafe => Error::new(
-            ErrorKind::OutcomeUnknown,
-            format!("{what}, so the call may or may not have been carried out"),
-        ),
+    let lost = if safety.is_repeatable() {
+        Error::new(ErrorKind::Unreachable, what)
+    } else {
+        let message = format!("{what}, so the call may or may not have been carried out");
+        Error::new(ErrorKind::OutcomeUnknown, message)
     };
     lost.because(error)
 }

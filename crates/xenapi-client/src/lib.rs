@@ -24,7 +24,8 @@
 //!   [`Client::export_vm`]: whole VMs.
 //! * [`Client::console`], [`Client::vm_console`]: screens and terminals of running VMs.
 //! * [`Client::call_plugin`]: scripts in dom0.
-//! * [`Error`], whose [`ErrorKind`] tells when to try again.
+//! * [`Error`], whose [`ErrorKind`] tells when to try again; [`RetryPolicy`], by which the client does so
+//!   itself; [`Client::create_marked`] for what must not be made twice.
 //! * [`Connect`]: the seam at which the network can be replaced, by a simulator for example.
 //!
 //! What this crate does not do: it knows no disk formats, and decides nothing about where things go.
@@ -41,7 +42,9 @@ mod follow;
 mod handler;
 mod http;
 mod objects;
+mod outcome;
 mod plugin;
+mod retry;
 mod rpc;
 mod secret;
 mod session;
@@ -60,6 +63,7 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Error, ErrorKind, Result};
 pub use follow::{Events, ResyncCause, Update};
 pub use plugin::PluginFailure;
+pub use retry::RetryPolicy;
 pub use secret::Secret;
 pub use task::Task;
 pub use tls::{Fingerprint, FingerprintError};

@@ -6,13 +6,14 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use xenapi_types::Safety;
 use xenapi_wire::jsonrpc::{Id, Version};
 use xenapi_wire::{DecodeError, Failure, Limits, jsonrpc, xmlrpc};
 
 use crate::config::Encoding;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Http, Repeat, Reply, page_text};
+use crate::http::{Http, Reply, page_text};
 
 /// What XAPI reads of a request's body; it answers HTTP 500 to more.
 const MAX_REQUEST_BYTES: usize = 307_200;
@@ -109,7 +110,7 @@ impl Rpc {
             Form::Json => ("/jsonrpc", "application/json"),
             Form::Xml => ("/", "text/xml"),
         };
-        self.http.post(endpoint, path, content_type, &body, repeat_of(method)).await
+        self.http.post(endpoint, path, content_type, &body, Safety::of(method)).await
     }
 
     fn read<T: DeserializeOwned>(&self, form: Form, id: i64, reply: &Reply) -> Result<Result<T, Failure>> {
@@ -131,38 +132,6 @@ impl Rpc {
                 }
                 Ok(answer.result)
             }
-        }
-    }
-}
-
-/// Whether a call whose answer was lost can be made again: those that only look, and log-in, which
-/// at worst leaves a session that XAPI ends by itself.
-pub(crate) fn repeat_of(method: &str) -> Repeat {
-    let (class, name) = method.rsplit_once('.').unwrap_or(("", method));
-    let only_looks = !class.starts_with("Async.")
-        && (name.starts_with("get_") || name.starts_with("assert_") || matches!(class, "system"))
-        || matches!(method, "event.from" | "session.login_with_password" | "pool.is_slave");
-    if only_looks { Repeat::Safe } else { Repeat::Unsafe }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_calls_that_look_are_repeated() {
-        for method in ["VM.get_record", "VM.get_all_records_where", "event.from", "VM.assert_can_boot_here"] {
-            assert_eq!(repeat_of(method), Repeat::Safe, "{method}");
-        }
-        for method in [
-            "VM.start",
-            "VDI.create",
-            "VM.set_name_label",
-            "task.create",
-            "Async.VM.get_record",
-            "session.logout",
-        ] {
-            assert_eq!(repeat_of(method), Repeat::Unsafe, "{method}");
         }
     }
 }

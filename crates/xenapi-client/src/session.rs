@@ -56,12 +56,14 @@ pub(crate) struct Sessions {
 struct State {
     seat: Endpoint,
     current: Option<Arc<Session>>,
+    ever: bool,
     closed: bool,
 }
 
 impl Sessions {
     pub(crate) fn new(seat: Endpoint) -> Self {
-        Self { state: Mutex::new(State { seat, current: None, closed: false }), login: Semaphore::new(1) }
+        let state = State { seat, current: None, ever: false, closed: false };
+        Self { state: Mutex::new(state), login: Semaphore::new(1) }
     }
 
     pub(crate) fn seat(&self) -> Endpoint {
@@ -74,6 +76,11 @@ impl Sessions {
             return Err(closed());
         }
         Ok(state.current.clone())
+    }
+
+    /// Whether there has been a session: then the address and the password are right.
+    pub(crate) fn was_ever_open(&self) -> bool {
+        self.lock().ever
     }
 
     /// Waits for the turn to log in.
@@ -90,6 +97,7 @@ impl Sessions {
         let session = Arc::new(session);
         state.seat = session.endpoint.clone();
         state.current = Some(Arc::clone(&session));
+        state.ever = true;
         Ok(session)
     }
 

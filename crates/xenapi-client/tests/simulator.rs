@@ -14,14 +14,14 @@ use http_body_util::Full;
 use xapi_simulator::fault::Fault;
 use xapi_simulator::{Simulator, World};
 use xenapi_client::{
-    Cause, Client, Config, Encoding, ErrorKind, ExportFormat, ImportFormat, Trust, connect_fn,
+    Cause, Client, Config, Encoding, ErrorKind, ExportFormat, ImportFormat, RetryPolicy, Trust, connect_fn,
 };
 use xenapi_types::query::Query;
 use xenapi_types::{
     Host, OnCrashBehaviour, OnNormalExit, Pool, Sr, Task, TaskStatusType, Vdi, VdiType, Vm, VmRecord, pbd,
     sr, task, vdi, vm,
 };
-use xenapi_wire::Ref;
+use xenapi_wire::{Failure, Ref};
 
 const MIB: usize = 1 << 20;
 
@@ -458,4 +458,83 @@ async fn many_callers_at_once() {
     for call in calls {
         call.await.unwrap().unwrap();
     }
+}
+
+fn quick() -> RetryPolicy {
+    RetryPolicy {
+        first_pause: Duration::from_millis(10),
+        longest_pause: Duration::from_millis(20),
+        ..RetryPolicy::default()
+    }
+}
+
+fn busy(code: &str) -> Fault {
+    Fault::Failure(Failure::new(code, ["VM", "OpaqueRef:1", "start"]))
+}
+
+#[tokio::test]
+async fn calls_are_made_again_as_the_table_says() {
+    let bench = bench_with(|config| config.retries(quick())).await;
+    let (client, faults) = (&bench.client, bench.simulator.faults());
+    let vm = client.call(new_vm("twin")).await.unwrap();
+
+    // Turned away: whatever the call does.
+    for code in ["TOO_BUSY", "HOST_STILL_BOOTING", "OTHER_OPERATION_IN_PROGRESS", "TOO_MANY_PENDING_TASKS"] {
+        (0..3).for_each(|_| faults.on("VM.create", busy(code)));
+        let made = client.call(new_vm(code)).await.unwrap();
+        assert_eq!(client.all_by_name_label::<Vm>(code).await.unwrap(), [made], "{code}: made once");
+    }
+
+    // Lost before or after: what is idempotent comes through, several times if need be.
+    faults.on("VM.set_name_label", Fault::DropAfterExecution);
+    faults.on("VM.set_name_label", Fault::DropBefore);
+    faults.on("VM.set_name_label", Fault::DropAfterBytes(20));
+    client.set_field(&vm, vm::field::NAME_LABEL, "renamed").await.unwrap();
+    assert_eq!(client.get_field(&vm, vm::field::NAME_LABEL).await.unwrap(), "renamed");
+
+    // A host that is always busy is not asked for ever, nor beyond the deadline.
+    (0..10).for_each(|_| faults.on("VM.get_record", busy("TOO_BUSY")));
+    let error = client.record(&vm).await.unwrap_err();
+    assert!(error.is("TOO_BUSY"), "{error}");
+    assert_eq!(faults.clear(), 0, "ten attempts");
+    (0..3).for_each(|_| faults.on("VM.get_record", busy("TOO_BUSY")));
+    let minute = Duration::from_secs(60);
+    let slow = client.with_retries(RetryPolicy { first_pause: minute, longest_pause: minute, ..quick() });
+    let error = slow.with_deadline(Duration::from_secs(10)).record(&vm).await.unwrap_err();
+    assert!(error.is("TOO_BUSY"), "the last error rather than a time-out: {error}");
+    assert_eq!(faults.clear(), 2, "one attempt");
+    faults.on("VM.get_record", busy("TOO_BUSY"));
+    assert!(client.with_retries(RetryPolicy::OFF).record(&vm).await.unwrap_err().is("TOO_BUSY"));
+
+    // Final codes are final.
+    faults.on("VM.get_record", busy("INTERNAL_ERROR"));
+    assert!(client.record(&vm).await.unwrap_err().is("INTERNAL_ERROR"));
+    assert_eq!(faults.clear(), 0);
+}
+
+#[tokio::test]
+async fn a_lost_creation_is_found_by_its_mark() {
+    const KEY: &str = "made-by";
+    let bench = bench().await;
+    let (client, faults) = (&bench.client, bench.simulator.faults());
+    let marked = |mark: &str| vm::Create {
+        other_config: [(KEY.to_owned(), mark.to_owned())].into(),
+        ..new_vm("marked")
+    };
+    let field = vm::field::OTHER_CONFIG;
+
+    faults.on("VM.create", Fault::DropAfterExecution);
+    let vm = client.create_marked(marked("one"), field, KEY, "one").await.unwrap();
+    assert_eq!(client.record(&vm).await.unwrap().other_config[KEY], "one");
+    assert_eq!(client.resolve_created(field, KEY, "one").await.unwrap(), Some(vm));
+
+    faults.on("VM.create", Fault::DropBefore);
+    let error = client.create_marked(marked("two"), field, KEY, "two").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error}");
+    assert!(error.to_string().contains("no object with made-by=two so far"), "{error}");
+    assert_eq!(client.resolve_created(field, KEY, "two").await.unwrap(), None);
+
+    client.call(marked("one")).await.unwrap();
+    let error = client.resolve_created(field, KEY, "one").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Ambiguous, "{error}");
 }

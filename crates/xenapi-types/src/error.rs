@@ -37,13 +37,8 @@ pub(crate) use error_codes;
 pub enum Retry {
     /// The same call will fail again.
     No,
-    /// Nothing needs to happen but time: wait so long, and give up after so many attempts.
-    After {
-        /// Seconds to wait before each attempt.
-        seconds: u32,
-        /// How often to try again.
-        attempts: u32,
-    },
+    /// The call was turned away before it did anything, and nothing needs to happen but time.
+    Later,
     /// The session is gone: log in, then make the call once more.
     LogIn,
     /// The coordinator is another host, at this address: go there.
@@ -200,9 +195,9 @@ impl FailureExt for Failure {
             "TOO_MANY_PENDING_TASKS"
             | "TOO_BUSY"
             | "HOST_STILL_BOOTING"
+            | "TOO_MANY_STORAGE_MIGRATES"
             | "OTHER_OPERATION_IN_PROGRESS"
-            | "DEVICE_DETACH_REJECTED" => Retry::After { seconds: 5, attempts: 10 },
-            "TOO_MANY_STORAGE_MIGRATES" => Retry::After { seconds: 10, attempts: 60 },
+            | "DEVICE_DETACH_REJECTED" => Retry::Later,
             "EVENTS_LOST" | "EVENT_FROM_TOKEN_PARSE_FAILURE" => Retry::Resync,
             "MESSAGE_PARAMETER_COUNT_MISMATCH" => Retry::FewerParameters,
             "CANNOT_CONTACT_HOST" => Retry::CheckState,

@@ -24,7 +24,8 @@
 //! * Calls, in one module a class: [`vdi::Snapshot`], [`vm::Start`]. Each is a struct that both ends of
 //!   the wire share; parameters that older hosts do not know are optional and left out. [`implicit`] has
 //!   those that every class has.
-//! * [`ErrorCode`] and [`FailureExt`]: what a failure means, and whether the call may be made again.
+//! * [`ErrorCode`] and [`FailureExt`]: what a failure means, and whether the call may be made again;
+//!   [`Safety`]: whether it may when there is no answer at all.
 //! * [`handler`], [`chunked`], [`archive`]: the HTTP transfers. [`query`]: expressions that select objects.
 //! * `meta`, behind the feature of that name: the datamodel as tables, for servers.
 //!
@@ -45,11 +46,13 @@ pub mod meta;
 mod open_enum;
 pub mod query;
 mod record;
+mod safety;
 
 pub use error::{ErrorCode, FailureExt, Retry, SrBackendFailure};
 pub use event_batch::EventBatch;
 pub use generated::types::*;
 pub use generated::*;
+pub use safety::Safety;
 pub use xenapi_wire::{Call, Class, DateTime, Failure, Ref, Value};
 
 /// What the generated modules use.

@@ -296,9 +296,15 @@ impl Cache {
         let (client, shared) = (&self.0.client, &self.0.shared);
         let mut progress = shared.progress.subscribe();
         let before = progress.borrow().clone();
-        let session = client.session_now().await?;
-        // The pool's event comes after all that happened before it.
-        let token = place_of(client, &before.pool).await?;
+        // The pool's event comes after all that happened before it. A token counts for its session only: that
+        // call may have been made again with another one, on an older database.
+        let (session, token) = loop {
+            let session = client.session_now().await?;
+            let token = place_of(client, &before.pool).await?;
+            if Arc::ptr_eq(&session, &client.session_now().await?) {
+                break (session, token);
+            }
+        };
         let reached = progress.wait_for(|now| {
             let same_session = now.session.as_ref().is_some_and(|now| Arc::ptr_eq(now, &session));
             now.counters.resyncs > before.counters.resyncs
