@@ -189,6 +189,11 @@ impl DiskFile {
         self.device
     }
 
+    /// Seconds and nanoseconds.
+    pub(crate) fn modified(&self) -> (i64, i64) {
+        self.modified
+    }
+
     fn check_unchanged(&self) -> Result<(), Error> {
         let failed = |source| Error::Open { path: self.path.clone(), source };
         let changed = |what| Err(Error::Changed { path: self.path.clone(), what });

@@ -20,6 +20,7 @@
 //! * [`receive`] gives a body to a [`VhdSink`], a [`RawSink`] (files that appear complete or not at
 //!   all; devices that are marked until they are complete), a [`Recode`] (a canonical VHD while it passes)
 //!   or a [`Verifier`] (is it the image that was sent?); [`Digesting`] computes its digest on the way.
+//! * [`UploadJournal`] sends a disk in several transfers, and after a break only what is missing.
 //!
 //! Memory does not depend on what a disk holds: a stream needs one bit for each 2 MiB of the disk
 //! (128 KiB for 2 TiB), for a VHD source its block table (4 MiB for 2 TiB), and at most five pieces
@@ -33,6 +34,7 @@ mod digest;
 mod error;
 mod image;
 mod incoming;
+mod journal;
 mod layer;
 mod parents;
 mod pool;
@@ -55,6 +57,7 @@ pub use coalesce::{Coalesced, coalesce};
 pub use digest::{Digesting, StreamDigest};
 pub use error::Error;
 pub use image::{Declared, Format, Image, Opening};
+pub use journal::{Receipt, UploadJournal};
 pub use layer::Layer;
 pub use parents::Parents;
 pub use progress::{Progress, Snapshot, Stage};

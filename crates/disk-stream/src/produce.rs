@@ -185,6 +185,11 @@ impl ChunkedStream {
         Self { source: Source::new(reader), set, at: 0, chunk: 0..0, ended: false }
     }
 
+    /// The disk's size in bytes.
+    pub(crate) fn virtual_size(&self) -> u64 {
+        self.set.virtual_size()
+    }
+
     /// Exact length of the stream in bytes.
     pub(crate) fn stream_len(set: &BlockSet) -> u64 {
         let chunk = |extent: std::ops::Range<u64>| {

@@ -3,7 +3,7 @@
 //! A disk is cut into chunks of 1 MiB. Each that is not zero is a member `PREFIX/00000000` with its
 //! number, followed by one with its checksum: `.xxhash` (XXH64, 16 digits) of today's XAPI, `.checksum`
 //! (SHA-1) of older ones and of `vhd-tool`. The first and the last chunk are always there; the last one may
-//! be short, and so tells the size of the disk. An empty member keeps the connection alive, and is zeros.
+//! be short, and so tells the size of the disk. An empty member keeps the connection alive, and says nothing.
 
 use std::ops::Range;
 
@@ -280,17 +280,19 @@ impl Decoder {
             Some(first) if first != prefix => return Err(wrong("it belongs to another disk")),
             Some(_) => {}
         }
-        if self.last.is_some_and(|(last, _)| number <= last) {
-            return Err(wrong("its number is not above the last one"));
+        // An empty one says nothing, not even of its number.
+        if member.len > 0 {
+            if self.last.is_some_and(|(last, _)| number <= last) {
+                return Err(wrong("its number is not above the last one"));
+            }
+            if self.last.is_some_and(|(_, len)| len < self.chunk_size) {
+                return Err(wrong("it follows a short one, which is the last"));
+            }
+            if member.len > self.chunk_size {
+                return Err(wrong("it is longer than the first"));
+            }
+            self.last = Some((number, member.len));
         }
-        // An empty one is not the end of the disk, wherever it comes.
-        if self.last.is_some_and(|(_, len)| len != 0 && len < self.chunk_size) {
-            return Err(wrong("it follows a short one, which is the last"));
-        }
-        if member.len > self.chunk_size {
-            return Err(wrong("it is longer than the first"));
-        }
-        self.last = Some((number, member.len));
         let start = number * self.chunk_size;
         Ok(State::Chunk {
             left: start..start + member.len,
