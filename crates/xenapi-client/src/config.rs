@@ -72,9 +72,9 @@ pub struct Timeouts {
     /// as a whole may take for ever. 20 minutes: before the first byte a host may wait minutes for
     /// its storage.
     pub stall: Duration,
-    /// How long the connection of an upload stays open when everything has been sent and the host says
-    /// nothing. Closing it tells a host that waits for more, as of a VHD that lacks its end, that there is no
-    /// more; one that is still writing what it has read goes on. 1 minute.
+    /// How long the connection of an upload stays open when everything has been sent, the host says nothing
+    /// and its task makes no progress. Closing it tells a host that waits for more, as of a VHD that lacks its
+    /// end, that there is no more; one that is still busy with what it has got goes on. 5 minutes.
     pub settle: Duration,
     /// For the head of the answer to an upload, which XAPI sends before it reads the body; then
     /// the body is sent anyway, for the sake of proxies that want it first. 30 seconds.
@@ -175,7 +175,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(20),
             call: Duration::from_secs(3_600),
             stall: Duration::from_secs(1_200),
-            settle: Duration::from_secs(60),
+            settle: Duration::from_secs(300),
             upload_head: Duration::from_secs(30),
             reconnect: Duration::from_secs(300),
         }

@@ -20,6 +20,7 @@ use xenapi_types::Safety;
 use crate::connect::Dialer;
 use crate::endpoint::Endpoint;
 use crate::error::{BoxError, Error, ErrorKind, Result, root_cause};
+use crate::outbox::Outbox;
 
 /// What the header block of a request may have, the blank line included: 1,024 bytes less what
 /// XAPI's reader keeps for itself.
@@ -34,11 +35,19 @@ const MAX_IDLE: Duration = Duration::from_secs(90);
 pub(crate) struct Connection<B> {
     sender: http1::SendRequest<B>,
     driver: tokio::task::JoinHandle<()>,
+    outbox: Outbox,
 }
 
 impl<B> Drop for Connection<B> {
     fn drop(&mut self) {
         self.driver.abort();
+    }
+}
+
+impl<B> Connection<B> {
+    /// Whether all that was to be sent has left this program.
+    pub(crate) fn has_sent_all(&self) -> bool {
+        self.outbox.is_empty()
     }
 }
 
@@ -57,7 +66,8 @@ where
     B::Error: Into<BoxError>,
 {
     pub(crate) async fn open(dialer: &Dialer, endpoint: &Endpoint) -> Result<Self> {
-        let io = TokioIo::new(dialer.dial(endpoint).await?);
+        let outbox = Outbox::default();
+        let io = TokioIo::new(outbox.watch(dialer.dial(endpoint).await?));
         let (sender, connection) = http1::handshake(io).await.map_err(|e| {
             Error::new(ErrorKind::Unreachable, "the connection broke at once").because(e).at(endpoint)
         })?;
@@ -66,7 +76,7 @@ where
                 tracing::debug!(%error, "connection ended");
             }
         });
-        Ok(Self { sender, driver })
+        Ok(Self { sender, driver, outbox })
     }
 
     pub(crate) async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, Unanswered> {

@@ -42,6 +42,7 @@ mod follow;
 mod handler;
 mod http;
 mod objects;
+mod outbox;
 mod outcome;
 mod plugin;
 mod retry;

@@ -40,19 +40,21 @@ pub(super) async fn judge(
     found.leaks.extend(now.tasks.iter().map(|task| format!("task {task}")));
     match &verb.act {
         Step::Spawn | Step::SpawnOnLvm => match outcome {
-            Err(_) => found.leaks.extend(changes(&now, &scene.bare)),
+            Err(_) => found.leaks.extend(changes(verb, &now, &scene.bare)),
             Ok(()) => state(scene, &[VmPowerState::Running], &mut found).await?,
         },
         Step::Destroy => {
             if outcome.is_ok() {
-                found.leaks.extend(changes(&now, &scene.bare));
+                found.leaks.extend(changes(verb, &now, &scene.bare));
             }
         }
         Step::Snapshot => {
             snapshot(scene, outcome, &mut found).await?;
-            found
-                .leaks
-                .extend(changes(&visible(scene, now).await?, &visible(scene, scene.before.clone()).await?));
+            found.leaks.extend(changes(
+                verb,
+                &visible(scene, now).await?,
+                &visible(scene, scene.before.clone()).await?,
+            ));
         }
         Step::Power(_, end) => {
             let begin = scene_begin(verb);
@@ -66,13 +68,33 @@ pub(super) async fn judge(
             state(scene, std::slice::from_ref(end), &mut found).await?;
         }
         Step::SoftDelete | Step::Restore => again(scene, verb, &mut found).await,
+        Step::AttachVolume | Step::AttachInterface | Step::EnsureNetwork => {
+            if outcome.is_err() {
+                found.leaks.extend(changes(verb, &now, &scene.before));
+            } else if let Some(inverse) = verb.act.inverse() {
+                if let Err(error) = inverse.run(scene).await {
+                    found.wrong.push(format!("cannot be taken back: {error}"));
+                }
+                let back = scene.pool.census().await?;
+                found.leaks.extend(changes(verb, &back, &scene.before));
+            }
+        }
+        // What failed may be finished, or has been done.
+        Step::DetachVolume | Step::DetachInterface | Step::RemoveNetwork => {
+            if outcome.is_err() {
+                let _ = verb.act.run(scene).await;
+            }
+        }
     }
     // Whatever became of it, an instance can be removed, with everything that belongs to it.
-    if let Err(error) = scene.pool.driver.destroy(scene.which(), Progress::none()).await {
+    let has_instance = !matches!(verb.act, Step::EnsureNetwork | Step::RemoveNetwork);
+    if has_instance && let Err(error) = scene.pool.driver.destroy(scene.which(), Progress::none()).await {
         found.wrong.push(format!("cannot be destroyed afterwards: {error}"));
     }
     let end = scene.pool.census().await?;
-    found.leaks.extend(changes(&end, &scene.bare).into_iter().map(|left| format!("after destroy: {left}")));
+    found
+        .leaks
+        .extend(changes(verb, &end, &scene.bare).into_iter().map(|left| format!("after destroy: {left}")));
     if let Err(error) = scene.look_at_the_foreign_instance().await {
         found.wrong.push(format!("{error:#}"));
     }
@@ -113,8 +135,11 @@ async fn forgotten_tasks(scene: &Scene, mischief: &Mischief) -> Result<()> {
     Ok(())
 }
 
-fn changes(now: &Census, before: &Census) -> Vec<String> {
-    now.changes_since(before).into_iter().filter(|change| !change.contains("task ")).collect()
+/// Tasks are counted on their own. The file of a LUN is its target's, not the pool's.
+fn changes(verb: &Verb, now: &Census, before: &Census) -> Vec<String> {
+    let lun = matches!(verb.act, Step::AttachVolume | Step::DetachVolume);
+    let counts = |change: &String| !(change.contains("task ") || lun && change.contains("/disks/"));
+    now.changes_since(before).into_iter().filter(counts).collect()
 }
 
 /// Without what XAPI keeps of a snapshot that is gone until it coalesces.

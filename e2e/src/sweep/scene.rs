@@ -11,8 +11,10 @@ use tempfile::TempDir;
 use uuid::Uuid;
 use xapi_simulator::World;
 use xapi_simulator::fault::Faults;
-use xenapi_client::ImportFormat;
+use xapi_simulator::targets::Target;
+use xenapi_client::{ImportFormat, Secret};
 use xenapi_driver::Which;
+use xenapi_driver::volume::{Iscsi, Storage, Volume, VolumeDisk};
 use xenapi_types::{
     OnCrashBehaviour, OnNormalExit, Ref, Sr, Vbd, VbdMode, VbdType, Vdi, VdiType, Vm, vbd, vdi, vm,
 };
@@ -23,6 +25,19 @@ use crate::sweep::verb::Verb;
 
 /// Size of the image of the scenes, in bytes.
 pub const IMAGE_BYTES: u64 = 16 << 20;
+
+/// What the volume of the scenes is called.
+pub const VOLUME: &str = "vol-1";
+const PORTAL: &str = "192.0.2.1";
+const IQN: &str = "iqn.2010-10.org.openstack:volume-00000001";
+const CHAP: &str = "correct-horse";
+
+/// A LUN of a target that the pool does not know.
+pub fn volume() -> Volume {
+    let chap = Some(("user".to_owned(), Secret::new(CHAP)));
+    let storage = Storage::Iscsi(Iscsi { portal: PORTAL.parse().expect("a portal"), iqn: IQN.into(), chap });
+    Volume { id: Some(VOLUME.into()), ..Volume::new(storage, VolumeDisk::Lun(0)) }
+}
 
 /// A pool with somebody else's instance in it, and ours if the verb needs one.
 pub struct Scene {
@@ -53,7 +68,8 @@ impl Scene {
     ///
     /// When the pool or what the verb needs cannot be made.
     pub async fn set(verb: &Verb) -> Result<Self> {
-        let pool = Pool::with(World::demo(), mischief::timeouts()).await?;
+        let pool = Pool::with(World::demo().with_all_drivers(), mischief::timeouts()).await?;
+        pool.simulator.targets().add(Target::iscsi(PORTAL, IQN, [(0, 8 << 20)]).login("user", CHAP));
         let files = tempfile::tempdir()?;
         let mut image = File::create(files.path().join("image.raw"))?;
         image.write_all(&pattern(1 << 20))?;

@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::time::Duration;
 
-use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic, SrChoice};
+use xenapi_driver::network::{NetworkSpec, Vlan};
+use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, MacChoice, Nic, SrChoice};
+use xenapi_driver::volume::AttachOptions;
 use xenapi_driver::{Checks, Existing, Otherwise, PowerChange, Progress, Result, Shutdown, SpawnOptions};
 use xenapi_types::VmPowerState;
 
 use crate::pool::{LVM, NETWORK};
-use crate::sweep::scene::Scene;
+use crate::sweep::scene::{self, Scene};
 
 /// A verb in a situation.
 #[derive(Debug)]
@@ -38,7 +40,24 @@ pub enum Step {
     SoftDelete,
     /// Takes that back.
     Restore,
+    /// Attaches a LUN of an iSCSI target that the pool has never heard of.
+    AttachVolume,
+    /// Detaches it.
+    DetachVolume,
+    /// Adds an interface.
+    AttachInterface,
+    /// Removes it.
+    DetachInterface,
+    /// Makes a network on a VLAN.
+    EnsureNetwork,
+    /// Removes it.
+    RemoveNetwork,
 }
+
+/// The address of the added interface.
+const MAC: &str = "02:00:00:00:11:22";
+/// The name of the network that is made.
+const TENANT: &str = "tenant";
 
 const CLEAN: Shutdown = Shutdown::Clean { timeout: Duration::from_secs(5), otherwise: Otherwise::Hard };
 const OFF: Step = Step::Power(PowerChange::Off(Shutdown::Hard), VmPowerState::Halted);
@@ -65,6 +84,12 @@ pub static VERBS: &[Verb] = &[
     verb("resume", &[Step::Spawn, SUSPEND], Step::Power(PowerChange::Resume, VmPowerState::Running)),
     verb("soft-delete", &[Step::Spawn], Step::SoftDelete),
     verb("restore", &[Step::Spawn, Step::SoftDelete], Step::Restore),
+    verb("attach-volume", &[Step::Spawn], Step::AttachVolume),
+    verb("detach-volume", &[Step::Spawn, Step::AttachVolume], Step::DetachVolume),
+    verb("attach-nic", &[Step::Spawn], Step::AttachInterface),
+    verb("detach-nic", &[Step::Spawn, Step::AttachInterface], Step::DetachInterface),
+    verb("make-network", &[], Step::EnsureNetwork),
+    verb("remove-network", &[Step::EnsureNetwork], Step::RemoveNetwork),
 ];
 
 impl Step {
@@ -87,6 +112,35 @@ impl Step {
             Self::Power(change, _) => driver.power(scene.which(), *change, progress()).await.map(drop),
             Self::SoftDelete => driver.soft_delete(scene.which(), progress()).await,
             Self::Restore => driver.restore(scene.which(), progress()).await,
+            Self::AttachVolume => {
+                let options = AttachOptions::default();
+                driver.attach_volume(scene.which(), scene::volume(), options).await.map(drop)
+            }
+            Self::DetachVolume => {
+                driver.detach_volume(scene.which(), scene::VOLUME, progress()).await.map(drop)
+            }
+            Self::AttachInterface => {
+                let mac = MacChoice::Given(MAC.parse().expect("an address"));
+                let nic = Nic { mac, ..Nic::on(NETWORK) };
+                driver.attach_interface(scene.which(), nic, progress()).await.map(drop)
+            }
+            Self::DetachInterface => driver.detach_interface(scene.which(), MAC, progress()).await.map(drop),
+            Self::EnsureNetwork => {
+                let vlan = Some(Vlan { over: NETWORK.into(), tag: 100 });
+                let spec = NetworkSpec { name: TENANT.into(), mtu: Some(1450), vlan };
+                driver.ensure_network(spec, progress()).await.map(drop)
+            }
+            Self::RemoveNetwork => driver.remove_network(TENANT, progress()).await,
+        }
+    }
+
+    /// What takes it back.
+    pub fn inverse(&self) -> Option<Self> {
+        match self {
+            Self::AttachVolume => Some(Self::DetachVolume),
+            Self::AttachInterface => Some(Self::DetachInterface),
+            Self::EnsureNetwork => Some(Self::RemoveNetwork),
+            _ => None,
         }
     }
 }

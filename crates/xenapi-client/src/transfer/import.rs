@@ -324,8 +324,12 @@ pub(super) async fn pour<B>(
                 tell_now(sent.bytes());
                 // A host that misses something, as of a VHD that lacks its end, reads on until it is told
                 // that no more will come. One that is still writing does not read any more.
-                if sent.bytes() == len && sent_since.get_or_insert_with(Instant::now).elapsed() >= timeouts.settle {
-                    wire = None;
+                let out = wire.as_ref().is_some_and(|(_, connection)| connection.has_sent_all());
+                let settled = stall.still().min(sent_since.get_or_insert_with(Instant::now).elapsed());
+                match out && sent.bytes() == len {
+                    true if settled >= timeouts.settle => wire = None,
+                    true => {}
+                    false => sent_since = None,
                 }
             }
             _ = look.tick() => match stall.look(sent, &task).await {

@@ -209,6 +209,11 @@ impl StallWatch {
         if self.moved_at.elapsed() >= self.stall { Look::Stalled } else { Look::Moving }
     }
 
+    /// For how long neither bytes nor the task have moved, as far as was looked.
+    pub(super) fn still(&self) -> Duration {
+        self.moved_at.elapsed()
+    }
+
     pub(super) fn error(&self) -> Error {
         let message = format!("nothing moved for {} s", self.stall.as_secs_f32());
         Error::new(ErrorKind::Transfer, message)
