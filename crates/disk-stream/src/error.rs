@@ -238,6 +238,9 @@ pub enum Error {
         /// What was found.
         what: String,
     },
+    /// A packed disk cannot be used.
+    #[error("the image cannot be unpacked")]
+    Packed(#[source] Box<crate::unpack::Problem>),
     /// The worker thread ended without an answer, as when the runtime shuts down.
     #[error("the transfer was interrupted")]
     Interrupted,

@@ -17,6 +17,8 @@
 //! * [`Image`] is a raw disk, a qcow2 image, a VHD or a chain of VHDs, in files or on block devices; it becomes a [`DiskBody`] by
 //!   [`Image::vhd_body`], [`Image::raw_body`], [`Image::chunked_body`] or [`Image::tar_body`].
 //! * [`Image::save_vhd`], [`Image::save_raw`] and [`Image::save_difference`] write files.
+//! * [`Packed`] is a disk in a stream that is compressed, an archive of layers, or both; it becomes a
+//!   [`ChunkedBody`] or a raw file while it arrives.
 //! * [`receive`] gives a body to a [`VhdSink`], a [`RawSink`] (files that appear complete or not at
 //!   all; devices that are marked until they are complete), a [`Recode`] (a canonical VHD while it passes)
 //!   or a [`Verifier`] (is it the image that was sent?); [`Digesting`] computes its digest on the way.
@@ -49,6 +51,7 @@ mod sink;
 mod source;
 mod tar;
 mod target;
+mod unpack;
 mod upload;
 mod verify;
 
@@ -69,5 +72,6 @@ pub use scan::{Zeros, scan};
 pub use sink::{RawSink, Saved, VhdSink};
 pub use tar::{TarChecksum, TarError};
 pub use target::Existing;
+pub use unpack::{ChunkedBody, Compression, Found, Packed, Packing, Problem, Rest, Unpack, Unpacked};
 pub use upload::Upload;
 pub use verify::{Verified, Verifier};

@@ -129,6 +129,16 @@ impl Partial {
         Ok(())
     }
 
+    /// Writes at a place that may have been written before.
+    pub(crate) fn overwrite_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        self.expect(offset + bytes.len() as u64)?;
+        match &mut self.file {
+            Target::File(file) => file.as_file().write_all_at(bytes, offset),
+            Target::Device(device) => device.write_at(offset, bytes),
+        }
+        .map_err(|source| Error::Write { path: self.path.clone(), source })
+    }
+
     /// Makes the file `len` bytes long, durable, and visible. A device keeps its length.
     pub(crate) fn complete(mut self, len: u64) -> Result<(), Error> {
         self.expect(len)?;

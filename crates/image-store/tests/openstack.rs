@@ -10,6 +10,7 @@
 //!
 //! Without it the tests are skipped, or fail if `CI` is `true`.
 #![cfg(feature = "http")]
+#![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};

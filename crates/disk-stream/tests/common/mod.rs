@@ -1,6 +1,8 @@
 //! Disks to test with, and tools to ask.
 #![allow(dead_code, clippy::print_stderr)]
 
+pub(crate) mod layers;
+
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,115 @@
+//! Compressed streams, recognised by their first bytes. No I/O of its own.
+
+use std::io::{self, BufReader, Read};
+
+use flate2::bufread::MultiGzDecoder;
+use ruzstd::decoding::errors::FrameDecoderError;
+use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
+
+use crate::unpack::problem::Problem;
+
+/// How a disk, or an archive with one, is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// gzip, of one or several members.
+    Gzip,
+    /// Zstandard, of one frame.
+    Zstd,
+}
+
+impl Compression {
+    pub(super) fn of(head: &[u8]) -> Option<Self> {
+        match head {
+            [0x1f, 0x8b, 8, ..] => Some(Self::Gzip),
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+/// A reader whose first bytes can be looked at without taking them.
+pub(super) struct Ahead<R> {
+    head: Vec<u8>,
+    taken: usize,
+    inner: R,
+}
+
+/// Enough for everything that is recognised: tar says so at byte 257, and has a checksum over 512.
+const AHEAD: u64 = 512;
+
+impl<R: Read> Ahead<R> {
+    pub(super) fn new(mut inner: R) -> io::Result<Self> {
+        let mut head = Vec::new();
+        inner.by_ref().take(AHEAD).read_to_end(&mut head)?;
+        Ok(Self { head, taken: 0, inner })
+    }
+
+    pub(super) fn head(&self) -> &[u8] {
+        &self.head
+    }
+}
+
+impl<R: Read> Read for Ahead<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let head = &self.head[self.taken..];
+        if head.is_empty() {
+            return self.inner.read(buffer);
+        }
+        let len = head.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&head[..len]);
+        self.taken += len;
+        Ok(len)
+    }
+}
+
+/// Largest window of a Zstandard stream: what `zstd` uses up to level 19, and a little more. The whole of it is
+/// kept in memory.
+const WINDOW: u64 = 16 << 20;
+/// What the decompressors read at a time.
+const PIECE: usize = 128 << 10;
+
+/// Undoes the compression.
+pub(super) fn inflate<'a, R: Read + 'a>(
+    from: Ahead<R>,
+    how: Compression,
+) -> Result<Box<dyn Read + 'a>, Problem> {
+    match how {
+        Compression::Gzip => Ok(Box::new(MultiGzDecoder::new(BufReader::with_capacity(PIECE, from)))),
+        Compression::Zstd => {
+            let from = BufReader::with_capacity(PIECE, from);
+            let decoder =
+                StreamingDecoder::new_with_max_window_size(from, WINDOW).map_err(|error| match error {
+                    FrameDecoderError::WindowSizeTooBig { requested, .. } => {
+                        Problem::Window { window: requested, limit: WINDOW }
+                    }
+                    error => Problem::Compressed {
+                        format: how.name(),
+                        source: io::Error::other(error.to_string()),
+                    },
+                })?;
+            Ok(Box::new(OneFrame { decoder }))
+        }
+    }
+}
+
+/// The content of one frame, and an error if something follows it: without it, the rest would be lost in silence.
+struct OneFrame<R: Read> {
+    decoder: StreamingDecoder<R, FrameDecoder>,
+}
+
+impl<R: Read> Read for OneFrame<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.decoder.read(buffer)?;
+        if len == 0 && !buffer.is_empty() && self.decoder.get_mut().read(&mut [0])? != 0 {
+            return Err(io::Error::other("a second frame follows the first one"));
+        }
+        Ok(len)
+    }
+}

@@ -1,0 +1,345 @@
+//! Packed disks: whatever the packing and the order of the layers, the disk is the same, or there is a clear error.
+
+mod common;
+
+use std::io::Write;
+
+use bytes::Bytes;
+use common::layers::{Layer, layers, render, uuid};
+use common::*;
+use disk_stream::{
+    Compression, Declared, Error, Existing, Format, Packed, Packing, Problem, Progress, Rest, Unpack,
+};
+use flate2::write::GzEncoder;
+use http_body_util::{Full, StreamBody};
+use proptest::prelude::*;
+use tempfile::tempdir;
+use vhd::format::{BLOCK_SIZE, DiskType, Footer, Timestamp};
+use vhd::layout::Parent;
+
+/// A tar member as GNU tar writes it.
+fn member(name: &str, kind: u8, size: u64, content: &[u8]) -> Vec<u8> {
+    let mut head = vec![0; 512];
+    head[..name.len()].copy_from_slice(name.as_bytes());
+    head[100..108].copy_from_slice(b"0000644\0");
+    head[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
+    head[156] = kind;
+    head[257..265].copy_from_slice(b"ustar  \0");
+    seal(&mut head);
+    head.extend_from_slice(content);
+    head.resize(head.len().next_multiple_of(512), 0);
+    head
+}
+
+fn seal(head: &mut [u8]) {
+    head[148..156].fill(b' ');
+    let sum: u32 = head[..512].iter().map(|byte| u32::from(*byte)).sum();
+    head[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+}
+
+fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut all = member("./", b'5', 0, b"");
+    for (name, content) in members {
+        all.extend(member(name, b'0', content.len() as u64, content));
+    }
+    all.resize(all.len() + 10240, 0);
+    all
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// As a network brings it: in pieces of odd lengths.
+async fn open(bytes: &[u8], options: Unpack) -> Result<Packed, Error> {
+    let frames: Vec<_> =
+        bytes.chunks(70_001).map(|piece| Ok(http_body::Frame::data(Bytes::copy_from_slice(piece)))).collect();
+    Packed::open(StreamBody::new(Frames(frames.into_iter())), options).await
+}
+
+type Frame = Result<http_body::Frame<Bytes>, std::io::Error>;
+struct Frames(std::vec::IntoIter<Frame>);
+impl futures_core::Stream for Frames {
+    type Item = Frame;
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Frame>> {
+        std::task::Poll::Ready(self.0.next())
+    }
+}
+
+async fn unpacked(bytes: &[u8], options: Unpack, size: u64) -> Result<Vec<u8>, Error> {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("disk");
+    let saved = open(bytes, options).await?.save_raw(&path, Existing::Refuse, size).await;
+    if let Err(error) = saved {
+        assert!(names(folder.path()).is_empty(), "something is left after {error:?}");
+        return Err(error);
+    }
+    Ok(std::fs::read(path).unwrap())
+}
+
+/// What a host makes of the framing, on a disk that was used before or was not.
+async fn through_chunks(bytes: &[u8], size: usize, rest: Rest) -> Result<Vec<u8>, String> {
+    let body = open(bytes, Unpack::default()).await.unwrap().chunked_body(size as u64, rest, Progress::new());
+    let stream = http_body_util::BodyExt::collect(body).await.map_err(|error| error.to_string())?.to_bytes();
+    let mut disk = vec![if rest == Rest::Zeros { 0 } else { 0x55 }; size];
+    let mut at = 0;
+    loop {
+        let offset = u64::from_le_bytes(stream[at..at + 8].try_into().unwrap()) as usize;
+        let len = u32::from_le_bytes(stream[at + 8..at + 12].try_into().unwrap()) as usize;
+        at += 12;
+        if (offset, len) == (0, 0) {
+            assert_eq!(at, stream.len());
+            return Ok(disk);
+        }
+        assert!(offset.is_multiple_of(512) && len.is_multiple_of(512) && len > 0);
+        disk[offset..offset + len].copy_from_slice(&stream[at..at + len]);
+        at += len;
+    }
+}
+
+/// The layers from the leaf to the root, and the disk.
+fn chain(layers: &[Layer]) -> (Vec<Vec<u8>>, Vec<u8>) {
+    let mut disk = Vec::new();
+    let mut files = Vec::new();
+    for (number, layer) in layers.iter().enumerate() {
+        let parent = number.checked_sub(1).map(|below| Parent {
+            uuid: uuid(below),
+            timestamp: Timestamp(0),
+            path: "parent.vhd".to_owned(),
+        });
+        files.insert(0, render(layer, number, parent.as_ref(), &mut disk));
+    }
+    (files, disk)
+}
+
+/// Whole sectors: what is behind the disk's end in the last one is zero.
+fn padded(mut disk: Vec<u8>, size: usize) -> Vec<u8> {
+    disk.resize(size, 0);
+    disk
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn layers_in_any_order_are_one_disk(
+        layers in layers(), order in Just((0..5_usize).collect::<Vec<_>>()).prop_shuffle(), compress: bool, old: bool,
+    ) {
+        let layers: Vec<_> = layers
+            .into_iter()
+            .map(|layer| Layer { block_size: BLOCK_SIZE, size: layer.size.next_multiple_of(512), ..layer })
+            .collect();
+        let (files, disk) = chain(&layers);
+        let old = old && files.len() <= 3;
+        let name = |level: usize| if old { ["snap.vhd", "image.vhd", "base.vhd"][level].to_owned() } else { format!("./{level}.vhd") };
+        let names: Vec<_> = (0..files.len()).map(name).collect();
+        let members: Vec<_> = order.iter().filter(|at| **at < files.len()).map(|at| (names[*at].as_str(), files[*at].as_slice())).collect();
+        let archive = if compress { gzip(&tar(&members)) } else { tar(&members) };
+        let size = disk.len() + 3 * BLOCK_SIZE as usize;
+        let disk = padded(disk, size);
+        let (saved, zeros, any) = runtime().block_on(async {
+            (
+                unpacked(&archive, Unpack::default(), size as u64).await,
+                through_chunks(&archive, size, Rest::Zeros).await,
+                through_chunks(&archive, size, Rest::Anything).await,
+            )
+        });
+        prop_assert!(saved.unwrap() == disk);
+        prop_assert!(zeros.unwrap() == disk);
+        prop_assert!(any.unwrap() == disk);
+    }
+}
+
+fn one_disk(size: u64) -> (Vec<u8>, Vec<u8>) {
+    let layer = Layer { block_size: BLOCK_SIZE, size, writes: vec![(3, 90, 1), (5000, 8000, 2)] };
+    let (files, disk) = chain(&[layer]);
+    (files.into_iter().next().unwrap(), disk)
+}
+
+fn fixed(disk: &[u8]) -> Vec<u8> {
+    let creator = vhd::format::Creator { application: *b"test", version: 0x0001_0000, os: [0; 4] };
+    let footer = Footer::new(DiskType::Fixed, disk.len() as u64, uuid(1), Timestamp(1), creator);
+    [disk, &footer.to_bytes()].concat()
+}
+
+#[tokio::test]
+async fn every_packing_is_recognised() {
+    let (dynamic, disk) = one_disk(10 * MIB);
+    let fixed = fixed(&disk);
+    let zstd =
+        |bytes: &[u8]| ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest);
+    let (raw, blocks, flat) = (Format::Raw, Format::Vhd(DiskType::Dynamic), Format::Vhd(DiskType::Fixed));
+    let (gz, zs) = (Some(Compression::Gzip), Some(Compression::Zstd));
+    // (what, bytes, compression, archive, format, whether the size is known)
+    let cases = [
+        ("raw", disk.clone(), None, false, raw, true),
+        ("dynamic", dynamic.clone(), None, false, blocks, true),
+        ("raw.gz", gzip(&disk), gz, false, raw, false),
+        ("two gzip members", [gzip(&disk[..9999]), gzip(&disk[9999..])].concat(), gz, false, raw, false),
+        ("dynamic.gz", gzip(&dynamic), gz, false, blocks, true),
+        ("fixed.gz", gzip(&fixed), gz, false, raw, false),
+        ("raw.zst", zstd(&disk), zs, false, raw, false),
+        ("dynamic.zst", zstd(&dynamic), zs, false, blocks, true),
+        ("0.vhd.tar", tar(&[("./0.vhd", &dynamic)]), None, true, blocks, true),
+        ("0.vhd.tar.gz", gzip(&tar(&[("0.vhd", &dynamic)])), gz, true, blocks, true),
+        ("fixed in tar.gz", gzip(&tar(&[("0.vhd", &fixed)])), gz, true, flat, true),
+        ("any.vhd in tar.zst", zstd(&tar(&[("my disk.vhd", &dynamic)])), zs, true, blocks, true),
+        ("with a leftover", tar(&[("swap.vhd", b"what"), ("0.vhd", &dynamic)]), None, true, blocks, true),
+        ("raw in tar.gz", gzip(&tar(&[("disk.raw", &disk)])), gz, true, raw, true),
+    ];
+    for (what, bytes, compression, archive, format, sized) in cases {
+        let options = || Unpack { len: Some(bytes.len() as u64), ..Unpack::default() };
+        let found = *open(&bytes, options()).await.unwrap().found();
+        assert_eq!(
+            (found.compression, found.archive, found.format),
+            (compression, archive, format),
+            "{what}"
+        );
+        assert_eq!(found.virtual_size, sized.then_some(disk.len() as u64), "{what}");
+        assert!(unpacked(&bytes, options(), 10 * MIB).await.unwrap() == disk, "{what}");
+        for rest in [Rest::Zeros, Rest::Anything] {
+            assert!(through_chunks(&bytes, disk.len(), rest).await.unwrap() == disk, "{what}");
+        }
+    }
+    // A fixed VHD declared as one has its own size; a raw disk is never looked into.
+    let declared = |declared| Unpack { declared, len: Some(fixed.len() as u64), ..Unpack::default() };
+    assert_eq!(open(&fixed, declared(Declared::Vhd)).await.unwrap().found().virtual_size, Some(10 * MIB));
+    assert!(unpacked(&fixed, declared(Declared::Raw), 10 * MIB + 512).await.unwrap() == fixed);
+    let gz = padded(gzip(&disk), MIB as usize);
+    let bare = Unpack { declared: Declared::Raw, packing: Packing::Bare, len: None };
+    assert!(unpacked(&gz, bare, MIB).await.unwrap() == gz);
+}
+
+#[tokio::test]
+async fn bad_input_is_refused_with_a_reason_and_leaves_nothing() {
+    let (dynamic, disk) = one_disk(10 * MIB);
+    let layer = |size, writes| Layer { block_size: BLOCK_SIZE, size, writes };
+    let (two, _) = chain(&[layer(10 * MIB, vec![(0, 5000, 1)]), layer(10 * MIB, vec![(7, 9, 2)])]);
+    let (three, _) = chain(&[layer(MIB, vec![]), layer(MIB, vec![(9, 9, 1)]), layer(MIB, vec![(1, 1, 2)])]);
+    let small = chain(&[
+        Layer { block_size: 4096, ..layer(MIB, vec![(0, 3, 1)]) },
+        Layer { block_size: 4096, ..layer(MIB, vec![(7, 9, 2)]) },
+    ]);
+    let lying = |size: u64| [member("0.vhd", b'0', size, &dynamic), vec![0; 1024]].concat();
+    let mut bad_sum = tar(&[("0.vhd", &dynamic)]);
+    bad_sum[600] ^= 1;
+    let mut bad_crc = gzip(&disk);
+    let len = bad_crc.len();
+    bad_crc[len - 6] ^= 1;
+    let bomb = gzip(&vec![0; 64 << 20]);
+    let link = [member("0.vhd", b'2', 0, b""), vec![0; 1024]].concat();
+    let endless = [tar(&[("0.vhd", &dynamic)]), vec![0; 5 << 20]].concat();
+    let pax = |text: &str| {
+        [member("x", b'x', text.len() as u64, text.as_bytes()), tar(&[("0.vhd", &dynamic)])].concat()
+    };
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("nothing", vec![], "is empty"),
+        ("nothing, compressed", gzip(b""), "is empty"),
+        ("cut gzip", gzip(&disk)[..2000].to_vec(), "gzip stream is damaged or cut short"),
+        ("gzip with another checksum", bad_crc, "gzip stream is damaged"),
+        ("compressed twice", gzip(&gzip(&disk)), "compressed twice"),
+        ("a bomb", gzip(&[bomb.clone(), bomb].concat()), "compressed twice"),
+        ("a bomb of zeros", gzip(&vec![0; 64 << 20]), "does not fit into 10485760 bytes"),
+        ("a bomb behind the archive", gzip(&endless), "something follows its end"),
+        ("cut tar", tar(&[("0.vhd", &dynamic)])[..9000].to_vec(), "is not a usable VHD"),
+        (
+            "no end mark",
+            tar(&[("0.vhd", &dynamic)])[..512 + 512 + dynamic.len()].to_vec(),
+            "without its end mark",
+        ),
+        ("a header's checksum", bad_sum, "checksum of a header"),
+        ("size too small", lying(dynamic.len() as u64 - 512), "is not a usable VHD"),
+        ("size too large", lying(dynamic.len() as u64 + 512), "is not a usable VHD"),
+        ("size beyond the archive", lying(1 << 32), "is not a usable VHD"),
+        ("two disks", tar(&[("a.vhd", &dynamic), ("b.vhd", &dynamic)]), "\"a.vhd\" and \"b.vhd\""),
+        ("two raw disks", tar(&[("a.raw", &disk), ("b.raw", &disk)]), "\"a.raw\" and \"b.raw\""),
+        ("one layer twice", tar(&[("0.vhd", &two[0]), ("./0.vhd", &two[0])]), "several disks"),
+        ("numbers and names", tar(&[("0.vhd", &two[0]), ("base.vhd", &two[1])]), "several disks"),
+        ("no disk", tar(&[]), "no disk in its tar"),
+        ("missing base", tar(&[("0.vhd", &two[0])]), "the parent of layer 0"),
+        ("missing leaf", tar(&[("1.vhd", &two[1])]), "no 0.vhd"),
+        ("missing middle", tar(&[("0.vhd", &three[0]), ("2.vhd", &three[2])]), "no 1.vhd"),
+        ("swapped", tar(&[("0.vhd", &two[1]), ("1.vhd", &two[0])]), "chain"),
+        ("another parent", tar(&[("0.vhd", &three[0]), ("1.vhd", &three[2])]), "names the parent"),
+        ("a whole disk on another", tar(&[("0.vhd", &dynamic), ("1.vhd", &two[1])]), "chain"),
+        ("differencing, alone", two[0].clone(), "the parent of layer 0"),
+        ("small blocks", tar(&[("0.vhd", &small.0[0]), ("1.vhd", &small.0[1])]), "blocks of 4096 bytes"),
+        ("a path upwards", tar(&[("../0.vhd", &dynamic)]), "\"../0.vhd\""),
+        ("an absolute path", tar(&[("/etc/0.vhd", &dynamic)]), "\"/etc/0.vhd\""),
+        ("a folder", tar(&[("disks/0.vhd", &dynamic)]), "not directly in it"),
+        ("a link", link, "neither a file nor a directory"),
+        ("an OVF package", tar(&[("appliance.ovf", b"<xml/>")]), "convert the disk"),
+        ("an empty member", tar(&[("0.vhd", b"")]), "which is empty"),
+        ("a raw layer below", tar(&[("0.vhd", &two[0]), ("1.vhd", &disk)]), "must come first"),
+        ("an odd extended header", pax("5 size\n"), "extended header is malformed"),
+        ("a sparse member", pax("22 GNU.sparse.major=1\n"), "--sparse"),
+        ("another size in an extended header", pax("10 size=9\n"), "is not a usable VHD"),
+        ("qcow2", [b"QFI\xfb".to_vec(), vec![0; 1000]].concat(), "qcow2"),
+        ("qcow2 in an archive", tar(&[("disk", &[b"QFI\xfb".to_vec(), vec![0; 1000]].concat())]), "qcow2"),
+        ("a larger disk", one_disk(10 * MIB + 512).0, "does not fit into 10485760"),
+        ("a cut VHD", dynamic[..dynamic.len() - 512].to_vec(), "is not a usable VHD"),
+        ("more than a VHD", [dynamic.clone(), vec![1; 512]].concat(), "is not a usable VHD"),
+    ];
+    for (what, bytes, reason) in cases {
+        let error = unpacked(&bytes, Unpack::default(), 10 * MIB).await.expect_err(what);
+        let Error::Packed(problem) = &error else { panic!("{what}: {error:?}") };
+        let text = match &**problem {
+            Problem::Chain(source) => format!("{problem}: {source}"),
+            problem => problem.to_string(),
+        };
+        assert!(text.contains(reason), "{what}: {text}");
+        assert!(through_chunks_fails(&bytes, 10 * MIB).await, "{what}");
+    }
+    let (vhd, raw) = (Declared::Vhd, Declared::Raw);
+    let declared = [
+        (vhd, Packing::Unknown, disk.clone(), "declared as a VHD"),
+        (vhd, Packing::Bare, gzip(&dynamic), "declared as a VHD"),
+        (raw, Packing::Unknown, tar(&[("0.vhd", &dynamic)]), "declared as raw"),
+        (vhd, Packing::Archive, dynamic.clone(), "declared as a tar archive"),
+        (raw, Packing::Archive, gzip(&disk), "declared as a tar archive"),
+        (Declared::Qcow2, Packing::Unknown, disk.clone(), "qcow2"),
+    ];
+    for (declared, packing, bytes, reason) in declared {
+        let options = Unpack { declared, packing, len: Some(bytes.len() as u64) };
+        let error = unpacked(&bytes, options, 10 * MIB).await.expect_err(reason);
+        let Error::Packed(problem) = error else { panic!("{error:?}") };
+        assert!(problem.to_string().contains(reason), "{problem}");
+    }
+}
+
+/// The end mark never comes.
+async fn through_chunks_fails(bytes: &[u8], size: u64) -> bool {
+    let Ok(packed) = open(bytes, Unpack::default()).await else { return true };
+    let body = packed.chunked_body(size, Rest::Zeros, Progress::new());
+    http_body_util::BodyExt::collect(body).await.is_err()
+}
+
+#[tokio::test]
+async fn a_body_that_fails_at_any_place_is_no_disk() {
+    let (dynamic, _) = one_disk(10 * MIB);
+    let archive = gzip(&tar(&[("0.vhd", &dynamic)]));
+    for len in (0..archive.len()).step_by(archive.len() / 40) {
+        let broken = || Err(std::io::Error::other("the cable"));
+        let frames = vec![Ok(http_body::Frame::data(Bytes::copy_from_slice(&archive[..len]))), broken()];
+        let error = match Packed::open(StreamBody::new(Frames(frames.into_iter())), Unpack::default()).await {
+            Err(error) => error,
+            Ok(packed) => {
+                let body = packed.chunked_body(10 * MIB, Rest::Zeros, Progress::new());
+                http_body_util::BodyExt::collect(body).await.unwrap_err()
+            }
+        };
+        assert!(matches!(error, Error::Body { position, .. } if position == len as u64), "{len}: {error:?}");
+    }
+    // Dropping it at any time is no trouble either.
+    let packed = Packed::open(Full::new(Bytes::from(archive)), Unpack::default()).await.unwrap();
+    drop(packed.chunked_body(10 * MIB, Rest::Zeros, Progress::new()));
+}
