@@ -16,10 +16,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod confined;
 pub mod convention;
 mod disk;
 pub mod dom0;
 pub mod filesystem;
+mod inject;
 pub mod partition_table;
 pub mod pickle;
 pub mod plugins;

@@ -25,14 +25,11 @@ pub(crate) struct Resized {
 pub(crate) fn grow(disk: &Disk<'_>) -> Result<Resized, Error> {
     let table = disk.table()?;
     let before = table.single().map_err(|e| disk.refuse(e))?;
-    let fs = probe(disk, &before)?;
     let plan = table.resize(disk.sectors()?).map_err(|e| disk.refuse(e))?;
     if plan.partition.sectors < before.sectors {
         return Err(disk.refuse("the partition reaches into what should be the end of the disk's table"));
     }
-    let attached = disk.attach(&before)?;
-    check(disk, &attached, &fs)?;
-    attached.detach()?;
+    let (_, fs) = checked(disk)?;
 
     disk.write(&plan)?;
     let attached = disk.attach(&plan.partition)?;
@@ -86,6 +83,16 @@ pub(crate) fn shrink(disk: &Disk<'_>, len_bytes: u64) -> Result<Resized, Error> 
     resized(disk, plan.partition)
 }
 
+/// The only partition and its file system, found sound.
+pub(crate) fn checked(disk: &Disk<'_>) -> Result<(Partition, FileSystem), Error> {
+    let partition = disk.table()?.single().map_err(|e| disk.refuse(e))?;
+    let fs = probe(disk, &partition)?;
+    let attached = disk.attach(&partition)?;
+    check(disk, &attached, &fs)?;
+    attached.detach()?;
+    Ok((partition, fs))
+}
+
 /// What the partition holds; refused when it is not a file system of a kind that is resized.
 fn probe(disk: &Disk<'_>, partition: &Partition) -> Result<FileSystem, Error> {
     let len = (partition.sectors * SECTOR).min(HEAD_BYTES as u64);
@@ -117,7 +124,7 @@ fn check(disk: &Disk<'_>, attached: &Attached<'_>, fs: &FileSystem) -> Result<()
             let unknown = ext.unknown_to(version);
             if !unknown.is_empty() {
                 let text = format!(
-                    "e2fsprogs {}.{} of this host does not know {} of this file system: grow it in the guest",
+                    "e2fsprogs {}.{} of this host does not know {} of this file system: leave it to the guest",
                     version.0,
                     version.1,
                     unknown.join(", ")

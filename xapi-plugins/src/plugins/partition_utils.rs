@@ -8,6 +8,7 @@ use super::{Error, Outcome};
 use crate::convention::{Args, Function};
 use crate::disk::Disk;
 use crate::dom0::Dom0;
+use crate::inject::Injection;
 use crate::partition_table::{self, Partition, PartitionKind, SECTOR};
 use crate::pickle::Pickle;
 use crate::resize::{self, Resized};
@@ -26,6 +27,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::serialized("generate_disk", generate_disk),
     Function::serialized("auto_configure_disk", auto_configure_disk),
     Function::serialized("resize_down", resize_down),
+    Function::serialized("inject", inject),
 ];
 
 /// `wait_for_dev(dev_path, max_seconds)`: the path once it exists, or `None`.
@@ -107,6 +109,16 @@ fn resize_down(dom0: &dyn Dom0, args: &Args) -> Outcome {
     }
     let disk = Disk::open(dom0, &dev)?;
     resize::shrink(&disk, len_bytes).map(|resized| answer(&resized))
+}
+
+/// `inject(dev, files, ssh_key, root_password_hash, interfaces, agent_path)`: writes into the root file
+/// system of a guest that does not run; each may be left out. Answers whether it did: `False` for a guest
+/// whose file `agent_path` says that it has an agent. Not done: labels of SELinux, which such a guest sets
+/// itself when `/.autorelabel` is among the files.
+fn inject(dom0: &dyn Dom0, args: &Args) -> Outcome {
+    let dev = device(args)?;
+    let injection = Injection::of(args)?;
+    injection.write(&Disk::open(dom0, &dev)?).map(Pickle::Bool)
 }
 
 fn answer(resized: &Resized) -> Pickle {

@@ -295,6 +295,48 @@ fn more_partitions_swap_and_a_file_system_larger_than_its_partition() {
     refused(&image, image.grow(), &image.head(), "the partition holds swap space");
 }
 
+#[test]
+fn files_go_into_the_guest_alone() {
+    if !is_possible(&["mkfs.ext4", "e2fsck", "mkfs.xfs", "xfs_repair"]) {
+        return;
+    }
+    for mkfs in [["mkfs.ext4", "-q"], ["mkfs.ext3", "-q"], ["mkfs.xfs", "-q"]] {
+        let image = Image::new(GPT, &mkfs);
+        let host = tempfile::tempdir().unwrap();
+        image.on_mount(|at| std::os::unix::fs::symlink(host.path(), at.join("opt")).unwrap());
+        let args = [("files", r#"[["/opt/motd", "aGk="]]"#), ("ssh_key", "ssh-ed25519 AAAA me")];
+        let injection = crate::inject::Injection::of(&crate::convention::Args::of(&args)).unwrap();
+        assert_eq!(injection.write(&Disk::open(&Real, &image.path()).unwrap()), Ok(true));
+        assert_eq!(std::fs::read_dir(host.path()).unwrap().count(), 0);
+        image.on_mount(|at| {
+            let within = at.join(host.path().strip_prefix("/").unwrap()).join("motd");
+            assert_eq!(std::fs::read_to_string(within).unwrap(), "hi");
+            let key = std::fs::read_to_string(at.join("root/.ssh/authorized_keys")).unwrap();
+            assert_eq!(key, "ssh-ed25519 AAAA me\n");
+        });
+        assert_eq!(image.loops(), "");
+    }
+}
+
+#[test]
+fn a_full_disk_keeps_the_old_file() {
+    if !is_possible(&["mkfs.ext4", "e2fsck"]) {
+        return;
+    }
+    let image = Image::new(MBR, &["mkfs.ext4", "-q", "-m", "0"]);
+    image.on_mount(|at| {
+        let mut file = std::fs::File::create(at.join("fill")).unwrap();
+        while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    });
+    let content = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, vec![b'x'; 100_000]);
+    let files = format!(r#"[["/etc/hostname", "{content}"]]"#);
+    let injection = crate::inject::Injection::of(&crate::convention::Args::of(&[("files", &files)])).unwrap();
+    let error = injection.write(&Disk::open(&Real, &image.path()).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("/etc/hostname of the guest: No space left on device"), "{error}");
+    assert_eq!(image.contents().1["etc/hostname"], vec![b's'; 100]);
+    assert_eq!(image.loops(), "");
+}
+
 /// Whichever program is killed: the next call does all of it, and nothing is left behind.
 #[test]
 fn killed_at_every_command() {
