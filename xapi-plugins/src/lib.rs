@@ -54,13 +54,17 @@ pub fn run_as_program() -> ExitCode {
     let program = args.next().unwrap_or_default();
     let name =
         Path::new(&program).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let Some(call) = args.next() else {
-        let names: Vec<&str> = plugins::PLUGINS.iter().map(|(name, _)| *name).collect();
-        eprintln!("XAPI runs this as one of {} with one argument, an XML-RPC call.", names.join(", "));
-        eprintln!("Install it as /etc/xapi.d/plugins/<name>.py, one link for each name.");
-        return ExitCode::from(2);
-    };
-    print!("{}", respond(&name, &call, &dom0::Real));
+    let names = || plugins::PLUGINS.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+    match args.next().as_deref() {
+        Some("--names") => println!("{}", names().join("\n")),
+        Some("--version") => println!("xapi-plugins {}", env!("CARGO_PKG_VERSION")),
+        Some(call) => print!("{}", respond(&name, call, &dom0::Real)),
+        None => {
+            eprintln!("XAPI runs this as one of {} with one argument, an XML-RPC call.", names().join(", "));
+            eprintln!("Install it as /etc/xapi.d/plugins/<name>.py, one link for each name: see --names.");
+            return ExitCode::from(2);
+        }
+    }
     ExitCode::SUCCESS
 }
 

@@ -3,6 +3,7 @@
 
 mod ci;
 mod codegen;
+mod dist_plugins;
 mod facts;
 mod names;
 mod tidy;
@@ -17,6 +18,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
 
   codegen [--check]   write crates/xenapi-types/src/generated from xtask/datamodel, or check that it is current
   tidy                check arrows between crates, forbidden modules, lengths, lints
+  dist-plugins        build the dom0 plugins and target/dist/xapi-plugins-VERSION.tar.gz, checked for old hosts
   ci [--list]         run, or list, the steps of .ci/run that need nothing but Rust
   faults [VERB...]    try every fault at every call of the driver's verbs, and print the table";
 
@@ -36,6 +38,7 @@ fn run() -> Result<()> {
     match args[..] {
         ["codegen"] => codegen::run(codegen::Mode::Write),
         ["codegen", "--check"] => codegen::run(codegen::Mode::Check),
+        ["dist-plugins"] => dist_plugins::run(),
         ["tidy"] => tidy::run(),
         ["ci"] => ci::run(ci::Mode::Run),
         ["ci", "--list"] => ci::run(ci::Mode::List),
