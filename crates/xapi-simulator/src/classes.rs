@@ -42,6 +42,7 @@ pub(crate) fn register(router: &mut Router) {
     vlan::register(router);
     vm::register(router);
     crate::console::register(&mut router.http);
+    crate::rrd::register(&mut router.http);
     crate::http::absent::register(&mut router.http);
     crate::transfer::register(router);
 }

@@ -35,6 +35,7 @@
 //! * `sr_types`: what storage repositories can do, by type.
 //! * `process`: programs of dom0 as child processes.
 //! * `transfer`: the import and export handlers.
+//! * `rrd`: what hosts measure.
 //! * `console`: screens and terminals of running VMs.
 //! * [`targets`]: storage servers beside the pool.
 //! * [`fault`] and [`clock`]: what tests turn.
@@ -52,6 +53,7 @@ pub mod http;
 mod json;
 mod process;
 mod rpc;
+mod rrd;
 pub mod schema;
 mod simulator;
 mod sr_types;

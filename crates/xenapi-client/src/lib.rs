@@ -23,6 +23,7 @@
 //! * [`Client::import_vdi`], [`Client::export_vdi`]: the content of disks. [`Client::import_vm`],
 //!   [`Client::export_vm`]: whole VMs.
 //! * [`Client::console`], [`Client::vm_console`]: screens and terminals of running VMs.
+//! * [`Client::rrd_updates`], [`Client::vm_rrd`], [`Client::host_rrd`]: what hosts measure.
 //! * [`Client::call_plugin`]: scripts in dom0.
 //! * [`Error`], whose [`ErrorKind`] tells when to try again; [`RetryPolicy`], by which the client does so
 //!   itself; [`Client::create_marked`] for what must not be made twice.
@@ -47,6 +48,7 @@ mod outcome;
 mod plugin;
 mod retry;
 mod rpc;
+mod rrd;
 mod secret;
 mod session;
 mod task;
@@ -65,6 +67,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use follow::{Events, ResyncCause, Update};
 pub use plugin::PluginFailure;
 pub use retry::RetryPolicy;
+pub use rrd::{Consolidation, Rrd, RrdArchive, RrdQuery, RrdSeries, RrdSource, RrdUpdates};
 pub use secret::Secret;
 pub use task::Task;
 pub use tls::{Fingerprint, FingerprintError};

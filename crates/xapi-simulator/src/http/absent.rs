@@ -6,10 +6,7 @@ use crate::classes::session;
 
 pub(crate) fn register(handlers: &mut Handlers) {
     handlers.add(Verb::Get, "/console", |exchange| Box::pin(answer(exchange, "connect_console_ws")));
-    handlers.add(Verb::Get, "/host_rrd", |exchange| Box::pin(answer(exchange, "host_rrd")));
-    handlers.add(Verb::Get, "/rrd_updates", |exchange| Box::pin(answer(exchange, "rrd_updates")));
     handlers.add(Verb::Get, "/sr_rrd", |exchange| Box::pin(answer(exchange, "sr_rrd")));
-    handlers.add(Verb::Get, "/vm_rrd", |exchange| Box::pin(answer(exchange, "vm_rrd")));
 }
 
 async fn answer(exchange: &mut Exchange, action: &str) -> std::io::Result<After> {

@@ -145,7 +145,7 @@ pub(super) async fn receive<B>(
 
 /// The address that a redirect names, with nothing but host and port taken from it: path and query
 /// stay ours.
-fn redirect_target(headers: &http::HeaderMap) -> Option<Endpoint> {
+pub(crate) fn redirect_target(headers: &http::HeaderMap) -> Option<Endpoint> {
     let location = headers.get(header::LOCATION)?.to_str().ok()?.trim();
     let (scheme, rest) = location.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;

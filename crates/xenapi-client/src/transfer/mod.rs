@@ -23,6 +23,7 @@ mod task;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub(crate) use accept::redirect_target;
 pub(crate) use body::read_some;
 pub use diagnosis::{Cause, Diagnosis};
 pub use export::{Export, ExportFormat, Exported};
