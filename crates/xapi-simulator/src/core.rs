@@ -17,6 +17,7 @@ use crate::schema::Schema;
 use crate::state::StateLock;
 use crate::storage::Storage;
 use crate::targets::Targets;
+use crate::tls::Certificate;
 
 /// A running pool.
 pub struct Core {
@@ -26,6 +27,7 @@ pub struct Core {
     pub(crate) faults: Faults,
     pub(crate) config: Config,
     pub(crate) storage: Storage,
+    pub(crate) certificate: Certificate,
     /// The sessions of `session.slave_local_login`, which are not in the database.
     pub(crate) local_sessions: Mutex<HashSet<String>>,
     pub(crate) listeners: Mutex<Listeners>,

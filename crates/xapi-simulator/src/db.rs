@@ -23,6 +23,7 @@
 //! *references* are `HANDLE_INVALID` failures.
 
 mod journal;
+mod log;
 mod object;
 mod relation;
 #[cfg(test)]
@@ -40,6 +41,8 @@ use crate::schema::{Class, Schema};
 
 use journal::Journal;
 pub use journal::StateError;
+pub use log::Change;
+use log::Log;
 use object::Stored;
 pub use object::{NULL, Object, is_null};
 pub use tx::{Derive, Tx};
@@ -61,6 +64,7 @@ pub struct View {
     history: BTreeMap<(u64, u64), (&'static str, String)>,
     sequence: u64,
     deleted: BTreeMap<(u64, u64), Deleted>,
+    log: Option<Log>,
 }
 
 #[derive(Default)]
@@ -146,6 +150,18 @@ impl Db {
         Ok(result)
     }
 
+    /// Begins to keep each change, or ends it. Returns the generation from which on they are kept.
+    pub fn log_changes(&self, keep: bool) -> u64 {
+        let mut state = self.lock();
+        let generation = state.generation;
+        match (keep, &state.log) {
+            (true, None) => state.log = Some(Log::new(generation)),
+            (true, Some(_)) => {}
+            (false, _) => state.log = None,
+        }
+        generation
+    }
+
     /// Tells the generation of each commit, for waiters.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
@@ -191,6 +207,7 @@ impl View {
             history: BTreeMap::new(),
             sequence: 0,
             deleted: BTreeMap::new(),
+            log: None,
         }
     }
 
@@ -284,6 +301,12 @@ impl View {
     /// The objects deleted after a generation, with the generation of their end, oldest first.
     pub fn deleted_since(&self, generation: u64) -> impl Iterator<Item = (u64, &Deleted)> {
         self.deleted.range((generation + 1, 0)..).map(|(place, deleted)| (place.0, deleted))
+    }
+
+    /// Each change after a generation, oldest first; nothing when some of them are not known any more, see
+    /// [`Db::log_changes`].
+    pub fn each_change_since(&self, generation: u64) -> Option<impl Iterator<Item = &Change>> {
+        self.log.as_ref()?.since(generation)
     }
 
     /// A value as the server's database holds it, which is what queries compare.

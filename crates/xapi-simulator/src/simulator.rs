@@ -21,7 +21,7 @@ use crate::schema::Schema;
 use crate::state::StateLock;
 use crate::storage::Storage;
 use crate::targets::Targets;
-use crate::tls;
+use crate::tls::Certificate;
 use crate::world::{World, WorldError};
 
 /// A running pool. Dropping it ends its listeners and connections; the state directory keeps what was committed.
@@ -128,6 +128,7 @@ impl Builder {
             faults: Faults::default(),
             config: self.config,
             storage,
+            certificate: Certificate::default(),
             local_sessions: Mutex::new(HashSet::new()),
             listeners: Mutex::default(),
             stop: watch::Sender::new(false),
@@ -194,7 +195,7 @@ impl Simulator {
     pub async fn listen_tls(&self, address: &str) -> Result<(String, String), StartError> {
         let (listener, local) = bind(address).await?;
         let (acceptor, fingerprint) =
-            tls::acceptor(&local.ip().to_string()).map_err(StartError::Certificate)?;
+            self.core.certificate.acceptor(&local.ip().to_string()).map_err(StartError::Certificate)?;
         self.accept(listener, Some(acceptor), None);
         Ok((format!("https://{local}"), fingerprint))
     }

@@ -1,11 +1,13 @@
-//! `host` and `pool`.
+//! `host`.
+
+mod evacuate;
 
 use jiff::tz::TimeZone;
 use xenapi_wire::{Failure, Value};
 
 use super::vm::power::free_memory_bytes;
 use crate::db::Tx;
-use crate::dispatch::{Router, void};
+use crate::dispatch::{Router, internal_error, void};
 
 pub(super) fn register(router: &mut Router) {
     router.raw("host.compute_free_memory", |ctx, args| {
@@ -41,24 +43,74 @@ pub(super) fn register(router: &mut Router) {
                 .ok_or_else(|| Failure::new("NO_MANAGEMENT_INTERFACE", [host.reference()]))
         })
     });
-    router.raw("pool.is_slave", |ctx, args| {
-        ctx.read(|view| {
-            view.object("host", args.str(0))?;
-            Ok(Value::Bool(false))
-        })
-    });
-    router.raw("pool.sync_database", |_, _| Ok(void()));
-    // Any reference is taken, null and dangling ones too.
-    for (method, field) in [
-        ("pool.set_default_SR", "default_SR"),
-        ("pool.set_suspend_image_SR", "suspend_image_SR"),
-        ("pool.set_crash_dump_SR", "crash_dump_SR"),
-    ] {
-        router.raw(method, move |ctx, args| {
-            ctx.write(|tx| tx.set("pool", args.str(0), field, args.str(1)))?;
-            Ok(void())
+    evacuate::register(router);
+    maintenance(router);
+    from_dom0(router);
+}
+
+/// Power and settings. A simulated host never goes away.
+fn maintenance(router: &mut Router) {
+    for method in ["host.reboot", "host.shutdown"] {
+        router.raw(method, |ctx, args| {
+            ctx.read(|view| match view.object("host", args.str(0))?.bool("enabled") {
+                true => Err(Failure::new("HOST_NOT_DISABLED", [""; 0])),
+                false => Ok(void()),
+            })
         });
     }
+    for method in ["host.destroy", "host.power_on"] {
+        router.raw(method, |ctx, args| {
+            ctx.read(|view| view.object("host", args.str(0)).map(|_| ()))?;
+            Err(Failure::new("HOST_IS_LIVE", [args.str(0)]))
+        });
+    }
+    router.raw("host.set_power_on_mode", |ctx, args| {
+        ctx.write(|tx| {
+            tx.set("host", args.str(0), "power_on_mode", args.str(1))?;
+            tx.set("host", args.str(0), "power_on_config", args.get(2).clone())
+        })?;
+        Ok(void())
+    });
+    router.raw("host.set_hostname_live", |ctx, args| {
+        let name = args.str(1);
+        let reason = match name.len() {
+            0 => Some("hostname empty"),
+            256.. => Some("hostname is too long"),
+            _ if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b)) => None,
+            _ => Some("hostname contains invalid characters"),
+        };
+        if let Some(reason) = reason {
+            return Err(Failure::new("HOST_NAME_INVALID", [reason]));
+        }
+        ctx.write(|tx| tx.set("host", args.str(0), "hostname", name))?;
+        Ok(void())
+    });
+}
+
+/// What programs of dom0 would say or do, which are not there.
+fn from_dom0(router: &mut Router) {
+    let answers: [(&str, fn() -> Result<Value, Failure>); 9] = [
+        ("host.dmesg", || Ok("Xen simulator".into())),
+        ("host.get_log", || Err(Failure::new("NOT_IMPLEMENTED", ["get_log"]))),
+        // The recorded host had no such program either: this is its exit code.
+        ("host.get_system_status_capabilities", || Err(internal_error("127"))),
+        ("host.get_data_sources", || Ok(Value::Array(Vec::new()))),
+        ("host.query_data_source", || Ok(Value::Double(0.0))),
+        ("host.backup_rrds", || Ok(void())),
+        ("host.send_debug_keys", || Ok(void())),
+        ("host.apply_edition", || Ok(void())),
+        ("host.retrieve_wlb_evacuate_recommendations", || Err(Failure::new("WLB_NOT_INITIALIZED", [""; 0]))),
+    ];
+    for (method, answer) in answers {
+        router.raw(method, move |ctx, args| {
+            ctx.read(|view| view.object("host", args.str(0)).map(|_| ()))?;
+            answer()
+        });
+    }
+    router.raw("host.get_server_certificate", |ctx, args| {
+        ctx.read(|view| view.object("host", args.str(0)).map(|_| ()))?;
+        ctx.core.certificate.pem().map(Value::from).map_err(|e| internal_error(&e))
+    });
 }
 
 /// What a host allows follows from whether it is enabled.

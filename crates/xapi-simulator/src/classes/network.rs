@@ -4,11 +4,62 @@ use xenapi_wire::{Failure, Value};
 
 use super::{change, constructor};
 use crate::db::Tx;
-use crate::dispatch::Router;
+use crate::dispatch::{Router, void};
 
 pub(super) fn register(router: &mut Router) {
     constructor(router, "network", created);
     change(router, "network.destroy", destroy);
+    router.raw("network.attach", |ctx, args| {
+        ctx.read(|view| {
+            view.object("network", args.str(0))?;
+            view.object("host", args.str(1)).map(|_| void())
+        })
+    });
+    router.raw("network.set_default_locking_mode", |ctx, args| {
+        ctx.write(|tx| set_default_locking_mode(tx, args.str(0), args.str(1)))?;
+        Ok(void())
+    });
+    router.raw("network.add_purpose", |ctx, args| {
+        ctx.write(|tx| add_purpose(tx, args.str(0), args.str(1)))?;
+        Ok(void())
+    });
+    router.raw("network.remove_purpose", |ctx, args| {
+        ctx.write(|tx| {
+            let purposes = tx.object("network", args.str(0))?.strs("purpose");
+            let others: Vec<String> = purposes.filter(|p| *p != args.str(1)).map(str::to_owned).collect();
+            tx.set("network", args.str(0), "purpose", others)
+        })?;
+        Ok(void())
+    });
+}
+
+/// # Errors
+/// `VIF_IN_USE` while a plugged VIF goes by what the network says.
+fn set_default_locking_mode(tx: &mut Tx<'_>, network: &str, mode: &str) -> Result<(), Failure> {
+    let object = tx.object("network", network)?;
+    let user = tx
+        .follow(object, "VIFs", "VIF")
+        .find(|vif| vif.bool("currently_attached") && vif.str("locking_mode") == "network_default");
+    if let Some(vif) = user {
+        return Err(Failure::new("VIF_IN_USE", [network, vif.reference()]));
+    }
+    tx.set("network", network, "default_locking_mode", mode)
+}
+
+/// # Errors
+/// `NETWORK_INCOMPATIBLE_PURPOSES`: disks are served with TLS or without, over all networks.
+fn add_purpose(tx: &mut Tx<'_>, network: &str, purpose: &str) -> Result<(), Failure> {
+    tx.object("network", network)?;
+    let other = if purpose == "nbd" { "insecure_nbd" } else { "nbd" };
+    if tx.objects("network").any(|network| network.strs("purpose").any(|p| p == other)) {
+        return Err(Failure::new("NETWORK_INCOMPATIBLE_PURPOSES", [purpose, other]));
+    }
+    let mut purposes: Vec<String> =
+        tx.object("network", network)?.strs("purpose").map(str::to_owned).collect();
+    if !purposes.iter().any(|p| p == purpose) {
+        purposes.push(purpose.to_owned());
+    }
+    tx.set("network", network, "purpose", purposes)
 }
 
 /// Linux limits a bridge's name to 15 bytes.
@@ -52,7 +103,8 @@ fn destroy(tx: &mut Tx<'_>, network: &str) -> Result<(), Failure> {
     }
     let vifs: Vec<String> = object.strs("VIFs").map(str::to_owned).collect();
     if tx.follow(object, "VIFs", "VIF").any(|vif| vif.bool("currently_attached")) {
-        return Err(Failure::new("NETWORK_CONTAINS_VIF", vifs));
+        // The latest first.
+        return Err(Failure::new("NETWORK_CONTAINS_VIF", vifs.into_iter().rev()));
     }
     for vif in vifs {
         super::vif::destroy(tx, &vif)?;

@@ -115,7 +115,7 @@ pub(crate) fn end(core: &Core, session: &str) {
     if core.local_sessions().remove(session) {
         return;
     }
-    core.listeners().forget(session);
+    core.listeners().forget(session, &core.db);
     let _ = core.db.write(|tx| {
         tx.delete("session", session);
         Ok::<_, Failure>(())

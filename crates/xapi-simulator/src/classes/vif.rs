@@ -1,7 +1,11 @@
 //! `VIF`.
 
+mod address;
+
 use md5::{Digest, Md5};
 use xenapi_wire::{Failure, Value};
+
+use address::{Family, addresses};
 
 use super::{change, constructor};
 use crate::db::{Object, Tx};
@@ -19,25 +23,17 @@ pub(super) fn register(router: &mut Router) {
         ctx.write(|tx| tx.set("VIF", args.str(0), "locking_mode", args.str(1)))?;
         Ok(void())
     });
-    for field in ["ipv4_allowed", "ipv6_allowed"] {
-        router.raw(&format!("VIF.set_{field}"), move |ctx, args| {
-            let addresses = args.strs(1).map(str::to_owned).collect();
-            ctx.write(|tx| set_allowed(tx, args.str(0), field, addresses))?;
-            Ok(void())
-        });
+    for family in Family::BOTH {
+        addresses(router, family);
     }
-}
-
-/// Texts that are no addresses are refused.
-fn set_allowed(tx: &mut Tx<'_>, vif: &str, field: &str, addresses: Vec<String>) -> Result<(), Failure> {
-    let valid = |text: &str| match field {
-        "ipv4_allowed" => text.parse::<std::net::Ipv4Addr>().is_ok(),
-        _ => text.parse::<std::net::Ipv6Addr>().is_ok(),
-    };
-    if let Some(wrong) = addresses.iter().find(|address| !valid(address)) {
-        return Err(Failure::new("INVALID_VALUE", [field, wrong]));
-    }
-    tx.set("VIF", vif, field, addresses)
+    router.raw("VIF.move", |ctx, args| {
+        ctx.write(|tx| {
+            tx.object("VIF", args.str(0))?;
+            tx.object("network", args.str(1))?;
+            tx.set("VIF", args.str(0), "network", args.str(1))
+        })?;
+        Ok(void())
+    });
 }
 
 /// Checks and finishes a VIF whose constructor fields have been stored.

@@ -3,7 +3,7 @@
 use xenapi_wire::{Failure, Value};
 
 use super::change;
-use crate::db::Tx;
+use crate::db::{Object, Tx, View};
 use crate::dispatch::Router;
 
 pub(super) fn register(router: &mut Router) {
@@ -12,6 +12,15 @@ pub(super) fn register(router: &mut Router) {
         Ok(vlan.0.into())
     });
     change(router, "VLAN.destroy", destroy);
+    // Only the refusal that comes first: simulated hosts have no bonds.
+    router.raw("Bond.create", |ctx, args| {
+        ctx.read(|view| {
+            for pif in args.strs(1) {
+                unconnected(view, args.str(0), view.object("PIF", pif)?.str("host"))?;
+            }
+            Err(Failure::new("NOT_IMPLEMENTED", ["Bond.create"]))
+        })
+    });
     router.raw("pool.create_VLAN_from_PIF", |ctx, args| {
         let pifs = ctx.write(|tx| {
             let device = tx.object("PIF", args.str(0))?.str("device").to_owned();
@@ -35,10 +44,11 @@ fn on_all_hosts(tx: &mut Tx<'_>, device: &str, network: &str, tag: i64) -> Resul
 /// The VLAN and its untagged PIF.
 ///
 /// # Errors
-/// `VLAN_TAG_INVALID`; `PIF_IS_VLAN`; `PIF_VLAN_EXISTS` for a tag that the interface has already;
-/// `NETWORK_ALREADY_CONNECTED`.
+/// `NETWORK_ALREADY_CONNECTED`; `VLAN_TAG_INVALID`; `PIF_IS_VLAN`; `PIF_VLAN_EXISTS` for a tag that the interface has
+/// already.
 fn create(tx: &mut Tx<'_>, tagged: &str, network: &str, tag: i64) -> Result<(String, String), Failure> {
     let pif = tx.object("PIF", tagged)?;
+    unconnected(tx, network, pif.str("host"))?;
     if !(0..4095).contains(&tag) {
         return Err(Failure::new("VLAN_TAG_INVALID", [tag.to_string()]));
     }
@@ -46,14 +56,11 @@ fn create(tx: &mut Tx<'_>, tagged: &str, network: &str, tag: i64) -> Result<(Str
         return Err(Failure::new("PIF_IS_VLAN", [tagged]));
     }
     let (device, host, mac) = (pif.str("device"), pif.str("host"), pif.str("MAC"));
-    tx.object("network", network)?;
-    for other in tx.objects("PIF").filter(|other| other.str("host") == host) {
-        if other.str("device") == device && other.int("VLAN") == tag {
-            return Err(Failure::new("PIF_VLAN_EXISTS", [tagged]));
-        }
-        if other.str("network") == network {
-            return Err(Failure::new("NETWORK_ALREADY_CONNECTED", [host, other.reference()]));
-        }
+    let same = |other: &Object<'_>| {
+        other.str("host") == host && other.str("device") == device && other.int("VLAN") == tag
+    };
+    if tx.objects("PIF").any(|other| same(&other)) {
+        return Err(Failure::new("PIF_VLAN_EXISTS", [tagged]));
     }
     let metrics = pif.str("metrics");
     let fields = [
@@ -74,6 +81,16 @@ fn create(tx: &mut Tx<'_>, tagged: &str, network: &str, tag: i64) -> Result<(Str
     );
     tx.set("PIF", &untagged, "VLAN_master_of", vlan.as_str())?;
     Ok((vlan, untagged))
+}
+
+/// # Errors
+/// `NETWORK_ALREADY_CONNECTED`: a host has one interface on a network.
+fn unconnected(view: &View, network: &str, host: &str) -> Result<(), Failure> {
+    let network = view.object("network", network)?;
+    match view.follow(network, "PIFs", "PIF").find(|pif| pif.str("host") == host) {
+        Some(pif) => Err(Failure::new("NETWORK_ALREADY_CONNECTED", [host, pif.reference()])),
+        None => Ok(()),
+    }
 }
 
 fn destroy(tx: &mut Tx<'_>, vlan: &str) -> Result<(), Failure> {

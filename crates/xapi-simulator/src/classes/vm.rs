@@ -5,7 +5,7 @@ mod guests;
 mod lifecycle;
 mod memory;
 mod metadata;
-mod migrate;
+pub(super) mod migrate;
 pub(super) mod operations;
 pub(super) mod power;
 mod setters;

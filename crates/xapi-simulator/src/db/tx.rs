@@ -7,6 +7,7 @@ use uuid::Uuid;
 use xenapi_wire::{Failure, Value};
 
 use super::relation::{MANY_TO_MANY, ONE_TO_MANY};
+use super::{Change, Object};
 use super::{DELETIONS_KEPT, Deleted, Stored, Table, View, is_null};
 use crate::schema::Class;
 
@@ -365,8 +366,30 @@ impl<'a> Tx<'a> {
         for (class, reference) in &order {
             let created = existed[&(*class, reference.clone())];
             self.view.record(class, reference, created, generation);
+            self.log(class, reference, created.is_some());
         }
         Some(Changes { touched: order })
+    }
+}
+
+impl Tx<'_> {
+    /// Keeps what happened to an object, if somebody listens.
+    fn log(&mut self, class: &'static str, reference: &str, existed: bool) {
+        if self.view.log.is_none() {
+            return;
+        }
+        let last = |before: &&Before| before.class == class && before.reference == reference;
+        let (operation, stored) = match self.view.table(class).rows.get(reference) {
+            Some(row) => (if existed { "mod" } else { "add" }, Some(row)),
+            None if existed => ("del", self.undo.iter().rev().filter(last).find_map(|b| b.row.as_ref())),
+            None => return,
+        };
+        let Some(stored) = stored else { return };
+        let record = Object { class: self.view.class(class), reference, stored }.record();
+        let (generation, reference) = (self.view.generation, reference.to_owned());
+        if let Some(log) = &mut self.view.log {
+            log.push(Change { generation, class, reference, operation, record });
+        }
     }
 }
 

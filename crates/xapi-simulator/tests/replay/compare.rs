@@ -37,8 +37,10 @@ const ANY_VALUE: &[&str] = &[
     "mac_seed",
     "memory_free",
     "resident",
+    "server_certificate",
     "snapshot_metadata",
     "start_time",
+    "timestamp",
     "token",
     "utilisation",
     "validation_time",
@@ -63,7 +65,8 @@ pub fn bind(step: &Step, reply: &Reply, names: &mut Names) {
         names.bind_tokens(&String::from_utf8_lossy(&recorded), &String::from_utf8_lossy(&reply.body));
     }
     if step.binds.is_empty() {
-        return;
+        // Some names are given only later; what failures are about is in order.
+        return bind_failure(step, reply, names);
     }
     for ((_, recorded), (_, ours)) in step.response.headers.iter().zip(&reply.headers) {
         bind_text(recorded, ours, names);
@@ -72,6 +75,15 @@ pub fn bind(step: &Step, reply: &Reply, names: &mut Names) {
     match (parse(&recorded), parse(&reply.body)) {
         (Some(recorded), Some(ours)) => bind_tree(&recorded, &ours, names),
         _ => bind_text(&String::from_utf8_lossy(&recorded), &String::from_utf8_lossy(&reply.body), names),
+    }
+}
+
+fn bind_failure(step: &Step, reply: &Reply, names: &mut Names) {
+    let list = |body: &[u8]| parse(body).and_then(|json| json.get("ErrorDescription")?.as_array().cloned());
+    if let (Some(recorded), Some(ours)) = (list(&step.response.body()), list(&reply.body)) {
+        for (recorded, ours) in recorded.iter().zip(&ours) {
+            bind_tree(recorded, ours, names);
+        }
     }
 }
 

@@ -29,16 +29,20 @@ const SCENARIOS: &[&str] = &[
     "call_errors",
     "events_from",
     "events_from_json",
+    "events_legacy",
     "export_vdi",
     "fields_host_pool",
     "fields_sr_network",
     "fields_vm_vdi",
+    "host_and_pool",
     "http_bodies",
     "http_framing",
     "import_raw",
     "import_vhd",
     "list_methods",
+    "network_ops",
     "numbers",
+    "pif_vlan",
     "plugins",
     "records_empty",
     "records_main",
@@ -46,11 +50,11 @@ const SCENARIOS: &[&str] = &[
     "session_jsonrpc2",
     "session_xmlrpc",
     "sr_ops",
-    "vbd_plug",
     "strings_jsonrpc2",
     "strings_xmlrpc",
     "tasks",
     "vbd_ops",
+    "vbd_plug",
     "vdi_create",
     "vdi_ops",
     "vm_create",
@@ -158,8 +162,9 @@ async fn replay(name: &'static str, plugins: Option<PathBuf>) -> Vec<(String, Ve
             let connection = connect(&mut connections, &address, &step.conn).await;
             connection.send(&request(step, &names)).await;
             waiting.push((index, after));
-            // The waiter must be waiting before the next step is carried out.
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            // The waiter must be waiting before the next step is carried out; `event.next` gathers changes before.
+            let gathers = step.method_name.as_deref() == Some("event.next");
+            tokio::time::sleep(Duration::from_millis(if gathers { 300 } else { 20 })).await;
             continue;
         }
         let begun = Instant::now();

@@ -160,6 +160,13 @@ fn blank(text: &str) -> String {
         if is_shaped(rest, "dddddddd?dd:dd:dd?") && !rest.starts_with("19700101T") {
             out.push_str("<date>");
             i += 18;
+        } else if is_shaped(rest, "dddddddd?dd:dd:dd") && !rest.starts_with("19700101T") {
+            out.push_str("<local date>");
+            i += 17;
+        } else if rest.starts_with("trackid=") {
+            // The digest of a session's reference.
+            out.push_str("trackid=<digest>");
+            i += rest.find(|c: char| c != '=' && !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
         } else if is_shaped(rest, TOKEN) {
             out.push_str("<token>");
             i += 41;

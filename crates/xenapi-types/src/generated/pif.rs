@@ -180,20 +180,21 @@ call! {
         management: bool,
         /// `(string -> string) map`
         other_config: BTreeMap<String, String>,
-        /// `bool`
-        disallow_unplug: bool,
-        /// `enum ipv6_configuration_mode`
-        ipv6_configuration_mode: Ipv6ConfigurationMode,
-        /// `string set`
-        ipv6: Vec<String>,
-        /// `string`
-        ipv6_gateway: String,
-        /// `enum primary_address_type`
-        primary_address_type: PrimaryAddressType,
-        /// `bool`
-        managed: bool,
-        /// `(string -> string) map`
-        properties: BTreeMap<String, String>,
+        ;
+        /// `bool`, has a default on the server.
+        disallow_unplug: bool = Default::default(),
+        /// `enum ipv6_configuration_mode`, has a default on the server.
+        ipv6_configuration_mode: Ipv6ConfigurationMode = Ipv6ConfigurationMode::None,
+        /// `string set`, has a default on the server.
+        ipv6: Vec<String> = Default::default(),
+        /// `string`, has a default on the server.
+        ipv6_gateway: String = Default::default(),
+        /// `enum primary_address_type`, has a default on the server.
+        primary_address_type: PrimaryAddressType = PrimaryAddressType::Ipv4,
+        /// `bool`, has a default on the server.
+        managed: bool = true,
+        /// `(string -> string) map`, has a default on the server.
+        properties: BTreeMap<String, String> = Default::default(),
     }
 }
 

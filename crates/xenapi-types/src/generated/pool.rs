@@ -510,17 +510,6 @@ call! {
 }
 
 call! {
-    /// `pool.test_archive_target`, returns `string`. Since XenServer 5.6 FP1 (cowley). Least role:
-    /// pool-operator.
-    "pool.test_archive_target" TestArchiveTarget [no_async] -> String {
-        /// `pool ref`
-        pool: Ref<Pool>,
-        /// `(string -> string) map`
-        [secret] config: BTreeMap<String, String>,
-    }
-}
-
-call! {
     /// `pool.set_vswitch_controller`, returns `void`. Since XenServer 5.6 (midnight-ride).
     /// Deprecated since XenServer 7.2 (falcon). Least role: pool-operator.
     "pool.set_vswitch_controller" SetVswitchController -> () {

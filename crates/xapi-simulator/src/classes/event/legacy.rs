@@ -1,7 +1,6 @@
-//! `event.register` and `event.next`, which clients of old servers use.
+//! `event.register` and `event.next`, which clients of old servers use: every single change is an event.
 //!
-//! Changes of one object between two calls of `event.next` are one event here, where the real server sends each; and
-//! `del` events have no snapshot.
+//! The real server sends a `mod` of the pool after 30 quiet seconds, so that `event.next` returns; here it waits on.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,9 +9,9 @@ use std::time::Duration;
 use md5::{Digest, Md5};
 use xenapi_wire::{Failure, Value};
 
-use super::{Subscription, Token, any, batch};
+use super::{Subscription, event, is_event};
 use crate::classes::session;
-use crate::db::View;
+use crate::db::{Change, Db};
 use crate::dispatch::{Args, Ctx, Router, void};
 
 /// The clients that called `event.register`, by session.
@@ -25,8 +24,8 @@ pub(crate) struct Listeners {
 
 struct Listener {
     classes: Vec<String>,
-    /// What it has heard of.
-    token: Token,
+    /// The generation up to which it has heard.
+    heard: u64,
 }
 
 /// How long changes are gathered before `event.next` returns.
@@ -34,12 +33,16 @@ const BATCHING: Duration = Duration::from_millis(200);
 
 impl Listeners {
     /// Forgets a session that has ended.
-    pub(crate) fn forget(&mut self, session: &str) {
-        self.sessions.remove(session);
+    pub(crate) fn forget(&mut self, session: &str, db: &Db) {
+        if self.sessions.remove(session).is_some() && self.sessions.is_empty() {
+            db.log_changes(false);
+        }
     }
 
     /// An event with the number and the time that the old calls give it.
-    fn number(&mut self, event: &Value, time: &str) -> Value {
+    fn number(&mut self, change: &Change, time: &str) -> Value {
+        let (class, reference) = (change.class, &change.reference);
+        let event = event(0, class, change.operation, reference, Some(change.record.clone()));
         let mut event = event.as_struct().cloned().unwrap_or_default();
         event.insert("id".to_owned(), Value::Int(self.next_id));
         event.insert("timestamp".to_owned(), time.into());
@@ -47,24 +50,22 @@ impl Listeners {
         Value::Struct(event)
     }
 
-    fn get(&self, session: &str) -> Result<(Subscription, Token), Failure> {
+    fn get(&self, session: &str) -> Result<(Subscription, u64), Failure> {
         let listener = self.sessions.get(session).ok_or_else(|| {
             // The reference is a secret: logs and errors have its digest.
             let digest: String = Md5::digest(session).iter().map(|byte| format!("{byte:02x}")).collect();
             Failure::new("SESSION_NOT_REGISTERED", [format!("trackid={digest}")])
         })?;
-        Ok((Subscription::parse(listener.classes.iter().map(String::as_str)), listener.token))
+        Ok((Subscription::parse(listener.classes.iter().map(String::as_str)), listener.heard))
     }
 }
 
 pub(super) fn register(router: &mut Router) {
     router.raw("event.register", |ctx, args| {
-        let now = ctx.read(View::generation);
         let mut listeners = ctx.core.listeners();
-        let listener = listeners.sessions.entry(ctx.session.clone()).or_insert_with(|| Listener {
-            classes: Vec::new(),
-            token: Token { objects: now, messages: now },
-        });
+        let heard = ctx.core.db().log_changes(true);
+        let new = || Listener { classes: Vec::new(), heard };
+        let listener = listeners.sessions.entry(ctx.session.clone()).or_insert_with(new);
         listener.classes.extend(args.strs(0).map(str::to_ascii_lowercase));
         Ok(void())
     });
@@ -78,25 +79,43 @@ pub(super) fn register(router: &mut Router) {
     router.future("event.next", next);
 }
 
+/// `event.next`: gathers changes for a while, and waits for the first one when there is none.
 async fn next(ctx: Arc<Ctx>, _: Args) -> Result<Value, Failure> {
     let mut changes = ctx.core.db().subscribe();
+    ctx.core.listeners().get(&ctx.session)?;
+    ctx.core.clock().sleep(BATCHING).await;
     loop {
         session::check(&ctx.core, &ctx.session)?;
         changes.mark_unchanged();
-        let (subscription, token) = ctx.core.listeners().get(&ctx.session)?;
-        if ctx.read(|view| any(view, &subscription, token)) {
-            ctx.core.clock().sleep(BATCHING).await;
-            let (found, now) = ctx.read(|view| (batch(view, &subscription, token), view.generation()));
-            let mut listeners = ctx.core.listeners();
-            if let Some(listener) = listeners.sessions.get_mut(&ctx.session) {
-                listener.token = Token { objects: now, messages: now };
-            }
-            let time = format!("{}.", ctx.core.clock().now().as_second());
-            let events = found.get("events").and_then(Value::as_array).unwrap_or_default();
-            return Ok(Value::Array(events.iter().map(|event| listeners.number(event, &time)).collect()));
+        let events = news(&ctx)?;
+        if !events.is_empty() {
+            return Ok(Value::Array(events));
         }
         if changes.changed().await.is_err() {
             return Ok(Value::Array(Vec::new()));
         }
     }
+}
+
+/// What the session has not heard of yet.
+///
+/// # Errors
+/// `SESSION_NOT_REGISTERED`; `EVENTS_LOST` for a client that has not listened for too long.
+fn news(ctx: &Ctx) -> Result<Vec<Value>, Failure> {
+    let mut listeners = ctx.core.listeners();
+    let (subscription, heard) = listeners.get(&ctx.session)?;
+    let (found, now) = ctx.read(|view| {
+        let wanted = |change: &&Change| {
+            let class = view.schema().class(change.class);
+            class.is_some_and(is_event) && subscription.wants(change.class, &change.reference)
+        };
+        let found = view.each_change_since(heard).map(|all| all.filter(wanted).cloned().collect::<Vec<_>>());
+        (found, view.generation())
+    });
+    if let Some(listener) = listeners.sessions.get_mut(&ctx.session) {
+        listener.heard = now;
+    }
+    let found = found.ok_or_else(|| Failure::new("EVENTS_LOST", [""; 0]))?;
+    let time = format!("{}.", ctx.core.clock().now().as_second());
+    Ok(found.iter().map(|change| listeners.number(change, &time)).collect())
 }

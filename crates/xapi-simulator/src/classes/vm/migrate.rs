@@ -173,7 +173,7 @@ fn exchange(ctx: &Ctx, vm: &str, moved: &[(String, String)]) -> Result<(), Failu
 }
 
 /// The VM runs on the other host, in a new domain.
-fn arrive(ctx: &Ctx, vm: &str, host: &str) -> Result<(), Failure> {
+pub(in crate::classes) fn arrive(ctx: &Ctx, vm: &str, host: &str) -> Result<(), Failure> {
     let now = ctx.date();
     ctx.write(|tx| {
         let from = host_name(tx, tx.object("VM", vm)?);

@@ -47,7 +47,7 @@ pub(super) fn assert_can_run_on(view: &View, vm: Object<'_>, host: &str) -> Resu
 }
 
 /// The hosts a VM can run on, its affinity first, then the one with the most free memory.
-pub(super) fn possible_hosts(view: &View, vm: Object<'_>) -> Vec<String> {
+pub(in crate::classes) fn possible_hosts(view: &View, vm: Object<'_>) -> Vec<String> {
     let mut hosts: Vec<_> =
         view.objects("host").filter(|host| assert_can_run_on(view, vm, host.reference()).is_ok()).collect();
     hosts.sort_by_key(|host| {
