@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body::{Body, Frame};
 use http_body_util::Full;
 use xapi_simulator::fault::Fault;
 use xapi_simulator::{Simulator, World};
@@ -266,6 +267,20 @@ async fn a_vhd_that_came_out_goes_in_again() {
     assert_eq!(bench.tasks().await, []);
 }
 
+/// A body that does not know its length.
+struct Unsized(Full<Bytes>);
+
+impl Body for Unsized {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.0).poll_frame(cx)
+    }
+}
+
 #[tokio::test]
 async fn chunks_go_where_they_belong() {
     let bench = bench().await;
@@ -277,11 +292,22 @@ async fn chunks_go_where_they_belong() {
         body.extend_from_slice(&[byte; 4_096]);
     }
     body.extend_from_slice(&[0; 12]);
-    bench.import(&disk, ImportFormat::RawChunked, body).await.unwrap();
+    bench.import(&disk, ImportFormat::RawChunked, body.clone()).await.unwrap();
     let mut expected = vec![0; 4 * MIB];
     expected[MIB..MIB + 4_096].fill(1);
     expected[3 * MIB..3 * MIB + 4_096].fill(3);
     assert!(bench.export(&disk, ExportFormat::Raw).await == expected);
+
+    // Their end mark makes a length superfluous; what ends without it is not complete.
+    let unsized_body = |len: usize| Unsized(Full::new(Bytes::copy_from_slice(&body[..len])));
+    let disk = bench.disk("Local storage", 4 * MIB).await;
+    let import = bench.client.import_vdi(&disk, ImportFormat::RawChunked, unsized_body(body.len()));
+    assert_eq!(import.await.unwrap().bytes, body.len() as u64);
+    assert!(bench.export(&disk, ExportFormat::Raw).await == expected);
+    let cut = bench.client.import_vdi(&disk, ImportFormat::RawChunked, unsized_body(body.len() - 12));
+    assert_eq!(cut.await.unwrap_err().kind(), ErrorKind::Transfer);
+    let raw = bench.client.import_vdi(&disk, ImportFormat::Raw, unsized_body(body.len()));
+    assert_eq!(raw.await.unwrap_err().kind(), ErrorKind::Body);
 }
 
 #[tokio::test]

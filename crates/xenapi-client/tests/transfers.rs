@@ -91,7 +91,7 @@ async fn two_hundred_is_not_success() {
     assert_eq!(error.kind(), ErrorKind::Transfer, "{error}");
     assert!(error.is("VDI_IO_ERROR"));
     let diagnosis = error.diagnosis().unwrap();
-    assert_eq!((diagnosis.sent, diagnosis.total), (4096, 4096));
+    assert_eq!((diagnosis.sent, diagnosis.total), (4096, Some(4096)));
     assert_eq!(diagnosis.cause, Cause::ContentRefused);
     let shown = error.to_string();
     assert!(

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -27,9 +28,39 @@ pub(super) struct Gated<B> {
     /// The last frame, kept until it is known to be the last: hyper does not ask for more than the
     /// announced length, and a body that has more must not pass for a complete one.
     last: Option<Frame<Bytes>>,
-    len: u64,
+    len: Length,
     sent: Meter,
     fault: Fault,
+}
+
+/// The length of a body: known beforehand, or when it has ended.
+#[derive(Debug, Clone)]
+pub(super) struct Length {
+    announced: u64,
+    total: Arc<AtomicU64>,
+}
+
+/// What is announced for a body with an end mark of its own. XAPI wants a number there and does not look at it.
+const OPEN_ENDED: u64 = 1 << 50;
+
+impl Length {
+    pub(super) fn exact(len: u64) -> Self {
+        Self { announced: len, total: Arc::new(len.into()) }
+    }
+
+    pub(super) fn open_ended() -> Self {
+        Self { announced: OPEN_ENDED, total: Arc::new(u64::MAX.into()) }
+    }
+
+    /// In bytes, if it is known.
+    pub(super) fn known(&self) -> Option<u64> {
+        Some(self.bytes()).filter(|bytes| *bytes != u64::MAX)
+    }
+
+    /// In bytes; of one that is not known yet, more than any body has.
+    pub(super) fn bytes(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
 }
 
 /// What was wrong with the body itself, told apart from what was wrong with the network.
@@ -51,7 +82,7 @@ impl Fault {
 pub(super) type Gate<B> = oneshot::Sender<B>;
 
 impl<B> Gated<B> {
-    pub(super) fn new(len: u64, sent: Meter, fault: Fault) -> (Gate<B>, Self) {
+    pub(super) fn new(len: Length, sent: Meter, fault: Fault) -> (Gate<B>, Self) {
         let (gate, waiting) = oneshot::channel();
         (gate, Self { waiting: Some(waiting), body: None, last: None, len, sent, fault })
     }
@@ -88,11 +119,12 @@ where
                         continue;
                     }
                     let sent = this.sent.bytes() + len as u64;
-                    if this.last.is_some() || sent > this.len {
-                        let text = format!("the body is longer than the {} bytes it announced", this.len);
+                    let announced = this.len.announced;
+                    if this.last.is_some() || sent > announced {
+                        let text = format!("the body is longer than the {announced} bytes it announced");
                         return Poll::Ready(Some(Err(this.fault.put(text.into()))));
                     }
-                    if sent == this.len {
+                    if sent == announced {
                         this.last = Some(frame);
                         continue;
                     }
@@ -100,6 +132,12 @@ where
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Some(Err(error)) => return Poll::Ready(Some(Err(this.fault.put(error.into())))),
+                None if this.len.announced == OPEN_ENDED => {
+                    this.len.total.store(this.sent.bytes(), Ordering::Relaxed);
+                    // The host knows from the end mark that this was all. For hyper there is more to come, until
+                    // the connection is closed.
+                    return Poll::Pending;
+                }
                 None => {
                     this.body = None;
                     if let Some(last) = this.last.take() {
@@ -107,7 +145,10 @@ where
                         return Poll::Ready(Some(Ok(last)));
                     }
                     let sent = this.sent.bytes();
-                    let text = format!("the body ended after {sent} of the {} bytes it announced", this.len);
+                    let text = format!(
+                        "the body ended after {sent} of the {} bytes it announced",
+                        this.len.announced
+                    );
                     return Poll::Ready(Some(Err(this.fault.put(text.into()))));
                 }
             }
@@ -115,11 +156,11 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.len == 0
+        self.len.announced == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.len)
+        SizeHint::with_exact(self.len.announced)
     }
 }
 

@@ -18,8 +18,8 @@ use crate::client::Client;
 pub struct Diagnosis {
     /// How much of the body left this side; the host has read at most that.
     pub sent: u64,
-    /// The length of the body.
-    pub total: u64,
+    /// The length of the body, if it was known.
+    pub total: Option<u64>,
     /// The size of the disk, if it could be asked for.
     pub virtual_size: Option<u64>,
     /// What was free in the storage repository afterwards, if it could be asked for.
@@ -56,7 +56,7 @@ impl Diagnosis {
         vdi: &Ref<Vdi>,
         format: ImportFormat,
         sent: u64,
-        total: u64,
+        total: Option<u64>,
         failure: Option<Failure>,
     ) -> Self {
         let size = |value: Option<i64>| value.and_then(|bytes| u64::try_from(bytes).ok());
@@ -79,7 +79,7 @@ const FULL: u64 = 4 << 20;
 fn cause(
     format: ImportFormat,
     sent: u64,
-    total: u64,
+    total: Option<u64>,
     virtual_size: Option<u64>,
     sr_free: Option<u64>,
     failure: Option<&Failure>,
@@ -88,22 +88,25 @@ fn cause(
         Some(failure) if failure.code != "VDI_IO_ERROR" && !failure.is_sr_full() => return Cause::Stated,
         _ => {}
     }
-    if format == ImportFormat::Raw && virtual_size.is_some_and(|size| total > size) {
+    if format == ImportFormat::Raw && virtual_size.is_some_and(|size| total > Some(size)) {
         return Cause::LongerThanDisk;
     }
     if sr_free.is_some_and(|free| free < FULL) || failure.is_some_and(FailureExt::is_sr_full) {
         return Cause::RepositoryFull;
     }
     match failure {
-        Some(_) if sent == total => Cause::ContentRefused,
-        None if sent < total => Cause::CutOff,
+        Some(_) if total == Some(sent) => Cause::ContentRefused,
+        None if total != Some(sent) => Cause::CutOff,
         _ => Cause::Unknown,
     }
 }
 
 impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} bytes were sent", self.sent, self.total)?;
+        match self.total {
+            Some(total) => write!(f, "{} of {total} bytes were sent", self.sent)?,
+            None => write!(f, "{} bytes were sent", self.sent)?,
+        }
         if let Some(size) = self.virtual_size {
             write!(f, " to a disk of {size}")?;
         }
@@ -146,7 +149,7 @@ mod tests {
             (ImportFormat::Vhd, 9, gib, 9 * gib, Some(&full), Cause::RepositoryFull),
             (ImportFormat::Raw, 9, 2 * gib, 0, Some(&vdi_in_use), Cause::Stated),
         ] {
-            assert_eq!(cause(format, sent, total, Some(gib), Some(free), failure), expected);
+            assert_eq!(cause(format, sent, Some(total), Some(gib), Some(free), failure), expected);
         }
     }
 }

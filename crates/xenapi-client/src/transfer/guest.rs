@@ -14,7 +14,7 @@ use xenapi_types::{Host, Pool, Sr, Vm, pool, vbd, vdi, vm};
 use xenapi_wire::{Limits, Ref, xmlrpc};
 
 use super::accept::negotiate;
-use super::body::Fault;
+use super::body::{Fault, Length};
 use super::export::{Content, Subject};
 use super::import::{Progress, Upload, pour};
 use super::{Export, Meter, Route};
@@ -184,7 +184,7 @@ where
         let fault = Fault::default();
         let importing = async {
             let body = Archive::open(body, force).await?;
-            let len = body.len;
+            let len = Length::exact(body.len);
             let route = match (route, &sr) {
                 (Some(route), _) => route,
                 (None, Some(sr)) => client.route_to_sr(sr).await?,
@@ -192,12 +192,17 @@ where
             };
             let sent = Meter::new();
             let handler = handler::Import { restore, force, sr_id: sr, sr_uuid: None };
-            let proposal =
-                Upload { handler, len, sent: sent.clone(), fault: fault.clone(), body: Some(body) };
+            let proposal = Upload {
+                handler,
+                len: len.clone(),
+                sent: sent.clone(),
+                fault: fault.clone(),
+                body: Some(body),
+            };
             let accepted = negotiate(&client, proposal, route.endpoint, &label, "a VM").await?;
             let endpoint = accepted.endpoint.clone();
             // XAPI does not read the archive's end, and resets the connection when it has what it wants.
-            let poured = pour(accepted, &client, len, &sent, progress).await;
+            let poured = pour(accepted, &client, &len, &sent, progress).await;
             let record = poured.map_err(|error| error.at(&endpoint))?.record;
             xmlrpc::decode_value(&record.result, &Limits::RESPONSE).map_err(|e| {
                 Error::new(ErrorKind::Protocol, format!("the task's result cannot be read: {e}"))

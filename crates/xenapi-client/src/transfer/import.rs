@@ -15,7 +15,7 @@ use xenapi_types::{Task as TaskClass, TaskRecord, Vdi};
 use xenapi_wire::Ref;
 
 use super::accept::{Accepted, Answer, Proposal, Reception, head, negotiate, receive};
-use super::body::{Fault, Gate, Gated};
+use super::body::{Fault, Gate, Gated, Length};
 use super::task::{Look, StallWatch};
 use super::{Diagnosis, Meter, Route, lost, unanswered};
 use crate::client::Client;
@@ -78,7 +78,7 @@ pub struct Import<B> {
 
 impl Client {
     /// Writes `body` into a disk. The body must know its exact length ([`Body::size_hint`]): XAPI
-    /// accepts nothing else.
+    /// accepts nothing else, but for [`ImportFormat::RawChunked`], which has an end mark of its own.
     ///
     /// The body is not touched before a host has accepted the transfer; up to then it follows
     /// redirects and replaces an expired session. Afterwards nothing is repeated, for the body
@@ -148,14 +148,16 @@ where
     async fn run(self) -> Result<Imported> {
         let Self { client, vdi, format, body, route, label, progress } = self;
         let subject = format!("import of {format} into {}", name(&vdi));
-        let Some(len) = body.size_hint().exact() else {
-            return Err(Error::new(ErrorKind::Body, "the body does not know its length, which XAPI needs")
-                .about(subject));
-        };
-        if len == 0 {
+        let len = match body.size_hint().exact() {
             // XAPI starts the transfer and fails it with VDI_IO_ERROR.
-            return Err(Error::new(ErrorKind::Body, "the body is empty").about(subject));
-        }
+            Some(0) => return Err(Error::new(ErrorKind::Body, "the body is empty").about(subject)),
+            Some(len) => Length::exact(len),
+            None if format == ImportFormat::RawChunked => Length::open_ended(),
+            None => {
+                let message = "the body does not know its length, which XAPI needs";
+                return Err(Error::new(ErrorKind::Body, message).about(subject));
+            }
+        };
         let (sent, fault) = (Meter::new(), Fault::default());
         let proposal = Upload {
             handler: ImportRawVdi {
@@ -167,7 +169,7 @@ where
                 chunked: Present(format == ImportFormat::RawChunked),
                 ..ImportRawVdi::default()
             },
-            len,
+            len: len.clone(),
             sent: sent.clone(),
             fault: fault.clone(),
             body: Some(body),
@@ -179,9 +181,9 @@ where
         let transfer = async {
             let accepted = negotiate(&client, proposal, route.endpoint, &label, &name(&vdi)).await?;
             let endpoint = accepted.endpoint.clone();
-            let pouring = pour(accepted, &client, len, &sent, progress).await;
+            let pouring = pour(accepted, &client, &len, &sent, progress).await;
             pouring.and_then(Poured::complete).map_err(|error| error.at(&endpoint))?;
-            Ok::<_, Error>(Imported { bytes: len, endpoint })
+            Ok::<_, Error>(Imported { bytes: sent.bytes(), endpoint })
         };
         match transfer.await {
             Ok(imported) => Ok(imported),
@@ -190,7 +192,7 @@ where
                 (None, ErrorKind::Failure | ErrorKind::Transfer) => {
                     let failure = error.failure().cloned();
                     let diagnosis =
-                        Diagnosis::of_import(&client, &vdi, format, sent.bytes(), len, failure).await;
+                        Diagnosis::of_import(&client, &vdi, format, sent.bytes(), len.known(), failure).await;
                     error
                         .into_kind(ErrorKind::Transfer)
                         .remedy(diagnosis.to_string())
@@ -206,7 +208,7 @@ where
 /// An upload that looks for its host.
 pub(super) struct Upload<H, B> {
     pub(super) handler: H,
-    pub(super) len: u64,
+    pub(super) len: Length,
     pub(super) sent: Meter,
     pub(super) fault: Fault,
     /// Here until a host has accepted it.
@@ -229,7 +231,7 @@ where
         task: &Ref<TaskClass>,
     ) -> Result<Reception<Gated<B>>> {
         let timeouts = &client.inner.config.timeouts;
-        let (gate, gated) = Gated::new(self.len, self.sent.clone(), self.fault.clone());
+        let (gate, gated) = Gated::new(self.len.clone(), self.sent.clone(), self.fault.clone());
         let request = head(self.handler.clone(), endpoint, session, task, gated)?;
         let mut connection = Connection::open(&client.inner.rpc.http.dialer, endpoint).await?;
         let mut gate = Some(gate);
@@ -292,7 +294,7 @@ impl Poured {
 pub(super) async fn pour<B>(
     accepted: Accepted<Gated<B>>,
     client: &Client,
-    len: u64,
+    len: &Length,
     sent: &Meter,
     mut progress: Option<Progress>,
 ) -> Result<Poured> {
@@ -326,7 +328,7 @@ pub(super) async fn pour<B>(
                 // that no more will come. One that is still writing does not read any more.
                 let out = wire.as_ref().is_some_and(|(_, connection)| connection.has_sent_all());
                 let settled = stall.still().min(sent_since.get_or_insert_with(Instant::now).elapsed());
-                match out && sent.bytes() == len {
+                match out && sent.bytes() == len.bytes() {
                     true if settled >= timeouts.settle => wire = None,
                     true => {}
                     false => sent_since = None,
@@ -347,7 +349,7 @@ pub(super) async fn pour<B>(
     tell_now(sent.bytes());
     // However the connection ended, the task knows.
     match (task.finish().await, broken) {
-        (Ok(record), _) => Ok(Poured { record, is_complete: sent.bytes() == len }),
+        (Ok(record), _) => Ok(Poured { record, is_complete: sent.bytes() == len.bytes() }),
         (Err(error), Some(cut)) if error.kind() == ErrorKind::OutcomeUnknown => Err(lost(cut)),
         (Err(error), _) => Err(error),
     }
