@@ -1,0 +1,223 @@
+//! The options: names, kinds, defaults, earlier names. Facts of Nova 19 to 21 and, for the earlier names,
+//! of the releases that had them in `[DEFAULT]`.
+
+use crate::settings::Value;
+
+/// The section of `nova.conf` that an option is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// `[DEFAULT]`
+    Default,
+    /// `[xenserver]`
+    Xenserver,
+}
+
+impl Group {
+    /// As it is written in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Default => "DEFAULT",
+            Self::Xenserver => "xenserver",
+        }
+    }
+}
+
+/// An option.
+#[derive(Debug, Clone, Copy)]
+pub struct Opt {
+    /// Its section.
+    pub group: Group,
+    /// Its name, unique among all of these.
+    pub name: &'static str,
+    /// What its values are.
+    pub kind: Kind,
+    /// Its value when nobody gives one; empty for none.
+    pub default: &'static str,
+    /// The name that it had in `[DEFAULT]`; still accepted.
+    pub earlier: Option<&'static str>,
+    /// What is to be known by who sets it: that it has no effect, or what takes its place.
+    pub note: Option<&'static str>,
+}
+
+/// What values an option takes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// A text that is not shown.
+    Secret,
+    /// Yes or no.
+    Flag,
+    /// A whole number within limits.
+    Integer(i64, i64),
+    /// A number that is not negative.
+    Float,
+    /// One of these.
+    Choice(&'static [&'static str]),
+}
+
+impl Kind {
+    /// Reads a value as oslo.config does.
+    ///
+    /// # Errors
+    /// What is wanted, when it is something else.
+    pub fn parse(self, text: &str) -> Result<Value, String> {
+        match self {
+            Self::Text => Ok(Value::Text(text.to_owned())),
+            Self::Secret => Ok(Value::Secret(text.to_owned())),
+            Self::Flag => match text.to_ascii_lowercase().as_str() {
+                "true" | "1" | "yes" | "on" => Ok(Value::Flag(true)),
+                "false" | "0" | "no" | "off" => Ok(Value::Flag(false)),
+                _ => Err("true or false is wanted".to_owned()),
+            },
+            Self::Integer(least, most) => {
+                let number = text.parse().ok().filter(|n| (least..=most).contains(n));
+                let wanted = if most == i64::MAX {
+                    format!("a whole number of at least {least} is wanted")
+                } else {
+                    format!("a whole number from {least} to {most} is wanted")
+                };
+                number.map(Value::Integer).ok_or(wanted)
+            }
+            Self::Float => {
+                let number = text.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
+                number.map(Value::Float).ok_or_else(|| "a number that is not negative is wanted".to_owned())
+            }
+            Self::Choice(choices) if choices.contains(&text) => Ok(Value::Text(text.to_owned())),
+            Self::Choice(choices) => Err(format!("one of {} is wanted", choices.join(", "))),
+        }
+    }
+}
+
+const fn xen(name: &'static str, kind: Kind, default: &'static str, earlier: &'static str) -> Opt {
+    let earlier = if earlier.is_empty() { None } else { Some(earlier) };
+    Opt { group: Group::Xenserver, name, kind, default, earlier, note: None }
+}
+
+const fn noted(option: Opt, note: &'static str) -> Opt {
+    Opt { note: Some(note), ..option }
+}
+
+const fn default(name: &'static str, kind: Kind, default: &'static str) -> Opt {
+    Opt { group: Group::Default, name, kind, default, earlier: None, note: None }
+}
+
+const COUNT: Kind = Kind::Integer(0, i64::MAX);
+const POSITIVE: Kind = Kind::Integer(1, i64::MAX);
+
+/// All options that are known, those of `[xenserver]` first.
+#[rustfmt::skip]
+pub const OPTIONS: &[Opt] = &[
+    xen("agent_timeout", COUNT, "30", "agent_timeout"),
+    xen("agent_version_timeout", COUNT, "300", "agent_version_timeout"),
+    xen("agent_resetnetwork_timeout", COUNT, "60", "agent_resetnetwork_timeout"),
+    xen("agent_path", Kind::Text, "usr/sbin/xe-update-networking", "xenapi_agent_path"),
+    xen("disable_agent", Kind::Flag, "false", "xenapi_disable_agent"),
+    xen("use_agent_default", Kind::Flag, "false", "xenapi_use_agent_default"),
+    xen("login_timeout", COUNT, "10", "xenapi_login_timeout"),
+    xen("connection_concurrent", POSITIVE, "5", "xenapi_connection_concurrent"),
+    xen("cache_images", Kind::Choice(&["all", "some", "none"]), "all", "cache_images"),
+    xen("image_compression_level", Kind::Integer(1, 9), "", "xenapi_image_compression_level"),
+    xen("default_os_type", Kind::Text, "linux", "default_os_type"),
+    xen("block_device_creation_timeout", POSITIVE, "10", "block_device_creation_timeout"),
+    xen("max_kernel_ramdisk_size", COUNT, "16777216", "max_kernel_ramdisk_size"),
+    xen("sr_matching_filter", Kind::Text, "default-sr:true", "sr_matching_filter"),
+    xen("sparse_copy", Kind::Flag, "true", "xenapi_sparse_copy"),
+    xen("num_vbd_unplug_retries", COUNT, "10", "xenapi_num_vbd_unplug_retries"),
+    xen("ipxe_network_name", Kind::Text, "", "xenapi_ipxe_network_name"),
+    xen("ipxe_boot_menu_url", Kind::Text, "", "xenapi_ipxe_boot_menu_url"),
+    xen("ipxe_mkisofs_cmd", Kind::Text, "mkisofs", "xenapi_ipxe_mkisofs_cmd"),
+    xen("connection_url", Kind::Text, "", "xenapi_connection_url"),
+    xen("connection_username", Kind::Text, "root", "xenapi_connection_username"),
+    xen("connection_password", Kind::Secret, "", "xenapi_connection_password"),
+    xen("vhd_coalesce_poll_interval", Kind::Float, "5.0", "xenapi_vhd_coalesce_poll_interval"),
+    xen("check_host", Kind::Flag, "true", "xenapi_check_host"),
+    xen("vhd_coalesce_max_attempts", COUNT, "20", "xenapi_vhd_coalesce_max_attempts"),
+    xen("sr_base_path", Kind::Text, "/var/run/sr-mount", "xenapi_sr_base_path"),
+    xen("target_host", Kind::Text, "", "target_host"),
+    xen("target_port", Kind::Integer(1, 65_535), "3260", "target_port"),
+    xen("independent_compute", Kind::Flag, "false", ""),
+    xen("running_timeout", COUNT, "60", "xenapi_running_timeout"),
+    noted(xen("image_upload_handler", Kind::Text, "", "xenapi_image_upload_handler"),
+        "it was given up in Nova 18: set image_handler"),
+    xen("image_handler", Kind::Choice(&["direct_vhd", "vdi_local_dev", "vdi_remote_stream"]), "direct_vhd", ""),
+    xen("introduce_vdi_retry_wait", COUNT, "20", ""),
+    xen("ovs_integration_bridge", Kind::Text, "", "xenapi_ovs_integration_bridge"),
+    xen("use_join_force", Kind::Flag, "true", "use_join_force"),
+    noted(xen("console_public_hostname", Kind::Text, "", "console_public_hostname"), "it has no effect since Nova 21"),
+    default("host", Kind::Text, ""),
+    default("my_ip", Kind::Text, ""),
+    default("my_block_storage_ip", Kind::Text, ""),
+    default("use_cow_images", Kind::Flag, "true"),
+    default("default_ephemeral_format", Kind::Text, ""),
+    default("flat_injected", Kind::Flag, "false"),
+    default("injected_network_template", Kind::Text, ""),
+    default("force_config_drive", Kind::Flag, "false"),
+    default("config_drive_format", Kind::Choice(&["iso9660", "vfat"]), "iso9660"),
+    default("mkisofs_cmd", Kind::Text, "genisoimage"),
+    default("config_drive_skip_versions", Kind::Text, ""),
+    default("vif_plugging_timeout", COUNT, "300"),
+    default("vif_plugging_is_fatal", Kind::Flag, "true"),
+    default("reboot_timeout", COUNT, "0"),
+];
+
+/// Options of `[xenserver]`, or with `xenapi_` of `[DEFAULT]`, that are no more.
+pub(crate) const REMOVED: &[&str] = &[
+    "driver_path",
+    "iqn_prefix",
+    "remap_vbd_dev",
+    "remap_vbd_dev_prefix",
+    "vif_driver",
+    "torrent_base_url",
+    "torrent_seed_chance",
+    "torrent_seed_duration",
+    "torrent_max_last_accessed",
+    "torrent_listen_port_start",
+    "torrent_listen_port_end",
+    "torrent_download_stall_cutoff",
+    "torrent_max_seeder_processes_per_host",
+    "torrent_images",
+];
+
+/// Finds an option by its name.
+pub(crate) fn named(name: &str) -> Option<&'static Opt> {
+    OPTIONS.iter().find(|option| option.name == name)
+}
+
+/// Finds an option by where it is written, by its earlier name too; whether that is it.
+pub(crate) fn written(section: &str, name: &str) -> Option<(&'static Opt, bool)> {
+    let now = |option: &&Opt| option.group.name() == section && option.name == name;
+    let earlier = |option: &&Opt| section == "DEFAULT" && option.earlier == Some(name);
+    let now = OPTIONS.iter().find(now).map(|option| (option, false));
+    now.or_else(|| OPTIONS.iter().find(earlier).map(|option| (option, true)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_whole() {
+        let xenserver: Vec<_> = OPTIONS.iter().filter(|o| o.group == Group::Xenserver).collect();
+        assert_eq!(xenserver.len(), 36);
+        let mut names: Vec<_> = OPTIONS.iter().map(|o| o.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), OPTIONS.len(), "a name is there twice");
+        for option in OPTIONS.iter().filter(|o| !o.default.is_empty()) {
+            assert!(option.kind.parse(option.default).is_ok(), "{}", option.name);
+        }
+    }
+
+    #[test]
+    fn values_by_kind() {
+        let parse = |name: &str, text: &str| named(name).unwrap().kind.parse(text);
+        assert_eq!(parse("check_host", "Off"), Ok(Value::Flag(false)));
+        assert_eq!(parse("check_host", "maybe"), Err("true or false is wanted".to_owned()));
+        assert_eq!(parse("agent_timeout", "-1"), Err("a whole number of at least 0 is wanted".to_owned()));
+        assert_eq!(parse("target_port", "70000"), Err("a whole number from 1 to 65535 is wanted".to_owned()));
+        assert_eq!(parse("vhd_coalesce_poll_interval", "2.5"), Ok(Value::Float(2.5)));
+        assert!(parse("vhd_coalesce_poll_interval", "inf").is_err());
+        assert_eq!(parse("cache_images", "ALL"), Err("one of all, some, none is wanted".to_owned()));
+    }
+}
