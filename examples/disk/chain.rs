@@ -58,11 +58,28 @@ pub(crate) struct Coalesce {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct Apply {
+    /// A differencing VHD.
+    difference: PathBuf,
+    /// A disk with the content of its parent, raw or a VHD, which is written to.
+    target: PathBuf,
+    /// What the target is; found out without this.
+    #[arg(short, long, value_enum)]
+    format: Option<Format>,
+    /// A VHD with another uuid than the parent's has the parent's content all the same.
+    #[arg(long)]
+    trusted: bool,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct Rebase {
     /// The child. It shows the same disk afterwards, and keeps its uuid.
     child: PathBuf,
     /// Its new parent.
     base: PathBuf,
+    /// Write the header only, which is done where old and new parent are the same disk and refused otherwise.
+    #[arg(long)]
+    metadata: bool,
     #[command(flatten)]
     parents: ParentArgs,
 }
@@ -190,8 +207,46 @@ fn children_of(child: &Path, uuid: Option<Uuid>) -> Result<Vec<PathBuf>> {
 }
 
 pub(crate) fn rebase(args: &Rebase, bars: &Bars) -> Result<Output> {
+    if args.metadata {
+        return relink(args, bars);
+    }
     let (image, saved) = rebase_onto(&args.child, &args.base, &args.parents, bars)?;
     Ok(convert::written(&args.child, &image, &saved))
+}
+
+fn relink(args: &Rebase, bars: &Bars) -> Result<Output> {
+    let base = args.parents.open(&args.base, None)?;
+    // An interrupted one is completed before anybody can open the child.
+    let old = args.parents.open(&args.child, Some(Format::Vhd));
+    let rest = old.map(|image| image.layers()[1..].iter().map(|layer| layer.path().to_owned()).collect());
+    let own = args.child.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parents = rest.map_or_else(|_| Parents::Within(own.to_owned()), Parents::Order);
+    let opening = Opening { parents, ..Opening::default() };
+    let progress = Progress::new();
+    bars.during(&progress, || disk_stream::relink(&args.child, &base, &opening, &progress))?;
+    let mut lines = Lines::default();
+    lines.add("new parent for", args.child.display());
+    lines.add("parent", args.base.display());
+    Ok(Output::new(lines.text(), json!({ "child": args.child, "parent": args.base })))
+}
+
+pub(crate) fn apply(args: &Apply, bars: &Bars) -> Result<Output> {
+    let progress = Progress::new();
+    let declared = Format::declared(args.format);
+    let done = bars.during(&progress, || {
+        disk_stream::apply(&args.difference, &args.target, declared, args.trusted, &progress)
+    })?;
+    let mut lines = Lines::default();
+    lines.add("applied", args.difference.display());
+    lines.add("to", done.parent.display());
+    lines.add("copied", format!("{} in {} blocks", bytes(done.copied_bytes), done.blocks));
+    let json = json!({
+        "target": done.parent,
+        "copied-bytes": done.copied_bytes,
+        "blocks": done.blocks,
+        "resumed": done.resumed,
+    });
+    Ok(Output::new(lines.text(), json))
 }
 
 /// Writes the child anew, as what its disk has and the base has not, and puts it in the old one's place in one

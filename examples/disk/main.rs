@@ -28,6 +28,9 @@ struct Cli {
     /// Print the result as JSON, and no progress.
     #[arg(long, global = true)]
     json: bool,
+    /// Tell on standard error what it took: processor time and the most memory.
+    #[arg(long, global = true)]
+    stats: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -57,6 +60,8 @@ enum Command {
     Coalesce(chain::Coalesce),
     /// Give a differencing VHD another parent.
     Rebase(chain::Rebase),
+    /// Write what a differencing VHD has onto a copy of its parent.
+    Apply(chain::Apply),
 }
 
 fn main() -> ExitCode {
@@ -76,7 +81,11 @@ fn main() -> ExitCode {
         Command::Diff(args) => chain::diff(&args, &bars),
         Command::Coalesce(args) => chain::coalesce(&args, &bars),
         Command::Rebase(args) => chain::rebase(&args, &bars),
+        Command::Apply(args) => chain::apply(&args, &bars),
     };
+    if cli.stats {
+        output::print_stats();
+    }
     match result {
         Ok(output) => output.print(json),
         Err(error) => Output::failed(&error, json, failure),

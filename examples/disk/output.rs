@@ -46,6 +46,27 @@ impl Output {
     }
 }
 
+/// What this process has taken so far, as the system tells it; nothing where it does not.
+pub(crate) fn print_stats() {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let status = read("/proc/self/status");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).map(str::trim);
+    // Fields 14 and 15, counted from one, in hundredths of a second; the second one is in parentheses and may
+    // hold anything.
+    let stat = read("/proc/self/stat");
+    let ticks: Vec<f64> = stat
+        .rsplit_once(')')
+        .into_iter()
+        .flat_map(|(_, rest)| rest.split_whitespace().skip(11).take(2))
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    if let (Some(peak), &[user, system]) = (peak, &ticks[..]) {
+        let line =
+            format!("memory {peak}, processor {:.2} s user, {:.2} s system", user / 100.0, system / 100.0);
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
+}
+
 /// A table of names and values.
 #[derive(Default)]
 pub(crate) struct Lines(Vec<(String, String)>);

@@ -2,64 +2,16 @@
 
 #![allow(clippy::print_stderr)]
 
+mod bench;
+
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use examples::demo_image::DemoImage;
+use bench::Bench;
 use serde_json::Value;
-use tempfile::TempDir;
-
-struct Bench {
-    folder: TempDir,
-}
-
-impl Bench {
-    /// A folder with a raw disk, `disk.raw`.
-    fn new() -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        DemoImage { virtual_bytes: 64 << 20, payload_bytes: 3 << 20 }
-            .write(&folder.path().join("disk.raw"))?;
-        Ok(Self { folder })
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn disk(&self, args: &[&str]) -> Command {
-        let mut path = std::env::current_exe().expect("a test has a path");
-        path.pop();
-        path.pop();
-        let mut command = Command::new(path.join("examples/disk"));
-        command.current_dir(self.folder.path()).args(args).stdin(Stdio::null());
-        command
-    }
-
-    /// Runs it, and looks at its exit code.
-    #[track_caller]
-    fn run(&self, code: i32, args: &[&str]) -> Output {
-        let output = self.disk(args).output().expect("disk can be started");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "disk {args:?}: {said}");
-        output
-    }
-
-    #[track_caller]
-    fn json(&self, code: i32, args: &[&str]) -> Value {
-        let output = self.run(code, &[args, &["--json"]].concat());
-        serde_json::from_slice(&output.stdout).expect("JSON")
-    }
-
-    /// Copies a disk, and changes some bytes of the copy.
-    fn changed(&self, from: &str, to: &str, at: usize, bytes: &[u8]) -> Result<()> {
-        let mut disk = fs::read(self.path(from))?;
-        disk[at..at + bytes.len()].copy_from_slice(bytes);
-        Ok(fs::write(self.path(to), disk)?)
-    }
-}
 
 /// Whether `qemu-img` is here. On CI it must be.
 fn qemu_img() -> bool {
@@ -202,6 +154,32 @@ fn a_chain_from_its_making_to_its_merging() -> Result<()> {
     fs::remove_file(bench.path("other.vhd"))?;
     let error = bench.run(1, &["convert", "two.vhd", "lost.raw", "-O", "raw"]);
     assert!(!bench.path("lost.raw").exists(), "{}", String::from_utf8_lossy(&error.stderr));
+    Ok(())
+}
+
+#[test]
+fn a_new_parent_by_the_header_alone_and_a_difference_on_a_copy() -> Result<()> {
+    let bench = Bench::new()?;
+    bench.changed("disk.raw", "one.raw", 5_000_000, b"one")?;
+    bench.run(0, &["convert", "disk.raw", "base.vhd"]);
+    bench.run(0, &["diff", "base.vhd", "one.raw", "one.vhd"]);
+    let blocks = bench.json(0, &["info", "one.vhd"])["allocated-blocks"].clone();
+    bench.run(0, &["convert", "disk.raw", "moved.vhd"]);
+    bench.run(0, &["rebase", "--metadata", "one.vhd", "moved.vhd"]);
+    let info = bench.json(0, &["info", "one.vhd"]);
+    assert_eq!((&info["parent"]["name"], &info["allocated-blocks"]), (&"moved.vhd".into(), &blocks));
+    bench.run(0, &["compare", "one.vhd", "one.raw"]);
+    let error = bench.run(1, &["rebase", "--metadata", "one.vhd", "one.raw"]);
+    ensure!(String::from_utf8(error.stderr)?.contains("differ"));
+
+    fs::copy(bench.path("disk.raw"), bench.path("copy.raw"))?;
+    bench.run(0, &["apply", "one.vhd", "copy.raw"]);
+    bench.run(0, &["compare", "copy.raw", "one.raw"]);
+    let error = bench.run(1, &["apply", "one.vhd", "base.vhd"]);
+    ensure!(String::from_utf8(error.stderr)?.contains("its parent is"));
+    bench.run(0, &["apply", "--trusted", "one.vhd", "base.vhd"]);
+    bench.run(0, &["compare", "base.vhd", "one.raw"]);
+    bench.run(0, &["check", "--thorough", "base.vhd"]);
     Ok(())
 }
 

@@ -52,7 +52,7 @@ pub fn coalesce(child: &Path, opening: &Opening, progress: &Progress) -> Result<
 }
 
 /// How bytes get into a file; tests let it fail.
-type Put<'a> = dyn FnMut(&File, u64, &[u8]) -> std::io::Result<()> + 'a;
+pub(crate) type Put<'a> = dyn FnMut(&File, u64, &[u8]) -> std::io::Result<()> + 'a;
 
 fn run(child: &Path, opening: &Opening, progress: &Progress, put: &mut Put<'_>) -> Result<Coalesced, Error> {
     let image = open(child, opening)?;
@@ -60,6 +60,18 @@ fn run(child: &Path, opening: &Opening, progress: &Progress, put: &mut Put<'_>) 
     let [child, parent, ..] = image.layers() else {
         return Err(refused("it is a whole disk and has no parent".to_owned()));
     };
+    merge(child, parent, opening, progress, put)
+}
+
+/// What of a merge comes after its two disks are open.
+pub(crate) fn merge(
+    child: &Layer,
+    parent: &Layer,
+    opening: &Opening,
+    progress: &Progress,
+    put: &mut Put<'_>,
+) -> Result<Coalesced, Error> {
+    let refused = |why: String| Error::Refused { path: child.path().to_owned(), why };
     let path = parent.path();
     if parent.format() == Format::Qcow2 {
         return Err(refused("its parent is a qcow2 image, which is not written here".to_owned()));
@@ -67,9 +79,7 @@ fn run(child: &Path, opening: &Opening, progress: &Progress, put: &mut Put<'_>) 
     let failed = |source| Error::Open { path: path.to_owned(), source };
     let file = File::options().read(true).write(true).open(path).map_err(failed)?;
     lock(&file, path)?;
-    if crate::layer::identity(&file.metadata().map_err(failed)?) != parent.identity() {
-        return Err(Error::Changed { path: path.to_owned(), what: "another file has its name" });
-    }
+    same_file(&file, parent)?;
     let same_parent = siblings(child, parent, opening)?;
     if let Some(sibling) = same_parent.first() {
         let why = format!(
@@ -245,6 +255,15 @@ impl Job<'_, '_> {
     fn sync(&self) -> Result<(), Error> {
         self.file.sync_all().map_err(|source| Error::Write { path: self.parent.path().to_owned(), source })
     }
+}
+
+/// Whether a file that was opened to write is the one that was looked at.
+pub(crate) fn same_file(file: &File, layer: &Layer) -> Result<(), Error> {
+    let failed = |source| Error::Open { path: layer.path().to_owned(), source };
+    if crate::layer::identity(&file.metadata().map_err(failed)?) != layer.identity() {
+        return Err(Error::Changed { path: layer.path().to_owned(), what: "another file has its name" });
+    }
+    Ok(())
 }
 
 /// The VHDs beside the child or the parent that have the same parent.

@@ -115,7 +115,7 @@ impl Image {
     pub fn open_with(path: &Path, opening: &Opening) -> Result<Self, Error> {
         let leaf = Layer::open(path, opening.declared, opening)?;
         if !leaf.is_differencing() {
-            return Ok(Self(Arc::new(Inner { layers: vec![leaf], top: None, warnings: Vec::new() })));
+            return Ok(Self::of_layers(vec![leaf], Vec::new()));
         }
         let layers = match &opening.parents {
             Parents::Refuse => {
@@ -123,16 +123,14 @@ impl Image {
                 return Err(Error::Differencing { path: path.to_owned(), parent });
             }
             Parents::Ignore => {
-                return Ok(Self(Arc::new(Inner { layers: vec![leaf], top: None, warnings: Vec::new() })));
+                return Ok(Self::of_layers(vec![leaf], Vec::new()));
             }
             parents => find_parents(leaf, parents, opening)?,
         };
         let links: Vec<Link> = layers.iter().map(Layer::link).collect();
         let failed = |source| Error::Chain { path: path.to_owned(), source };
         let warnings = vhd::chain::check(&links, &opening.rules).map_err(failed)?;
-        let of_layer = |layer| Layer::map(layer).ok_or_else(|| layer.virtual_size());
-        let top = TopMap::new(layers[0].virtual_size(), layers.iter().map(of_layer));
-        Ok(Self(Arc::new(Inner { layers, top: Some(top), warnings })))
+        Ok(Self::of_layers(layers, warnings))
     }
 
     /// The path it was opened by; of a chain, the leaf's.
@@ -163,6 +161,20 @@ impl Image {
     /// The layers of a chain from the leaf to the root; of everything else the one there is.
     pub fn layers(&self) -> &[Layer] {
         &self.0.layers
+    }
+
+    /// The disk that everything but the leaf of a chain makes.
+    pub(crate) fn parent(&self) -> Option<Self> {
+        let layers = self.layers().get(1..).filter(|layers| !layers.is_empty())?.to_vec();
+        Some(Self::of_layers(layers, Vec::new()))
+    }
+
+    /// Of layers that belong together.
+    fn of_layers(layers: Vec<Layer>, warnings: Vec<ChainWarning>) -> Self {
+        let of_layer = |layer| Layer::map(layer).ok_or_else(|| layer.virtual_size());
+        let top =
+            (layers.len() > 1).then(|| TopMap::new(layers[0].virtual_size(), layers.iter().map(of_layer)));
+        Self(Arc::new(Inner { layers, top, warnings }))
     }
 
     /// Oddities of the chain.

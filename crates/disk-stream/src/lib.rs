@@ -22,6 +22,7 @@
 //! * [`receive`] gives a body to a [`VhdSink`], a [`RawSink`] (files that appear complete or not at
 //!   all; devices that are marked until they are complete), a [`Recode`] (a canonical VHD while it passes)
 //!   or a [`Verifier`] (is it the image that was sent?); [`Digesting`] computes its digest on the way.
+//! * [`coalesce()`], [`apply`] and [`relink`] work on chains in place, and survive being killed.
 //! * [`UploadJournal`] sends a disk in several transfers, and after a break only what is missing.
 //!
 //! Memory does not depend on what a disk holds: a stream needs one bit for each 2 MiB of the disk
@@ -45,6 +46,7 @@ mod progress;
 mod reader;
 mod receive;
 mod recode;
+mod relink;
 mod repair;
 mod scan;
 mod sink;
@@ -67,6 +69,7 @@ pub use progress::{Progress, Snapshot, Stage};
 pub use reader::Reader;
 pub use receive::{Consume, receive};
 pub use recode::Recode;
+pub use relink::{apply, relink};
 pub use repair::{Inspected, Repaired};
 pub use scan::{Zeros, scan};
 pub use sink::{RawSink, Saved, VhdSink};
