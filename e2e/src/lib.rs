@@ -5,6 +5,7 @@
 //! * [`image`]: a 4 GiB disk with an ext4 file system full of files, as raw and as VHD.
 //! * [`pool`]: a simulated pool with a driver, and a census of what is in it.
 //! * [`sweep`]: every verb of the driver with every fault at every call.
+//! * [`victim`]: what a program does that is killed in the middle of it.
 //! * [`tools`]: qemu-img, e2fsck and others, and what happens when one is missing.
 
 pub mod conformance;
@@ -12,3 +13,4 @@ pub mod image;
 pub mod pool;
 pub mod sweep;
 pub mod tools;
+pub mod victim;

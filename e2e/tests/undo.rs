@@ -46,7 +46,7 @@ const CALLS: &[(&str, usize)] = &[
     ("VM.start_on", 1),
     ("VM.get_record", 1),
     ("VM.get_domid", 1),
-    ("VM.remove_from_other_config", 1),
+    ("VM.remove_from_other_config", 2),
 ];
 
 struct Bench {

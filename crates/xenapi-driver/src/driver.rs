@@ -1,8 +1,10 @@
 //! One driver for one endpoint.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use uuid::Uuid;
 use xenapi_client::Client;
 
 use crate::error::{Cause, Error, Op, Result};
@@ -25,6 +27,15 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) running: Running,
     pub(crate) gates: Gates,
+    /// The operations under way.
+    active: Mutex<HashSet<Uuid>>,
+}
+
+impl Inner {
+    pub(crate) fn active(&self) -> MutexGuard<'_, HashSet<Uuid>> {
+        // A panic cannot leave the set half changed.
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How a driver behaves.
@@ -69,7 +80,13 @@ impl Driver {
 
     /// A driver over a client that there is already.
     pub fn over(client: Client, settings: Settings) -> Self {
-        Self(Arc::new(Inner { client, settings, running: Running::default(), gates: Gates::default() }))
+        Self(Arc::new(Inner {
+            client,
+            settings,
+            running: Running::default(),
+            gates: Gates::default(),
+            active: Mutex::default(),
+        }))
     }
 
     /// The client that the driver uses.

@@ -55,6 +55,8 @@ pub enum Op {
     RevertResize,
     /// `Driver::live_migrate`, `Driver::plan_live_migration`.
     LiveMigrate,
+    /// `Driver::reconcile`.
+    Reconcile,
     /// `Driver::attach_volume`.
     AttachVolume,
     /// `Driver::detach_volume`.
@@ -342,6 +344,7 @@ impl fmt::Display for Op {
             Self::ConfirmResize => "confirm the resize of",
             Self::RevertResize => "revert the resize of",
             Self::LiveMigrate => "migrate",
+            Self::Reconcile => "reconcile",
             Self::AttachVolume => "attach a volume to",
             Self::DetachVolume => "detach a volume from",
             Self::ExtendVolume => "extend a volume of",

@@ -1,6 +1,7 @@
 //! The instances that there are.
 
 use uuid::Uuid;
+use xenapi_storage::ownership;
 use xenapi_types::{Host, Ref, Vm, VmPowerState, VmRecord};
 
 use crate::driver::Driver;
@@ -30,6 +31,8 @@ pub struct InstanceInfo {
     pub memory_bytes: u64,
     /// Whether it is soft-deleted: off, and kept from being started until it is restored.
     pub soft_deleted: bool,
+    /// Whether it is still being made, or that broke off.
+    pub unfinished: bool,
     /// How far its resize is, if there is one.
     pub resize: Option<ResizeState>,
 }
@@ -103,6 +106,7 @@ fn info(uuid: Uuid, vm: &VmRecord, node: Option<String>) -> InstanceInfo {
         vcpus: u32::try_from(vm.vcpus_max).unwrap_or(0),
         memory_bytes: u64::try_from(vm.memory_dynamic_max).unwrap_or(0),
         soft_deleted: soft_delete::is(vm),
+        unfinished: vm.other_config.contains_key(ownership::UNFINISHED),
         resize: resize::state(vm),
     }
 }

@@ -24,6 +24,23 @@ pub(crate) struct Job {
     pub(crate) operation: Uuid,
     pub(crate) rollback: Rollback,
     pub(crate) progress: Progress,
+    _active: Active,
+}
+
+/// Notes, as long as it lives, that an operation is under way in this program.
+pub(crate) struct Active(Driver, Uuid);
+
+impl Active {
+    fn new(driver: &Driver, operation: Uuid) -> Self {
+        driver.0.active().insert(operation);
+        Self(driver.clone(), operation)
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.0.active().remove(&self.1);
+    }
 }
 
 /// A stage that failed.
@@ -74,7 +91,10 @@ impl Driver {
 
 impl Job {
     pub(crate) fn new(driver: Driver, progress: Progress) -> Self {
-        Self { driver, operation: Uuid::new_v4(), rollback: Rollback::default(), progress }
+        // Its time is in it: reconciling leaves alone what may still be under way elsewhere.
+        let operation = Uuid::now_v7();
+        let _active = Active::new(&driver, operation);
+        Self { driver, operation, rollback: Rollback::default(), progress, _active }
     }
 
     pub(crate) fn client(&self) -> &Client {

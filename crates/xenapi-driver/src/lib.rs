@@ -55,6 +55,7 @@ mod operation;
 pub mod plan;
 mod power;
 mod progress;
+pub mod reconcile;
 mod record;
 mod remove;
 pub mod resize;

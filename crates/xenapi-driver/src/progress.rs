@@ -136,7 +136,7 @@ pub struct Progress(Option<Arc<dyn Fn(Event) + Send + Sync>>);
 
 impl Progress {
     /// Nobody listens.
-    pub fn none() -> Self {
+    pub const fn none() -> Self {
         Self(None)
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use xenapi_storage::ownership;
 use xenapi_types::{
     OnCrashBehaviour, OnNormalExit, Ref, Sr, VbdMode, VbdType, Vdi, VdiType, VifLockingMode, Vm, vbd, vdi,
     vif, vm,
@@ -33,7 +34,8 @@ pub(crate) fn vm(plan: &Plan) -> vm::Create {
         actions_after_reboot: OnNormalExit::Restart,
         actions_after_crash: OnCrashBehaviour::Destroy,
         platform: wanted.platform.clone(),
-        other_config: wanted.other_config.clone(),
+        // Gone when the instance is complete.
+        other_config: unfinished(&wanted.other_config),
         xenstore_data: wanted.xenstore_data.clone(),
         ..vm::Create::default()
     };
@@ -46,6 +48,12 @@ pub(crate) fn vm(plan: &Plan) -> vm::Create {
         // The guest's own boot loader configuration names the kernel.
         VmMode::Pv => vm::Create { pv_bootloader: "pygrub".to_owned(), ..common },
     }
+}
+
+fn unfinished(keys: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut keys = keys.clone();
+    keys.insert(ownership::UNFINISHED.to_owned(), "true".to_owned());
+    keys
 }
 
 /// A disk's VDI, in `sr`.

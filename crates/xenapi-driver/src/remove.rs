@@ -49,7 +49,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Takes a disk from the control domains. Other VMs keep it.
-async fn detach_from_dom0(client: &Client, vdi: &Ref<Vdi>) -> Result<()> {
+pub(crate) async fn detach_from_dom0(client: &Client, vdi: &Ref<Vdi>) -> Result<()> {
     let Some(record) = client.record_opt(vdi).await? else { return Ok(()) };
     for holder in &record.vbds {
         let Some(vbd_record) = client.record_opt(holder).await? else { continue };

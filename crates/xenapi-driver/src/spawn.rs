@@ -129,6 +129,7 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
     if plan.power == Power::On {
         job.stage(Stage::Start, start(job, &plan, &vm, &vm_uuid, stop)).await?;
     }
+    job.stage(Stage::Vm, complete(job, &vm, stop)).await?;
     Ok(Instance {
         uuid: plan.instance,
         name: plan.vm.name_label.clone(),
@@ -312,6 +313,13 @@ async fn start(job: &Job, plan: &Plan, vm: &Ref<Vm>, vm_uuid: &str, stop: &Stop)
         Err(error) => return Err(Cause::host(doing())(error)),
     }
     power::note_domain(job, vm).await
+}
+
+/// From here on, nobody takes it for the rest of a spawn that broke off.
+async fn complete(job: &Job, vm: &Ref<Vm>, stop: &Stop) -> Result<(), Cause> {
+    stop.check()?;
+    let noted = job.client().remove_from(vm, vm::field::OTHER_CONFIG, ownership::UNFINISHED).await;
+    noted.map_err(Cause::host("noting that the instance is complete"))
 }
 
 async fn not_running(job: &Job, vm: &Ref<Vm>, vm_uuid: &str, patience: Duration) -> Result<Cause, Cause> {

@@ -18,6 +18,9 @@ pub const OWNER: &str = "xenapi-rs:owner";
 /// The object's own uuid. Without it the object was being created when its creator went away.
 pub const SELF: &str = "xenapi-rs:self";
 
+/// On a VM that is still being made: without it, the instance is complete.
+pub const UNFINISHED: &str = "xenapi-rs:unfinished";
+
 /// Nova's key on a VM for the instance's uuid.
 pub const NOVA_UUID: &str = "nova_uuid";
 /// Nova's key on a disk for the instance's uuid.

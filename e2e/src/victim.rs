@@ -1,0 +1,53 @@
+//! What the program that is killed does, and what the tests expect of it.
+
+use anyhow::Result;
+use xenapi_client::Secret;
+use xenapi_driver::resize::ResizeOptions;
+use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic, SrChoice};
+use xenapi_driver::volume::{AttachOptions, Iscsi, Storage, Volume, VolumeDisk};
+use xenapi_driver::{Checks, Progress, Shutdown, SpawnOptions, Which};
+
+use crate::pool::{LVM, NETWORK};
+
+/// The iSCSI target, which has one LUN.
+pub const PORTAL: &str = "192.0.2.1";
+/// The target's name.
+pub const IQN: &str = "iqn.2010-10.org.example:volume-1";
+/// The password of its user `user`.
+pub const CHAP: &str = "correct-horse";
+
+/// The instance that is spawned from an image.
+pub fn spec(image: &str) -> InstanceSpec {
+    let mut spec = InstanceSpec::new("victim", Flavor::new(1, 512, 0), image);
+    spec.nics = vec![Nic::on(NETWORK)];
+    spec.config_drive = Some(ConfigDrive::default());
+    spec
+}
+
+/// How it is spawned.
+pub fn options(progress: Progress) -> SpawnOptions {
+    SpawnOptions { checks: Checks::AllDisks, progress, ..SpawnOptions::default() }
+}
+
+/// What an instance is resized to.
+pub fn resize(progress: Progress) -> ResizeOptions {
+    ResizeOptions {
+        flavor: Some(Flavor::new(2, 1024, 1)),
+        sr: Some(SrChoice::NameLabel(LVM.into())),
+        shutdown: Shutdown::Hard,
+        progress,
+        ..ResizeOptions::default()
+    }
+}
+
+/// What is attached to an instance.
+///
+/// # Errors
+///
+/// When the text is no uuid.
+pub fn attachment(instance: &str, progress: Progress) -> Result<(Which, Volume, AttachOptions)> {
+    let chap = Some(("user".to_owned(), Secret::new(CHAP)));
+    let iscsi = Iscsi { portal: PORTAL.parse()?, iqn: IQN.into(), chap };
+    let volume = Volume::new(Storage::Iscsi(iscsi), VolumeDisk::Lun(0));
+    Ok((Which::Instance(instance.parse()?), volume, AttachOptions { progress, ..AttachOptions::default() }))
+}

@@ -1,0 +1,308 @@
+//! A program is killed in the middle of something: the pool is put in order from what XAPI knows.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use e2e::pool::{Census, PASSWORD, Pool};
+use e2e::victim;
+use examples::demo_image::DemoImage;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use uuid::Uuid;
+use xapi_simulator::World;
+use xapi_simulator::fault::Fault;
+use xapi_simulator::targets::Target;
+use xenapi_driver::network::NetworkSpec;
+use xenapi_driver::reconcile::{Kind, ReconcileOptions, Reconciled};
+use xenapi_driver::resize::ResizeState;
+use xenapi_driver::{Progress, Settings, SpawnOptions, Which};
+use xenapi_types::{Task, TaskStatusType, Vdi, VdiType, Vm, vbd, vdi};
+use xenapi_wire::Failure;
+
+struct Bench {
+    pool: Pool,
+    _files: TempDir,
+    image: PathBuf,
+    url: String,
+}
+
+const NOW: ReconcileOptions =
+    ReconcileOptions { older_than: Duration::ZERO, dry_run: false, progress: Progress::none() };
+
+impl Bench {
+    async fn new() -> Result<Self> {
+        let files = tempfile::tempdir()?;
+        let image = files.path().join("demo.img");
+        DemoImage { virtual_bytes: 64 << 20, payload_bytes: 1 << 20 }.write(&image)?;
+        let pool = Pool::of(World::demo().with_all_drivers()).await?;
+        let target = Target::iscsi(victim::PORTAL, victim::IQN, [(0, 8 << 20)]);
+        pool.simulator.targets().add(target.login("user", victim::CHAP));
+        let url = pool.simulator.listen("127.0.0.1:0").await?;
+        Ok(Self { pool, _files: files, image, url })
+    }
+
+    async fn spawn(&self) -> Result<Uuid> {
+        let image = self.image.display().to_string();
+        Ok(self.pool.driver.spawn(victim::spec(&image), SpawnOptions::default()).await?.uuid)
+    }
+
+    async fn reconcile(&self, options: ReconcileOptions) -> Result<Reconciled> {
+        let result = self.pool.driver.reconcile(options).await?;
+        assert!(result.leftovers.is_empty(), "{:?}", result.leftovers);
+        Ok(result)
+    }
+
+    /// Starts the program, and kills it when it says that this stage has begun, or at its `n`-th stage. Says
+    /// whether it was over before.
+    async fn kill_at(&self, verb: &str, what: &str, n: usize, slow: &str) -> Result<bool> {
+        // Otherwise it would be through with the stage before it is killed.
+        self.pool.simulator.faults().on(slow, Fault::Slow(Duration::from_millis(400)));
+        let mut command = tokio::process::Command::from(Command::new(env!("CARGO_BIN_EXE_victim")));
+        command.args([&self.url, PASSWORD, verb, what]).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let mut lines = BufReader::new(child.stdout.take().context("its output")?).lines();
+        let mut over = false;
+        for _ in 0..n {
+            match lines.next_line().await? {
+                Some(line) if line != "done" => {}
+                _ => {
+                    over = true;
+                    break;
+                }
+            }
+        }
+        child.kill().await?;
+        self.pool.simulator.faults().clear();
+        self.quiet().await?;
+        Ok(over)
+    }
+
+    /// What the dead program had asked for goes on in the host for a while: calls that are served later than
+    /// their connection lives, and tasks.
+    async fn quiet(&self) -> Result<()> {
+        self.no_tasks().await?;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        self.no_tasks().await
+    }
+
+    async fn no_tasks(&self) -> Result<()> {
+        loop {
+            let tasks = self.pool.client().all_records::<Task>().await?;
+            let is_pending = |task: &xenapi_types::TaskRecord| task.status == TaskStatusType::Pending;
+            // Nobody ends the task of a transfer whose program is gone before it began.
+            if tasks.values().all(|task| !is_pending(task) || !task.name_label.starts_with("Async.")) {
+                for (task, record) in tasks {
+                    if is_pending(&record) {
+                        self.pool.client().invoke::<_, ()>("task.set_status", &(&task, "cancelled")).await?;
+                    }
+                    // XAPI removes the records of finished tasks by itself, some time later.
+                    self.pool.client().destroy(&task).await?;
+                }
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// What an instance consists of, which must be the same afterwards: the domain's own objects come and go.
+fn lasting(census: &Census) -> Vec<(&String, usize)> {
+    let passing = ["VM_guest_metrics", "console", "VM_metrics", "VBD", "VBD_metrics", "VDI"];
+    census
+        .objects
+        .iter()
+        .filter(|(class, _)| !passing.contains(&class.as_str()))
+        .map(|(c, o)| (c, o.len()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_spawn_killed_at_every_stage() -> Result<()> {
+    let bench = Bench::new().await?;
+    let before = bench.pool.census().await?;
+    let image = bench.image.display().to_string();
+    let (mut n, mut found) = (1, 0);
+    while !bench.kill_at("spawn", &image, n, "VM.start_on").await? {
+        let result = bench.reconcile(NOW).await?;
+        found += result.done.len();
+        if let Ok(instance) = bench.pool.driver.instance(&Which::parse("victim")).await {
+            // It was quicker than the kill.
+            assert!(!instance.unfinished && result.done.is_empty(), "{instance:?} {:?}", result.done);
+            bench.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+        }
+        bench.pool.census().await?.assert_as(&before, &format!("killed at stage {n}: {:?}", result.done));
+        assert!(bench.reconcile(NOW).await?.done.is_empty(), "the second time there is nothing to do");
+        n += 1;
+    }
+    assert!(n > 8 && found > 5, "{n} stages, {found} findings");
+    // What is complete stays.
+    assert!(bench.reconcile(NOW).await?.done.is_empty());
+    bench.pool.driver.destroy(Which::parse("victim"), Progress::none()).await?;
+    bench.pool.census().await?.assert_as(&before, "in the end");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_resize_killed_at_every_stage() -> Result<()> {
+    let bench = Bench::new().await?;
+    let instance = bench.spawn().await?;
+    let which = Which::Instance(instance);
+    let info = || async { bench.pool.driver.instance(&which).await };
+    let (before, census) = (info().await?, bench.pool.census().await?);
+    let mut n = 1;
+    let mut reverted = 0;
+    while !bench.kill_at("resize", &instance.to_string(), n, "VM.start_on").await? {
+        let result = bench.reconcile(NOW).await?;
+        reverted += result.done.iter().filter(|finding| finding.kind == Kind::BrokenResize).count();
+        if info().await?.resize == Some(ResizeState::Done) {
+            // It was quicker than the kill.
+            bench.pool.driver.revert_resize(which.clone(), Progress::none()).await?;
+        }
+        assert_eq!(info().await?, before, "killed at stage {n}: {:?}", result.done);
+        assert_eq!(lasting(&bench.pool.census().await?), lasting(&census), "killed at stage {n}");
+        assert!(bench.reconcile(NOW).await?.done.is_empty());
+        n += 1;
+    }
+    assert!(reverted >= 3, "{reverted} reverted at {n} stages");
+    let result = bench.reconcile(NOW).await?;
+    assert!(result.done.is_empty(), "a resize that is complete waits for a decision: {:?}", result.done);
+    assert_eq!(result.waiting, [before.vm_uuid.clone()]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_attachment_killed_at_every_stage() -> Result<()> {
+    let bench = Bench::new().await?;
+    let instance = bench.spawn().await?;
+    // The files of LUNs are their content, not the pool's.
+    let changes = |now: Census, before: &Census| {
+        let mut changes = now.changes_since(before);
+        changes.retain(|change| !change.contains("/disks/"));
+        changes
+    };
+    let before = bench.pool.census().await?;
+    for slow in ["PBD.plug", "VBD.plug", "VBD.create", "secret.create"] {
+        for n in 1..=3 {
+            if bench.kill_at("attach", &instance.to_string(), n, slow).await? {
+                let (which, ..) = victim::attachment(&instance.to_string(), Progress::none())?;
+                bench.pool.driver.detach_volume(which, "4", Progress::none()).await?;
+            }
+            let result = bench.reconcile(NOW).await?;
+            let now = changes(bench.pool.census().await?, &before);
+            // A drive that is complete but for its stage's end is as good as attached.
+            if now.iter().any(|change| change.starts_with("+VBD ")) {
+                bench.pool.driver.detach_volume(Which::Instance(instance), "4", Progress::none()).await?;
+            }
+            let now = changes(bench.pool.census().await?, &before);
+            assert_eq!(now, [""; 0], "{slow}, stage {n}: {:?}", result.done);
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn only_what_is_ours_and_old_enough_and_only_told_when_asked() -> Result<()> {
+    let bench = Bench::new().await?;
+    let client = bench.pool.client();
+    let image = bench.image.display().to_string();
+    bench.spawn().await?;
+    // A disk of somebody else, and one of another owner whose program was killed as well.
+    let sr =
+        client.all_records::<xenapi_types::Pool>().await?.into_values().next().context("a pool")?.default_sr;
+    let call = vdi::Create {
+        name_label: "somebody's".into(),
+        sr: sr.clone(),
+        virtual_size: 1 << 20,
+        r#type: VdiType::User,
+        ..vdi::Create::default()
+    };
+    client.call(call).await?;
+    let theirs = bench.pool.census().await?;
+    let spec = xenapi_driver::spec::InstanceSpec { name: "other".into(), ..victim::spec(&image) };
+    let spawned = bench.pool.driver.spawn(spec, SpawnOptions::default()).await?;
+    client
+        .destroy(&{
+            let vm = client.by_uuid::<Vm>(&spawned.vm_uuid).await?;
+            client.call(xenapi_types::vm::HardShutdown { vm: vm.clone() }).await?;
+            vm
+        })
+        .await?;
+    let before = bench.pool.census().await?;
+
+    let young = bench.reconcile(ReconcileOptions::default()).await?;
+    assert!(young.done.is_empty());
+    assert_eq!(young.too_young.len(), 2, "{:?}", young.too_young);
+    let told = bench.reconcile(ReconcileOptions { dry_run: true, ..NOW }).await?;
+    let kinds: Vec<Kind> = told.done.iter().map(|finding| finding.kind).collect();
+    assert_eq!(kinds, [Kind::OrphanedDisk, Kind::OrphanedDisk]);
+    assert!(told.done[0].to_string().contains("has no instance"));
+    bench.pool.census().await?.assert_as(&before, "after a dry run");
+    let settings = Settings { owner: "somebody-else".into(), ..Settings::default() };
+    let other = bench.pool.driver_with(settings)?;
+    assert!(other.reconcile(NOW).await?.done.is_empty());
+    bench.pool.census().await?.assert_as(&before, "another owner");
+    assert_eq!(bench.reconcile(NOW).await?.done, told.done);
+    bench.pool.census().await?.assert_as(&theirs, "in the end");
+    Ok(())
+}
+
+#[tokio::test]
+async fn disks_that_dom0_holds_and_networks_that_were_being_made() -> Result<()> {
+    let bench = Bench::new().await?;
+    let client = bench.pool.client();
+    let instance = bench.spawn().await?;
+    bench
+        .pool
+        .driver
+        .power(
+            Which::Instance(instance),
+            xenapi_driver::PowerChange::Off(xenapi_driver::Shutdown::Hard),
+            Progress::none(),
+        )
+        .await?;
+    let before = bench.pool.census().await?;
+    let root = client.records_named::<Vdi>("victim").await?.into_iter().next().context("a root disk")?;
+    let dom0 = client.all_records::<Vm>().await?;
+    let dom0 = dom0.into_iter().find(|(_, vm)| vm.is_control_domain).context("dom0")?.0;
+    let call = vbd::Create {
+        vm: dom0,
+        vdi: root.0,
+        userdevice: "autodetect".into(),
+        mode: xenapi_types::VbdMode::Ro,
+        r#type: xenapi_types::VbdType::Disk,
+        unpluggable: true,
+        ..vbd::Create::default()
+    };
+    let vbd = client.call(call).await?;
+    client.call(vbd::Plug { vbd }).await?;
+    // A network whose driver is killed before it is marked, and whose undo fails.
+    let refusal = || Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    bench.pool.simulator.faults().on("network.add_to_other_config", refusal());
+    bench.pool.simulator.faults().on("network.destroy", refusal());
+    let spec = NetworkSpec { name: "half".into(), mtu: None, vlan: None };
+    bench.pool.driver.ensure_network(spec, Progress::none()).await.unwrap_err();
+    let done = bench.reconcile(NOW).await?.done;
+    let kinds: Vec<Kind> = done.iter().map(|finding| finding.kind).collect();
+    assert_eq!(kinds, [Kind::HeldDisk, Kind::UnfinishedNetwork]);
+    bench.pool.census().await?.assert_as(&before, "in the end");
+    Ok(())
+}
+
+/// What cannot be put in order is told, and the rest is done all the same.
+#[tokio::test]
+async fn one_failure_does_not_stop_the_rest() -> Result<()> {
+    let bench = Bench::new().await?;
+    let before = bench.pool.census().await?;
+    let image = bench.image.display().to_string();
+    assert!(!bench.kill_at("spawn", &image, 9, "VM.start_on").await?);
+    let refusal = Fault::Failure(Failure::new("SR_BACKEND_FAILURE_80", ["", "a fault of the test", ""]));
+    bench.pool.simulator.faults().on("VDI.destroy", refusal);
+    let first = bench.pool.driver.reconcile(NOW).await?;
+    assert_eq!(first.leftovers.len(), 1, "{:?}", first.leftovers);
+    assert!(first.leftovers[0].to_string().contains("SR_BACKEND_FAILURE_80"), "{}", first.leftovers[0]);
+    bench.reconcile(NOW).await?;
+    bench.pool.census().await?.assert_as(&before, "after the second");
+    Ok(())
+}
