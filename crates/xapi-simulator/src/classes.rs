@@ -1,5 +1,6 @@
 //! What the methods do, one file a class, each with a `register(&mut Router)`.
 
+mod blob;
 pub(crate) mod event;
 mod host;
 mod message;

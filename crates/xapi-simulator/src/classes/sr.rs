@@ -90,22 +90,7 @@ fn statistics(router: &mut Router) {
     router.raw("SR.query_data_source", move |ctx, args| known(ctx, args).map(|()| Value::Double(0.0)));
     router.raw("SR.record_data_source", move |ctx, args| known(ctx, args).map(|()| void()));
     router.raw("SR.forget_data_source_archives", move |ctx, args| known(ctx, args).map(|()| void()));
-    router.raw("SR.create_new_blob", |ctx, args| {
-        let (sr, name) = (args.str(0), args.str(1));
-        let blob = ctx.write(|tx| {
-            tx.object("SR", sr)?;
-            let fields = [
-                ("name_label", name.into()),
-                ("mime_type", args.str(2).into()),
-                ("public", args.bool(3).into()),
-                ("last_updated", ctx.date().into()),
-            ];
-            let blob = tx.create("blob", fields);
-            tx.add_to("SR", sr, "blobs", name, blob.clone())?;
-            Ok::<_, Failure>(blob)
-        })?;
-        Ok(blob.into())
-    });
+    router.raw("SR.create_new_blob", |ctx, args| super::blob::create(ctx, "SR", args));
 }
 
 /// The size of an SR whose creator gave none: 1 TiB.

@@ -1,13 +1,16 @@
 //! `VM`.
 
+mod attributes;
 mod copy;
 mod guests;
+mod inside;
 mod lifecycle;
 mod memory;
 mod metadata;
 pub(super) mod migrate;
 pub(super) mod operations;
 pub(super) mod power;
+mod questions;
 mod setters;
 mod snapshot;
 
@@ -23,7 +26,7 @@ pub(crate) use power::new_generation_id;
 
 use super::message::about_vm;
 use crate::db::{NULL, Tx, is_null};
-use crate::dispatch::{Args, Busy, Ctx, Router, void};
+use crate::dispatch::{Busy, Ctx, Router, void};
 use operations::Power;
 
 pub(super) fn register(router: &mut Router) {
@@ -72,10 +75,13 @@ pub(super) fn register(router: &mut Router) {
         })?;
         Ok(void())
     });
+    router.raw("VM.create_new_blob", |ctx, args| super::blob::create(ctx, "VM", args));
     copy::register(router);
     migrate::register(router);
     snapshot::register(router);
-    questions(router);
+    attributes::register(router);
+    inside::register(router);
+    questions::register(router);
     setters::register(router);
 }
 
@@ -91,79 +97,6 @@ fn simple(
         work(&ctx, args.str(0))?;
         Ok(void())
     });
-}
-
-/// What a client may ask about a VM.
-fn questions(router: &mut Router) {
-    router.raw("VM.assert_operation_valid", |ctx, args| {
-        ctx.read(|view| operations::check(view.object("VM", args.str(0))?, args.str(1), None))?;
-        Ok(void())
-    });
-    router.raw("VM.update_allowed_operations", |ctx, args| {
-        ctx.write(|tx| {
-            tx.object("VM", args.str(0))?;
-            tx.touch("VM", args.str(0));
-            Ok::<_, Failure>(void())
-        })
-    });
-    router.raw("VM.get_possible_hosts", |ctx, args| {
-        ctx.read(|view| Ok(power::possible_hosts(view, view.object("VM", args.str(0))?).into()))
-    });
-    router.raw("VM.assert_can_boot_here", |ctx, args| {
-        ctx.read(|view| power::assert_can_run_on(view, view.object("VM", args.str(0))?, args.str(1)))?;
-        Ok(void())
-    });
-    router.raw("VM.assert_agile", |ctx, args| {
-        ctx.read(|view| {
-            let vm = view.object("VM", args.str(0))?;
-            for vbd in view.follow(vm, "VBDs", "VBD") {
-                let Some(vdi) = vbd.ref_opt("VDI").and_then(|vdi| view.find("VDI", vdi)) else { continue };
-                if view.find("SR", vdi.str("SR")).is_some_and(|sr| !sr.bool("shared")) {
-                    return Err(Failure::new("HA_CONSTRAINT_VIOLATION_SR_NOT_SHARED", [vdi.str("SR")]));
-                }
-            }
-            Ok(void())
-        })
-    });
-    router.raw("VM.get_cooperative", |ctx, args| {
-        ctx.read(|view| view.object("VM", args.str(0)).map(|_| Value::Bool(true)))
-    });
-    router.raw("VM.compute_memory_overhead", |ctx, args| {
-        ctx.read(|view| Ok(Value::Int(memory::overhead_bytes(view.object("VM", args.str(0))?))))
-    });
-    router.raw("VM.get_boot_record", |ctx, args| {
-        ctx.read(|view| {
-            let vm = view.object("VM", args.str(0))?;
-            operations::check(vm, "get_boot_record", None)?;
-            Ok(vm.record())
-        })
-    });
-    router.raw("VM.get_allowed_VBD_devices", |ctx, args| {
-        free_devices(ctx, args, "VBDs", "VBD", "userdevice", 254)
-    });
-    router
-        .raw("VM.get_allowed_VIF_devices", |ctx, args| free_devices(ctx, args, "VIFs", "VIF", "device", 15));
-    router.raw("VM.get_data_sources", |ctx, args| {
-        ctx.read(|view| operations::check(view.object("VM", args.str(0))?, "data_source_op", None))?;
-        Ok(Value::Array(Vec::new()))
-    });
-}
-
-/// The device numbers that are free, in ascending order.
-fn free_devices(
-    ctx: &Ctx,
-    args: &Args,
-    set: &str,
-    class: &'static str,
-    field: &str,
-    highest: u32,
-) -> Result<Value, Failure> {
-    ctx.read(|view| {
-        let vm = view.object("VM", args.str(0))?;
-        let taken: Vec<&str> = view.follow(vm, set, class).map(|device| device.str(field)).collect();
-        let free = (0..=highest).map(|n| n.to_string()).filter(|n| !taken.contains(&n.as_str()));
-        Ok(free.collect::<Vec<_>>().into())
-    })
 }
 
 /// How long XAPI lets a call wait for another one on the same object.
@@ -201,15 +134,26 @@ fn host_text(view: &crate::db::View, host: &str) -> Result<String, Failure> {
 
 fn start(ctx: &Ctx, vm: &str, on: Option<&str>, paused: bool) -> Result<Value, Failure> {
     let now = ctx.date();
-    ctx.write(|tx| {
+    let refused = ctx.write(|tx| {
         let host = choose_host(tx, vm, on)?;
-        power::assert_disks_free(tx, tx.object("VM", vm)?)?;
+        let object = tx.object("VM", vm)?;
+        power::assert_disks_free(tx, object)?;
+        if let Err(failure) = power::assert_can_boot(object) {
+            // By then the VM has been given to its host, and nobody takes it back.
+            tx.set("VM", vm, "resident_on", host)?;
+            return Ok::<_, Failure>(Some(failure));
+        }
+        if !tx.exists("VM_metrics", object.str("metrics")) {
+            // XAPI cannot store what it hears of the domain, and so goes on to believe that there is none.
+            return Ok(None);
+        }
         let state = if paused { Power::Paused } else { Power::Running };
         power::started(tx, vm, &host, state, &ctx.core.config().guests, &now)?;
         let what = format!("started on host: {}", host_text(tx, &host)?);
         about_vm(tx, vm, "VM_STARTED", &what, &now)?;
-        Ok(void())
-    })
+        Ok(None)
+    })?;
+    refused.map_or_else(|| Ok(void()), Err)
 }
 
 fn choose_host(view: &crate::db::View, vm: &str, on: Option<&str>) -> Result<String, Failure> {

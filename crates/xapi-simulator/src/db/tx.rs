@@ -252,6 +252,11 @@ impl<'a> Tx<'a> {
         self.to_derive.push_back((name, reference.to_owned()));
     }
 
+    /// Has the derived fields of an object not computed for its changes so far.
+    pub fn leave(&mut self, class: &str, reference: &str) {
+        self.to_derive.retain(|(c, r)| *c != class || r != reference);
+    }
+
     /// Makes an event of an object that did not change.
     ///
     /// # Errors

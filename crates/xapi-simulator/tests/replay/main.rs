@@ -60,7 +60,11 @@ const SCENARIOS: &[&str] = &[
     "vm_create",
     "vm_lifecycle",
     "vm_memory",
+    "vm_maps",
+    "vm_misc",
     "vm_snapshots",
+    "vm_templates",
+    "vm_wrong_state",
     "where",
     "xva",
 ];

@@ -80,6 +80,7 @@ pub(crate) fn destroy(tx: &mut Tx<'_>, vm: &str) -> Result<(), Failure> {
         let reference = tx.object("VM", vm)?.str(field).to_owned();
         tx.delete(class, &reference);
     }
+    super::super::blob::destroy_all(tx, "VM", vm)?;
     // The snapshots of this VM hang on its parent from now on.
     let parent = tx.object("VM", vm)?.str("parent").to_owned();
     for child in refs(tx, vm, "children")? {

@@ -4,14 +4,11 @@ use xenapi_wire::Value;
 
 use crate::db::{Object, View};
 
-/// The parts of field names that are folders in the database.
-const FOLDERS: [&str; 6] = ["name", "memory", "VCPUs", "actions_after", "PV", "HVM"];
-
 /// The record as text: `(('key' 'value') …)`, the keys in descending order.
 pub(super) fn write(vm: Object<'_>) -> String {
     let fields = vm.class().fields().iter();
     let mut pairs: Vec<(String, String)> =
-        fields.map(|field| (in_database(field.name), text(vm.get(field.name)))).collect();
+        fields.map(|field| (field.db_name.to_owned(), text(vm.get(field.name)))).collect();
     pairs.push(("_ref".to_owned(), vm.reference().to_owned()));
     pairs.sort_by(|a, b| b.0.cmp(&a.0));
     let pairs: Vec<String> =
@@ -31,13 +28,6 @@ pub(super) fn read(metadata: &str, key: &str) -> Option<String> {
             other => value.push(other),
         }
     }
-}
-
-fn in_database(field: &str) -> String {
-    let folder = FOLDERS.iter().find(|folder| {
-        field.strip_prefix(**folder).is_some_and(|rest| rest.starts_with('_') && rest.len() > 1)
-    });
-    folder.map_or_else(|| field.to_owned(), |folder| format!("{folder}_{}", &field[folder.len()..]))
 }
 
 fn text(value: &Value) -> String {

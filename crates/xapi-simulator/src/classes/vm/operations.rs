@@ -28,6 +28,16 @@ impl Power {
         }
     }
 
+    /// As the field spells it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Halted => "Halted",
+            Paused => "Paused",
+            Suspended => "Suspended",
+            Running => "Running",
+        }
+    }
+
     /// Failures spell the states in lower case, the field does not.
     pub(super) fn lower(self) -> &'static str {
         match self {

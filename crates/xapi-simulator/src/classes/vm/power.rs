@@ -106,6 +106,17 @@ pub(super) fn assert_disks_free(view: &View, vm: Object<'_>) -> Result<(), Failu
     Ok(())
 }
 
+/// A paravirtualised guest without a boot loader needs a kernel in dom0, of which a simulated one has none.
+///
+/// # Errors
+/// `INVALID_VALUE`.
+pub(super) fn assert_can_boot(vm: Object<'_>) -> Result<(), Failure> {
+    if vm.str("domain_type") != "pv" || !vm.str("PV_bootloader").is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new("INVALID_VALUE", ["kernel", vm.str("PV_kernel"), "File does not exist"]))
+}
+
 /// The VM runs, or is paused, on a host, in a new domain.
 pub(super) fn started(
     tx: &mut Tx<'_>,
@@ -184,13 +195,7 @@ fn object_needs_generation(vm: Object<'_>) -> bool {
 
 /// Moves a VM between running and paused.
 pub(super) fn set_state(tx: &mut Tx<'_>, vm: &str, state: Power) -> Result<(), Failure> {
-    let name = match state {
-        Power::Halted => "Halted",
-        Power::Paused => "Paused",
-        Power::Suspended => "Suspended",
-        Power::Running => "Running",
-    };
-    tx.set("VM", vm, "power_state", name)?;
+    tx.set("VM", vm, "power_state", state.name())?;
     for (set, class) in [("VBDs", "VBD"), ("VIFs", "VIF")] {
         for device in refs(tx, vm, set)? {
             tx.touch(class, &device);
@@ -309,7 +314,8 @@ const GUEST_FEATURES: &[(&str, &str)] = &[
     ("feature-vcpu-hotplug", "1"),
 ];
 
-const GENERIC_BIOS: &[(&str, &str)] = &[
+/// The firmware's texts unless somebody chose others.
+pub(super) const GENERIC_BIOS: &[(&str, &str)] = &[
     ("bios-vendor", "Xen"),
     ("bios-version", ""),
     ("system-manufacturer", "Xen"),

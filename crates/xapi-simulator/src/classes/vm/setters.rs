@@ -108,11 +108,6 @@ pub(super) fn register(router: &mut Router) {
         ctx.read(|view| check(view.object("VM", args.str(0))?, "awaiting_memory_live", None))?;
         Ok(void())
     });
-    router.raw("VM.set_HVM_boot_policy", |ctx, args| {
-        storable(args.get(1))?;
-        ctx.write(|tx| tx.set("VM", args.str(0), "HVM_boot_policy", args.str(1)))?;
-        Ok(void())
-    });
     nvram(router);
     router.raw("VM.set_VCPUs_max", |ctx, args| vcpus(ctx, args, "VCPUs_max"));
     router.raw("VM.set_VCPUs_at_startup", |ctx, args| vcpus(ctx, args, "VCPUs_at_startup"));
@@ -128,7 +123,10 @@ pub(super) fn register(router: &mut Router) {
             Ok(void())
         })
     });
-    router.raw("VM.set_is_a_template", |ctx, args| set_is_a_template(ctx, args));
+    router.raw("VM.set_is_a_template", |ctx, args| {
+        ctx.write(|tx| set_is_a_template(tx, args.str(0), args.bool(1)))?;
+        Ok(void())
+    });
     router.raw("VM.set_actions_after_crash", |ctx, args| {
         ctx.write(|tx| tx.set("VM", args.str(0), "actions_after_crash", args.get(1).clone()))?;
         Ok(void())
@@ -172,16 +170,20 @@ fn vcpus(ctx: &Ctx, args: &Args, field: &str) -> Result<Value, Failure> {
 }
 
 /// A VM that becomes a template loses its metrics and does not get them back.
-fn set_is_a_template(ctx: &Ctx, args: &Args) -> Result<Value, Failure> {
-    ctx.write(|tx| {
-        let vm = tx.object("VM", args.str(0))?;
-        if args.bool(1) {
-            check(vm, "make_into_template", None)?;
-            let metrics = vm.str("metrics").to_owned();
-            tx.delete("VM_metrics", &metrics);
-            tx.set("VM", args.str(0), "metrics", NULL)?;
-        }
-        tx.set("VM", args.str(0), "is_a_template", Value::Bool(args.bool(1)))?;
-        Ok(void())
-    })
+///
+/// # Errors
+/// Those of the operation check; `HANDLE_INVALID` of the metrics when it was a template before.
+pub(super) fn set_is_a_template(tx: &mut Tx<'_>, vm: &str, value: bool) -> Result<(), Failure> {
+    let object = tx.object("VM", vm)?;
+    if value {
+        check(object, "make_into_template", None)?;
+        let metrics = tx.object("VM_metrics", object.str("metrics"))?.reference().to_owned();
+        tx.delete("VM_metrics", &metrics);
+        tx.set("VM", vm, "metrics", NULL)?;
+        return tx.set("VM", vm, "is_a_template", true);
+    }
+    tx.set("VM", vm, "is_a_template", false)?;
+    // XAPI does not compute anew what is allowed.
+    tx.leave("VM", vm);
+    Ok(())
 }

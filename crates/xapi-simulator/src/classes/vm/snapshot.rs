@@ -87,13 +87,8 @@ impl Taken {
         copy_disks(ctx, &self.vm, take, |tx, disks| {
             let snapshot = copy::record(tx, &self.vm, &self.name, Identity::Snapshot, disks)?;
             let parent = tx.object("VM", &self.vm)?.str("parent").to_owned();
-            let state = match self.power {
-                Power::Halted => "Halted",
-                Power::Paused => "Paused",
-                Power::Suspended => "Suspended",
-                Power::Running => "Running",
-            };
-            let info = [("power-state-at-snapshot", state), ("disk-snapshot-type", "crash_consistent")];
+            let info =
+                [("power-state-at-snapshot", self.power.name()), ("disk-snapshot-type", "crash_consistent")];
             for (field, value) in [
                 ("is_a_template", Value::Bool(true)),
                 ("is_a_snapshot", Value::Bool(true)),
