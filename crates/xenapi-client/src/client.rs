@@ -21,6 +21,7 @@ use crate::http::Http;
 use crate::retry::{Attempts, RetryPolicy};
 use crate::rpc::Rpc;
 use crate::session::{Session, Sessions, closed};
+use crate::task::Tasks;
 use crate::tls::Tls;
 
 /// How many hosts are followed from one to the next before it is called a loop.
@@ -45,6 +46,7 @@ pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) rpc: Rpc,
     pub(crate) sessions: Sessions,
+    pub(crate) tasks: Tasks,
     permits: Semaphore,
 }
 
@@ -100,7 +102,11 @@ impl Client {
         let sessions = Sessions::new(config.seeds[0].clone());
         let permits = Semaphore::new(config.limits.concurrent_calls.max(1));
         let (deadline, retries) = (config.timeouts.call, config.retries);
-        Ok(Self { inner: Arc::new(Inner { config, rpc, sessions, permits }), deadline, retries })
+        Ok(Self {
+            inner: Arc::new(Inner { config, rpc, sessions, tasks: Tasks::default(), permits }),
+            deadline,
+            retries,
+        })
     }
 
     /// [`Client::new`], and logs in at once.

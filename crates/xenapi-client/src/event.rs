@@ -7,13 +7,12 @@ use xenapi_wire::{Class, Ref};
 
 use crate::client::{Client, Lane};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pulse::Pulse;
+use crate::retry::{jittered, mean_pause};
 
 /// How long one wait for events is at most. Long ones cost nothing; short ones notice sooner what
 /// XAPI sends no event for.
 pub(crate) const WAIT: Duration = Duration::from_secs(30);
-
-/// How often an object is looked at when the server has no `event.from`.
-const POLL: Duration = Duration::from_secs(1);
 
 impl Client {
     /// Waits for changes after `token`, up to `timeout`; then the batch may be empty. With the
@@ -79,72 +78,77 @@ pub(crate) fn name<C: Class>(object: &Ref<C>) -> String {
 
 /// The records of one object, whenever it may have changed.
 ///
-/// Events only say when to look: the record is read after the token was given, so no change can
-/// fall between two looks. Trouble with the network is put up with for
-/// [`Timeouts::reconnect`](crate::Timeouts::reconnect).
-pub(crate) struct Watch<C: Class> {
+/// Events only say when to look, and the first look is before any wait: XAPI lets one wait in vain for an
+/// unknown object.
+struct Watch<C: Class> {
     client: Client,
     object: Ref<C>,
-    token: Option<String>,
-    has_events: bool,
-    trouble_since: Option<Instant>,
+    pulse: Pulse,
+    looked: bool,
+    patience: Patience,
 }
 
 impl<C: Class> Watch<C> {
-    pub(crate) fn new(client: &Client, object: Ref<C>) -> Self {
-        Self { client: client.clone(), object, token: None, has_events: true, trouble_since: None }
+    fn new(client: &Client, object: Ref<C>) -> Self {
+        let pulse = Pulse::new(client, vec![format!("{}/{object}", C::NAME)]);
+        let patience = Patience::new(client);
+        Self { client: client.clone(), object, pulse, looked: false, patience }
     }
 
     /// The record now, at once the first time; `None` when the object is gone.
-    pub(crate) async fn next(&mut self) -> Result<Option<C::Record>> {
-        let mut pause = Duration::from_millis(250);
-        loop {
-            let error = match self.step().await {
-                Ok(record) => {
-                    self.trouble_since = None;
-                    return Ok(record);
-                }
-                Err(error) => error,
-            };
-            let passing = matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout)
-                || error.failure().is_some_and(|failure| failure.retry() == Retry::Later);
-            let since = *self.trouble_since.get_or_insert_with(Instant::now);
-            if !passing || since.elapsed() >= self.client.inner.config.timeouts.reconnect {
-                return Err(error);
+    async fn next(&mut self) -> Result<Option<C::Record>> {
+        if std::mem::replace(&mut self.looked, true) {
+            // Trouble is a reason to look too, and the look bears it or does not.
+            if let Err(error) = self.pulse.next().await {
+                tracing::debug!(%error, object = name(&self.object), "its events cannot be followed");
             }
-            tracing::debug!(%error, "the host does not answer, looking again");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(10));
         }
-    }
-
-    async fn step(&mut self) -> Result<Option<C::Record>> {
-        match (&self.token, self.has_events) {
-            // The first look is before any wait: XAPI lets one wait in vain for an unknown object.
-            (None, _) => {
-                let record = self.client.record_opt(&self.object).await?;
-                self.token = Some(String::new());
+        loop {
+            let record = self.client.record_opt(&self.object).await;
+            if let Some(record) = self.patience.with(record).await? {
                 return Ok(record);
             }
-            (Some(_), false) => tokio::time::sleep(POLL).await,
-            (Some(token), true) => {
-                let subscription = format!("{}/{}", C::NAME, self.object);
-                match self.client.events_from(&[&subscription], token, WAIT).await {
-                    Ok(batch) => self.token = Some(batch.token),
-                    Err(error) if error.failure().is_some_and(FailureExt::is_method_unknown) => {
-                        self.has_events = false;
-                    }
-                    Err(error) if error.failure().is_some_and(|failure| failure.retry() == Retry::Resync) => {
-                        self.token = Some(String::new());
-                    }
-                    // A new toolstack counts from the beginning again.
-                    Err(error) => {
-                        self.token = Some(String::new());
-                        return Err(error);
-                    }
-                }
-            }
         }
-        self.client.record_opt(&self.object).await
+    }
+}
+
+/// How long trouble with the network is put up with: for
+/// [`Timeouts::reconnect`](crate::Timeouts::reconnect).
+pub(crate) struct Patience {
+    client: Client,
+    trouble_since: Option<Instant>,
+    pauses: u32,
+}
+
+impl Patience {
+    const FIRST_PAUSE: Duration = Duration::from_millis(250);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+    pub(crate) fn new(client: &Client) -> Self {
+        Self { client: client.clone(), trouble_since: None, pauses: 0 }
+    }
+
+    /// An answer, or `None` after a pause when it has to be asked for again.
+    ///
+    /// # Errors
+    /// Those that do not pass, or have not passed for too long.
+    pub(crate) async fn with<T>(&mut self, answer: Result<T>) -> Result<Option<T>> {
+        let error = match answer {
+            Ok(answer) => {
+                (self.trouble_since, self.pauses) = (None, 0);
+                return Ok(Some(answer));
+            }
+            Err(error) => error,
+        };
+        let passing = matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout)
+            || error.failure().is_some_and(|failure| failure.retry() == Retry::Later);
+        let since = *self.trouble_since.get_or_insert_with(Instant::now);
+        if !passing || since.elapsed() >= self.client.inner.config.timeouts.reconnect {
+            return Err(error);
+        }
+        tracing::debug!(%error, "the host does not answer, looking again");
+        tokio::time::sleep(jittered(mean_pause(Self::FIRST_PAUSE, Self::LONGEST_PAUSE, self.pauses))).await;
+        self.pauses += 1;
+        Ok(None)
     }
 }

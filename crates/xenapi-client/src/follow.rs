@@ -190,7 +190,7 @@ enum Place {
     At { session: Arc<Session>, token: String },
 }
 
-const METHOD: &str = "event.from";
+pub(crate) const METHOD: &str = "event.from";
 
 /// How long an answer may take beyond the wait that was asked for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -274,9 +274,9 @@ impl<B: Batch> Follower<B> {
             }
         }
         let asked = Instant::now();
-        let batch = match self.poll(&session, &token, wait).await {
+        let batch = match poll::<B>(&self.client, &session, &self.classes, &token, wait).await {
             Ok(Ok(batch)) => batch,
-            Ok(Err(failure)) => match self.meaning(&session, &failure) {
+            Ok(Err(failure)) => match meaning(&self.client, &session, &failure) {
                 Some(cause) => return self.lose(cause).await,
                 None => return Err(self.client.refuse(METHOD, &session, failure)),
             },
@@ -301,39 +301,6 @@ impl<B: Batch> Follower<B> {
         }
         self.backoff.ease();
         Ok(Step::Batch(batch))
-    }
-
-    /// Asks for events with this session and no other: another one may be of another database.
-    async fn poll(&self, session: &Session, token: &str, wait: Duration) -> Result<Result<B, Failure>> {
-        let patient = self.client.with_deadline(wait + PATIENCE);
-        let params = (&self.classes, token, wait.as_secs_f64());
-        let course = patient.course();
-        let answer = async {
-            course.under_way(true);
-            patient.exchange(session, METHOD, &params).await.map_err(|error| error.about(METHOD))
-        };
-        patient.within(METHOD, &course, answer).await
-    }
-
-    /// What a failure says about our place, if it does.
-    fn meaning(&self, session: &Arc<Session>, failure: &Failure) -> Option<ResyncCause> {
-        let sessions = &self.client.inner.sessions;
-        match failure.retry() {
-            Retry::LogIn => {
-                sessions.forget(session);
-                Some(ResyncCause::SessionReplaced)
-            }
-            Retry::Coordinator(address) => {
-                sessions.forget(session);
-                sessions.move_to(session.endpoint.sibling(&address));
-                Some(ResyncCause::CoordinatorChanged)
-            }
-            Retry::Resync if failure.code == "EVENT_FROM_TOKEN_PARSE_FAILURE" => {
-                Some(ResyncCause::TokenRefused)
-            }
-            Retry::Resync => Some(ResyncCause::EventsLost),
-            _ => None,
-        }
     }
 
     /// Begins anew, after the pause that a server needs which makes us do so again and again.
@@ -388,6 +355,43 @@ impl<B> fmt::Debug for Follower<B> {
     }
 }
 
+/// Asks for events with this session and no other: another one may be of another database.
+pub(crate) async fn poll<B: DeserializeOwned>(
+    client: &Client,
+    session: &Session,
+    classes: &[String],
+    token: &str,
+    wait: Duration,
+) -> Result<Result<B, Failure>> {
+    let patient = client.with_deadline(wait + PATIENCE);
+    let params = (classes, token, wait.as_secs_f64());
+    let course = patient.course();
+    let answer = async {
+        course.under_way(true);
+        patient.exchange(session, METHOD, &params).await.map_err(|error| error.about(METHOD))
+    };
+    patient.within(METHOD, &course, answer).await
+}
+
+/// What a failure says about a place in the server's history, if it does.
+pub(crate) fn meaning(client: &Client, session: &Arc<Session>, failure: &Failure) -> Option<ResyncCause> {
+    let sessions = &client.inner.sessions;
+    match failure.retry() {
+        Retry::LogIn => {
+            sessions.forget(session);
+            Some(ResyncCause::SessionReplaced)
+        }
+        Retry::Coordinator(address) => {
+            sessions.forget(session);
+            sessions.move_to(session.endpoint.sibling(&address));
+            Some(ResyncCause::CoordinatorChanged)
+        }
+        Retry::Resync if failure.code == "EVENT_FROM_TOKEN_PARSE_FAILURE" => Some(ResyncCause::TokenRefused),
+        Retry::Resync => Some(ResyncCause::EventsLost),
+        _ => None,
+    }
+}
+
 /// The server's place in its history, as a token; `None` when it has no `event.inject` (before
 /// XenServer 6.1). Makes an event of the pool.
 pub(crate) async fn place_of(client: &Client, pool: &Ref<Pool>) -> Result<Option<String>> {
@@ -426,7 +430,7 @@ pub(crate) fn is_final(error: &Error) -> bool {
 /// Pauses that grow with trouble: a quarter of a second doubled up to half a minute, each made longer
 /// or shorter by up to a half, so that many clients of one server do not come back together.
 #[derive(Debug, Default)]
-struct Backoff {
+pub(crate) struct Backoff {
     level: u32,
     until: Option<Instant>,
     troubled: Option<Instant>,
@@ -436,7 +440,7 @@ impl Backoff {
     const SHORTEST: Duration = Duration::from_millis(250);
     const LONGEST: Duration = Duration::from_secs(30);
 
-    fn lengthen(&mut self) {
+    pub(crate) fn lengthen(&mut self) {
         let pause = jittered(self.mean());
         let now = Instant::now();
         (self.level, self.until, self.troubled) = ((self.level + 1).min(16), Some(now + pause), Some(now));
@@ -447,14 +451,14 @@ impl Backoff {
     }
 
     /// After a success: trouble counts as past when there has been none for several pauses.
-    fn ease(&mut self) {
+    pub(crate) fn ease(&mut self) {
         if self.troubled.is_some_and(|troubled| troubled.elapsed() > self.mean() * 4) {
             *self = Self::default();
         }
     }
 
     /// Waits out what is left of the pause; dropped and begun again, it ends at the same moment.
-    async fn pause(&self) {
+    pub(crate) async fn pause(&self) {
         if let Some(until) = self.until {
             tokio::time::sleep_until(until.into()).await;
         }

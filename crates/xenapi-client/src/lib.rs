@@ -17,7 +17,7 @@
 //!
 //! * [`Client`]: calls, typed ([`Client::call`]) and by name ([`Client::call_dynamic`]); records and
 //!   fields of any class ([`Client::record`]); one session, kept alive.
-//! * [`Task`]: operations that take their time ([`Client::spawn_task`]).
+//! * [`Task`]: operations that take their time ([`Client::spawn_task`]), with their [`Task::progress`].
 //! * [`Client::wait_until`], [`Client::follow`], [`Client::events_from`]: what changes in the pool.
 //! * [`Cache`]: a copy of the classes one needs, kept up to date.
 //! * [`Client::import_vdi`], [`Client::export_vdi`]: the content of disks. [`Client::import_vm`],
@@ -46,6 +46,7 @@ mod objects;
 mod outbox;
 mod outcome;
 mod plugin;
+mod pulse;
 mod retry;
 mod rpc;
 mod rrd;
@@ -69,7 +70,7 @@ pub use plugin::PluginFailure;
 pub use retry::RetryPolicy;
 pub use rrd::{Consolidation, Rrd, RrdArchive, RrdQuery, RrdSeries, RrdSource, RrdUpdates};
 pub use secret::Secret;
-pub use task::Task;
+pub use task::{Canceller, Task, TaskProgress};
 pub use tls::{Fingerprint, FingerprintError};
 pub use transfer::{
     Cause, Diagnosis, Export, ExportFormat, Exported, Import, ImportFormat, Imported, Route, VmExport,

@@ -54,6 +54,18 @@ impl Bench {
         *self.simulator.lock().unwrap() = new;
     }
 
+    /// Keeps the database as it is now in another directory.
+    fn save_as(&self, directory: &str) {
+        self.now().core().db().sync().unwrap();
+        let (from, to) = (self.directory.path().join("a/objects"), self.directory.path().join(directory));
+        let to = to.join("objects");
+        std::fs::create_dir_all(&to).unwrap();
+        for file in std::fs::read_dir(from).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+    }
+
     fn create(&self, class: &str, fields: &[(&str, Value)]) -> String {
         let created =
             self.now().core().db().write(|tx| Ok::<_, Failure>(tx.create(class, fields.iter().cloned())));
@@ -285,16 +297,44 @@ async fn objects_that_vanish_without_an_event_are_noticed() {
 }
 
 #[tokio::test]
+async fn waits_do_not_sleep_through_a_restart_on_an_older_database() {
+    let bench = bench(Encoding::Auto).await;
+    let (vm, task) = (bench.vm("waited for"), bench.create("task", &[("name_label", "long".into())]));
+    bench.save_as("b");
+    for _ in 0..20 {
+        bench.vm("forgotten");
+    }
+    let client = bench.client.clone();
+    let ending = tokio::spawn(xenapi_client::Task::<()>::attach(&client, task.into(), "long").wait());
+    let looks = Arc::new(AtomicUsize::new(0));
+    let waiting = {
+        let (vm, looks) = (vm.clone(), Arc::clone(&looks));
+        tokio::spawn(async move {
+            let changed = |vm: &xenapi_types::VmRecord| {
+                looks.fetch_add(1, Ordering::Relaxed);
+                vm.name_label == "changed"
+            };
+            client.wait_until(&vm, Duration::from_secs(60), changed).await
+        })
+    };
+    // After the second look it waits for events, with a token of the newer database.
+    while looks.load(Ordering::Relaxed) < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    bench.restart_on("b").await;
+    // Before their waits of half a minute would be over.
+    let soon = Duration::from_secs(20);
+    let error = tokio::time::timeout(soon, ending).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error}");
+    bench.set("VM", &vm.to_string(), "name_label", "changed".into());
+    tokio::time::timeout(soon, waiting).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn an_older_database_is_read_anew() {
     let bench = bench(Encoding::Auto).await;
     bench.vm("kept");
-    bench.now().core().db().sync().unwrap();
-    let (from, to) = (bench.directory.path().join("a/objects"), bench.directory.path().join("b/objects"));
-    std::fs::create_dir_all(&to).unwrap();
-    for file in std::fs::read_dir(from).unwrap() {
-        let file = file.unwrap();
-        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
-    }
+    bench.save_as("b");
     for _ in 0..20 {
         bench.vm("forgotten");
     }

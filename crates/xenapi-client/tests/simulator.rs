@@ -22,7 +22,7 @@ use xenapi_types::{
     Host, OnCrashBehaviour, OnNormalExit, Pool, Sr, Task, TaskStatusType, Vdi, VdiType, Vm, VmRecord, pbd,
     sr, task, vdi, vm,
 };
-use xenapi_wire::{Failure, Ref};
+use xenapi_wire::{Failure, Ref, Value};
 
 const MIB: usize = 1 << 20;
 
@@ -198,6 +198,18 @@ async fn tasks_end_with_their_result_and_leave_nothing_behind() {
     let start = vm::Start { vm: template, start_paused: false, force: false };
     let error = client.spawn_task(start).await.unwrap().await.unwrap_err();
     assert!(error.is("VM_IS_TEMPLATE"), "{error}");
+    assert_eq!(bench.tasks().await, []);
+}
+
+#[tokio::test]
+async fn any_call_can_run_as_a_task_by_its_name() {
+    let bench = bench().await;
+    let vm = bench.client.call(new_vm("original")).await.unwrap();
+    let params = [Value::String(vm.to_string()), Value::String("copy".to_owned())];
+    let task = bench.client.spawn_task_of::<[Value], Value>("VM.clone", &params).await.unwrap();
+    let copy = task.await.unwrap();
+    let copies = bench.client.all_by_name_label::<Vm>("copy").await.unwrap();
+    assert_eq!(copies, [Ref::from(copy.as_str().unwrap())]);
     assert_eq!(bench.tasks().await, []);
 }
 

@@ -2,10 +2,14 @@
 
 mod support;
 
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_core::Stream;
 use support::{Peer, client, config, in_process, session_calls, text};
+use tokio::sync::watch;
 use xenapi_client::{Client, ErrorKind, Task};
 use xenapi_types::{Vm, VmPowerState};
 use xenapi_wire::{Failure, Ref, Value};
@@ -116,6 +120,110 @@ async fn failures_and_cancellations() {
 }
 
 #[tokio::test]
+async fn a_copy_that_was_cancelled_fails_in_its_own_way() {
+    let states = || {
+        let failed = task("failure", 1.0, "", &["VDI_COPY_FAILED", "Task was asked to cancel"]);
+        vec![task("pending", 0.5, "", &[]), failed]
+    };
+    let (client, _) = host_with_task(states(), no_events);
+    let copying = clone_vm(&client).await;
+    let canceller = copying.canceller();
+    canceller.cancel().await.unwrap();
+    let error = copying.wait().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+    assert!(error.is("VDI_COPY_FAILED"), "{error}");
+
+    let (client, _) = host_with_task(states(), no_events);
+    let error = clone_vm(&client).await.wait().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Failure, "nobody has cancelled it: {error}");
+}
+
+#[tokio::test]
+async fn progress_only_goes_forward() {
+    let mut states: Vec<_> = [0.1, 0.5, 0.3, 0.5, 1.0].map(|at| task("pending", at, "", &[])).into();
+    states.push(task("failure", 1.0, "", &["INTERNAL_ERROR", "x"]));
+    let (client, _) = host_with_task(states, no_events);
+    let mut progress = clone_vm(&client).await.progress();
+    let mut told = Vec::new();
+    while let Some(now) = std::future::poll_fn(|cx| Pin::new(&mut progress).poll_next(cx)).await {
+        told.push(now);
+    }
+    assert_eq!(told, [0.1, 0.5, 1.0]);
+}
+
+/// A host whose tasks all succeed when `done` is told, of which only its events tell.
+fn host_with_tasks(done: watch::Receiver<bool>, log: Arc<Mutex<Vec<String>>>) -> (Client, Arc<AtomicUsize>) {
+    let (waits, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let seen = Arc::clone(&most);
+    let started = Arc::new(AtomicUsize::new(0));
+    let connector = in_process(move |mut peer: Peer, _| {
+        let (mut done, log, started) = (done.clone(), Arc::clone(&log), Arc::clone(&started));
+        let (waits, most) = (Arc::clone(&waits), Arc::clone(&most));
+        async move {
+            while let Some(head) = peer.head().await {
+                let body = peer.body(&head).await;
+                let call = xenapi_wire::jsonrpc::decode_call(&body, &xenapi_wire::Limits::REQUEST).unwrap();
+                log.lock().unwrap().push(call.method.clone());
+                let waiting = call.method == "event.from" && call.params[2] == text("1,1");
+                if waiting {
+                    most.fetch_max(waits.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    done.wait_for(|done| *done).await.unwrap();
+                    waits.fetch_sub(1, Ordering::SeqCst);
+                }
+                let ended = (0..started.load(Ordering::SeqCst)).map(|number| {
+                    record(&[
+                        ("class", text("task")),
+                        ("operation", text("mod")),
+                        ("ref", text(&format!("OpaqueRef:task{number}"))),
+                        ("snapshot", task("success", 1.0, "<value>OpaqueRef:copy</value>", &[]).unwrap()),
+                    ])
+                });
+                let answer = session_calls(&call.method).unwrap_or_else(|| match &*call.method {
+                    "Async.VM.clone" => {
+                        Ok(text(&format!("OpaqueRef:task{}", started.fetch_add(1, Ordering::SeqCst))))
+                    }
+                    "task.get_record" => task("pending", 0.0, "", &[]),
+                    "event.from" if waiting => {
+                        Ok(record(&[("events", Value::Array(ended.collect())), ("token", text("2,2"))]))
+                    }
+                    "event.from" => {
+                        Ok(record(&[("events", Value::Array(Vec::new())), ("token", text("1,1"))]))
+                    }
+                    _ => Ok(text("")),
+                });
+                let answer = xenapi_wire::jsonrpc::encode_response(call.version, &call.id, answer.as_ref());
+                peer.answer("200 OK", "application/json", answer.unwrap()).await;
+            }
+        }
+    });
+    (Client::over(config(), connector).unwrap(), seen)
+}
+
+#[tokio::test]
+async fn all_tasks_share_one_wait_for_events() {
+    const TASKS: usize = 20;
+    let (done, is_done) = watch::channel(false);
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let (client, most_waits) = host_with_tasks(is_done, Arc::clone(&log));
+    let count = |method: &str| log.lock().unwrap().iter().filter(|called| *called == method).count();
+    let mut waits = Vec::new();
+    for _ in 0..TASKS {
+        waits.push(tokio::spawn(clone_vm(&client).await.wait()));
+    }
+    while count("task.get_record") < TASKS || most_waits.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    done.send(true).unwrap();
+    for wait in waits {
+        assert_eq!(wait.await.unwrap().unwrap().to_string(), "OpaqueRef:copy");
+    }
+    assert_eq!(most_waits.load(Ordering::SeqCst), 1);
+    let looks = count("task.get_record");
+    assert!(looks <= 2 * TASKS, "{looks}: one before, and one for those who wait when the events begin");
+    assert_eq!(count("task.destroy"), TASKS);
+}
+
+#[tokio::test]
 async fn a_task_that_vanishes_has_an_unknown_outcome() {
     let gone = Err(Failure::new("HANDLE_INVALID", ["task", "OpaqueRef:task"]));
     let (client, _) = host_with_task(vec![task("pending", 0.0, "", &[]), gone], no_events);
@@ -158,6 +266,7 @@ async fn a_short_outage_while_waiting_is_put_up_with() {
     let client = host(move |method, _| match method {
         "Async.VM.clone" => Act::Answer(Ok(text("OpaqueRef:task"))),
         "task.destroy" => Act::Answer(Ok(text(""))),
+        "event.from" => no_events(),
         _ if cuts > 0 => {
             cuts -= 1;
             Act::Cut

@@ -1,5 +1,6 @@
 //! The task of a transfer: its only witness in the host.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -102,7 +103,7 @@ impl TransferTask {
         match ended {
             Ok(Ok(record)) => {
                 task.destroy_record().await;
-                task::check(&self.client, &record).map(|()| record)
+                task::check(&self.client, &record).map(|()| Arc::unwrap_or_clone(record))
             }
             Ok(Err(error)) => {
                 task.destroy_record().await;

@@ -1,9 +1,14 @@
 //! Tasks: operations that go on in the host while one waits, or does something else.
 
+mod progress;
+mod watch;
+
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,7 +17,10 @@ use xenapi_wire::{Call, Failure, Limits, Ref, xmlrpc};
 
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::Watch;
+
+pub use progress::TaskProgress;
+use watch::TaskWatch;
+pub(crate) use watch::Tasks;
 
 /// An operation under way in the host, whose result is a `T`.
 ///
@@ -23,7 +31,27 @@ pub struct Task<T> {
     client: Client,
     reference: Ref<xenapi_types::Task>,
     label: String,
+    cancelled: Arc<AtomicBool>,
     output: PhantomData<fn() -> T>,
+}
+
+/// Stops a task that somebody else waits for. See [`Task::canceller`].
+#[derive(Debug, Clone)]
+pub struct Canceller {
+    client: Client,
+    reference: Ref<xenapi_types::Task>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Canceller {
+    /// As [`Task::cancel`].
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn cancel(&self) -> Result<()> {
+        self.cancelled.store(true, Ordering::Relaxed);
+        self.client.invoke("task.cancel", &(&self.reference,)).await
+    }
 }
 
 impl Client {
@@ -39,7 +67,8 @@ impl Client {
         self.spawn_task_of(C::METHOD, &call).await
     }
 
-    /// Starts any call as a task by its name, with parameters as for [`Client::invoke`].
+    /// Starts any call as a task by its name, with parameters as for [`Client::invoke`], plain values among
+    /// them: `client.spawn_task_of::<[Value], Value>("VM.clone", &params)`.
     ///
     /// # Errors
     /// As [`Client::call`].
@@ -57,7 +86,8 @@ impl Client {
 impl<T> Task<T> {
     /// A task that somebody else has started.
     pub fn attach(client: &Client, reference: Ref<xenapi_types::Task>, label: impl Into<String>) -> Self {
-        Self { client: client.clone(), reference, label: label.into(), output: PhantomData }
+        let (client, label) = (client.clone(), label.into());
+        Self { client, reference, label, cancelled: Arc::default(), output: PhantomData }
     }
 
     /// The task as XAPI knows it.
@@ -68,17 +98,28 @@ impl<T> Task<T> {
     /// Asks the task to stop. It may go on to its end nevertheless: wait for it to know.
     ///
     /// Some operations cannot be stopped, and XAPI says nothing about that; the transfer of a disk
-    /// is one, which ends when its connection is closed.
+    /// is one, which ends when its connection is closed. A cancelled `VDI.copy` fails with
+    /// `VDI_COPY_FAILED`, which a wait for this very `Task` tells as `Cancelled`.
     ///
     /// # Errors
     /// As [`Client::call`].
     pub async fn cancel(&self) -> Result<()> {
-        self.client.invoke("task.cancel", &(&self.reference,)).await
+        self.canceller().cancel().await
+    }
+
+    /// What can stop the task while it is waited for.
+    pub fn canceller(&self) -> Canceller {
+        Canceller {
+            client: self.client.clone(),
+            reference: self.reference.clone(),
+            cancelled: Arc::clone(&self.cancelled),
+        }
     }
 
     /// The end of the task, whatever it is, as its record.
-    pub(crate) async fn settle(&self, mut progress: impl FnMut(f64)) -> Result<TaskRecord> {
-        let mut watch = Watch::new(&self.client, self.reference.clone());
+    pub(crate) async fn settle(&self, mut progress: impl FnMut(f64)) -> Result<Arc<TaskRecord>> {
+        let mut watch = TaskWatch::new(&self.client, &self.reference);
+        let mut told = -1.0;
         loop {
             let record = match watch.next().await {
                 Ok(Some(record)) => record,
@@ -96,7 +137,11 @@ impl<T> Task<T> {
             if is_over(&record) {
                 return Ok(record);
             }
-            progress(record.progress.clamp(0.0, 1.0));
+            let now = record.progress.clamp(0.0, 1.0);
+            if now > told {
+                told = now;
+                progress(now);
+            }
         }
     }
 
@@ -141,15 +186,19 @@ impl<T: DeserializeOwned> Task<T> {
         self.wait_with(|_| {}).await
     }
 
-    /// [`Task::wait`], with the progress from 0.0 to 1.0 told whenever it changes. It may jump and
-    /// go back, and says nothing about the outcome.
+    /// [`Task::wait`], with the progress from 0.0 to 1.0 told whenever the task has come further. It says
+    /// nothing about the outcome. [`Task::progress`] is the same as a stream.
     ///
     /// # Errors
     /// As [`Task::wait`].
     pub async fn wait_with(self, progress: impl FnMut(f64)) -> Result<T> {
         let record = self.settle(progress).await?;
         self.destroy_record().await;
-        check(&self.client, &record).map_err(|error| error.about(&self.label).at(&self.client.endpoint()))?;
+        let outcome = check(&self.client, &record).map_err(|error| match error.is("VDI_COPY_FAILED") {
+            true if self.cancelled.load(Ordering::Relaxed) => error.into_kind(ErrorKind::Cancelled),
+            _ => error,
+        });
+        outcome.map_err(|error| error.about(&self.label).at(&self.client.endpoint()))?;
         xmlrpc::decode_value(&record.result, &Limits::RESPONSE).map_err(|e| {
             Error::new(ErrorKind::Protocol, format!("the task's result cannot be read: {e}"))
                 .because(e)
