@@ -13,7 +13,6 @@ use crate::difference::parent_of;
 use crate::error::Error;
 use crate::image::{Declared, Image, Opening};
 use crate::layer::{DiskFile, Layer};
-use crate::parents::Parents;
 use crate::progress::Progress;
 use crate::repair::lock;
 
@@ -148,7 +147,7 @@ pub fn apply(
     trusted: bool,
     progress: &Progress,
 ) -> Result<crate::Coalesced, Error> {
-    let alone = Opening { parents: Parents::Ignore, ..Opening::default() };
+    let alone = Opening::default();
     let refused = |why: String| Err(Error::Refused { path: delta.to_owned(), why });
     let child = Layer::open(delta, Declared::Vhd, &alone)?;
     let Some(parent) = child.link().parent else {

@@ -11,7 +11,7 @@ use disk_stream::{Declared, Error, Existing, Image, Opening, Parents, Upload};
 use proptest::prelude::*;
 use tempfile::tempdir;
 use vhd::chain::{ChainError, ChainWarning};
-use vhd::format::{ParentLocator, Platform, Timestamp};
+use vhd::format::{DynamicHeader, ParentLocator, Platform, Timestamp};
 use vhd::layout::Parent;
 
 /// Writes the chain into `folder` as `0.vhd` (the root) and so on; the leaf's path and the disk.
@@ -327,4 +327,24 @@ fn locators_are_those_of_blktap() {
         let out = folder.path().join("out").join("difference.img");
         assert!(std::fs::read(out).unwrap() == disk);
     }
+}
+
+#[test]
+fn encrypted_data_are_not_taken_for_plain() {
+    let folder = tempdir().unwrap();
+    let (leaf, _) = pair(folder.path(), |file| {
+        // A batmap of blktap behind the table, and in it the cookie of a key's hash.
+        let header = DynamicHeader::parse(file[512..1536].first_chunk().unwrap(), 512).unwrap();
+        let at = usize::try_from(header.table_offset + header.table_len()).unwrap();
+        file[at..at + 8].copy_from_slice(b"tdbatmap");
+        file[at + 29] = 1;
+        for footer in [0, file.len() - 512] {
+            file[footer + 28..footer + 32].copy_from_slice(b"tap\0");
+            vhd::fuzzing::make_sum(&mut file[footer..footer + 512], 64);
+        }
+    });
+    let error = Image::open_with(&leaf, &within(folder.path())).unwrap_err();
+    assert!(matches!(error, Error::Format { source: vhd::Error::Encrypted { .. }, .. }), "{error:?}");
+    let alone = Opening { parents: Parents::Ignore, ..Opening::default() };
+    assert!(Image::open_with(&leaf, &alone).is_ok(), "it may be looked at");
 }

@@ -9,6 +9,12 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// blktap's key hash is set: the data can be read with the key only.
+    #[error("the data are encrypted, as the batmap at byte {at} says; export the disk from its host instead")]
+    Encrypted {
+        /// Where the batmap is, in bytes.
+        at: u64,
+    },
     /// The bytes end too early.
     #[error("truncated: the data end at byte {at}, inside the {what}, {missing} bytes too early")]
     Truncated {

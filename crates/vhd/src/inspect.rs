@@ -542,8 +542,7 @@ fn batmap<E>(
             .refused(&[Reader::VhdUtil]);
         return Ok(false);
     }
-    // Cookie, offset, size, version, checksum, marker; then the cookie of the key hash.
-    let encrypted = bytes[29] == 1;
+    let encrypted = DiskMap::is_encrypted(&bytes);
     if encrypted {
         found.add(
             Grade::Fatal,

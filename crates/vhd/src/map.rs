@@ -229,6 +229,19 @@ impl DiskMap {
         self.dynamic.as_ref().map(|dynamic| &*dynamic.header)
     }
 
+    /// Where blktap's map of full blocks is, if blktap wrote the VHD: a sector, which may be behind the end.
+    pub fn batmap_offset(&self) -> Option<u64> {
+        let header = self.header().filter(|_| self.footer.creator.application == *b"tap\0")?;
+        Some(header.table_offset + header.table_len())
+    }
+
+    /// Whether the data are encrypted, after the sector at [`DiskMap::batmap_offset`]: blktap keeps the hash
+    /// of the key there. What is read of such a disk is of no use, though nothing else tells.
+    pub fn is_encrypted(batmap: &[u8; FOOTER_LEN]) -> bool {
+        // Cookie, offset, size, version, checksum, marker; then the cookie of the key hash.
+        batmap.starts_with(b"tdbatmap") && batmap[29] == 1
+    }
+
     /// The disk's size in bytes.
     pub fn virtual_size(&self) -> u64 {
         self.footer.current_size

@@ -6,6 +6,7 @@ use super::{BlockSource, Extent, Memo};
 use crate::error::Error;
 use crate::image::{Format, Opening};
 use crate::layer::DiskFile;
+use crate::parents::Parents;
 
 #[derive(Debug)]
 struct Vhd(DiskMap);
@@ -23,12 +24,26 @@ pub(super) fn recognises(file: &DiskFile, first: &[u8], last: &[u8]) -> Result<b
 
 pub(super) fn open(file: &DiskFile, opening: &Opening) -> Result<Box<dyn BlockSource>, Error> {
     let read_at = |offset, buffer: &mut [u8]| file.read_at(offset, buffer);
-    match DiskMap::read(file.len(), opening.end_footer, &opening.limits, read_at) {
-        Ok(map) => Ok(Box::new(Vhd(map))),
-        Err(ReadError::Format(source)) => Err(Error::Format { path: file.path().to_owned(), source }),
-        Err(ReadError::Io { source, .. }) => Err(source),
+    let failed = |source| Error::Format { path: file.path().to_owned(), source };
+    let map = match DiskMap::read(file.len(), opening.end_footer, &opening.limits, read_at) {
+        Ok(map) => map,
+        Err(ReadError::Format(source)) => return Err(failed(source)),
+        Err(ReadError::Io { source, .. }) => return Err(source),
+    };
+    // Whoever only looks at it may do so.
+    if opening.parents != Parents::Ignore
+        && let Some(at) = map.batmap_offset().filter(|at| at + SECTOR as u64 <= file.len())
+    {
+        let mut batmap = [0; SECTOR];
+        file.read_at(at, &mut batmap)?;
+        if DiskMap::is_encrypted(&batmap) {
+            return Err(failed(vhd::Error::Encrypted { at }));
+        }
     }
+    Ok(Box::new(Vhd(map)))
 }
+
+const SECTOR: usize = 512;
 
 impl BlockSource for Vhd {
     fn format(&self) -> Format {
