@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use xapi_simulator::core::Config as Behaviour;
 use xapi_simulator::{Simulator, World};
 use xenapi_client::{Client, Config, Timeouts, connect_fn};
 use xenapi_driver::{Driver, Settings};
@@ -102,8 +103,23 @@ impl Pool {
     ///
     /// When it cannot be started.
     pub async fn with(world: World, timeouts: Timeouts) -> Result<Self> {
+        Self::behaving(world, timeouts, Behaviour::default()).await
+    }
+
+    /// The demo pool, whose hosts have the plugins in this directory.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub async fn with_plugins(plugins: &Path) -> Result<Self> {
+        let behaviour = Behaviour { plugins: Some(plugins.to_owned()), ..Behaviour::default() };
+        Self::behaving(World::demo(), Timeouts::default(), behaviour).await
+    }
+
+    async fn behaving(world: World, timeouts: Timeouts, behaviour: Behaviour) -> Result<Self> {
         let state = tempfile::tempdir()?;
-        let simulator = Simulator::builder().world(world).state_dir(state.path()).password(PASSWORD);
+        let simulator =
+            Simulator::builder().world(world).config(behaviour).state_dir(state.path()).password(PASSWORD);
         let simulator = Arc::new(simulator.build().await?);
         let cut = Arc::new(AtomicU64::new(u64::MAX));
         let client = client(&simulator, timeouts, &cut)?;

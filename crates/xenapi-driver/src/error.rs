@@ -47,6 +47,10 @@ pub enum Op {
     SoftDelete,
     /// `Driver::restore`.
     Restore,
+    /// `Driver::work_on_disk`.
+    WorkOnDisk,
+    /// `Driver::compatibility`.
+    Compatibility,
     /// `Driver::resize`.
     Resize,
     /// `Driver::confirm_resize`.
@@ -221,6 +225,20 @@ pub enum Cause {
         /// The VM's uuid.
         vm: String,
     },
+    /// The disk was not made by this driver, so it is left alone.
+    #[error("disk {disk} was not made by owner {owner:?} of this driver, so it is left alone")]
+    DiskNotOurs {
+        /// The disk's uuid.
+        disk: String,
+        /// Who we are.
+        owner: String,
+    },
+    /// No enabled host has the SR connected.
+    #[error("SR {sr:?} is not connected on any enabled host; plug one of its PBDs, or enable that host")]
+    NoHostSees {
+        /// Its name.
+        sr: String,
+    },
     /// A disk can only grow.
     #[error("disk {disk} has {} and cannot shrink to {}", Size(*.have_bytes), Size(*.wanted_bytes))]
     Shrink {
@@ -340,6 +358,8 @@ impl fmt::Display for Op {
             Self::Instances => "list the instances of",
             Self::SoftDelete => "soft-delete",
             Self::Restore => "restore",
+            Self::WorkOnDisk => "work on a disk",
+            Self::Compatibility => "compatibility report",
             Self::Resize => "resize",
             Self::ConfirmResize => "confirm the resize of",
             Self::RevertResize => "revert the resize of",

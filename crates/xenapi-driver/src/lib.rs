@@ -39,6 +39,7 @@
 
 mod cancel;
 mod destroy;
+mod dom0_disk;
 mod drive;
 mod driver;
 mod error;
@@ -68,6 +69,7 @@ mod transfer;
 pub mod volume;
 
 pub use destroy::Destroyed;
+pub use dom0_disk::{DiskWork, Injection};
 pub use driver::{Driver, Settings};
 pub use error::{Cause, Error, Op, Result};
 pub use find::Which;

@@ -1,0 +1,248 @@
+//! Work on a disk's partitions and files, done in dom0 by the plugin `partition_utils` of `xapi-plugins`,
+//! while the disk is attached there. It is what Nova does on disks attached to its own VM; here the driver
+//! may be anywhere.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use xenapi_client::Client;
+use xenapi_storage::ownership::{Claim, Ownership};
+use xenapi_types::{Host, Pbd, Ref, Vbd, VbdMode, VbdType, Vdi, VdiRecord, Vm, vbd};
+
+use crate::driver::Driver;
+use crate::error::{Cause, Op};
+use crate::job::Job;
+use crate::operation::Operation;
+use crate::progress::{Progress, Stage};
+use crate::remove;
+
+/// A check of a large file system over a slow network takes hours, and the call lasts as long.
+const WORK_LIMIT: Duration = Duration::from_secs(5 * 3_600);
+/// The name that Nova's clients use, which the installer makes.
+const PLUGIN: &str = "partition_utils.py";
+
+/// What is to be done to a disk. The plugin checks first, and leaves the disk as it is when that fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DiskWork {
+    /// Grow the only partition and its file system (ext2, ext3, ext4, xfs, btrfs) to the disk: Nova's
+    /// `auto_disk_config`.
+    AutoConfigure,
+    /// Make the only partition and its file system (ext2, ext3, ext4) fit the first bytes of the disk, a
+    /// multiple of 512, so that these can be copied to a smaller disk.
+    ResizeDown {
+        /// How many bytes.
+        len_bytes: u64,
+    },
+    /// Give an empty disk one partition with a file system or swap space. **What is on it is lost.**
+    Generate {
+        /// `swap`, `ext2`, `ext3`, `ext4`, `xfs` or `vfat`.
+        fs: String,
+        /// The file system's label; may be empty.
+        label: String,
+    },
+    /// Write into the root file system on the only partition: Nova's `flat_injected`.
+    Inject(Injection),
+}
+
+/// What is written into a guest's file system. What is `None` or empty is left as it is.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Injection {
+    /// Absolute paths, and contents in base64.
+    pub files: Vec<(String, String)>,
+    /// A line for root's `authorized_keys`.
+    pub ssh_key: Option<String>,
+    /// Root's password as `crypt(3)` hashes it; the password itself does not go to the host.
+    pub root_password_hash: Option<String>,
+    /// The text of `/etc/network/interfaces`.
+    pub interfaces: Option<String>,
+}
+
+impl std::fmt::Debug for Injection {
+    /// Contents, which may be secrets, are not shown.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let paths: Vec<&str> = self.files.iter().map(|(path, _)| path.as_str()).collect();
+        f.debug_struct("Injection").field("files", &paths).finish_non_exhaustive()
+    }
+}
+
+impl DiskWork {
+    fn function(&self) -> &'static str {
+        match self {
+            Self::AutoConfigure => "auto_configure_disk",
+            Self::ResizeDown { .. } => "resize_down",
+            Self::Generate { .. } => "generate_disk",
+            Self::Inject(_) => "inject",
+        }
+    }
+
+    fn arguments(&self, device: &str) -> BTreeMap<String, String> {
+        let mut args = BTreeMap::from([("dev".to_owned(), device.to_owned())]);
+        let mut add = |name: &str, value: String| args.insert(name.to_owned(), value);
+        match self {
+            Self::AutoConfigure => {}
+            Self::ResizeDown { len_bytes } => {
+                add("size_bytes", len_bytes.to_string());
+            }
+            Self::Generate { fs, label } => {
+                add("fs_type", fs.clone());
+                add("fs_label", label.clone());
+            }
+            Self::Inject(injection) => {
+                if !injection.files.is_empty() {
+                    add("files", serde_json::to_string(&injection.files).unwrap_or_default());
+                }
+                let texts = [
+                    ("ssh_key", &injection.ssh_key),
+                    ("root_password_hash", &injection.root_password_hash),
+                    ("interfaces", &injection.interfaces),
+                ];
+                for (name, text) in texts {
+                    if let Some(text) = text {
+                        add(name, text.clone());
+                    }
+                }
+            }
+        }
+        args
+    }
+}
+
+impl Driver {
+    /// Attaches a disk of this driver to the control domain of a host that sees it, has the plugin work on
+    /// it, and detaches it, whatever happens. No running VM may have it.
+    ///
+    /// It can be repeated: the plugin goes on where a call that was killed has stopped. Cancelled during the
+    /// work, it waits for its end: a file system is not left half way.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::NotOurs`] for a disk that is not marked as this driver's; [`Cause::Host`] with the plugin's
+    /// words when it refuses, and when it is not installed on that host.
+    pub fn work_on_disk(&self, vdi_uuid: &str, work: DiskWork, progress: Progress) -> Operation<()> {
+        let uuid = vdi_uuid.to_owned();
+        self.verb(Op::WorkOnDisk, format!("disk {uuid}"), progress, move |job, stop| {
+            Box::pin(async move {
+                let target = job.stage(Stage::Find, find(job, &uuid)).await?;
+                let attached = job
+                    .stage(Stage::Devices, async {
+                        stop.check()?;
+                        attach(job, &target).await
+                    })
+                    .await?;
+                let working = call(job, &target.host, &attached, &work);
+                job.stage(Stage::RootDisk, working).await?;
+                let doing = || format!("detaching disk {uuid} from the control domain");
+                let detaching = async { detach(job.client(), &attached).await.map_err(Cause::host(doing())) };
+                job.stage(Stage::Remove, detaching).await
+            })
+        })
+    }
+}
+
+/// A disk, an enabled host that has its SR connected, and whose work it is.
+struct Target {
+    vdi: Ref<Vdi>,
+    host: Ref<Host>,
+    mark: Ownership,
+}
+
+async fn find(job: &Job, uuid: &str) -> Result<Target, Cause> {
+    let client = job.client();
+    let doing = || format!("looking for disk {uuid}");
+    let vdi: Ref<Vdi> = client.by_uuid(uuid).await.map_err(Cause::host(doing()))?;
+    let record: VdiRecord = client.record(&vdi).await.map_err(Cause::host(doing()))?;
+    let owner = &job.driver.settings().owner;
+    let claim = match Claim::read(&record.other_config, uuid) {
+        Claim::Original(claim) | Claim::Unsealed(claim) if claim.owner == *owner => claim,
+        _ => return Err(Cause::DiskNotOurs { disk: uuid.to_owned(), owner: owner.clone() }),
+    };
+    let sr = client.record(&record.sr).await.map_err(Cause::host(doing()))?;
+    for reference in &sr.pbds {
+        let Some(pbd) = client.record_opt::<Pbd>(reference).await.map_err(Cause::host(doing()))? else {
+            continue;
+        };
+        if !pbd.currently_attached {
+            continue;
+        }
+        let host = client.record(&pbd.host).await.map_err(Cause::host(doing()))?;
+        if host.enabled {
+            let mark = Ownership { operation: job.operation, ..claim };
+            return Ok(Target { vdi, host: pbd.host, mark });
+        }
+    }
+    Err(Cause::NoHostSees { sr: sr.name_label })
+}
+
+async fn attach(job: &Job, target: &Target) -> Result<Ref<Vbd>, Cause> {
+    let client = job.client();
+    let doing = "attaching the disk to the control domain";
+    let dom0: Ref<Vm> = client.record(&target.host).await.map_err(Cause::host(doing))?.control_domain;
+    let call = vbd::Create {
+        vm: dom0,
+        vdi: target.vdi.clone(),
+        userdevice: "autodetect".to_owned(),
+        bootable: false,
+        mode: VbdMode::Rw,
+        r#type: VbdType::Disk,
+        unpluggable: true,
+        empty: false,
+        other_config: target.mark.keys(),
+        ..vbd::Create::default()
+    };
+    let vbd = client.call(call).await.map_err(Cause::host(doing))?;
+    let (undo_client, undo) = (client.clone(), vbd.clone());
+    job.rollback
+        .push("the disk's VBD in the control domain", async move { detach(&undo_client, &undo).await });
+    client.call(vbd::Plug { vbd: vbd.clone() }).await.map_err(Cause::host(doing))?;
+    Ok(vbd)
+}
+
+async fn call(job: &Job, host: &Ref<Host>, vbd: &Ref<Vbd>, work: &DiskWork) -> Result<(), Cause> {
+    let client = job.client();
+    let doing = || format!("having the plugin {PLUGIN} do {}", work.function());
+    let device = client.record(vbd).await.map_err(Cause::host(doing()))?.device;
+    // The answer is for Nova's clients; that it came is what counts here.
+    let patient = client.with_deadline(WORK_LIMIT);
+    let answer = patient.call_plugin(host, PLUGIN, work.function(), &work.arguments(&device)).await;
+    answer.map(drop).map_err(Cause::host(doing()))
+}
+
+/// Unplugs and destroys; gone already is fine.
+async fn detach(client: &Client, vbd: &Ref<Vbd>) -> xenapi_client::Result<()> {
+    let unplugged = client.call(vbd::Unplug { vbd: vbd.clone() }).await;
+    remove::tolerate(unplugged, &["DEVICE_ALREADY_DETACHED"])?;
+    remove::gone_is_fine(client.destroy(vbd).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_as_the_plugin_has_them() {
+        let injection = Injection {
+            files: vec![("/a".to_owned(), "aGk=".to_owned())],
+            ssh_key: Some("ssh-ed25519 AAAA".to_owned()),
+            ..Injection::default()
+        };
+        let args = DiskWork::Inject(injection).arguments("xvdb");
+        let pairs: Vec<_> = args.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(
+            pairs,
+            [("dev", "xvdb"), ("files", r#"[["/a","aGk="]]"#), ("ssh_key", "ssh-ed25519 AAAA")]
+        );
+        let args = DiskWork::ResizeDown { len_bytes: 1024 }.arguments("xvdb");
+        assert_eq!(args["size_bytes"], "1024");
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let injection = Injection {
+            files: vec![("/etc/key".to_owned(), "c2VjcmV0".to_owned())],
+            root_password_hash: Some("$6$secret".to_owned()),
+            ..Injection::default()
+        };
+        assert_eq!(format!("{injection:?}"), r#"Injection { files: ["/etc/key"], .. }"#);
+    }
+}
