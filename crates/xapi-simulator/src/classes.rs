@@ -29,6 +29,7 @@ use crate::dispatch::{Router, storable, void};
 
 /// Registers the methods of every class.
 pub(crate) fn register(router: &mut Router) {
+    blob::register(router);
     event::register(router);
     host::register(router);
     message::register(router);
@@ -48,6 +49,7 @@ pub(crate) fn register(router: &mut Router) {
     vm::register(router);
     crate::console::register(&mut router.http);
     crate::rrd::register(&mut router.http);
+    crate::http::dump::register(&mut router.http);
     crate::http::absent::register(&mut router.http);
     crate::transfer::register(router);
 }

@@ -8,6 +8,7 @@
 pub(crate) mod absent;
 mod auth;
 mod conn;
+pub(crate) mod dump;
 mod head;
 pub(crate) mod page;
 mod serve;

@@ -46,6 +46,11 @@ impl Storage {
         self.root.join(sr_uuid)
     }
 
+    /// Where the content of a blob is.
+    pub(crate) fn blob(&self, uuid: &str) -> PathBuf {
+        self.root.join("blobs").join(uuid)
+    }
+
     /// Opens an SR. Does file work.
     ///
     /// # Errors

@@ -5,11 +5,13 @@
 //! `VDI_IO_ERROR ["Device I/O errors"]` in the task, and only there.
 //!
 //! * [`import`] and [`export`]: the helper's part: streams from and to disks.
+//! * `blob`: files that belong to objects.
 //! * [`handler`]: XAPI's part: who may, which disk, what is answered.
 //! * `source`: the disk behind a VDI, attached.
 //! * `xva`: whole VMs.
 //! * `pipe`: overlaps the socket with the disk.
 
+mod blob;
 pub(crate) mod export;
 mod handler;
 pub(crate) mod import;
@@ -24,6 +26,7 @@ use crate::dispatch::Router;
 
 /// Registers the handlers.
 pub(crate) fn register(router: &mut Router) {
+    blob::register(router);
     handler::register(router);
     xva::register(router);
 }

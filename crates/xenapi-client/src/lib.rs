@@ -21,7 +21,8 @@
 //! * [`Client::wait_until`], [`Client::follow`], [`Client::events_from`]: what changes in the pool.
 //! * [`Cache`]: a copy of the classes one needs, kept up to date.
 //! * [`Client::import_vdi`], [`Client::export_vdi`]: the content of disks. [`Client::import_vm`],
-//!   [`Client::export_vm`]: whole VMs.
+//!   [`Client::export_vm`]: whole VMs. [`Client::blob`], [`Client::put_blob`]: files that belong to objects.
+//!   [`Client::export_database`]: the pool's database.
 //! * [`Client::console`], [`Client::vm_console`]: screens and terminals of running VMs.
 //! * [`Client::rrd_updates`], [`Client::vm_rrd`], [`Client::host_rrd`]: what hosts measure.
 //! * [`Client::call_plugin`]: scripts in dom0.

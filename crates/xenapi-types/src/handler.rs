@@ -25,7 +25,7 @@ use std::fmt;
 
 use xenapi_wire::Ref;
 
-use crate::{Session, Sr, Task, Vdi, Vm};
+use crate::{Blob, Session, Sr, Task, Vdi, Vm};
 
 /// The method of HTTP that a handler is registered for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -361,10 +361,11 @@ macro_rules! handler {
             const PATH: &'static str = $path;
 
             fn params(&self) -> Vec<(&'static str, String)> {
-                let all = [$(($name, self.$field.write())),*];
+                let all: Vec<(&'static str, Option<String>)> = vec![$(($name, self.$field.write())),*];
                 all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
             }
 
+            #[allow(unused_variables, reason = "some handlers take nothing")]
             fn from_params(params: &Params) -> Result<Self, ParamError> {
                 Ok(Self { $($field: Value::read($name, params)?,)* })
             }
@@ -454,6 +455,31 @@ handler! {
         /// The same by reference.
         reference "ref": Option<Ref<xenapi_wire::AnyClass>>,
     }
+}
+
+handler! {
+    /// Reads a file that belongs to an object.
+    GetBlob: Get "/blob" {
+        /// The blob by uuid.
+        uuid "uuid": Option<String>,
+        /// The blob by reference; counts when both are given.
+        blob "ref": Option<Ref<Blob>>,
+    }
+}
+
+handler! {
+    /// Writes a file that belongs to an object.
+    PutBlob: Put "/blob" {
+        /// The blob by uuid.
+        uuid "uuid": Option<String>,
+        /// The blob by reference; counts when both are given.
+        blob "ref": Option<Ref<Blob>>,
+    }
+}
+
+handler! {
+    /// Reads the pool's database, in XML.
+    PoolDatabase: Get "/pool/xmldbdump" {}
 }
 
 handler! {

@@ -90,7 +90,6 @@ fn statistics(router: &mut Router) {
     router.raw("SR.query_data_source", move |ctx, args| known(ctx, args).map(|()| Value::Double(0.0)));
     router.raw("SR.record_data_source", move |ctx, args| known(ctx, args).map(|()| void()));
     router.raw("SR.forget_data_source_archives", move |ctx, args| known(ctx, args).map(|()| void()));
-    router.raw("SR.create_new_blob", |ctx, args| super::blob::create(ctx, "SR", args));
 }
 
 /// The size of an SR whose creator gave none: 1 TiB.

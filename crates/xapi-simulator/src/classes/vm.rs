@@ -75,7 +75,6 @@ pub(super) fn register(router: &mut Router) {
         })?;
         Ok(void())
     });
-    router.raw("VM.create_new_blob", |ctx, args| super::blob::create(ctx, "VM", args));
     copy::register(router);
     migrate::register(router);
     snapshot::register(router);

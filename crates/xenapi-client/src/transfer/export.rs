@@ -271,6 +271,10 @@ pub(super) enum Content {
         decoder: Box<Decoder>,
         wrong: Option<ArchiveError>,
     },
+    /// Text that ends like this.
+    Document {
+        end: &'static str,
+    },
     Unknown,
 }
 
@@ -397,6 +401,10 @@ impl Pump {
         }
         match &self.content {
             Content::Unknown => Ok(()),
+            Content::Document { end } if self.tail.trim_ascii_end().ends_with(end.as_bytes()) => Ok(()),
+            Content::Document { end } => {
+                Err(incomplete(format!("it does not end with {end}, after {bytes} bytes")))
+            }
             Content::Archive { decoder, wrong } => {
                 let checked = wrong.clone().map_or_else(|| decoder.finish(), Err);
                 checked.map_err(|wrong| incomplete(wrong.to_string()).because(wrong))

@@ -281,7 +281,7 @@ pub(super) struct Poured {
 
 impl Poured {
     /// Refuses an upload of which the host has not taken everything.
-    fn complete(self) -> Result<()> {
+    pub(super) fn complete(self) -> Result<()> {
         if self.is_complete {
             return Ok(());
         }

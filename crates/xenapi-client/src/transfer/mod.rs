@@ -12,6 +12,7 @@
 
 mod accept;
 mod attached;
+mod blob;
 mod body;
 mod diagnosis;
 mod export;

@@ -1,0 +1,88 @@
+//! What is not disks: files that belong to objects, and the pool's database.
+
+use bytes::Bytes;
+use http_body::Body;
+use xenapi_types::Blob;
+use xenapi_types::handler::{GetBlob, PoolDatabase, PutBlob};
+use xenapi_wire::Ref;
+
+use super::accept::negotiate;
+use super::body::{Fault, Length};
+use super::export::{Content, Subject};
+use super::import::{Poured, Upload, pour};
+use super::{Export, Meter};
+use crate::client::Client;
+use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::event::name;
+
+/// The largest blob that is read into memory, in bytes.
+const MAX_BLOB_BYTES: usize = 64 << 20;
+
+impl Client {
+    /// Reads a file that belongs to an object, such as one of `VM.blobs`, up to 64 MiB.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such blob; `Protocol` when it is larger; else as [`Client::call`].
+    pub async fn blob(&self, blob: &Ref<Blob>) -> Result<Bytes> {
+        let request = GetBlob { uuid: None, blob: Some(blob.clone()) };
+        let reading = async {
+            let endpoint = self.session().await?.endpoint.clone();
+            self.fetch(request, endpoint, MAX_BLOB_BYTES).await
+        };
+        reading.await.map_err(|error| error.renamed(name(blob)))
+    }
+
+    /// Replaces the content of a file that belongs to an object; such a file is made by a call, as
+    /// `VM.create_new_blob`. The body must know its exact length.
+    ///
+    /// # Errors
+    /// As [`Client::import_vdi`].
+    pub async fn put_blob<B>(&self, blob: &Ref<Blob>, body: B) -> Result<()>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let fault = Fault::default();
+        let writing = async {
+            let len = body.size_hint().exact().ok_or_else(|| {
+                Error::new(ErrorKind::Body, "the body does not know its length, which XAPI needs")
+            })?;
+            let (len, sent) = (Length::exact(len), Meter::new());
+            let handler = PutBlob { uuid: None, blob: Some(blob.clone()) };
+            let proposal = Upload {
+                handler,
+                len: len.clone(),
+                sent: sent.clone(),
+                fault: fault.clone(),
+                body: Some(body),
+            };
+            let endpoint = self.session().await?.endpoint.clone();
+            let accepted = negotiate(self, proposal, endpoint, "upload of a blob", &name(blob)).await?;
+            let endpoint = accepted.endpoint.clone();
+            let poured = pour(accepted, self, &len, &sent, None).await;
+            poured.and_then(Poured::complete).map_err(|error| error.at(&endpoint))
+        };
+        let result = writing.await;
+        result.map_err(|error| {
+            let error = match fault.take() {
+                Some(problem) => Error::new(ErrorKind::Body, problem.to_string()).because(problem),
+                None => error,
+            };
+            error.renamed(name(blob))
+        })
+    }
+
+    /// Begins to read the pool's database, in XML: a backup of everything but the disks. It holds secrets.
+    ///
+    /// # Errors
+    /// As [`Client::export_vdi`].
+    pub async fn export_database(&self) -> Result<Export> {
+        let what = Subject {
+            label: "export of the pool's database",
+            object: "the pool's database".to_owned(),
+            content: Content::Document { end: "</database>" },
+        };
+        let endpoint = self.session().await?.endpoint.clone();
+        self.download(PoolDatabase::default(), endpoint, what).await
+    }
+}
