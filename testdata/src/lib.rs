@@ -28,18 +28,25 @@ pub fn scenario_names() -> Vec<String> {
     names
 }
 
-/// The objects that every recording starts from, as the JSON that the simulator's `World::from_json` reads.
+/// The objects that a recording starts from, as the JSON that the simulator's `World::from_json` reads: one host,
+/// `xapi-sim`, and for `pool_two_hosts` a member, `xapi-sim2`, as well.
 ///
 /// # Panics
 /// When the file is missing or damaged.
-pub fn golden_world() -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("worlds/golden.json.gz");
+pub fn world_of(scenario: &str) -> String {
+    let name = if scenario == "pool_two_hosts" { "golden_two_hosts" } else { "golden" };
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("worlds/{name}.json.gz"));
     let file = std::fs::File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut text = String::new();
     flate2::read::GzDecoder::new(file)
         .read_to_string(&mut text)
         .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     text
+}
+
+/// The world of the recordings with one host, which are all but one; see [`world_of`].
+pub fn golden_world() -> String {
+    world_of("")
 }
 
 /// The directory of the plugins that the recordings call: `golden`, a Python program, and `golden-noexec`, which

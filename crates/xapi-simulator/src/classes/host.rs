@@ -89,7 +89,8 @@ fn maintenance(router: &mut Router) {
 
 /// What programs of dom0 would say or do, which are not there.
 fn from_dom0(router: &mut Router) {
-    let answers: [(&str, fn() -> Result<Value, Failure>); 9] = [
+    type Answer = fn() -> Result<Value, Failure>;
+    let answers: [(&str, Answer); 9] = [
         ("host.dmesg", || Ok("Xen simulator".into())),
         ("host.get_log", || Err(Failure::new("NOT_IMPLEMENTED", ["get_log"]))),
         // The recorded host had no such program either: this is its exit code.

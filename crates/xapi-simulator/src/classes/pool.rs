@@ -8,9 +8,11 @@ use crate::dispatch::{Router, void};
 
 pub(super) fn register(router: &mut Router) {
     router.raw("pool.is_slave", |ctx, args| {
+        // It tells of the host that is asked, not of the one it is asked about.
         ctx.read(|view| {
             view.object("host", args.str(0))?;
-            Ok(Value::Bool(false))
+            let master = view.objects("pool").next().map(|pool| pool.str("master"));
+            Ok(Value::Bool(master.is_some_and(|master| master != ctx.host)))
         })
     });
     router.raw("pool.sync_database", |_, _| Ok(void()));

@@ -44,6 +44,7 @@ const SCENARIOS: &[&str] = &[
     "numbers",
     "pif_vlan",
     "plugins",
+    "pool_two_hosts",
     "records_empty",
     "records_main",
     "session_denied",
@@ -140,7 +141,7 @@ fn exceptions() -> BTreeMap<(String, usize), String> {
 async fn replay(name: &'static str, plugins: Option<PathBuf>) -> Vec<(String, Vec<String>)> {
     let scenario = testdata::scenario(name);
     let state = tempfile::tempdir().expect("a temporary directory");
-    let world = World::from_json(&testdata::golden_world()).expect("the recordings' world");
+    let world = World::from_json(&testdata::world_of(name)).expect("the recordings' world");
     let config = Config {
         auth_delay: Duration::from_millis(5),
         guests: Guests::recorded(),
@@ -150,8 +151,7 @@ async fn replay(name: &'static str, plugins: Option<PathBuf>) -> Vec<(String, Ve
     let builder = Simulator::builder().world(world).config(config).state_dir(state.path());
     let simulator = builder.build().await.expect("a pool");
     iso_library(state.path());
-    let url = simulator.listen("127.0.0.1:0").await.expect("a port");
-    let address = url.strip_prefix("http://").expect("plain HTTP").to_owned();
+    let addresses = Addresses::of(&simulator).await;
 
     let mut names = Names::new(&scenario.steps);
     let mut connections: HashMap<String, Connection> = HashMap::new();
@@ -163,7 +163,7 @@ async fn replay(name: &'static str, plugins: Option<PathBuf>) -> Vec<(String, Ve
     for (index, step) in scenario.steps.iter().enumerate() {
         results[index].0 = title(step);
         if let Some(after) = step.read_after_step {
-            let connection = connect(&mut connections, &address, &step.conn).await;
+            let connection = connect(&mut connections, &addresses, step).await;
             connection.send(&request(step, &names)).await;
             waiting.push((index, after));
             // The waiter must be waiting before the next step is carried out; `event.next` gathers changes before.
@@ -173,7 +173,7 @@ async fn replay(name: &'static str, plugins: Option<PathBuf>) -> Vec<(String, Ve
         }
         let begun = Instant::now();
         let reply = loop {
-            let connection = connect(&mut connections, &address, &step.conn).await;
+            let connection = connect(&mut connections, &addresses, step).await;
             if !step.pipelined {
                 connection.send(&request(step, &names)).await;
             }
@@ -202,7 +202,7 @@ async fn replay(name: &'static str, plugins: Option<PathBuf>) -> Vec<(String, Ve
         if let Some(at) = ready {
             let (earlier, _) = waiting.remove(at);
             let step = &scenario.steps[earlier];
-            let connection = connect(&mut connections, &address, &step.conn).await;
+            let connection = connect(&mut connections, &addresses, step).await;
             let reply = connection.receive(&step.response, &mut patience).await;
             if reply.end != "keep" {
                 connections.remove(&step.conn);
@@ -220,15 +220,39 @@ fn iso_library(state: &std::path::Path) {
     std::fs::write(library.join("disc.iso"), [0; 2048]).expect("a file");
 }
 
+/// Where the hosts of a pool listen.
+struct Addresses {
+    master: String,
+    member: Option<String>,
+}
+
+impl Addresses {
+    async fn of(simulator: &Simulator) -> Self {
+        let port = |url: String| url.strip_prefix("http://").expect("plain HTTP").to_owned();
+        let member = simulator.listen_as("xapi-sim2", "127.0.0.1:0").await.ok();
+        let master = simulator.listen("127.0.0.1:0").await.expect("a port");
+        Self { master: port(master), member: member.map(port) }
+    }
+
+    /// The host that a step was sent to: of fresh connections, the note tells.
+    fn of_step(&self, step: &Step) -> &str {
+        let fresh = step.conn.strip_prefix('c').is_some_and(|n| n.parse::<usize>().is_ok());
+        match &self.member {
+            Some(member) if step.conn == "member" || fresh && step.note.contains("the member") => member,
+            _ => &self.master,
+        }
+    }
+}
+
 async fn connect<'c>(
     connections: &'c mut HashMap<String, Connection>,
-    address: &str,
-    label: &str,
+    addresses: &Addresses,
+    step: &Step,
 ) -> &'c mut Connection {
-    if !connections.contains_key(label) {
-        connections.insert(label.to_owned(), Connection::open(address).await);
+    if !connections.contains_key(&step.conn) {
+        connections.insert(step.conn.clone(), Connection::open(addresses.of_step(step)).await);
     }
-    connections.get_mut(label).expect("it was just put there")
+    connections.get_mut(&step.conn).expect("it was just put there")
 }
 
 fn judge(step: &Step, reply: &Reply, names: &mut Names) -> Vec<String> {
