@@ -1,8 +1,8 @@
 //! What all parts of a running pool share.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -13,11 +13,13 @@ use crate::clock::Clock;
 use crate::db::Db;
 use crate::dispatch::Router;
 use crate::fault::Faults;
+use crate::link::Link;
 use crate::schema::Schema;
 use crate::state::StateLock;
 use crate::storage::Storage;
 use crate::targets::Targets;
 use crate::tls::Certificate;
+use crate::toolstack::Toolstack;
 
 /// A running pool.
 pub struct Core {
@@ -31,6 +33,10 @@ pub struct Core {
     /// The sessions of `session.slave_local_login`, which are not in the database.
     pub(crate) local_sessions: Mutex<HashSet<String>>,
     pub(crate) listeners: Mutex<Listeners>,
+    pub(crate) link: Arc<Link>,
+    pub(crate) toolstack: Toolstack,
+    /// Where hosts listen, by reference, if that is not where real ones do.
+    pub(crate) urls: Mutex<HashMap<String, String>>,
     /// Turns true when the simulator ends: whoever waits gives up then.
     pub(crate) stop: watch::Sender<bool>,
     /// Given up when nothing is written to the state directory any more.
@@ -50,8 +56,11 @@ pub struct Config {
     pub auth_delay: Duration,
     /// How long `event.from` gathers changes before it answers.
     pub event_batching: Duration,
-    /// What every call waits before it is carried out.
+    /// What every call, import and export waits before it is carried out, until [`Link::set_latency`].
     pub latency: Duration,
+    /// How many bytes a second pass between the pool and its clients, until [`Link::set_bandwidth`]; `None` for as
+    /// many as the machine can.
+    pub bandwidth: Option<u64>,
     /// What guests do.
     pub guests: Guests,
     /// The storage servers that the hosts can reach.
@@ -72,6 +81,7 @@ impl Default for Config {
             auth_delay: Duration::from_millis(50),
             event_batching: Duration::from_millis(50),
             latency: Duration::ZERO,
+            bandwidth: None,
             guests: Guests::new(),
             plugins: None,
             plugin_timeout: Duration::from_secs(3600),
@@ -87,6 +97,7 @@ impl std::fmt::Debug for Config {
             .field("auth_delay", &self.auth_delay)
             .field("event_batching", &self.event_batching)
             .field("latency", &self.latency)
+            .field("bandwidth", &self.bandwidth)
             .finish_non_exhaustive()
     }
 }
@@ -133,11 +144,31 @@ impl Core {
         let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
     }
 
-    pub(crate) fn listeners(&self) -> std::sync::MutexGuard<'_, Listeners> {
+    pub(crate) fn listeners(&self) -> MutexGuard<'_, Listeners> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn local_sessions(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+    pub(crate) fn local_sessions(&self) -> MutexGuard<'_, HashSet<String>> {
         self.local_sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn urls(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        self.urls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the server: what is not on disk on a real host is gone.
+    pub(crate) fn stop_toolstack(&self) {
+        self.toolstack.stop();
+        self.db.forget();
+        self.local_sessions().clear();
+        *self.listeners() = Listeners::default();
+    }
+
+    /// Starts the server, which finds nothing in progress.
+    pub(crate) fn start_toolstack(&self) {
+        if let Err(failure) = crate::classes::recover(&self.db) {
+            tracing::error!(%failure, "cannot end what was in progress");
+        }
+        self.toolstack.start();
     }
 }

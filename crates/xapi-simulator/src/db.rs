@@ -150,6 +150,20 @@ impl Db {
         Ok(result)
     }
 
+    /// Drops what is not kept on disk, sessions and tasks, and what is known of the past. Nobody is told: there is no
+    /// event of their end.
+    pub fn forget(&self) {
+        let mut state = self.lock();
+        let View { schema, tables, history, deleted, log, .. } = &mut *state;
+        for class in schema.classes().filter(|class| !class.persistent) {
+            let table = tables.remove(class.name()).unwrap_or_default();
+            table.place.values().for_each(|place| drop(history.remove(place)));
+            tables.insert(class.name(), Table::default());
+        }
+        deleted.clear();
+        *log = None;
+    }
+
     /// Begins to keep each change, or ends it. Returns the generation from which on they are kept.
     pub fn log_changes(&self, keep: bool) -> u64 {
         let mut state = self.lock();

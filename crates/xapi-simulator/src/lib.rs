@@ -38,7 +38,8 @@
 //! * `rrd`: what hosts measure.
 //! * `console`: screens and terminals of running VMs.
 //! * [`targets`]: storage servers beside the pool.
-//! * [`fault`] and [`clock`]: what tests turn.
+//! * [`fault`], [`link`] and [`clock`]: what tests turn.
+//! * `listen` and `toolstack`: how clients reach the pool, and when they cannot.
 //! * [`world`]: what a pool holds before anybody calls.
 
 mod classes;
@@ -51,6 +52,8 @@ pub mod dispatch;
 pub mod fault;
 pub mod http;
 mod json;
+pub mod link;
+mod listen;
 mod process;
 mod rpc;
 mod rrd;
@@ -61,9 +64,11 @@ mod state;
 mod storage;
 pub mod targets;
 mod tls;
+mod toolstack;
 mod transfer;
 pub mod world;
 
 pub use classes::vm::Guests;
+pub use listen::Listening;
 pub use simulator::{Builder, Simulator, StartError};
 pub use world::World;

@@ -41,7 +41,8 @@ struct Options {
     #[arg(long, value_name = "FILE")]
     world: Option<PathBuf>,
 
-    /// How many hosts a new pool has; the program itself speaks for the master only.
+    /// How many hosts a new pool has. The others listen at the same port of their own addresses: 127.0.0.2,
+    /// 127.0.0.3, ...
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     hosts: u8,
 
@@ -73,18 +74,18 @@ async fn main() -> anyhow::Result<()> {
         builder = builder.state_dir(directory);
     }
     let simulator = builder.build().await.context("the pool cannot be started")?;
-    if options.https {
-        let (url, fingerprint) = simulator.listen_tls(&options.listen).await?;
-        say(&format!("{url}\nSHA-256 fingerprint {fingerprint}"));
-    } else {
-        say(&simulator.listen(&options.listen).await?);
+    for listening in simulator.listen_pool(&options.listen, options.https).await? {
+        say(&listening.url);
+        if let Some(fingerprint) = listening.fingerprint {
+            say(&format!("SHA-256 fingerprint {fingerprint}"));
+        }
     }
     until_told_to_stop().await?;
     simulator.shutdown().context("not everything reached the disk")?;
     Ok(())
 }
 
-/// The first line is the URL, for scripts.
+/// The first line is the master's URL, for scripts.
 #[allow(clippy::print_stdout)]
 fn say(text: &str) {
     println!("{text}");

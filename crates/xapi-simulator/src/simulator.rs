@@ -1,27 +1,24 @@
 //! Starting a pool and looking into it.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
 use crate::classes;
 use crate::clock::Clock;
 use crate::core::{Config, Core};
-use crate::db::{Db, Object, StateError};
+use crate::db::{Db, StateError};
 use crate::dispatch::Router;
 use crate::fault::Faults;
-use crate::http::{Conn, serve};
+use crate::link::Link;
 use crate::schema::Schema;
 use crate::state::StateLock;
 use crate::storage::Storage;
 use crate::targets::Targets;
 use crate::tls::Certificate;
+use crate::toolstack::Toolstack;
 use crate::world::{World, WorldError};
 
 /// A running pool. Dropping it ends its listeners and connections; the state directory keeps what was committed.
@@ -121,6 +118,7 @@ impl Builder {
             Some(directory) => Storage::at(&directory.join("disks")),
             None => Storage::temporary(),
         };
+        let link = Arc::new(Link::new(&self.config));
         let core = Arc::new(Core {
             db,
             router,
@@ -131,6 +129,9 @@ impl Builder {
             certificate: Certificate::default(),
             local_sessions: Mutex::new(HashSet::new()),
             listeners: Mutex::default(),
+            link,
+            toolstack: Toolstack::new(),
+            urls: Mutex::default(),
             stop: watch::Sender::new(false),
             lock: Mutex::new(lock),
         });
@@ -159,101 +160,26 @@ impl Simulator {
         &self.core.faults
     }
 
-    /// Listens for plain HTTP and returns the URL. Port 0 takes a free one.
-    ///
-    /// # Errors
-    /// When the address is taken or not ours.
-    pub async fn listen(&self, address: &str) -> Result<String, StartError> {
-        let (listener, local) = bind(address).await?;
-        self.accept(listener, None, None);
-        Ok(format!("http://{local}"))
+    /// How fast the pool's network is.
+    pub fn link(&self) -> &Link {
+        &self.core.link
     }
 
-    /// Listens as one host of the pool, by reference, uuid or name. A host that is not the master sends clients away
-    /// with `HOST_IS_SLAVE` and the master's address, and transfers to where the storage is.
-    ///
-    /// # Errors
-    /// When there is no such host, or the address is taken or not ours.
-    pub async fn listen_as(&self, host: &str, address: &str) -> Result<String, StartError> {
-        let found = self.core.db.read(|view| {
-            let named = |object: &Object<'_>| {
-                [object.reference(), object.str("uuid"), object.str("name_label")].contains(&host)
-            };
-            view.objects("host").find(named).map(|object| object.reference().to_owned())
-        });
-        let found = found.ok_or_else(|| StartError::UnknownHost(host.to_owned()))?;
-        let (listener, local) = bind(address).await?;
-        self.accept(listener, None, Some(found));
-        Ok(format!("http://{local}"))
+    /// Ends the server, as `xe-toolstack-restart` does first: connections break and new ones are reset. Sessions and
+    /// tasks are gone, and no event tells of their end; asynchronous calls are given up where they wait. Guests go on.
+    pub fn stop_toolstack(&self) {
+        self.core.stop_toolstack();
     }
 
-    /// Listens for HTTPS with a certificate made for the occasion, and returns the URL and the certificate's SHA-256
-    /// fingerprint.
-    ///
-    /// # Errors
-    /// When the address is taken or not ours, or no certificate can be made.
-    pub async fn listen_tls(&self, address: &str) -> Result<(String, String), StartError> {
-        let (listener, local) = bind(address).await?;
-        let (acceptor, fingerprint) =
-            self.core.certificate.acceptor(&local.ip().to_string()).map_err(StartError::Certificate)?;
-        self.accept(listener, Some(acceptor), None);
-        Ok((format!("https://{local}"), fingerprint))
+    /// Starts the server again after [`Simulator::stop_toolstack`].
+    pub fn start_toolstack(&self) {
+        self.core.start_toolstack();
     }
 
-    /// Serves connections as a host, or as whoever is the master at the time.
-    fn accept(&self, listener: TcpListener, acceptor: Option<TlsAcceptor>, host: Option<String>) {
-        let core = self.core.clone();
-        let mut stop = self.core.stop.subscribe();
-        tokio::spawn(async move {
-            loop {
-                let stream = tokio::select! {
-                    accepted = listener.accept() => match accepted {
-                        Ok((stream, _)) => stream,
-                        Err(error) => {
-                            // Out of descriptors, most likely: those in use will come free.
-                            tracing::warn!(%error, "cannot accept a connection");
-                            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                            continue;
-                        }
-                    },
-                    () = stopped(&mut stop) => return,
-                };
-                let _ = stream.set_nodelay(true);
-                let (core, acceptor, mut stop) = (core.clone(), acceptor.clone(), stop.clone());
-                let host = host.clone();
-                tokio::spawn(async move {
-                    let host = host.unwrap_or_else(|| master(&core));
-                    let serving = async {
-                        match acceptor {
-                            None => serve(core, host, Conn::new(stream)).await,
-                            Some(acceptor) => match acceptor.accept(stream).await {
-                                Ok(stream) => serve(core, host, Conn::new(stream)).await,
-                                Err(error) => tracing::debug!(%error, "no TLS"),
-                            },
-                        }
-                    };
-                    tokio::select! {
-                        () = serving => {}
-                        () = stopped(&mut stop) => {}
-                    }
-                });
-            }
-        });
-    }
-
-    /// A connection inside the process, without a port.
-    pub fn connect(&self) -> impl AsyncRead + AsyncWrite + Send + Unpin + use<> {
-        let (client, server) = tokio::io::duplex(256 << 10);
-        let core = self.core.clone();
-        let mut stop = self.core.stop.subscribe();
-        tokio::spawn(async move {
-            let host = master(&core);
-            tokio::select! {
-                () = serve(core, host, Conn::new(server)) => {}
-                () = stopped(&mut stop) => {}
-            }
-        });
-        client
+    /// Ends the server and starts it again at once.
+    pub fn restart_toolstack(&self) {
+        self.stop_toolstack();
+        self.start_toolstack();
     }
 
     /// The references of all objects by class, sessions and tasks left out: equal before and after an operation that
@@ -291,24 +217,4 @@ impl Drop for Simulator {
     fn drop(&mut self) {
         self.core.stop.send_replace(true);
     }
-}
-
-/// Waits for the end of the simulator.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // A sender that is gone has said so before.
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
-async fn bind(address: &str) -> Result<(TcpListener, SocketAddr), StartError> {
-    let refused = |source| StartError::Listen { address: address.to_owned(), source };
-    let listener = TcpListener::bind(address).await.map_err(refused)?;
-    let local = listener.local_addr().map_err(refused)?;
-    Ok((listener, local))
-}
-
-/// The host that speaks for the pool.
-fn master(core: &Core) -> String {
-    core.db.read(|view| {
-        view.objects("pool").next().map_or_else(String::new, |pool| pool.str("master").to_owned())
-    })
 }

@@ -2,6 +2,8 @@
 
 mod evacuate;
 
+use std::time::Duration;
+
 use jiff::tz::TimeZone;
 use xenapi_wire::{Failure, Value};
 
@@ -48,8 +50,22 @@ pub(super) fn register(router: &mut Router) {
     from_dom0(router);
 }
 
+/// How long after `host.restart_agent` has answered the server ends.
+const RESTART_AFTER: Duration = Duration::from_millis(200);
+
 /// Power and settings. A simulated host never goes away.
 fn maintenance(router: &mut Router) {
+    router.raw("host.restart_agent", |ctx, args| {
+        ctx.read(|view| view.object("host", args.str(0)).map(|_| ()))?;
+        let core = ctx.core.clone();
+        tokio::spawn(async move {
+            // The caller shall still hear that it will happen.
+            core.clock().sleep(RESTART_AFTER).await;
+            core.stop_toolstack();
+            core.start_toolstack();
+        });
+        Ok(void())
+    });
     for method in ["host.reboot", "host.shutdown"] {
         router.raw(method, |ctx, args| {
             ctx.read(|view| match view.object("host", args.str(0))?.bool("enabled") {

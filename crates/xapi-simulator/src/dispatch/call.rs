@@ -33,9 +33,7 @@ impl Core {
         let (mode, name) = split_mode(&request.method);
         let name = dotted(name);
         let fault = self.faults().strike(&name);
-        if !self.config.latency.is_zero() {
-            self.clock.sleep(self.config.latency).await;
-        }
+        self.link_latency().await;
         if let Some(fault) = &fault {
             match fault.before(self).await {
                 Wire::Go => {}
@@ -55,6 +53,14 @@ impl Core {
             Some(Fault::DropAfterExecution) => None,
             Some(Fault::DropAfterBytes(len)) => Some((outcome, Some(len))),
             _ => Some((outcome, None)),
+        }
+    }
+
+    /// Waits as long as a request takes on its way.
+    pub(crate) async fn link_latency(&self) {
+        let latency = self.link.latency();
+        if !latency.is_zero() {
+            self.clock.sleep(latency).await;
         }
     }
 
@@ -118,10 +124,12 @@ impl Core {
 
 /// Runs the handler in a task of its own: a call goes on when its client hangs up, and a panic is one call's failure.
 async fn guarded(ctx: Arc<Ctx>, args: Args) -> Result<Value, Failure> {
+    let ended = ctx.core.toolstack.ended();
     let handler = async move {
         tokio::select! {
             outcome = run(ctx.clone(), args) => outcome,
             () = ctx.core.stopped() => Err(internal_error("the simulator ends")),
+            () = ended => Err(internal_error("the toolstack ends")),
         }
     };
     tokio::spawn(handler).await.unwrap_or_else(|e| {

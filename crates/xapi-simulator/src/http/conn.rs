@@ -2,11 +2,15 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+use crate::link::Link;
 
 /// What a connection can be made of.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {
@@ -34,6 +38,21 @@ pub struct Conn {
     buffered: BytesMut,
     /// How many more bytes pass, in both directions together, before the connection breaks.
     budget: Option<usize>,
+    link: Option<Arc<Link>>,
+    /// Until when what was read or written last is on its way.
+    read_pause: Pause,
+    write_pause: Pause,
+}
+
+type Pause = Option<Pin<Box<Sleep>>>;
+
+/// Ready when the pause is over.
+fn poll_pause(pause: &mut Pause, cx: &mut Context<'_>) -> Poll<()> {
+    if let Some(sleep) = pause {
+        std::task::ready!(sleep.as_mut().poll(cx));
+        *pause = None;
+    }
+    Poll::Ready(())
 }
 
 /// How much is asked of the stream at once while headers are read.
@@ -41,7 +60,27 @@ const CHUNK: usize = 16 << 10;
 
 impl Conn {
     pub(crate) fn new(stream: impl Stream + 'static) -> Self {
-        Self { stream: Box::new(stream), buffered: BytesMut::new(), budget: None }
+        Self {
+            stream: Box::new(stream),
+            buffered: BytesMut::new(),
+            budget: None,
+            link: None,
+            read_pause: None,
+            write_pause: None,
+        }
+    }
+
+    /// Has all bytes pass a link.
+    pub(crate) fn through(&mut self, link: Arc<Link>) {
+        self.link = Some(link);
+    }
+
+    fn pass(&self, bytes: usize) -> Pause {
+        self.link.as_ref()?.pass(bytes)
+    }
+
+    fn portion(&self) -> usize {
+        self.link.as_ref().map_or(usize::MAX, |link| link.portion())
     }
 
     /// Has the connection break after so many more bytes, read and written together.
@@ -65,7 +104,11 @@ impl Conn {
     /// Those of the stream.
     pub async fn fill(&mut self) -> io::Result<bool> {
         self.buffered.reserve(CHUNK);
-        Ok(self.stream.read_buf(&mut self.buffered).await? > 0)
+        let len = self.stream.read_buf(&mut self.buffered).await?;
+        if let Some(pause) = self.pass(len) {
+            pause.await;
+        }
+        Ok(len > 0)
     }
 
     /// Reads exactly so many bytes.
@@ -107,9 +150,20 @@ impl AsyncRead for Conn {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        std::task::ready!(poll_pause(&mut self.read_pause, cx));
         let Some(mut left) = self.budget else {
             if self.buffered.is_empty() {
-                return Pin::new(&mut self.stream).poll_read(cx, buf);
+                let (before, portion) = (buf.filled().len(), self.portion());
+                if portion >= buf.remaining() {
+                    std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+                } else {
+                    let mut chunk = vec![0; portion];
+                    let mut part = ReadBuf::new(&mut chunk);
+                    std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
+                    buf.put_slice(part.filled());
+                }
+                self.read_pause = self.pass(buf.filled().len() - before);
+                return Poll::Ready(Ok(()));
             }
             let len = buf.remaining().min(self.buffered.len());
             buf.put_slice(&self.buffered.split_to(len));
@@ -137,7 +191,13 @@ impl AsyncRead for Conn {
 
 impl AsyncWrite for Conn {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let Some(left) = self.budget else { return Pin::new(&mut self.stream).poll_write(cx, bytes) };
+        std::task::ready!(poll_pause(&mut self.write_pause, cx));
+        let bytes = &bytes[..bytes.len().min(self.portion())];
+        let Some(left) = self.budget else {
+            let written = std::task::ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+            self.write_pause = self.pass(written);
+            return Poll::Ready(Ok(written));
+        };
         if left == 0 {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }

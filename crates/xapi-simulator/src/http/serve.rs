@@ -16,7 +16,8 @@ const MAX_HEADER: usize = 1006;
 const MAX_BODY: u64 = 307_200;
 
 /// Serves a connection to the host of this reference until it ends.
-pub(crate) async fn serve(core: Arc<Core>, host: String, conn: Conn) {
+pub(crate) async fn serve(core: Arc<Core>, host: String, mut conn: Conn) {
+    conn.through(core.link.clone());
     let head = Head::parse("GET / HTTP/1.1").expect("a request line");
     let mut exchange = Exchange { core, host, head, fault: None, conn };
     loop {
@@ -65,6 +66,7 @@ async fn next(exchange: &mut Exchange) -> io::Result<After> {
     };
     if let Some(handler) = exchange.core.router().http.find(verb, &exchange.head.path) {
         exchange.fault = exchange.core.faults().strike(&exchange.head.path);
+        exchange.core.link_latency().await;
         return match exchange.fault.clone() {
             None => handler(exchange).await,
             Some(fault) => {

@@ -251,7 +251,9 @@ impl Request<'_> {
     /// Sends the client to another host with the same request.
     pub(super) fn elsewhere(&self, view: &View, host: &str) -> Refusal {
         let address = view.find("host", host).map_or("", |host| host.str("address"));
-        Refusal::Elsewhere(format!("https://{address}{}", self.exchange.head.target))
+        let url =
+            self.exchange.core.urls().get(host).cloned().unwrap_or_else(|| format!("https://{address}"));
+        Refusal::Elsewhere(format!("{url}{}", self.exchange.head.target))
     }
 
     fn import_plan(&self) -> Result<ImportPlan, Refusal> {

@@ -4,6 +4,7 @@
 
 mod client;
 mod plugins;
+mod toolstack;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
