@@ -25,6 +25,9 @@ pub struct Target {
     /// Trust the certificate with this SHA-256 fingerprint; may be given once for each host.
     #[arg(long, value_name = "HEX", group = "trust")]
     pub fingerprint: Vec<Fingerprint>,
+    /// Trust the certificate that a host shows first, and remember it in this file, like ssh.
+    #[arg(long, value_name = "FILE", group = "trust")]
+    pub known_hosts: Option<PathBuf>,
     /// Trust any certificate: whoever is between this machine and the host can read the password.
     #[arg(long, group = "trust")]
     pub insecure: bool,
@@ -37,11 +40,12 @@ impl Target {
     /// The configuration for a real host, or `None` for the simulator.
     pub fn config(&self) -> Result<Option<Config>> {
         let Some(url) = &self.url else { return Ok(None) };
-        let trust = match (&self.ca_file, self.insecure) {
-            (Some(file), _) => Trust::CaFile(file.clone()),
-            (None, true) => Trust::DangerAcceptAny,
-            (None, false) if self.fingerprint.is_empty() => Trust::SystemRoots,
-            (None, false) => Trust::Fingerprints(self.fingerprint.clone()),
+        let trust = match (&self.ca_file, &self.known_hosts, self.insecure) {
+            (Some(file), _, _) => Trust::CaFile(file.clone()),
+            (None, Some(file), _) => Trust::KnownHosts(file.clone()),
+            (None, None, true) => Trust::DangerAcceptAny,
+            (None, None, false) if self.fingerprint.is_empty() => Trust::SystemRoots,
+            (None, None, false) => Trust::Fingerprints(self.fingerprint.clone()),
         };
         Ok(Some(Config::new(url, &*self.user, self.password()?)?.trust(trust)))
     }

@@ -43,6 +43,12 @@ pub enum Trust {
     /// XAPI's own certificates are self-signed and seldom carry a usable name, so this is the
     /// usual choice. Every host of a pool has its own certificate: list them all.
     Fingerprints(Vec<Fingerprint>),
+    /// Trust on first use, like ssh: the first certificate that a host and port show is written into this file
+    /// (`HOST:PORT FINGERPRINT` in each line, for its owner's eyes only), and from then on no other one is
+    /// believed. The error about a changed certificate has both fingerprints and the line to remove.
+    ///
+    /// Whoever is in between at the very first contact is not noticed.
+    KnownHosts(PathBuf),
     /// Any certificate at all: whoever is between client and host can read the password.
     DangerAcceptAny,
 }

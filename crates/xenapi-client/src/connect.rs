@@ -124,6 +124,7 @@ impl Dialer {
             Error::new(ErrorKind::Config, "the host's name cannot be used with TLS").because(e)
         })?;
         let stream = TlsConnector::from(self.tls.config()?).connect(name, io).await.map_err(untrusted)?;
+        self.tls.admit(endpoint, stream.get_ref().1).await?;
         Ok(Box::new(stream))
     }
 }

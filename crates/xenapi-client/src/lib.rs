@@ -43,6 +43,7 @@ mod event;
 mod follow;
 mod handler;
 mod http;
+mod known_hosts;
 mod objects;
 mod outbox;
 mod outcome;

@@ -12,14 +12,17 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, OtherError, RootCertStore,
+    SignatureScheme,
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use sha2::{Digest, Sha256};
 
 use crate::config::Trust;
+use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
+use crate::known_hosts;
 
 /// The SHA-256 of a certificate, as `openssl x509 -fingerprint -sha256` and XAPI's
 /// `Certificate.fingerprint_sha256` show it: `AB:CD:…`.
@@ -130,6 +133,22 @@ impl Tls {
         let config = client_config(&self.trust)?;
         Ok(Arc::clone(self.config.get_or_init(|| config)))
     }
+
+    /// Decides about a server after its handshake, where that was not decided in it.
+    ///
+    /// # Errors
+    /// `Untrusted`; `Config` when the known hosts cannot be read or written.
+    pub(crate) async fn admit(&self, endpoint: &Endpoint, session: &ClientConnection) -> Result<()> {
+        let Trust::KnownHosts(path) = &self.trust else { return Ok(()) };
+        let Some(certificate) = session.peer_certificates().and_then(<[_]>::first) else {
+            return Err(Error::new(ErrorKind::Untrusted, "the server has shown no certificate"));
+        };
+        let (path, endpoint, shown) =
+            (path.clone(), endpoint.clone(), Fingerprint::of_certificate(certificate));
+        // Files, and perhaps a lock that others hold.
+        let checking = tokio::task::spawn_blocking(move || known_hosts::check(&path, &endpoint, shown));
+        checking.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the runtime is shutting down")))
+    }
 }
 
 fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>> {
@@ -141,6 +160,10 @@ fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>> {
             return Err(Error::new(ErrorKind::Config, "the list of trusted fingerprints is empty"));
         }
         Trust::Fingerprints(pins) => Policy::Pinned(pins.clone()),
+        Trust::KnownHosts(path) => {
+            known_hosts::validate(path)?;
+            Policy::AfterHandshake
+        }
         Trust::DangerAcceptAny => Policy::Any,
     };
     let verifier = Arc::new(Verifier { policy, provider: Arc::clone(&provider) });
@@ -195,6 +218,8 @@ fn chain_verifier(
 enum Policy {
     Chain(Option<Arc<WebPkiServerVerifier>>),
     Pinned(Vec<Fingerprint>),
+    /// [`Tls::admit`] decides, when the server has proved that the certificate is its own.
+    AfterHandshake,
     Any,
 }
 
@@ -215,7 +240,7 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let seen = Fingerprint::of_certificate(end_entity);
         let reason = match &self.policy {
-            Policy::Any => return Ok(ServerCertVerified::assertion()),
+            Policy::Any | Policy::AfterHandshake => return Ok(ServerCertVerified::assertion()),
             Policy::Pinned(pins) if pins.contains(&seen) => return Ok(ServerCertVerified::assertion()),
             Policy::Pinned(pins) => {
                 let pins: Vec<String> = pins.iter().map(Fingerprint::to_string).collect();

@@ -377,7 +377,7 @@ impl http_body::Body for Stuck {
         if std::mem::replace(&mut self.0, true) {
             return Poll::Pending;
         }
-        Poll::Ready(Some(Ok(http_body::Frame::data(content(MIB).into()))))
+        Poll::Ready(Some(Ok(Frame::data(content(MIB).into()))))
     }
 
     fn size_hint(&self) -> http_body::SizeHint {

@@ -2,11 +2,14 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::ServerConfig;
 use rustls_pki_types::PrivateKeyDer;
 use support::{listen, session_calls};
-use xenapi_client::{Client, Config, ErrorKind, Fingerprint, Trust};
+use xenapi_client::{Client, Config, Connect, Connecting, Endpoint, ErrorKind, Fingerprint, Io, Trust};
 
 struct Host {
     port: u16,
@@ -14,7 +17,13 @@ struct Host {
     pem: String,
 }
 
-async fn host(names: &[&str]) -> Host {
+struct Shown {
+    config: ServerConfig,
+    fingerprint: Fingerprint,
+    pem: String,
+}
+
+fn server_config(names: &[&str]) -> Shown {
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).unwrap();
     let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
@@ -24,13 +33,18 @@ async fn host(names: &[&str]) -> Host {
         .with_no_client_auth()
         .with_single_cert(vec![cert.der().clone()], key)
         .unwrap();
+    Shown { config, fingerprint: Fingerprint::of_certificate(cert.der()), pem: cert.pem() }
+}
+
+async fn host(names: &[&str]) -> Host {
+    let Shown { config, fingerprint, pem } = server_config(names);
     let port = listen(Some(config), |mut peer| async move {
         while let Some(head) = peer.head().await {
             peer.answer_call(&head, |method, _| session_calls(method).unwrap()).await;
         }
     })
     .await;
-    Host { port, fingerprint: Fingerprint::of_certificate(cert.der()), pem: cert.pem() }
+    Host { port, fingerprint, pem }
 }
 
 impl Host {
@@ -70,6 +84,77 @@ async fn a_self_signed_certificate_is_refused_with_its_fingerprint_and_the_remed
     assert!(shown.contains("trust that fingerprint") && shown.contains("https://127.0.0.1"), "{shown}");
 
     known.log_in(Trust::CaFile(file)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_host_is_known_by_the_certificate_it_first_showed() {
+    let host = host(&["xen1"]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("known_hosts");
+    let trust = || Trust::KnownHosts(file.clone());
+    host.log_in(trust()).await.unwrap();
+    host.log_in(trust()).await.unwrap();
+    let at = format!("127.0.0.1:{}", host.port);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{at} {}\n", host.fingerprint));
+
+    // The host that answers there now shows another certificate than the one in the file.
+    let before = Fingerprint::of_certificate(b"before");
+    std::fs::write(&file, format!("{at} {before}\n")).unwrap();
+    let error = host.log_in(trust()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Untrusted, "{error}");
+    let shown = error.to_string();
+    let parts = [&before.to_string(), &host.fingerprint.to_string(), "remove line 1", "https://127.0.0.1"];
+    assert!(parts.iter().all(|part| shown.contains(part)), "{shown}");
+
+    std::fs::write(&file, "nonsense").unwrap();
+    let error = Client::new(Config::new("https://h", "root", "x").unwrap().trust(trust())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+}
+
+/// A host that shows a certificate at first and another one to all who come later.
+#[tokio::test]
+async fn a_certificate_that_is_swapped_under_a_running_client_is_noticed() {
+    let (first, second) = (server_config(&["xen1"]), server_config(&["xen1"]));
+    let (honest, impostor) =
+        (listen(Some(first.config), once).await, listen(Some(second.config), once).await);
+    let folder = tempfile::tempdir().unwrap();
+    for trust in
+        [Trust::Fingerprints(vec![first.fingerprint]), Trust::KnownHosts(folder.path().join("known_hosts"))]
+    {
+        let port = Arc::new(AtomicU16::new(honest));
+        let now = Arc::clone(&port);
+        // The name stays, and what is behind it changes, as when somebody takes over an address.
+        let connector = Rerouted(now);
+        let config = Config::new("https://xen1", "root", "x").unwrap().trust(trust);
+        let client = Client::over(config, connector).unwrap();
+        client.login().await.unwrap();
+        port.store(impostor, Ordering::SeqCst);
+        let error = client.call_dynamic("host.get_all", &[]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Untrusted, "{error}");
+        let shown = error.to_string();
+        for part in [&first.fingerprint.to_string(), &second.fingerprint.to_string(), "https://xen1"] {
+            assert!(shown.contains(part), "{shown}");
+        }
+    }
+}
+
+/// Answers one call, and closes the connection.
+async fn once(mut peer: support::Peer) {
+    if let Some(head) = peer.head().await {
+        peer.answer_call(&head, |method, _| session_calls(method).unwrap_or(Ok(support::text("")))).await;
+    }
+}
+
+struct Rerouted(Arc<AtomicU16>);
+
+impl Connect for Rerouted {
+    fn connect(&self, _: &Endpoint) -> Connecting {
+        let port = self.0.load(Ordering::SeqCst);
+        Box::pin(async move {
+            let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+            Ok(Box::new(stream) as Box<dyn Io>)
+        })
+    }
 }
 
 #[tokio::test]
