@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use examples::cli::Target;
+use examples::images;
 use examples::report::{self, Report};
 use examples::ui::Ui;
 use examples::world::World;
@@ -24,9 +25,13 @@ use xenapi_driver::{Checks, SpawnOptions};
 struct Cli {
     #[command(flatten)]
     target: Target,
-    /// The root disk: a raw image or a VHD.
-    #[arg(long, value_name = "PATH")]
-    image: Option<PathBuf>,
+    /// The root disk: raw, VHD or qcow2; or compressed, or a XenServer archive of VHDs, here or elsewhere (- is the
+    /// standard input). Glance is found by the OS_* variables of OpenStack's own tools.
+    #[arg(long, value_name = images::PLACES)]
+    image: Option<String>,
+    /// A digest that the image must have, such as sha256:…
+    #[arg(long, value_name = "DIGEST", requires = "image")]
+    image_digest: Option<image_store::Digest>,
     /// What the image is: raw or vhd; if left out, vhd for a name that ends so, otherwise found out.
     #[arg(long, value_name = "FORMAT", value_parser = image_format)]
     image_format: Option<ImageFormat>,
@@ -91,11 +96,13 @@ async fn run(cli: Cli) -> Result<Report> {
 
 async fn spawn(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
     let image = match &cli.image {
-        Some(path) => path.clone(),
-        None => world.demo_image(ui).await?,
+        Some(place) => images::source(place, cli.image_digest.clone())?,
+        None => world.demo_image(ui).await?.into(),
     };
+    let by_name = || cli.image.as_deref().map_or(ImageFormat::Unknown, declared_by_name);
+    let format = cli.image_format.unwrap_or_else(by_name);
     let mut spec = InstanceSpec::new(&*cli.name, cli.flavor.clone(), image);
-    spec.image_format = cli.image_format.unwrap_or_else(|| declared_by_name(&spec.image));
+    spec.image_format = format;
     spec.node = cli.node;
     spec.sr = cli.sr.clone().map_or(SrChoice::PoolDefault, SrChoice::Named);
     spec.nics = cli.network.iter().map(Nic::on).collect();
@@ -131,8 +138,8 @@ fn config_drive(cli: &Cli) -> Result<ConfigDrive> {
 }
 
 /// A file that is called a VHD and is none is a mistake to tell of, not a raw disk.
-fn declared_by_name(image: &Path) -> ImageFormat {
-    match image.extension().and_then(|extension| extension.to_str()) {
+fn declared_by_name(image: &str) -> ImageFormat {
+    match Path::new(image).extension().and_then(|extension| extension.to_str()) {
         Some(extension) if extension.eq_ignore_ascii_case("vhd") => ImageFormat::Vhd,
         _ => ImageFormat::Unknown,
     }

@@ -75,6 +75,8 @@ pub use scan::{Zeros, scan};
 pub use sink::{RawSink, Saved, VhdSink};
 pub use tar::{TarChecksum, TarError};
 pub use target::Existing;
-pub use unpack::{ChunkedBody, Compression, Found, Packed, Packing, Problem, Rest, Unpack, Unpacked};
+pub use unpack::{
+    ChunkedBody, Compression, Found, Packed, Packing, Problem, Rest, Unpack, Unpacked, is_packed,
+};
 pub use upload::Upload;
 pub use verify::{Verified, Verifier};

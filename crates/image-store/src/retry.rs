@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "http")]
 use crate::error::{Error, Result};
 
 /// How often, and with what pauses: OpenStack Nova's schedule for Glance unless set otherwise.
@@ -40,12 +41,14 @@ impl Retry {
 }
 
 /// Counts failed attempts.
+#[cfg(feature = "http")]
 #[derive(Debug, Clone)]
 pub(crate) struct Attempts {
     retry: Retry,
     failed: u32,
 }
 
+#[cfg(feature = "http")]
 impl Attempts {
     pub(crate) fn new(retry: Retry) -> Self {
         Self { retry, failed: 0 }

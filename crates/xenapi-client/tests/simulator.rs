@@ -366,14 +366,14 @@ async fn a_session_that_expires_before_a_transfer_is_replaced() {
 /// A body of 64 MiB that does not go on after the first.
 struct Stuck(bool);
 
-impl http_body::Body for Stuck {
+impl Body for Stuck {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         if std::mem::replace(&mut self.0, true) {
             return Poll::Pending;
         }

@@ -114,8 +114,14 @@ pub enum Cause {
         needed_bytes: u64,
     },
     /// The image cannot be used.
-    #[error("{}; use an intact raw image, or a dynamic or fixed VHD without a parent", Chain(.0))]
+    #[error("{}; use an intact raw image, a VHD with all its parents, or a qcow2 file", Chain(.0))]
     Image(#[source] disk_stream::Error),
+    /// The image cannot be fetched, or is not the one that is meant.
+    #[error("{}", Chain(.0))]
+    Source(#[source] image_store::Error),
+    /// Nothing says how large the disk in the image is.
+    #[error("{0} does not say how large its disk is; use a flavor with a root disk size")]
+    ImageSizeUnknown(String),
     /// The config drive cannot be built.
     #[error("the config drive cannot be built: {0}")]
     ConfigDrive(#[from] config_drive::Error),

@@ -35,7 +35,8 @@
 //! without them is ever removed. Disks go to any storage repository that can hold them, through XAPI alone:
 //! no path inside a host is known here.
 //!
-//! What this crate does not do: choose a host, fetch images, or keep a database.
+//! What this crate does not do: choose a host, or keep a database. Images come from [`spec::RootImage`]: a file, or
+//! any source of `image-store`, streamed into the disk.
 
 mod cancel;
 mod destroy;
@@ -45,6 +46,7 @@ mod driver;
 mod error;
 mod find;
 mod gates;
+mod image;
 mod instances;
 pub mod interface;
 pub mod inventory;

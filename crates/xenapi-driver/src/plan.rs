@@ -4,7 +4,6 @@
 mod conflict;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use config_drive::MacAddr;
 use uuid::Uuid;
@@ -26,8 +25,8 @@ const VHD_BLOCK_BYTES: u64 = 2 << 20;
 /// What is known about an image once its head has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageFacts {
-    /// Where it is.
-    pub path: PathBuf,
+    /// Its path, or what it is called where it is.
+    pub name: String,
     /// Size of the disk it describes, in bytes.
     pub virtual_bytes: u64,
 }
@@ -153,7 +152,7 @@ pub fn plan(
     }
     if image.virtual_bytes > virtual_bytes {
         found.push(Conflict::ImageTooLarge {
-            image: image.path.clone(),
+            image: image.name.clone(),
             image_bytes: image.virtual_bytes,
             root_bytes: virtual_bytes,
         });

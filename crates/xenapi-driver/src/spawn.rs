@@ -45,7 +45,8 @@ pub enum Checks {
     /// The config drive: small, and a guest with a damaged one is hard to reach.
     #[default]
     ConfigDrive,
-    /// The root disk too: it goes over the wire a second time.
+    /// The root disk too, if its image is a file with a disk: it goes over the wire a second time. Other images
+    /// were verified while they were read, with the checksums of their packing and the digests known of them.
     AllDisks,
 }
 
@@ -112,7 +113,7 @@ impl Driver {
 }
 
 async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Result<Instance, Failed> {
-    let source = job.stage(Stage::Image, Source::open(&spec.image, spec.image_format)).await?;
+    let source = job.stage(Stage::Image, Source::open(spec)).await?;
     let (plan, drive) = job.stage(Stage::Plan, decide(job, spec, &source)).await?;
     let prepared = job.stage(Stage::Scan, prepare(job, &plan, &source, drive.as_ref(), stop)).await?;
     let disks = plan.config_drive.iter().chain([&plan.root]).map(|disk| disk.name_label.clone());
@@ -140,7 +141,7 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
         root_uuid: root.uuid,
         root_bytes: root.virtual_bytes,
         root_import,
-        root_checked: checks == Checks::AllDisks,
+        root_checked: checks == Checks::AllDisks && source.can_be_read_again(),
         config_drive_uuid: config_drive.map(|disk| disk.uuid),
         macs: plan.nics.iter().map(|nic| nic.mac.to_string()).collect(),
     })
@@ -197,7 +198,7 @@ async fn root_disk(
             Ok((disk, moved))
         })
         .await?;
-    if checks == Checks::AllDisks {
+    if checks == Checks::AllDisks && source.can_be_read_again() {
         let check = transfer::compare_image(job, source, &disk, stop);
         job.stage(Stage::RootDiskCheck, check).await?;
     }

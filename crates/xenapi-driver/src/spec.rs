@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 pub use config_drive::Format as ConfigDriveFormat;
@@ -11,6 +10,8 @@ use config_drive::MacAddr;
 pub use disk_stream::Declared as ImageFormat;
 use uuid::Uuid;
 pub use xenapi_storage::Choice as SrChoice;
+
+pub use crate::image::RootImage;
 
 /// An instance to make. The fields that have a usual value get it from [`InstanceSpec::new`].
 #[derive(Debug, Clone)]
@@ -21,8 +22,8 @@ pub struct InstanceSpec {
     pub uuid: Uuid,
     /// Size of the machine.
     pub flavor: Flavor,
-    /// The file with the root disk's content, raw or VHD.
-    pub image: PathBuf,
+    /// Where the root disk's content is.
+    pub image: RootImage,
     /// What the image is, where that is known. A raw disk's content belongs to whoever used it, and
     /// can be made to look like a VHD.
     pub image_format: ImageFormat,
@@ -47,7 +48,7 @@ pub struct InstanceSpec {
 
 impl InstanceSpec {
     /// An instance with a fresh uuid, on the pool's default SR, without network or config drive.
-    pub fn new(name: impl Into<String>, flavor: Flavor, image: impl Into<PathBuf>) -> Self {
+    pub fn new(name: impl Into<String>, flavor: Flavor, image: impl Into<RootImage>) -> Self {
         Self {
             name: name.into(),
             uuid: Uuid::new_v4(),

@@ -4,11 +4,12 @@
 use std::io::Read;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::PoisonError;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use disk_stream::{Declared, DiskBody, Existing, Image, Saved, Upload, Verifier, VhdSink, receive};
+use disk_stream::{DiskBody, Existing, Image, Packed, Rest, Saved, Upload, Verifier, VhdSink, receive};
 use futures_core::Stream;
 use http_body::{Body, Frame};
 use xenapi_client::{Export, ExportFormat, ImportFormat};
@@ -16,14 +17,19 @@ use xenapi_types::{sr, vdi};
 
 use crate::cancel::Stop;
 use crate::error::Cause;
+use crate::image::{self, Arriving, RootImage, Watched};
 use crate::job::{Disk, Job};
 use crate::plan::{ImageFacts, ImportPlan, Plan};
 use crate::progress::{Event, Progress, Stage, Transfer};
+use crate::spec::InstanceSpec;
 
 /// Where the content of a root disk comes from.
-#[derive(Debug, Clone)]
-pub(crate) struct Source {
-    image: Image,
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A disk that can be read at any place, as often as one likes.
+    Disk(Image),
+    /// One that comes once, from front to back.
+    Arriving(Arriving),
 }
 
 /// Between two looks at the counters of a transfer.
@@ -31,32 +37,57 @@ const TICK: Duration = Duration::from_millis(200);
 
 impl Source {
     /// Opens an image and checks its structure; the data are not read.
-    pub(crate) async fn open(path: &Path, declared: Declared) -> Result<Self, Cause> {
-        let image = Image::open(path, declared).await.map_err(Cause::Image)?;
-        Ok(Self { image })
+    pub(crate) async fn open(spec: &InstanceSpec) -> Result<Self, Cause> {
+        let path = match &spec.image {
+            RootImage::Source(source) => return Ok(Self::Arriving(Arriving::open(&**source, spec).await?)),
+            RootImage::File(path) => path,
+        };
+        if let Some(source) = image::packed_file(path, spec.image_format).await {
+            return Ok(Self::Arriving(Arriving::open(&source, spec).await?));
+        }
+        Image::open(path, spec.image_format).await.map(Self::Disk).map_err(Cause::Image)
     }
 
     pub(crate) fn facts(&self) -> ImageFacts {
-        ImageFacts { path: self.image.path().to_owned(), virtual_bytes: self.image.virtual_size() }
+        match self {
+            Self::Disk(image) => {
+                ImageFacts { name: image.path().display().to_string(), virtual_bytes: image.virtual_size() }
+            }
+            Self::Arriving(image) => image.facts(),
+        }
+    }
+
+    /// Whether what was written can be compared with it.
+    pub(crate) fn can_be_read_again(&self) -> bool {
+        matches!(self, Self::Disk(_))
     }
 }
 
 /// An upload that is ready: how much it will be is known.
 #[derive(Debug)]
-pub(crate) struct Prepared {
-    format: ImportFormat,
-    body: DiskBody,
+pub(crate) enum Prepared {
+    Disk { format: ImportFormat, body: DiskBody },
+    Packed { packed: Packed, data_bytes: u64 },
 }
 
 impl Prepared {
     /// Bytes of the disk that will be written, at most.
     pub(crate) fn data_bytes(&self) -> u64 {
-        self.body.stream_len()
+        match self {
+            Self::Disk { body, .. } => body.stream_len(),
+            Self::Packed { data_bytes, .. } => *data_bytes,
+        }
     }
 }
 
 /// Looks through the image for what has to be sent. Nothing in the host is touched.
 pub(crate) async fn prepare(job: &Job, plan: &Plan, source: &Source, stop: &Stop) -> Result<Prepared, Cause> {
+    let image = match source {
+        Source::Disk(image) => image,
+        Source::Arriving(image) => {
+            return Ok(Prepared::Packed { packed: image.take()?, data_bytes: image.packed_bytes() });
+        }
+    };
     let counters = disk_stream::Progress::new();
     let upload = Upload {
         virtual_size: Some(plan.root.virtual_bytes),
@@ -65,17 +96,17 @@ pub(crate) async fn prepare(job: &Job, plan: &Plan, source: &Source, stop: &Stop
     };
     let making = async {
         match plan.import {
-            ImportPlan::Vhd => source.image.vhd_body(upload).await.map(|body| (ImportFormat::Vhd, body)),
+            ImportPlan::Vhd => image.vhd_body(upload).await.map(|body| (ImportFormat::Vhd, body)),
             // Of these the size does not matter: only what is allocated is sent.
             ImportPlan::Chunked => {
-                source.image.chunked_body(upload).await.map(|body| (ImportFormat::RawChunked, body))
+                image.chunked_body(upload).await.map(|body| (ImportFormat::RawChunked, body))
             }
-            ImportPlan::Raw => source.image.raw_body(upload).map(|body| (ImportFormat::Raw, body)),
+            ImportPlan::Raw => image.raw_body(upload).map(|body| (ImportFormat::Raw, body)),
         }
     };
     let making = watched(&job.progress, Stage::Scan, &counters, making);
     let (format, body) = stop.guard(making).await?.map_err(Cause::Image)?;
-    Ok(Prepared { format, body })
+    Ok(Prepared::Disk { format, body })
 }
 
 /// Writes the image to a disk that has never been written to.
@@ -87,24 +118,53 @@ pub(crate) async fn import_image(
     disk: &Disk,
     stop: &Stop,
 ) -> Result<Transfer, Cause> {
-    let Prepared { format, mut body } = prepared;
-    if format == ImportFormat::Raw && body.virtual_size() < disk.virtual_bytes {
-        // The SR made the disk larger, and what others left behind there must not be seen.
-        let upload = Upload { virtual_size: Some(disk.virtual_bytes), ..Upload::default() };
-        body = source.image.raw_body(upload).map_err(Cause::Image)?;
-    }
     let doing = || {
-        let image = source.image.path().display();
+        let image = source.facts().name;
         format!("importing image {image} into disk {} of SR {:?}", disk.uuid, plan.sr.name_label)
     };
     let label = format!("import of the root disk of {}", plan.vm.name_label);
+    let (image, format, mut body) = match (source, prepared) {
+        (Source::Disk(image), Prepared::Disk { format, body }) => (image, format, body),
+        (_, Prepared::Disk { .. }) => return Err(Cause::Image(disk_stream::Error::Interrupted)),
+        (_, Prepared::Packed { packed, .. }) => {
+            return import_packed(job, plan, packed, disk, label, doing, stop).await;
+        }
+    };
+    if format == ImportFormat::Raw && body.virtual_size() < disk.virtual_bytes {
+        // The SR made the disk larger, and what others left behind there must not be seen.
+        let upload = Upload { virtual_size: Some(disk.virtual_bytes), ..Upload::default() };
+        body = image.raw_body(upload).map_err(Cause::Image)?;
+    }
     let needed_bytes = body.stream_len();
     match import(job, Stage::RootDisk, disk, format, body, label, doing, stop).await {
         Ok(moved) => {
-            source.image.check_unchanged().map_err(Cause::Image)?;
+            image.check_unchanged().map_err(Cause::Image)?;
             Ok(moved)
         }
         Err(cause) => Err(explain(job, plan, disk, needed_bytes, cause).await),
+    }
+}
+
+/// Writes what arrives to a disk that has never been written to.
+async fn import_packed(
+    job: &Job,
+    plan: &Plan,
+    packed: Packed,
+    disk: &Disk,
+    label: String,
+    doing: impl Fn() -> String,
+    stop: &Stop,
+) -> Result<Transfer, Cause> {
+    let rest = if plan.import == ImportPlan::Raw { Rest::Anything } else { Rest::Zeros };
+    let counters = disk_stream::Progress::new();
+    let (body, failure) = Watched::new(packed.chunked_body(disk.virtual_bytes, rest, counters.clone()));
+    let imported =
+        import(job, Stage::RootDisk, disk, ImportFormat::RawChunked, body, label, doing, stop).await;
+    let failure = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (imported, failure) {
+        (_, Some(failure)) => Err(image::blame(failure)),
+        (Ok(moved), None) => Ok(moved),
+        (Err(cause), None) => Err(explain(job, plan, disk, counters.snapshot().wire_bytes, cause).await),
     }
 }
 
@@ -150,22 +210,22 @@ pub(crate) async fn import_config_drive(
 }
 
 #[allow(clippy::too_many_arguments, reason = "one call for two kinds of disks")]
-async fn import(
+async fn import<B>(
     job: &Job,
     stage: Stage,
     disk: &Disk,
     format: ImportFormat,
-    body: DiskBody,
+    body: B,
     label: String,
     doing: impl Fn() -> String,
     stop: &Stop,
-) -> Result<Transfer, Cause> {
-    let total = body.stream_len();
-    let at = move |wire_bytes, virtual_bytes| Transfer {
-        wire_bytes,
-        wire_total_bytes: Some(total),
-        virtual_bytes,
-    };
+) -> Result<Transfer, Cause>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let wire_total_bytes = body.size_hint().exact();
+    let at = move |wire_bytes, virtual_bytes| Transfer { wire_bytes, wire_total_bytes, virtual_bytes };
     let (progress, virtual_bytes) = (job.progress.clone(), disk.virtual_bytes);
     progress.send(Event::Bytes(stage, at(0, virtual_bytes)));
     let import = job
@@ -240,9 +300,10 @@ fn differs(what: &str, disk: &Disk, offset: u64) -> Cause {
 
 /// Reads a root disk back and compares it with its image: every byte that either side has.
 pub(crate) async fn compare_image(job: &Job, source: &Source, disk: &Disk, stop: &Stop) -> Result<(), Cause> {
+    let Source::Disk(image) = source else { return Ok(()) };
     let doing = || format!("reading the root disk back from disk {}", disk.uuid);
     let body = export(job, Stage::RootDiskCheck, disk, doing, stop).await?;
-    let comparing = receive(body, Verifier::of_vhd(&source.image), disk_stream::Progress::new());
+    let comparing = receive(body, Verifier::of_vhd(image), disk_stream::Progress::new());
     match stop.guard(comparing).await? {
         Ok(_) => Ok(()),
         Err(disk_stream::Error::Differs { offset, .. }) => Err(differs("the root disk", disk, offset)),

@@ -33,9 +33,26 @@ use crate::target::{Existing, Partial};
 use crate::unpack::assembly::{Assembly, Target};
 pub use crate::unpack::body::ChunkedBody;
 use crate::unpack::body::{Frames, pump};
+use crate::unpack::inflate::Ahead;
 pub use crate::unpack::inflate::Compression;
 use crate::unpack::problem::Fault;
 pub use crate::unpack::problem::Problem;
+
+/// Whether a file begins like something that [`Packed`] unpacks, and so is no disk itself. Blocking.
+///
+/// A raw disk's content belongs to whoever used it: not a question to ask where it is declared as raw.
+///
+/// # Errors
+/// [`Error::Open`].
+pub fn is_packed(path: &Path) -> Result<bool, Error> {
+    let failed = |source| Error::Open { path: path.to_owned(), source };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Ok(false);
+    }
+    let from = Ahead::new(file).map_err(failed)?;
+    Ok(Compression::of(from.head()).is_some() || tar::recognises(from.head()))
+}
 
 /// What is known of a packed disk beforehand.
 #[derive(Debug, Clone, Default)]

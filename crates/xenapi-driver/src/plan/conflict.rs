@@ -1,7 +1,6 @@
 //! What can stand in the way of a plan, each in one sentence that says what to do.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use config_drive::MacAddr;
 
@@ -69,11 +68,11 @@ pub enum Conflict {
     #[error(
         "image {} is a disk of {} but the flavor's root disk has only {}; \
          use a flavor with a larger root disk",
-        .image.display(), Size(*.image_bytes), Size(*.root_bytes)
+        .image, Size(*.image_bytes), Size(*.root_bytes)
     )]
     ImageTooLarge {
         /// The image.
-        image: PathBuf,
+        image: String,
         /// Its virtual size.
         image_bytes: u64,
         /// The flavor's root disk.

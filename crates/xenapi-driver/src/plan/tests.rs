@@ -55,7 +55,7 @@ fn mac(text: &str) -> MacAddr {
 }
 
 fn image() -> ImageFacts {
-    ImageFacts { path: "disk.vhd".into(), virtual_bytes: 3 << 30 }
+    ImageFacts { name: "disk.vhd".into(), virtual_bytes: 3 << 30 }
 }
 
 fn spec() -> InstanceSpec {

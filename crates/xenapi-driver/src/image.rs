@@ -1,0 +1,194 @@
+//! Images that are not simply a file with a disk: fetched, unpacked and written while they arrive.
+
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use disk_stream::{Declared, Packed, Packing, Unpack};
+use http_body::{Body, Frame, SizeHint};
+use image_store::{FileSource, ImageSource};
+
+use crate::error::Cause;
+use crate::plan::ImageFacts;
+use crate::spec::InstanceSpec;
+
+/// Where the content of a root disk comes from.
+///
+/// Whatever it is, it is streamed: nothing is staged anywhere, and an image that turns out to be damaged or another
+/// one than was meant leaves no disk behind.
+#[derive(Debug, Clone)]
+pub enum RootImage {
+    /// A file or block device: raw, VHD or qcow2; also compressed, and archives as [`disk_stream::Packed`] reads them.
+    File(PathBuf),
+    /// Any other place. Besides what a file may be, it is verified on the way with the digests that are known of it;
+    /// qcow2 cannot be read from there.
+    Source(Arc<dyn ImageSource>),
+}
+
+macro_rules! from_paths {
+    ($($path:ty),*) => {$(
+        impl From<$path> for RootImage {
+            fn from(path: $path) -> Self {
+                Self::File(path.into())
+            }
+        }
+    )*};
+}
+from_paths!(PathBuf, &PathBuf, &Path, &str, String);
+
+impl From<Arc<dyn ImageSource>> for RootImage {
+    fn from(source: Arc<dyn ImageSource>) -> Self {
+        Self::Source(source)
+    }
+}
+
+/// An image whose beginning was read.
+#[derive(Debug)]
+pub(crate) struct Arriving {
+    name: String,
+    virtual_bytes: u64,
+    packed_bytes: u64,
+    packed: Mutex<Option<Packed>>,
+}
+
+impl Arriving {
+    pub(crate) async fn open(source: &dyn ImageSource, spec: &InstanceSpec) -> Result<Self, Cause> {
+        let image = source.open().await.map_err(Cause::Source)?;
+        let name = image.content.what().to_owned();
+        let (declared, packing) = declared(&image.declared, spec.image_format);
+        let options = Unpack { declared, packing, len: image.len };
+        let packed = Packed::open(image.content, options).await.map_err(blame)?;
+        let least = image.declared.min_disk_gib.unwrap_or(0) << 30;
+        let known = packed.found().virtual_size.map(|size| size.max(least)).or((least > 0).then_some(least));
+        // Of a compressed raw disk nobody knows the size: it is found out whether it fits.
+        let Some(virtual_bytes) = known.or(spec.flavor.root_bytes()) else {
+            return Err(Cause::ImageSizeUnknown(name));
+        };
+        let packed_bytes = image.len.unwrap_or(0);
+        Ok(Self { name, virtual_bytes, packed_bytes, packed: Mutex::new(Some(packed)) })
+    }
+
+    pub(crate) fn facts(&self) -> ImageFacts {
+        ImageFacts { name: self.name.clone(), virtual_bytes: self.virtual_bytes }
+    }
+
+    /// Bytes that arrive, where that is known: the disk takes about as many, at least.
+    pub(crate) fn packed_bytes(&self) -> u64 {
+        self.packed_bytes
+    }
+
+    /// The image itself, which can be had once.
+    pub(crate) fn take(&self) -> Result<Packed, Cause> {
+        let packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        packed.ok_or(Cause::Image(disk_stream::Error::Interrupted))
+    }
+}
+
+/// A file that is no disk by itself but has one packed in it.
+pub(crate) async fn packed_file(path: &Path, declared: Declared) -> Option<FileSource> {
+    let path = path.to_owned();
+    let looked = path.clone();
+    let is_packed = tokio::task::spawn_blocking(move || disk_stream::is_packed(&looked));
+    // What cannot be opened is told of when it is opened in earnest.
+    let is_packed = declared != Declared::Raw && is_packed.await.is_ok_and(|looked| looked.unwrap_or(false));
+    is_packed.then(|| FileSource::new(path))
+}
+
+/// What Glance's formats mean. What the user says goes before.
+fn declared(place: &image_store::Declared, user: Declared) -> (Declared, Packing) {
+    let disk = match place.disk.as_deref() {
+        Some("raw" | "iso" | "ami" | "aki" | "ari") => Declared::Raw,
+        Some("vhd") => Declared::Vhd,
+        Some("qcow2") => Declared::Qcow2,
+        _ => Declared::Unknown,
+    };
+    let disk = if user == Declared::Unknown { disk } else { user };
+    let packing = match (place.container.as_deref(), disk) {
+        (Some("tgz"), _) => Packing::Archive,
+        // A raw disk's content belongs to whoever used it, and may look like anything.
+        (Some("bare"), Declared::Raw) => Packing::Bare,
+        // Nova says `ovf` of archives of VHDs, and does not look at what is said of others.
+        _ => Packing::Unknown,
+    };
+    (disk, packing)
+}
+
+/// Whose fault it is: the place's that the image comes from, or the image's.
+pub(crate) fn blame(error: disk_stream::Error) -> Cause {
+    match error {
+        disk_stream::Error::Body { position, source } => match source.downcast::<image_store::Error>() {
+            Ok(source) => Cause::Source(*source),
+            Err(source) => Cause::Image(disk_stream::Error::Body { position, source }),
+        },
+        error => Cause::Image(error),
+    }
+}
+
+/// Where a body's own error goes: on the way through the client it becomes a text.
+pub(crate) type Failure = Arc<Mutex<Option<disk_stream::Error>>>;
+
+/// A body that keeps its error.
+pub(crate) struct Watched<B> {
+    body: B,
+    failure: Failure,
+}
+
+impl<B> Watched<B> {
+    pub(crate) fn new(body: B) -> (Self, Failure) {
+        let failure = Failure::default();
+        (Self { body, failure: failure.clone() }, failure)
+    }
+}
+
+impl<B: Body<Data = Bytes, Error = disk_stream::Error> + Unpin> Body for Watched<B> {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        Poll::Ready(match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            Some(Err(error)) => {
+                let text = error.to_string();
+                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                Some(Err(std::io::Error::other(text)))
+            }
+            Some(Ok(frame)) => Some(Ok(frame)),
+            None => None,
+        })
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_glance_says_of_images() {
+        let place = |container: &str, disk: &str| image_store::Declared {
+            container: Some(container.to_owned()),
+            disk: Some(disk.to_owned()),
+            ..image_store::Declared::default()
+        };
+        let unknown = Declared::Unknown;
+        for (container, disk, user, expected) in [
+            ("ovf", "vhd", unknown, (Declared::Vhd, Packing::Unknown)),
+            ("bare", "vhd", unknown, (Declared::Vhd, Packing::Unknown)),
+            ("tgz", "raw", unknown, (Declared::Raw, Packing::Archive)),
+            ("bare", "raw", unknown, (Declared::Raw, Packing::Bare)),
+            ("bare", "iso", unknown, (Declared::Raw, Packing::Bare)),
+            ("bare", "qcow2", unknown, (Declared::Qcow2, Packing::Unknown)),
+            ("bare", "raw", Declared::Vhd, (Declared::Vhd, Packing::Unknown)),
+            ("docker", "new", unknown, (unknown, Packing::Unknown)),
+        ] {
+            assert_eq!(declared(&place(container, disk), user), expected, "{container} {disk}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Where images are, in the words of a command line: `PATH`, `https://…`, `glance:NAME` or `-`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use image_store::glance::{Credentials, Glance, GlanceSink, GlanceSource, Keystone, NewImage};
+use image_store::http::{Client, HttpSink, HttpSource, Timeouts, Trust};
+use image_store::{Declared, Digest, FileSink, FileSource, ImageSink, ImageSource, StdinSource};
+use xenapi_driver::spec::RootImage;
+
+/// How places are written.
+pub const PLACES: &str = "PATH|https://…|glance:NAME";
+
+/// An image to read; `-` is the standard input. A file is opened as the disk that it is, unless it has to have a
+/// digest: then it is read once, from front to back.
+///
+/// # Errors
+///
+/// For an address that is none, or if the variables of OpenStack's own tools are not set.
+pub fn source(place: &str, digest: Option<Digest>) -> Result<RootImage> {
+    let digests: Vec<_> = digest.iter().cloned().collect();
+    let source: Arc<dyn ImageSource> = if let Some(name) = place.strip_prefix("glance:") {
+        Arc::new(digests.into_iter().fold(GlanceSource::new(glance()?, name), GlanceSource::digest))
+    } else if is_url(place) {
+        Arc::new(digests.into_iter().fold(HttpSource::new(client(), place)?, HttpSource::digest))
+    } else if place == "-" {
+        Arc::new(StdinSource::new(Declared::default(), digests))
+    } else {
+        match digest {
+            None => return Ok(RootImage::from(place)),
+            Some(digest) => Arc::new(FileSource::new(place).digest(digest)),
+        }
+    };
+    Ok(source.into())
+}
+
+/// A place for an image that is not there yet; `image` says what Glance is to know of it.
+///
+/// # Errors
+///
+/// As [`source`].
+pub fn sink(place: &str, image: NewImage) -> Result<Box<dyn ImageSink>> {
+    Ok(if let Some(name) = place.strip_prefix("glance:") {
+        Box::new(GlanceSink::new(glance()?, NewImage { name: name.to_owned(), ..image }))
+    } else if is_url(place) {
+        Box::new(HttpSink::new(client(), place)?)
+    } else {
+        Box::new(FileSink::new(place))
+    })
+}
+
+/// The file, if the place is one.
+pub fn as_path(place: &str) -> Option<&Path> {
+    let elsewhere = place == "-" || is_url(place) || place.starts_with("glance:");
+    (!elsewhere).then(|| Path::new(place))
+}
+
+fn is_url(place: &str) -> bool {
+    place.starts_with("https://") || place.starts_with("http://")
+}
+
+/// Certificates are verified, with `OS_CACERT` if that names a file.
+fn client() -> Client {
+    let trust = variable("OS_CACERT").map_or_else(Trust::default, |path| Trust::CaFile(path.into()));
+    Client::new(trust, Timeouts::default())
+}
+
+/// The image service that the variables of OpenStack's own tools lead to.
+fn glance() -> Result<Glance> {
+    let url =
+        variable("OS_AUTH_URL").context("OS_AUTH_URL is not set; load the openrc file of the project")?;
+    let mut keystone = Keystone::new(client(), &url, Credentials::from_env(variable)?)?;
+    if let Some(region) = variable("OS_REGION_NAME") {
+        keystone = keystone.region(region);
+    }
+    if let Some(interface) = variable("OS_INTERFACE") {
+        keystone = keystone.interface(interface);
+    }
+    Ok(Glance::new(keystone))
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
