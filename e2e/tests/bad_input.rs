@@ -175,7 +175,7 @@ async fn damaged_images() -> Result<()> {
     };
 
     let truncated = damaged("truncated.vhd", &bytes[..bytes.len() - 4096])?;
-    let text = bench.refused(InstanceSpec { image: truncated, ..bench.spec() }).await?;
+    let text = bench.refused(InstanceSpec { image: truncated.into(), ..bench.spec() }).await?;
     says(&text, &["truncated.vhd", "is not a usable VHD", "use an intact"]);
 
     let mut corrupt = bytes.clone();
@@ -183,12 +183,14 @@ async fn damaged_images() -> Result<()> {
     let table = usize::try_from(u64::from_be_bytes(bytes[512 + 16..512 + 24].try_into()?))?;
     corrupt[table..table + 4].copy_from_slice(&0x7fff_fff0_u32.to_be_bytes());
     let corrupt = damaged("corrupt.vhd", &corrupt)?;
-    let text = bench.refused(InstanceSpec { image: corrupt, ..bench.spec() }).await?;
+    let text = bench.refused(InstanceSpec { image: corrupt.into(), ..bench.spec() }).await?;
     says(&text, &["corrupt.vhd", "is not a usable VHD", "use an intact"]);
 
-    let text = bench.refused(InstanceSpec { image: bench.files.path().join("missing.img"), ..bench.spec() });
+    let text =
+        bench.refused(InstanceSpec { image: bench.files.path().join("missing.img").into(), ..bench.spec() });
     says(&text.await?, &["missing.img", "cannot open"]);
-    let text = bench.refused(InstanceSpec { image: damaged("empty.img", b"")?, ..bench.spec() }).await?;
+    let text =
+        bench.refused(InstanceSpec { image: damaged("empty.img", b"")?.into(), ..bench.spec() }).await?;
     says(&text, &["empty.img", "is empty"]);
     Ok(())
 }
