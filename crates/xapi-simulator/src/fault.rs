@@ -23,14 +23,14 @@ pub enum Fault {
     Slow(Duration),
     /// Nothing happens and no answer ever comes; the connection stays open.
     Hang,
-    /// The session has just expired: `SESSION_INVALID`, and the session is gone.
+    /// The session has just expired and is gone: `SESSION_INVALID`, or 401 from a handler that is given a session.
     SessionExpired,
 }
 
 /// The faults that wait for their call.
 ///
-/// Each is planned for the k-th call from now of a method (`VDI.create`; `Async.` calls count too) or of an HTTP
-/// path (`/import_raw_vdi`), and strikes once.
+/// Each is planned for the k-th call from now of a method (`VDI.create`; `Async.` calls count too), of an HTTP path
+/// (`/import_raw_vdi`) or of anything (`*`), and strikes once or, with [`Faults::on_every`], from then on.
 #[derive(Debug, Default)]
 pub struct Faults {
     planned: Mutex<Vec<Planned>>,
@@ -43,6 +43,9 @@ struct Planned {
     target: String,
     left: usize,
     fault: Fault,
+    /// It stays when it has struck.
+    lasting: bool,
+    struck: bool,
 }
 
 /// What a fault does to a request before it is carried out.
@@ -60,12 +63,22 @@ impl Faults {
 
     /// Plans a fault for the `k`-th call from now, counted from one.
     pub fn on_nth(&self, target: &str, k: usize, fault: Fault) {
-        self.lock().push(Planned { target: target.to_owned(), left: k.max(1), fault });
+        self.plan(target, k, fault, false);
     }
 
-    /// Forgets all faults that have not struck, and says how many there were.
+    /// Plans a fault for every call from the next one on, until [`Faults::clear`].
+    pub fn on_every(&self, target: &str, fault: Fault) {
+        self.plan(target, 1, fault, true);
+    }
+
+    fn plan(&self, target: &str, k: usize, fault: Fault, lasting: bool) {
+        let target = target.to_owned();
+        self.lock().push(Planned { target, left: k.max(1), fault, lasting, struck: false });
+    }
+
+    /// Forgets all faults, and says how many have not struck.
     pub fn clear(&self) -> usize {
-        std::mem::take(&mut *self.lock()).len()
+        std::mem::take(&mut *self.lock()).iter().filter(|plan| !plan.struck).count()
     }
 
     /// From now on notes every call: what faults can be planned for.
@@ -88,7 +101,8 @@ impl Faults {
             return None;
         }
         let mut due = None;
-        for (i, plan) in planned.iter_mut().enumerate().filter(|(_, p)| p.target == target) {
+        for (i, plan) in planned.iter_mut().enumerate().filter(|(_, p)| p.target == target || p.target == "*")
+        {
             plan.left -= 1;
             if plan.left == 0 && due.is_none() {
                 due = Some(i);
@@ -96,6 +110,11 @@ impl Faults {
                 // Two for one call: the other takes the next.
                 plan.left = 1;
             }
+        }
+        let plan = planned.get_mut(due?)?;
+        if plan.lasting {
+            (plan.left, plan.struck) = (1, true);
+            return Some(plan.fault.clone());
         }
         due.map(|i| planned.remove(i).fault)
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::head::{Head, HeadError, Verb};
 use super::page::{self, Page};
 use super::{After, Conn, Exchange};
+use crate::classes::session;
 use crate::core::Core;
 use crate::fault::{Fault, Wire};
 use crate::rpc;
@@ -69,6 +70,12 @@ async fn next(exchange: &mut Exchange) -> io::Result<After> {
         exchange.core.link_latency().await;
         return match exchange.fault.clone() {
             None => handler(exchange).await,
+            Some(Fault::SessionExpired) => {
+                if let Some(session) = exchange.head.param("session_id") {
+                    session::end(&exchange.core, session);
+                }
+                handler(exchange).await
+            }
             Some(fault) => {
                 let core = exchange.core.clone();
                 match fault.before(&core).await {

@@ -3,6 +3,7 @@
 #![allow(missing_docs, unreachable_pub)]
 
 mod client;
+mod faults;
 mod plugins;
 mod toolstack;
 
@@ -14,9 +15,7 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use xapi_simulator::clock::Clock;
 use xapi_simulator::core::Config;
-use xapi_simulator::fault::Fault;
 use xapi_simulator::{Simulator, World};
-use xenapi_wire::Failure;
 
 async fn pool() -> Simulator {
     Simulator::builder().world(World::demo()).build().await.unwrap()
@@ -93,54 +92,6 @@ async fn tls_has_the_certificate_it_announces() {
     let stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
     let mut client = Client::log_in(stream).await;
     assert!(client.call("pool.get_all", &[]).await.is_ok());
-}
-
-#[tokio::test]
-async fn each_fault_strikes_once() {
-    let simulator = pool().await;
-    let url = simulator.listen("127.0.0.1:0").await.unwrap();
-    let address = url.strip_prefix("http://").unwrap();
-    let connect = || async { Client::log_in(TcpStream::connect(address).await.unwrap()).await };
-    let mut client = connect().await;
-    let create = [json!("label"), json!("")];
-    let tasks = |simulator: &Simulator| simulator.core().db().read(|view| view.count("task"));
-
-    let failure = Failure::new("TOO_BUSY", ["never"]);
-    simulator.faults().on_nth("task.create", 2, Fault::Failure(failure));
-    assert!(client.call("task.create", &create).await.is_ok());
-    let error = client.call("task.create", &create).await.unwrap_err();
-    assert_eq!((&error["message"], &error["data"]), (&json!("TOO_BUSY"), &json!(["never"])));
-    assert!(client.call("task.create", &create).await.is_ok());
-    assert_eq!(tasks(&simulator), 2);
-
-    for (fault, done) in
-        [(Fault::DropBefore, 0), (Fault::DropAfterExecution, 1), (Fault::DropAfterBytes(40), 1)]
-    {
-        let before = tasks(&simulator);
-        simulator.faults().on("task.create", fault.clone());
-        let params = json!([client.session, "label", ""]);
-        assert_eq!(client.raw("task.create", params).await, None, "{fault:?}");
-        assert_eq!(tasks(&simulator) - before, done, "{fault:?}");
-        client = connect().await;
-    }
-
-    simulator.faults().on("task.create", Fault::SessionExpired);
-    let error = client.call("task.create", &create).await.unwrap_err();
-    assert_eq!((&error["message"], &error["data"]), (&json!("SESSION_INVALID"), &json!([client.session])));
-    let error = client.call("task.create", &create).await.unwrap_err();
-    assert_eq!(error["message"], "SESSION_INVALID", "the session is gone for good");
-
-    let mut client = connect().await;
-    simulator.faults().on("task.create", Fault::Slow(Duration::from_millis(120)));
-    let begun = Instant::now();
-    assert!(client.call("task.create", &create).await.is_ok());
-    assert!(begun.elapsed() >= Duration::from_millis(120));
-
-    simulator.faults().on("task.create", Fault::Hang);
-    let params = json!([client.session, "label", ""]);
-    let answer = tokio::time::timeout(Duration::from_millis(100), client.raw("task.create", params)).await;
-    assert!(answer.is_err(), "no answer and no end: {answer:?}");
-    assert_eq!(simulator.faults().clear(), 0);
 }
 
 #[tokio::test]
