@@ -41,6 +41,14 @@ impl Storage {
         Self { root, temporary, stores: Mutex::default() }
     }
 
+    /// Waits until a disk has reached the medium, if it is to outlive the simulator. Does file work.
+    ///
+    /// # Errors
+    /// Those of [`Disk::sync`].
+    pub(crate) fn settle(&self, disk: &Disk) -> Result<(), DiskError> {
+        if self.temporary { Ok(()) } else { disk.sync() }
+    }
+
     /// Where the images of an ISO library are expected that names no directory of its own.
     pub(crate) fn directory(&self, sr_uuid: &str) -> PathBuf {
         self.root.join(sr_uuid)

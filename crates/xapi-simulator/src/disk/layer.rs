@@ -261,6 +261,26 @@ impl Disk {
         Ok(())
     }
 
+    /// Waits until everything written to the disk and its ancestors has reached the medium.
+    ///
+    /// # Errors
+    /// Errors of the file system.
+    pub(crate) fn sync(&self) -> Result<(), DiskError> {
+        let mut next = Some(self.0.clone());
+        while let Some(layer) = next {
+            let state = layer.read();
+            let synced = state.data.sync_all().and_then(|()| state.map_file.sync_all());
+            synced.map_err(|e| layer.io(e))?;
+            let parent = state.parent.clone();
+            drop(state);
+            next = parent;
+        }
+        // The files' names are in the directory.
+        let directory = self.0.paths.data.parent().unwrap_or(Path::new("."));
+        let synced = File::open(directory).and_then(|directory| directory.sync_all());
+        synced.map_err(|e| self.0.io(e))
+    }
+
     /// The disk's own blocks and those of its ancestors, from itself to the root.
     pub(crate) fn chain(&self) -> Vec<(Uuid, BlockMap)> {
         let mut chain = Vec::new();

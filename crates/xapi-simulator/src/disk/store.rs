@@ -40,8 +40,8 @@ pub(crate) struct DiskInfo {
 
 /// The disks of one SR, in a directory of their own.
 ///
-/// Everything is written so that a killed process leaves a store that [`Store::open`] puts right;
-/// nothing is synced, so that a loss of power may lose what was written last.
+/// Everything is written so that a killed process leaves a store that [`Store::open`] puts right. A loss
+/// of power may lose what was written since the last [`Disk::sync`].
 #[derive(Debug)]
 pub(crate) struct Store {
     dir: PathBuf,

@@ -12,6 +12,7 @@ use crate::classes::vbd::Plugged;
 use crate::classes::{session, task};
 use crate::core::Core;
 use crate::db::{NULL, View};
+use crate::disk::Disk;
 use crate::dispatch::{Router, internal_error};
 use crate::fault::Fault;
 use crate::http::page::Page;
@@ -364,8 +365,10 @@ impl Request<'_> {
             Format::Vhd => import::vhd(&mut body, plan.length, &disk, &mut note).await,
         };
         *taken = limit - body.limit();
+        result.map_err(|error| io_failure("import", &error))?;
+        settle(core, disk).await?;
         drop(plugged);
-        result.map(|()| vdi).map_err(|error| io_failure("import", &error))
+        Ok(vdi)
     }
 
     fn export_plan(&self) -> Result<(String, Format), Refusal> {
@@ -451,6 +454,16 @@ impl Request<'_> {
         drop(source);
         result.map_err(|error| io_failure("export", &error))
     }
+}
+
+/// Has what was imported, and the objects that know of it, reach the medium.
+pub(super) async fn settle(core: &Arc<Core>, disk: Disk) -> Result<(), Failure> {
+    let core = core.clone();
+    let settled = blocking(move || {
+        let disk = core.storage().settle(&disk).map_err(|e| e.to_string());
+        disk.and_then(|()| core.db().sync().map_err(|e| e.to_string())).map_err(|e| internal_error(&e))
+    });
+    settled.await.inspect_err(|failure| tracing::error!(%failure, "an import may be lost with the power"))
 }
 
 struct ImportPlan {

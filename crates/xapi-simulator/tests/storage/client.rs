@@ -73,7 +73,8 @@ impl Client {
         stream.shutdown().await.unwrap();
     }
 
-    async fn begin_put(&self, path: &str, len: usize) -> TcpStream {
+    /// Sends the head of an upload.
+    pub async fn begin_put(&self, path: &str, len: usize) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).await.unwrap();
         let length =
             if path.contains("chunked") { String::new() } else { format!("Content-Length: {len}\r\n") };

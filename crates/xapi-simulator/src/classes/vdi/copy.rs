@@ -172,6 +172,7 @@ fn fill(
         all
     };
     copy_blocks(ctx, &source, &target, &blocks, fresh && is_null(base))
+        .and_then(|()| ctx.core.storage().settle(&target))
         .map_err(|e| backend_failure(1200, &e.to_string()))
 }
 
