@@ -139,6 +139,12 @@ async fn find(job: &Job, which: &Which) -> Result<Found, Cause> {
             volume_srs.insert(record.sr);
         }
     }
+    // Those of a call that broke off after the VM was gone.
+    let doing = format!("looking for the storage repositories of instance {instance}");
+    let repositories = job.client().all_records::<Sr>().await.map_err(Cause::host(doing))?;
+    volume_srs.extend(repositories.into_iter().filter_map(|(sr, record)| {
+        (find::made_for(&record.sm_config, &record.uuid, owner) == Some(instance)).then_some(sr)
+    }));
     ours.sort_by(|(_, a), (_, b)| a.uuid.cmp(&b.uuid));
     Ok(Found { instance, vm, ours, kept_disk_uuids, volume_srs })
 }

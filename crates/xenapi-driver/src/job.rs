@@ -150,7 +150,9 @@ impl Job {
         let cancel = Task::<()>::attach(self.client(), task.reference().clone(), C::METHOD);
         let ended = stop.guard(tokio::time::timeout(patience, task.wait())).await;
         let cause = match ended {
-            Ok(Ok(result)) => return result.map_err(Cause::host(doing)),
+            Ok(Ok(Ok(output))) => return Ok(output),
+            // Its own failure, or nothing is known of it: then it may go on.
+            Ok(Ok(Err(error))) => Cause::host(doing)(error),
             Ok(Err(_)) => Cause::NoAnswer { doing, seconds: patience.as_secs() },
             Err(stopped) => stopped.into(),
         };

@@ -137,7 +137,7 @@ async fn forgotten_tasks(scene: &Scene, mischief: &Mischief) -> Result<()> {
 
 /// Tasks are counted on their own. The file of a LUN is its target's, not the pool's.
 fn changes(verb: &Verb, now: &Census, before: &Census) -> Vec<String> {
-    let lun = matches!(verb.act, Step::AttachVolume | Step::DetachVolume);
+    let lun = verb.act == Step::AttachVolume || verb.prepare.contains(&Step::AttachVolume);
     let counts = |change: &String| !(change.contains("task ") || lun && change.contains("/disks/"));
     now.changes_since(before).into_iter().filter(counts).collect()
 }

@@ -86,6 +86,7 @@ pub static VERBS: &[Verb] = &[
     verb("restore", &[Step::Spawn, Step::SoftDelete], Step::Restore),
     verb("attach-volume", &[Step::Spawn], Step::AttachVolume),
     verb("detach-volume", &[Step::Spawn, Step::AttachVolume], Step::DetachVolume),
+    verb("destroy-volume", &[Step::Spawn, Step::AttachVolume], Step::Destroy),
     verb("attach-nic", &[Step::Spawn], Step::AttachInterface),
     verb("detach-nic", &[Step::Spawn, Step::AttachInterface], Step::DetachInterface),
     verb("make-network", &[], Step::EnsureNetwork),

@@ -126,7 +126,8 @@ impl Driver {
     /// Detaches a volume from an instance, and forgets the repository if this driver introduced it and nobody
     /// uses it any more. `volume` is its name, its disk's uuid, or its place in the VM (`5`, `xvdf`).
     ///
-    /// What a guest is using is not torn from it.
+    /// What a guest is using is not torn from it. It can be repeated: what failed half-way is finished by the next
+    /// call.
     ///
     /// # Errors
     ///
@@ -457,18 +458,14 @@ async fn detach(job: &Job, which: &Which, name: &str, stop: &Stop) -> Result<Att
     };
     let (drive, plugs, record) = job.stage(Stage::Find, finding).await?;
     let _gate = job.driver.0.gates.enter(&drive.sr_uuid).await;
-    let unplugging = async {
+    let releasing = async {
         stop.check()?;
         let doing = format!("detaching volume {:?} from VM {}", drive.shown().id, record.uuid);
-        release::drive_of(job.client(), &drive.reference, plugs).await.map_err(Cause::host(doing))
-    };
-    job.stage(Stage::Devices, unplugging).await?;
-    let forgetting = async {
-        let doing = format!("forgetting storage repository {}", drive.sr_uuid);
         let owner = &job.driver.settings().owner;
-        release::forget_if_unused(job.client(), owner, &drive.disk.sr).await.map_err(Cause::host(doing))
+        let released = release::volume(job.client(), owner, &drive.reference, plugs, &drive.disk.sr).await;
+        released.map_err(Cause::host(doing))
     };
-    job.stage(Stage::Storage, forgetting).await?;
+    job.stage(Stage::Storage, releasing).await?;
     Ok(AttachedVolume { plugged: false, ..drive.shown() })
 }
 

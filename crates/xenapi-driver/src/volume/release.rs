@@ -45,6 +45,11 @@ pub(super) async fn operation(
 
 /// Unplugs a drive, if it may be plugged, and removes it. Its disk stays.
 pub(crate) async fn drive_of(client: &Client, drive: &Ref<Vbd>, alive: bool) -> Result<()> {
+    unplug(client, drive, alive).await?;
+    gone_is_fine(client.destroy(drive).await)
+}
+
+async fn unplug(client: &Client, drive: &Ref<Vbd>, alive: bool) -> Result<()> {
     let attached = match client.record_opt(drive).await? {
         Some(record) => record.currently_attached,
         None => return Ok(()),
@@ -52,28 +57,44 @@ pub(crate) async fn drive_of(client: &Client, drive: &Ref<Vbd>, alive: bool) -> 
     if alive && attached {
         tolerate(client.call(vbd::Unplug { vbd: drive.clone() }).await, &["DEVICE_ALREADY_DETACHED"])?;
     }
+    Ok(())
+}
+
+/// Takes a volume's drive from a VM, and forgets the repository if nobody else uses it. The drive goes last: as
+/// long as it is there, whoever asks once more knows what is to be forgotten.
+pub(super) async fn volume(
+    client: &Client,
+    owner: &str,
+    drive: &Ref<Vbd>,
+    alive: bool,
+    sr: &Ref<Sr>,
+) -> Result<()> {
+    unplug(client, drive, alive).await?;
+    forget(client, owner, sr, Some(drive)).await?;
     gone_is_fine(client.destroy(drive).await)
 }
 
 /// Forgets a repository that this owner introduced, once no VM has a disk of it. Says whether it is gone.
 pub(crate) async fn forget_if_unused(client: &Client, owner: &str, sr: &Ref<Sr>) -> Result<bool> {
+    forget(client, owner, sr, None).await
+}
+
+async fn forget(client: &Client, owner: &str, sr: &Ref<Sr>, but_for: Option<&Ref<Vbd>>) -> Result<bool> {
     let Some(record) = client.record_opt(sr).await? else { return Ok(true) };
-    if !introduced_by(&record, owner) || is_used(client, &record.vdis).await? {
+    if !introduced_by(&record, owner) || is_used(client, &record.vdis, but_for).await? {
         return Ok(false);
     }
-    let mut passwords = Vec::new();
     for reference in &record.pbds {
         let Some(connection) = client.record_opt(reference).await? else { continue };
-        let keys = connection.device_config.iter().filter(|(key, _)| key.ends_with("_secret"));
-        passwords.extend(keys.map(|(_, uuid)| uuid.clone()));
         disconnect(client, reference, connection.currently_attached).await?;
-    }
-    gone_is_fine(client.call(sr::Forget { sr: sr.clone() }).await)?;
-    for uuid in passwords {
-        if let Some(password) = client.by_uuid_opt::<xenapi_types::Secret>(&uuid).await? {
-            gone_is_fine(client.destroy(&password).await)?;
+        // Before the repository, which is all that knows of them.
+        for (_, uuid) in connection.device_config.iter().filter(|(key, _)| key.ends_with("_secret")) {
+            if let Some(password) = client.by_uuid_opt::<xenapi_types::Secret>(uuid).await? {
+                gone_is_fine(client.destroy(&password).await)?;
+            }
         }
     }
+    gone_is_fine(client.call(sr::Forget { sr: sr.clone() }).await)?;
     Ok(true)
 }
 
@@ -83,9 +104,10 @@ pub(crate) fn introduced_by(sr: &SrRecord, owner: &str) -> bool {
     matches!(Claim::read(&sr.sm_config, &sr.uuid), Claim::Original(maker) if maker.owner == owner)
 }
 
-async fn is_used(client: &Client, vdis: &[Ref<Vdi>]) -> Result<bool> {
+async fn is_used(client: &Client, vdis: &[Ref<Vdi>], but_for: Option<&Ref<Vbd>>) -> Result<bool> {
     for vdi in vdis {
-        if client.record_opt(vdi).await?.is_some_and(|vdi| !vdi.vbds.is_empty()) {
+        let record = client.record_opt(vdi).await?;
+        if record.is_some_and(|vdi| vdi.vbds.iter().any(|drive| Some(drive) != but_for)) {
             return Ok(true);
         }
     }
