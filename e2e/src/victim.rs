@@ -26,7 +26,7 @@ pub fn spec(image: &str) -> InstanceSpec {
 
 /// How it is spawned.
 pub fn options(progress: Progress) -> SpawnOptions {
-    SpawnOptions { checks: Checks::AllDisks, progress, ..SpawnOptions::default() }
+    SpawnOptions { checks: Checks::AllDisks, progress }
 }
 
 /// What an instance is resized to.

@@ -168,7 +168,7 @@ async fn a_resize_killed_at_every_stage() -> Result<()> {
     assert!(reverted >= 3, "{reverted} reverted at {n} stages");
     let result = bench.reconcile(NOW).await?;
     assert!(result.done.is_empty(), "a resize that is complete waits for a decision: {:?}", result.done);
-    assert_eq!(result.waiting, [before.vm_uuid.clone()]);
+    assert_eq!(result.waiting, *std::slice::from_ref(&before.vm_uuid));
     Ok(())
 }
 

@@ -33,7 +33,8 @@ impl Driver {
     /// Removes an instance: its VM, stopped at once, and the disks that this driver made for it,
     /// attached or not.
     ///
-    /// It can be repeated, after a crash too: what is gone already is no error. Disks of others stay,
+    /// It can be repeated, after a crash too: what is gone already is no error. A repository that nobody uses any
+    /// more because the call broke off between the VM and it is left to [`Driver::reconcile`]. Disks of others stay,
     /// copies and snapshots of the instance's disks among them. Cancelling it leaves the rest in place
     /// for the next call.
     ///
@@ -139,12 +140,6 @@ async fn find(job: &Job, which: &Which) -> Result<Found, Cause> {
             volume_srs.insert(record.sr);
         }
     }
-    // Those of a call that broke off after the VM was gone.
-    let doing = format!("looking for the storage repositories of instance {instance}");
-    let repositories = job.client().all_records::<Sr>().await.map_err(Cause::host(doing))?;
-    volume_srs.extend(repositories.into_iter().filter_map(|(sr, record)| {
-        (find::made_for(&record.sm_config, &record.uuid, owner) == Some(instance)).then_some(sr)
-    }));
     ours.sort_by(|(_, a), (_, b)| a.uuid.cmp(&b.uuid));
     Ok(Found { instance, vm, ours, kept_disk_uuids, volume_srs })
 }

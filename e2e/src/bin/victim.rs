@@ -37,6 +37,6 @@ async fn main() -> Result<()> {
         }
         other => bail!("unknown verb {other}"),
     }
-    println!("done");
+    writeln!(std::io::stdout(), "done")?;
     Ok(())
 }

@@ -54,6 +54,8 @@ pub struct Row {
     pub succeeded: usize,
     /// How often it failed, with everything as it should be then.
     pub failed: usize,
+    /// Faults after which `Driver::reconcile` had to finish what was begun.
+    pub reconciled: usize,
     /// What was left behind or lost.
     pub leaks: Vec<String>,
     /// Outcomes that say something else than what is.
@@ -83,6 +85,7 @@ pub async fn run(verb: &'static Verb, sample: Sample) -> Result<Row> {
         row.missed += usize::from(!case.struck);
         row.succeeded += usize::from(case.succeeded);
         row.failed += usize::from(!case.succeeded);
+        row.reconciled += usize::from(case.reconciled > 0);
         row.leaks.extend(case.leaks);
         row.wrong.extend(case.wrong);
     }
@@ -109,6 +112,7 @@ async fn calls(verb: &'static Verb) -> Result<Vec<(String, usize)>> {
 struct Case {
     struck: bool,
     succeeded: bool,
+    reconciled: usize,
     leaks: Vec<String>,
     wrong: Vec<String>,
 }
@@ -120,7 +124,8 @@ async fn case(verb: &'static Verb, mischief: &Mischief) -> Result<Case> {
     let struck = scene.faults().clear() == 0;
     let found = outcome::judge(&scene, verb, mischief, &outcome).await?;
     let named = |what: Vec<String>| what.into_iter().map(|what| format!("{mischief}: {what}")).collect();
-    Ok(Case { struck, succeeded: outcome.is_ok(), leaks: named(found.leaks), wrong: named(found.wrong) })
+    let (succeeded, reconciled) = (outcome.is_ok(), found.reconciled);
+    Ok(Case { struck, succeeded, reconciled, leaks: named(found.leaks), wrong: named(found.wrong) })
 }
 
 /// The rows as a table.
@@ -136,11 +141,14 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "verb             calls  faults  got over  failed  missed  leaks  wrong")?;
+        writeln!(f, "verb             calls  faults  got over  failed  missed  reconciled  leaks  wrong")?;
         for (name, row) in &self.0 {
-            let Row { calls, faults, missed, succeeded, failed, leaks, wrong } = row;
+            let Row { calls, faults, missed, succeeded, failed, reconciled, leaks, wrong } = row;
             let (leaks, wrong) = (leaks.len(), wrong.len());
-            writeln!(f, "{name:15}{calls:7}{faults:8}{succeeded:10}{failed:8}{missed:8}{leaks:7}{wrong:7}")?;
+            writeln!(
+                f,
+                "{name:15}{calls:7}{faults:8}{succeeded:10}{failed:8}{missed:8}{reconciled:12}{leaks:7}{wrong:7}"
+            )?;
         }
         for (name, row) in &self.0 {
             for (kind, all) in [("leak", &row.leaks), ("wrong", &row.wrong)] {

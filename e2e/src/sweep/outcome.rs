@@ -5,6 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use xenapi_driver::reconcile::ReconcileOptions;
 use xenapi_driver::{Error, Progress};
 use xenapi_types::{Task, TaskStatusType, Vdi, VmPowerState};
 
@@ -18,6 +19,8 @@ use crate::sweep::verb::{self, Step, Verb};
 pub(super) struct Found {
     pub(super) leaks: Vec<String>,
     pub(super) wrong: Vec<String>,
+    /// What the driver put in order in the end.
+    pub(super) reconciled: usize,
 }
 
 /// Looks at everything. The faults are over.
@@ -91,7 +94,14 @@ pub(super) async fn judge(
     if has_instance && let Err(error) = scene.pool.driver.destroy(scene.which(), Progress::none()).await {
         found.wrong.push(format!("cannot be destroyed afterwards: {error}"));
     }
-    let end = scene.pool.census().await?;
+    let mut end = scene.pool.census().await?;
+    if verb.prepare.contains(&Step::AttachVolume) && !changes(verb, &end, &scene.bare).is_empty() {
+        // The instance is gone, and nothing but the owner's keys leads to its repository.
+        let options = ReconcileOptions { older_than: Duration::ZERO, ..ReconcileOptions::default() };
+        let done = scene.pool.driver.reconcile(options).await.context("reconciling")?;
+        found.reconciled = done.done.len();
+        end = scene.pool.census().await?;
+    }
     found
         .leaks
         .extend(changes(verb, &end, &scene.bare).into_iter().map(|left| format!("after destroy: {left}")));
