@@ -4,6 +4,7 @@
 //! * [`conformance`]: what XAPI does, for simulators and real hosts to be held against.
 //! * [`image`]: a 4 GiB disk with an ext4 file system full of files, as raw and as VHD.
 //! * [`pool`]: a simulated pool with a driver, and a census of what is in it.
+//! * [`service`]: the simulator as a service of HTTP requests.
 //! * [`sweep`]: every verb of the driver with every fault at every call.
 //! * [`victim`]: what a program does that is killed in the middle of it.
 //! * [`tools`]: qemu-img, e2fsck and others, and what happens when one is missing.
@@ -11,6 +12,7 @@
 pub mod conformance;
 pub mod image;
 pub mod pool;
+pub mod service;
 pub mod sweep;
 pub mod tools;
 pub mod victim;

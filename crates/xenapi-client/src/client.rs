@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http_body::Body;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
+use tower_service::Service;
 use tracing::Instrument;
 use xenapi_types::{FailureExt, Safety};
 use xenapi_wire::{Call, Failure, Value};
@@ -16,10 +19,11 @@ use xenapi_wire::{Call, Failure, Value};
 use crate::config::Config;
 use crate::connect::{Connect, Dialer, Network};
 use crate::endpoint::Endpoint;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::http::Http;
 use crate::retry::{Attempts, RetryPolicy};
 use crate::rpc::Rpc;
+use crate::service::{Exchange, Over, RequestBody};
 use crate::session::{Session, Sessions, closed};
 use crate::task::Tasks;
 use crate::tls::Tls;
@@ -91,22 +95,43 @@ impl Client {
     /// # Errors
     /// As [`Client::new`].
     pub fn over(config: Config, connector: impl Connect) -> Result<Self> {
-        let tls = Tls::new(config.trust.clone());
-        if !connector.is_private() && config.seeds.iter().any(Endpoint::is_tls) {
-            tls.config()?;
+        let needs_tls = !connector.is_private() && config.seeds.iter().any(Endpoint::is_tls);
+        let client = Self::with(config, Arc::new(connector), None);
+        if needs_tls {
+            client.inner.rpc.http.dialer.tls.config()?;
         }
-        let dialer =
-            Dialer { connector: Arc::new(connector), tls: Arc::new(tls), timeout: config.timeouts.connect };
+        Ok(client)
+    }
+
+    /// A client over a service of HTTP requests: one with layers of somebody else's, a gateway, a simulator
+    /// without a port. The service gets absolute URIs and opens its own connections; the client keeps
+    /// sessions, retries, tasks and transfers. [`Config::trust`] and [`Timeouts::connect`](crate::Timeouts)
+    /// have no meaning then, and consoles, which take a connection over, are not to be had.
+    ///
+    /// A request that the service cannot take yet (`poll_ready`) is put off; an error of its answer counts as
+    /// a connection that broke, after which the call may or may not have been carried out. Uploads need the
+    /// head of the answer before the service has read the body, as HTTP/1.1 servers give it.
+    pub fn over_service<S, B>(config: Config, service: S) -> Self
+    where
+        S: Service<http::Request<RequestBody>, Response = http::Response<B>> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Self::with(config, Arc::new(Network), Some(Arc::new(Over::new(service))))
+    }
+
+    fn with(config: Config, connector: Arc<dyn Connect>, service: Option<Arc<dyn Exchange>>) -> Self {
+        let tls = Arc::new(Tls::new(config.trust.clone()));
+        let dialer = Dialer { connector, tls, timeout: config.timeouts.connect, service };
         let http = Http::new(dialer, config.limits.response_bytes);
         let rpc = Rpc::new(http, config.encoding, config.limits.response_bytes);
         let sessions = Sessions::new(config.seeds[0].clone());
         let permits = Semaphore::new(config.limits.concurrent_calls.max(1));
         let (deadline, retries) = (config.timeouts.call, config.retries);
-        Ok(Self {
-            inner: Arc::new(Inner { config, rpc, sessions, tasks: Tasks::default(), permits }),
-            deadline,
-            retries,
-        })
+        let inner = Arc::new(Inner { config, rpc, sessions, tasks: Tasks::default(), permits });
+        Self { inner, deadline, retries }
     }
 
     /// [`Client::new`], and logs in at once.

@@ -13,6 +13,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::endpoint::{Endpoint, Place};
 use crate::error::{Error, ErrorKind, Result, root_cause};
+use crate::service::Exchange;
 use crate::tls::{Refused, Tls};
 
 /// A stream of bytes to a server.
@@ -97,12 +98,18 @@ pub(crate) struct Dialer {
     pub(crate) connector: Arc<dyn Connect>,
     pub(crate) tls: Arc<Tls>,
     pub(crate) timeout: Duration,
+    /// Takes the requests instead of connections.
+    pub(crate) service: Option<Arc<dyn Exchange>>,
 }
 
 impl Dialer {
     /// # Errors
     /// `Unreachable` or `Untrusted`, with the endpoint in the text.
     pub(crate) async fn dial(&self, endpoint: &Endpoint) -> Result<Box<dyn Io>> {
+        if self.service.is_some() {
+            let message = "this needs a connection of its own, which a service does not give";
+            return Err(Error::new(ErrorKind::Config, message).at(endpoint));
+        }
         match tokio::time::timeout(self.timeout, self.open(endpoint)).await {
             Ok(result) => result.map_err(|error| error.at(endpoint)),
             Err(_) => {

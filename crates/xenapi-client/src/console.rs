@@ -22,6 +22,7 @@ use crate::error::{Error, ErrorKind, Result, root_cause};
 use crate::event::name;
 use crate::handler::head;
 use crate::http::page_text;
+use crate::service::arriving;
 use crate::session::Session;
 use crate::transfer::read_some;
 
@@ -116,7 +117,7 @@ impl Client {
         if status == StatusCode::OK {
             return Ok(TokioIo::new(hyper::upgrade::on(response).await.map_err(broken)?));
         }
-        let page = read_some(response.into_body(), Duration::from_secs(1)).await;
+        let page = read_some(arriving(response.into_body()), Duration::from_secs(1)).await;
         let message = format!("the host answered HTTP {status}: {}", page_text(&page));
         Err(Error::new(ErrorKind::Failure, message).remedy("check that the VM runs, and on which host"))
     }

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use http::{StatusCode, header};
 use http_body::Body;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use xenapi_types::handler::{Handler, Method, Request};
 
 use crate::client::Client;
 use crate::endpoint::Endpoint;
-use crate::error::{Error, ErrorKind, Result, root_cause};
+use crate::error::{BoxError, Error, ErrorKind, Result, root_cause};
 use crate::http::{Connection, Unanswered, page_text, request};
 use crate::session::Session;
 use crate::transfer::redirect_target;
@@ -94,13 +94,11 @@ impl Client {
         }
         match Limited::new(response.into_body(), max_bytes).collect().await {
             Ok(all) => Ok((status, Fetched::Body(all.to_bytes()))),
-            Err(error) => match error.downcast::<hyper::Error>() {
-                Ok(error) => Err(broken(*error)),
-                Err(_) => {
-                    let message = format!("the answer is longer than {max_bytes} bytes");
-                    Err(Error::new(ErrorKind::Protocol, message))
-                }
-            },
+            Err(error) if error.is::<LengthLimitError>() => {
+                let message = format!("the answer is longer than {max_bytes} bytes");
+                Err(Error::new(ErrorKind::Protocol, message))
+            }
+            Err(error) => Err(broken(error)),
         }
     }
 }
@@ -110,7 +108,7 @@ enum Fetched {
     Elsewhere(Endpoint),
 }
 
-fn broken(error: hyper::Error) -> Error {
-    let message = format!("the connection broke before the answer was complete ({})", root_cause(&error));
+fn broken(error: BoxError) -> Error {
+    let message = format!("the connection broke before the answer was complete ({})", root_cause(&*error));
     Error::new(ErrorKind::Unreachable, message).because(error)
 }

@@ -5,14 +5,13 @@
 
 use std::collections::HashMap;
 use std::error::Error as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use xenapi_types::Safety;
@@ -21,6 +20,7 @@ use crate::connect::Dialer;
 use crate::endpoint::Endpoint;
 use crate::error::{BoxError, Error, ErrorKind, Result, root_cause};
 use crate::outbox::Outbox;
+use crate::service::{Arriving, Exchange, addressed, arriving};
 
 /// What the header block of a request may have, the blank line included: 1,024 bytes less what
 /// XAPI's reader keeps for itself.
@@ -32,22 +32,36 @@ const USER_AGENT: &str = concat!("xenapi-rs/", env!("CARGO_PKG_VERSION"));
 const MAX_IDLE: Duration = Duration::from_secs(90);
 
 /// One connection. Dropping it closes the socket, whatever is under way on it.
-pub(crate) struct Connection<B> {
-    sender: http1::SendRequest<B>,
-    driver: tokio::task::JoinHandle<()>,
-    outbox: Outbox,
+///
+/// Of a service nothing is known but its answers: what becomes of a request that is dropped is its affair.
+pub(crate) enum Connection<B> {
+    Own { sender: http1::SendRequest<B>, _driver: Driver, outbox: Outbox },
+    Service { service: Arc<dyn Exchange>, endpoint: Endpoint },
 }
 
-impl<B> Drop for Connection<B> {
+/// What moves the bytes of a connection, until it is dropped.
+pub(crate) struct Driver(tokio::task::JoinHandle<()>);
+
+impl Drop for Driver {
     fn drop(&mut self) {
-        self.driver.abort();
+        self.0.abort();
     }
 }
 
 impl<B> Connection<B> {
     /// Whether all that was to be sent has left this program.
     pub(crate) fn has_sent_all(&self) -> bool {
-        self.outbox.is_empty()
+        match self {
+            Self::Own { outbox, .. } => outbox.is_empty(),
+            Self::Service { .. } => true,
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Own { sender, .. } => sender.is_closed(),
+            Self::Service { .. } => false,
+        }
     }
 }
 
@@ -56,16 +70,18 @@ pub(crate) enum Unanswered {
     /// Nothing of it was written.
     NotSent,
     /// It may have been carried out.
-    Lost(hyper::Error),
+    Lost(BoxError),
 }
 
 impl<B> Connection<B>
 where
-    B: Body + Send + 'static,
-    B::Data: Send,
+    B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
     pub(crate) async fn open(dialer: &Dialer, endpoint: &Endpoint) -> Result<Self> {
+        if let Some(service) = &dialer.service {
+            return Ok(Self::Service { service: Arc::clone(service), endpoint: endpoint.clone() });
+        }
         let outbox = Outbox::default();
         let io = TokioIo::new(outbox.watch(dialer.dial(endpoint).await?));
         let (sender, connection) = http1::handshake(io).await.map_err(|e| {
@@ -76,17 +92,27 @@ where
                 tracing::debug!(%error, "connection ended");
             }
         });
-        Ok(Self { sender, driver, outbox })
+        Ok(Self::Own { sender, _driver: Driver(driver), outbox })
     }
 
-    pub(crate) async fn send(&mut self, request: Request<B>) -> Result<Response<Incoming>, Unanswered> {
-        if self.sender.ready().await.is_err() {
+    pub(crate) async fn send(&mut self, request: Request<B>) -> Result<Response<Arriving>, Unanswered> {
+        let sender = match self {
+            Self::Own { sender, .. } => sender,
+            Self::Service { service, endpoint } => {
+                let request = addressed(request, endpoint).map_err(|e| Unanswered::Lost(e.into()))?;
+                return service.exchange(request).await;
+            }
+        };
+        if sender.ready().await.is_err() {
             return Err(Unanswered::NotSent);
         }
-        self.sender.try_send_request(request).await.map_err(|mut error| match error.take_message() {
-            Some(_) => Unanswered::NotSent,
-            None => Unanswered::Lost(error.into_error()),
-        })
+        match sender.try_send_request(request).await {
+            Ok(response) => Ok(response.map(arriving)),
+            Err(mut error) => Err(match error.take_message() {
+                Some(_) => Unanswered::NotSent,
+                None => Unanswered::Lost(error.into_error().into()),
+            }),
+        }
     }
 }
 
@@ -218,8 +244,13 @@ impl Http {
         let response = match connection.send(request).await {
             Ok(response) => response,
             Err(Unanswered::NotSent) => return Err(Unread::NotSent),
-            Err(Unanswered::Lost(error)) if error.is_parse() => return Err(Unread::Failed(not_http(error))),
-            Err(Unanswered::Lost(error)) => return Err(Unread::Lost(error.into())),
+            Err(Unanswered::Lost(error)) => {
+                return Err(match error.downcast::<hyper::Error>() {
+                    Ok(error) if error.is_parse() => Unread::Failed(not_http(*error)),
+                    Ok(error) => Unread::Lost(error),
+                    Err(error) => Unread::Lost(error),
+                });
+            }
         };
         let (parts, incoming) = response.into_parts();
         match Limited::new(incoming, self.max_response_bytes).collect().await {
@@ -240,7 +271,7 @@ impl Http {
         let mut idle = self.lock();
         let list = idle.get_mut(endpoint)?;
         while let Some(candidate) = list.pop() {
-            if candidate.since.elapsed() < MAX_IDLE && !candidate.connection.sender.is_closed() {
+            if candidate.since.elapsed() < MAX_IDLE && !candidate.connection.is_closed() {
                 return Some(candidate.connection);
             }
         }
@@ -248,12 +279,12 @@ impl Http {
     }
 
     fn put_idle(&self, endpoint: &Endpoint, connection: Connection<Full<Bytes>>) {
-        if connection.sender.is_closed() {
+        if connection.is_closed() {
             return;
         }
         let mut idle = self.lock();
         let list = idle.entry(endpoint.clone()).or_default();
-        list.retain(|old| old.since.elapsed() < MAX_IDLE && !old.connection.sender.is_closed());
+        list.retain(|old| old.since.elapsed() < MAX_IDLE && !old.connection.is_closed());
         list.push(Idle { connection, since: Instant::now() });
     }
 

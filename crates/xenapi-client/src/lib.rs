@@ -28,7 +28,8 @@
 //! * [`Client::call_plugin`]: scripts in dom0.
 //! * [`Error`], whose [`ErrorKind`] tells when to try again; [`RetryPolicy`], by which the client does so
 //!   itself; [`Client::create_marked`] for what must not be made twice.
-//! * [`Connect`]: the seam at which the network can be replaced, by a simulator for example.
+//! * [`Connect`]: the seam at which the network can be replaced, by a simulator for example;
+//!   [`Client::over_service`] replaces HTTP as a whole.
 //!
 //! What this crate does not do: it knows no disk formats, and decides nothing about where things go.
 
@@ -53,6 +54,7 @@ mod retry;
 mod rpc;
 mod rrd;
 mod secret;
+mod service;
 mod session;
 mod task;
 mod tls;
@@ -72,6 +74,7 @@ pub use plugin::PluginFailure;
 pub use retry::RetryPolicy;
 pub use rrd::{Consolidation, Rrd, RrdArchive, RrdQuery, RrdSeries, RrdSource, RrdUpdates};
 pub use secret::Secret;
+pub use service::RequestBody;
 pub use task::{Canceller, Task, TaskProgress};
 pub use tls::{Fingerprint, FingerprintError};
 pub use transfer::{

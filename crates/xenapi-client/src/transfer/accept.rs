@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use http::{StatusCode, header};
 use http_body::Body;
-use hyper::body::Incoming;
 use xenapi_types::Task as TaskClass;
 use xenapi_types::handler::{self, Handler};
 use xenapi_wire::Ref;
@@ -16,6 +15,7 @@ use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Connection, page_text};
+use crate::service::Arriving;
 use crate::session::Session;
 
 /// How many hosts a transfer is passed on to before it is called a loop.
@@ -45,7 +45,7 @@ pub(super) enum Reception<B> {
 
 /// The body of an answer, with the connection that it comes on.
 pub(super) struct Answer<B> {
-    pub(super) incoming: Incoming,
+    pub(super) incoming: Arriving,
     /// Dropping this closes the socket.
     pub(super) connection: Connection<B>,
 }
@@ -125,7 +125,7 @@ pub(super) fn head<H: Handler, B: Body>(
 /// Reads what came back for the head.
 pub(super) async fn receive<B>(
     connection: Connection<B>,
-    response: http::Response<Incoming>,
+    response: http::Response<Arriving>,
 ) -> Result<Reception<B>> {
     let status = response.status();
     if status == StatusCode::OK {

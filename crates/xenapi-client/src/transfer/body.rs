@@ -10,11 +10,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
 use super::Meter;
 use crate::error::BoxError;
+use crate::service::Arriving;
 
 /// What is kept of an answer for an error's text.
 const MAX_PAGE_BYTES: usize = 8 << 10;
@@ -165,7 +165,7 @@ where
 }
 
 /// The beginning of a body, as much as there is within `patience`.
-pub(crate) async fn read_some(mut incoming: Incoming, patience: Duration) -> Bytes {
+pub(crate) async fn read_some(mut incoming: Arriving, patience: Duration) -> Bytes {
     let mut page = BytesMut::new();
     let reading = async {
         while let Some(Ok(frame)) = incoming.frame().await {

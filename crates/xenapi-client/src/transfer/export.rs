@@ -21,6 +21,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::name;
 use crate::http::{Connection, page_text};
+use crate::service::Broken;
 use crate::session::Session;
 
 /// What the bytes of a download shall be.
@@ -377,7 +378,7 @@ impl Pump {
     async fn judge(
         &self,
         ended: Result<TaskRecord>,
-        broken: Option<hyper::Error>,
+        broken: Option<Broken>,
         page: Option<&[u8]>,
     ) -> Result<()> {
         let bytes = self.received.bytes();

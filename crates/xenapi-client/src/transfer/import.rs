@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{Interval, MissedTickBehavior};
 use xenapi_types::handler::{Format, Handler, ImportRawVdi, Present};
 use xenapi_types::{Task as TaskClass, TaskRecord, Vdi};
@@ -23,6 +22,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::name;
 use crate::http::Connection;
+use crate::service::{Arriving, Broken};
 use crate::session::Session;
 
 /// What the bytes of an upload are.
@@ -356,7 +356,7 @@ pub(super) async fn pour<B>(
 }
 
 /// What the host says; nothing, once the connection is closed.
-async fn next_frame<C>(wire: &mut Option<(Incoming, C)>) -> Option<hyper::Result<Frame<Bytes>>> {
+async fn next_frame<C>(wire: &mut Option<(Arriving, C)>) -> Option<Result<Frame<Bytes>, Broken>> {
     match wire {
         Some((incoming, _)) => incoming.frame().await,
         None => std::future::pending().await,
