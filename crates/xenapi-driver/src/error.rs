@@ -61,6 +61,17 @@ pub enum Op {
     LiveMigrate,
     /// `Driver::reconcile`.
     Reconcile,
+    /// `Driver::rescue`.
+    Rescue,
+    /// `Driver::unrescue`.
+    Unrescue,
+    /// `Driver::rebuild`.
+    Rebuild,
+    /// `Driver::evacuate`.
+    Evacuate,
+    /// `Driver::node`, `Driver::set_node_enabled`, `Driver::drain_node`, `Driver::reboot_node`,
+    /// `Driver::shutdown_node`.
+    Node,
     /// `Driver::attach_volume`.
     AttachVolume,
     /// `Driver::detach_volume`.
@@ -187,6 +198,26 @@ pub enum Cause {
         /// Its uuid.
         vm: String,
     },
+    /// The instance is being rescued.
+    #[error("VM {vm} is being rescued; end that first")]
+    Rescued {
+        /// Its uuid.
+        vm: String,
+    },
+    /// The instance is not being rescued.
+    #[error("VM {vm} is not being rescued")]
+    NotRescued {
+        /// Its uuid.
+        vm: String,
+    },
+    /// The host of an instance is not dead.
+    #[error(
+        "host {host:?} is live by the pool's account, and may run the instance; shut it down, or migrate the instance"
+    )]
+    HostLives {
+        /// Its name.
+        host: String,
+    },
     /// There is no such volume.
     #[error("{wanted} is not on {place}; {}", Have(.have))]
     NoSuchVolume {
@@ -262,6 +293,14 @@ pub enum Cause {
         sr: String,
         /// The host's name.
         host: String,
+    },
+    /// A host cannot be brought down.
+    #[error("host {host:?} is not to be brought down: {why}")]
+    NodeBusy {
+        /// Its name.
+        host: String,
+        /// What is in the way, and what to do.
+        why: &'static str,
     },
     /// No host is enabled.
     #[error("no host of the pool takes guests; enable one")]
@@ -371,6 +410,11 @@ impl fmt::Display for Op {
             Self::RevertResize => "revert the resize of",
             Self::LiveMigrate => "migrate",
             Self::Reconcile => "reconcile",
+            Self::Rescue => "rescue",
+            Self::Unrescue => "end the rescue of",
+            Self::Rebuild => "rebuild",
+            Self::Evacuate => "evacuate",
+            Self::Node => "look after",
             Self::AttachVolume => "attach a volume to",
             Self::DetachVolume => "detach a volume from",
             Self::ExtendVolume => "extend a volume of",

@@ -8,6 +8,7 @@ use crate::driver::Driver;
 use crate::error::{Cause, Error, Op, Result};
 use crate::find::{self, Which};
 use crate::progress::Stage;
+use crate::rescue;
 use crate::resize::{self, ResizeState};
 use crate::soft_delete;
 
@@ -33,6 +34,8 @@ pub struct InstanceInfo {
     pub soft_deleted: bool,
     /// Whether it is still being made, or that broke off.
     pub unfinished: bool,
+    /// Whether it is being rescued.
+    pub rescued: bool,
     /// How far its resize is, if there is one.
     pub resize: Option<ResizeState>,
 }
@@ -107,6 +110,7 @@ fn info(uuid: Uuid, vm: &VmRecord, node: Option<String>) -> InstanceInfo {
         memory_bytes: u64::try_from(vm.memory_dynamic_max).unwrap_or(0),
         soft_deleted: soft_delete::is(vm),
         unfinished: vm.other_config.contains_key(ownership::UNFINISHED),
+        rescued: rescue::is(vm),
         resize: resize::state(vm),
     }
 }

@@ -17,6 +17,7 @@ use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts};
 use crate::power;
 use crate::progress::{Progress, Stage};
+use crate::rescue;
 use crate::resize;
 use crate::spec::SrChoice;
 use crate::volume::{self, Drive, connect};
@@ -101,6 +102,19 @@ impl Driver {
     }
 }
 
+/// Moves an instance, as a part of another verb.
+pub(crate) async fn to(
+    job: &Job,
+    vm: &Ref<Vm>,
+    record: &VmRecord,
+    options: &MigrateOptions,
+    stop: &Stop,
+) -> Result<(), Cause> {
+    let _gate = job.driver.0.gates.enter(&record.uuid).await;
+    let plan = decide(job, record, options).await?;
+    work(job, vm, record, &plan, stop).await
+}
+
 struct Plan {
     node: Node,
     network: Ref<NetworkClass>,
@@ -128,6 +142,9 @@ async fn decide(job: &Job, record: &VmRecord, options: &MigrateOptions) -> Resul
     }
     if resize::state(record).is_some() {
         return Err(Cause::ResizePending { vm: record.uuid.clone() });
+    }
+    if rescue::is(record) {
+        return Err(Cause::Rescued { vm: record.uuid.clone() });
     }
     let nodes = inventory::read_nodes(job.client()).await?;
     let node = plan::choose_node_of(&nodes, Some(options.node), None).map_err(Conflicts::from)?;

@@ -262,7 +262,7 @@ fn choose_sr<'a>(
     Ok(spec.sr.select(&inventory.srs, place)?)
 }
 
-fn choose_import(sr: &Repository, virtual_bytes: u64) -> ImportPlan {
+pub(crate) fn choose_import(sr: &Repository, virtual_bytes: u64) -> ImportPlan {
     if !sr.facts().prezeroed {
         ImportPlan::Raw
     } else if virtual_bytes.is_multiple_of(VHD_BLOCK_BYTES) {

@@ -24,6 +24,7 @@ use crate::network;
 use crate::operation::Operation;
 use crate::progress::{Progress, Stage};
 use crate::remove::{self, Dom0, gone_is_fine, tolerate};
+use crate::rescue;
 use crate::resize::{self, ResizeState, restore};
 use crate::rollback::Leftover;
 use crate::volume::{VOLUME_KEY, release};
@@ -77,6 +78,8 @@ pub enum Kind {
     BrokenResize,
     /// A confirmation that broke off: it is completed.
     BrokenConfirmation,
+    /// A rescue that broke off: it is ended.
+    BrokenRescue,
     /// A VM that never became an instance: it is removed.
     UnfinishedInstance,
     /// A disk that XAPI moved and that is not marked as ours yet: it is.
@@ -107,6 +110,7 @@ impl fmt::Display for Finding {
         match kind {
             Kind::BrokenResize => write!(f, "revert the resize of VM {uuid}"),
             Kind::BrokenConfirmation => write!(f, "complete the resize of VM {uuid}"),
+            Kind::BrokenRescue => write!(f, "end the rescue of VM {uuid}"),
             Kind::UnfinishedInstance => write!(f, "remove VM {uuid}, which never became an instance"),
             Kind::MovedDisk => write!(f, "mark disk {uuid}, which was moved"),
             Kind::HalfAttachedVolume => {
@@ -301,6 +305,9 @@ impl Look<'_> {
                 self.note(all, operation, Kind::UnfinishedInstance, &vm.uuid, object());
                 continue;
             }
+            if let Some(operation) = rescue::broken(vm) {
+                self.note(all, operation, Kind::BrokenRescue, &vm.uuid, object());
+            }
             match resize::journal::Journal::read(vm) {
                 Some((journal, resize::journal::Phase::Unfinished)) => {
                     self.note(all, journal.operation, Kind::BrokenResize, &vm.uuid, object());
@@ -451,6 +458,7 @@ async fn settle(job: &Job, Found { finding, object }: &Found) -> Result<(), Caus
     let settled = match (object, finding.kind) {
         (Object::Vm(vm), Kind::BrokenResize) => restore::revert(driver, vm).await,
         (Object::Vm(vm), Kind::BrokenConfirmation) => restore::confirm(driver, vm).await,
+        (Object::Vm(vm), Kind::BrokenRescue) => rescue::end(driver, vm).await,
         (Object::Vm(vm), Kind::MovedDisk) => {
             let record = client.record(vm).await.map_err(Cause::host("reading the VM"))?;
             return live::reseal(job, &record).await.map(drop);

@@ -7,6 +7,7 @@
 
 mod disks;
 pub(crate) mod journal;
+mod rebuild;
 pub(crate) mod restore;
 
 use uuid::Uuid;
@@ -23,10 +24,12 @@ use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts};
 use crate::power::{self, PowerChange, Shutdown};
 use crate::progress::{Progress, Stage};
+use crate::rescue;
 use crate::spec::{Flavor, SrChoice};
 use crate::volume::{self, connect};
 use disks::Change;
 use journal::{Journal, Phase, Replaced, Shape};
+pub use rebuild::RebuildOptions;
 
 /// What an instance is to become. What is `None` stays as it is.
 #[derive(Debug, Clone)]
@@ -175,6 +178,9 @@ async fn decide(job: &Job, vm: &Ref<Vm>, options: &ResizeOptions) -> Result<Plan
     plugs(&record)?;
     if Journal::read(&record).is_some() {
         return Err(Cause::ResizePending { vm: record.uuid });
+    }
+    if rescue::is(&record) {
+        return Err(Cause::Rescued { vm: record.uuid });
     }
     let nodes = inventory::read_nodes(job.client()).await?;
     let home = [&record.resident_on, &record.affinity].into_iter().find(|host| !host.is_null()).cloned();
@@ -326,7 +332,7 @@ async fn work(
         for change in &changes {
             stop.check()?;
             if let Some(made) = change.made() {
-                let put = restore::put(&job.driver, vm, &record, &change.place, made, &journal);
+                let put = restore::put(&job.driver, vm, &record, &change.place, made, journal.operation);
                 put.await.map_err(doing())?;
             }
             change.tidy(job, &journal).await?;

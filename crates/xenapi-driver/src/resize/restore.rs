@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use uuid::Uuid;
 use xenapi_client::{Client, Result};
 use xenapi_storage::ownership::{self, Ownership};
 use xenapi_types::{Ref, Vbd, VbdMode, VbdType, Vdi, Vm, VmPowerState, VmRecord, host, vbd, vdi, vm};
@@ -21,7 +22,7 @@ pub(crate) async fn revert(driver: &Driver, vm: &Ref<Vm>) -> Result<()> {
         remove::stop(client, vm, &record).await?;
         for disk in &journal.disks {
             if let Some(old) = client.by_uuid_opt::<Vdi>(&disk.vdi).await? {
-                put(driver, vm, &record, disk, &old, &journal).await?;
+                put(driver, vm, &record, disk, &old, journal.operation).await?;
             }
         }
         journal.before.apply(client, vm).await?;
@@ -69,7 +70,12 @@ async fn has_changed(client: &Client, vm: &VmRecord, journal: &Journal) -> Resul
     Ok(false)
 }
 
-async fn drive_at(client: &Client, vm: &VmRecord, userdevice: &str) -> Result<Option<(Ref<Vbd>, Ref<Vdi>)>> {
+/// What is at a place of a VM.
+pub(crate) async fn drive_at(
+    client: &Client,
+    vm: &VmRecord,
+    userdevice: &str,
+) -> Result<Option<(Ref<Vbd>, Ref<Vdi>)>> {
     for reference in &vm.vbds {
         let Some(record) = client.record_opt(reference).await? else { continue };
         if record.userdevice == userdevice {
@@ -86,7 +92,7 @@ pub(crate) async fn put(
     record: &VmRecord,
     place: &Replaced,
     vdi: &Ref<Vdi>,
-    journal: &Journal,
+    operation: Uuid,
 ) -> Result<()> {
     let client = driver.client();
     let now = client.record(vm).await?;
@@ -106,10 +112,22 @@ pub(crate) async fn put(
         r#type: VbdType::Disk,
         unpluggable: true,
         empty: false,
-        other_config: Ownership { owner, instance, operation: journal.operation }.keys(),
+        other_config: Ownership { owner, instance, operation }.keys(),
         ..vbd::Create::default()
     };
     client.call(call).await.map(drop)
+}
+
+/// Removes the disks that an operation made.
+pub(crate) async fn remove_of(driver: &Driver, operation: Uuid) -> Result<()> {
+    let (client, patience) = (driver.client(), driver.settings().detach_timeout);
+    let operation = operation.to_string();
+    for (vdi, record) in client.all_records::<Vdi>().await? {
+        if record.managed && record.other_config.get(ownership::OPERATION) == Some(&operation) {
+            remove::vdi(client, &vdi, Dom0::Detach, patience).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes the disks that a resize made, and its marks on those it did not.
@@ -133,7 +151,7 @@ async fn remove_made(driver: &Driver, journal: &Journal, kept: &BTreeSet<&str>) 
 }
 
 /// Starts a VM where it prefers to be, if that takes guests; else wherever it can run.
-async fn start(client: &Client, vm: &Ref<Vm>, shape: &Shape) -> Result<()> {
+pub(crate) async fn start(client: &Client, vm: &Ref<Vm>, shape: &Shape) -> Result<()> {
     let home = shape.affinity.clone();
     let enabled = match home.is_null() {
         true => false,

@@ -1,0 +1,81 @@
+//! Instances of a host that is dead, brought up on another one.
+
+use uuid::Uuid;
+use xenapi_types::{HostMetrics, VmPowerState, vm};
+
+use crate::driver::Driver;
+use crate::error::{Cause, Op};
+use crate::find::{self, Which};
+use crate::inventory;
+use crate::operation::Operation;
+use crate::plan::{self, Conflict, Conflicts};
+use crate::power;
+use crate::progress::{Progress, Stage};
+
+impl Driver {
+    /// Starts an instance on another host, whose own has died. Its disks have to be on storage that both reach.
+    ///
+    /// The pool is told that the instance is off, which has to be true: a guest that runs on a host that only
+    /// cannot be reached would write to its disks from two sides. A host that the pool calls live is
+    /// therefore refused.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::HostLives`]; [`Cause::Conflicts`] for the new host; [`Cause::NotConnected`] before anything is done,
+    /// when it does not reach a disk; [`Cause::Host`].
+    pub fn evacuate(&self, which: Which, node: Uuid, progress: Progress) -> Operation<()> {
+        self.verb(Op::Evacuate, format!("instance {which}"), progress, move |job, stop| {
+            Box::pin(async move {
+                let (vm, record) = job.stage(Stage::Find, find::ours(job, &which)).await?;
+                let _gate = job.driver.0.gates.enter(&record.uuid).await;
+                let client = job.client();
+                let deciding = async {
+                    let doing = || Cause::host("reading the host of the instance");
+                    if let Some(host) = client.record_opt(&record.resident_on).await.map_err(doing())? {
+                        let metrics =
+                            client.record_opt::<HostMetrics>(&host.metrics).await.map_err(doing())?;
+                        if metrics.is_some_and(|metrics| metrics.live) {
+                            return Err(Cause::HostLives { host: host.name_label });
+                        }
+                    }
+                    let nodes = inventory::read_nodes(client).await?;
+                    let target = plan::choose_node_of(&nodes, Some(node), None).map_err(Conflicts::from)?;
+                    if !target.enabled {
+                        let node = target.name.clone();
+                        return Err(Conflicts::from(Conflict::NodeDisabled { node }).into());
+                    }
+                    for drive in crate::volume::drives(job, &record).await? {
+                        let sr = client.record(&drive.disk.sr).await.map_err(doing())?;
+                        let mut reached = false;
+                        for pbd in &sr.pbds {
+                            let pbd = client.record_opt(pbd).await.map_err(doing())?;
+                            reached |=
+                                pbd.is_some_and(|pbd| pbd.host == target.reference && pbd.currently_attached);
+                        }
+                        if !reached {
+                            return Err(Cause::NotConnected { sr: sr.name_label, host: target.name.clone() });
+                        }
+                    }
+                    Ok(target.clone())
+                };
+                let target = job.stage(Stage::Plan, deciding).await?;
+                let starting = async {
+                    let doing = || format!("starting VM {} on host {:?}", record.uuid, target.name);
+                    stop.check()?;
+                    if record.power_state != VmPowerState::Halted {
+                        let call = vm::PowerStateReset { vm: vm.clone() };
+                        client.call(call).await.map_err(Cause::host(doing()))?;
+                    }
+                    let home = target.reference.clone();
+                    let set = client.set_field(&vm, vm::field::AFFINITY, home.clone()).await;
+                    set.map_err(Cause::host(doing()))?;
+                    let vm_ref = vm.clone();
+                    let call = vm::StartOn { vm: vm_ref, host: home, start_paused: false, force: false };
+                    power::run(job, call, doing(), stop).await?;
+                    power::note_domain(job, &vm).await
+                };
+                job.stage(Stage::Start, starting).await
+            })
+        })
+    }
+}

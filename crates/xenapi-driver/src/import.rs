@@ -1,0 +1,78 @@
+//! A disk with an image in it, for an instance that is there already.
+
+use std::path::PathBuf;
+
+use uuid::Uuid;
+use xenapi_storage::DiskRequest;
+use xenapi_types::VmRecord;
+
+use crate::cancel::Stop;
+use crate::error::Cause;
+use crate::inventory;
+use crate::job::{Disk, Failed, Job};
+use crate::plan::{self, Conflict, Conflicts};
+use crate::progress::Stage;
+use crate::spec::{Flavor, ImageFormat, InstanceSpec, Power, SrChoice};
+use crate::transfer::{self, Source};
+
+/// What the disk is to be.
+pub(crate) struct Wanted {
+    /// `name_label`.
+    pub(crate) name: String,
+    pub(crate) image: PathBuf,
+    pub(crate) image_format: ImageFormat,
+    pub(crate) sr: SrChoice,
+    /// Its size; `None` takes the image's.
+    pub(crate) bytes: Option<u64>,
+}
+
+/// Makes the disk, with the keys of this operation. It is not on the undo stack: whoever asks for it finds it by
+/// its operation.
+pub(crate) async fn disk(
+    job: &Job,
+    vm: &VmRecord,
+    instance: Uuid,
+    wanted: Wanted,
+    stop: &Stop,
+) -> Result<Disk, Failed> {
+    let source = job.stage(Stage::Image, Source::open(&wanted.image, wanted.image_format)).await?;
+    let planning = async {
+        // An instance that is never made: only its root disk is.
+        let mut spec = InstanceSpec::new(instance.to_string(), Flavor::new(1, 1, 0), &wanted.image);
+        (spec.uuid, spec.sr, spec.power) = (instance, wanted.sr, Power::Off);
+        let inventory = inventory::read(job.client(), &spec).await?;
+        let home = [&vm.resident_on, &vm.affinity].into_iter().find(|host| !host.is_null());
+        let node = plan::choose_node_of(&inventory.nodes, None, home).map_err(Conflicts::from)?;
+        spec.node = node.uuid.parse().ok();
+        let facts = source.facts();
+        let owner = &job.driver.settings().owner;
+        let mut plan = plan::plan(&spec, &inventory, &facts, owner, job.operation)?;
+        if let Some(root_bytes) = wanted.bytes {
+            if facts.virtual_bytes > root_bytes {
+                let (image, image_bytes) = (facts.path, facts.virtual_bytes);
+                return Err(
+                    Conflicts::from(Conflict::ImageTooLarge { image, image_bytes, root_bytes }).into()
+                );
+            }
+            plan.root.virtual_bytes = root_bytes;
+            plan.import = plan::choose_import(&plan.sr, root_bytes);
+        }
+        plan.root.name_label.clone_from(&wanted.name);
+        Ok(plan)
+    };
+    let plan = job.stage(Stage::Plan, planning).await?;
+    let preparing = async {
+        let prepared = transfer::prepare(job, &plan, &source, stop).await?;
+        let request =
+            DiskRequest { virtual_bytes: plan.root.virtual_bytes, data_bytes: Some(prepared.data_bytes()) };
+        plan.sr.check_space(&[request]).map_err(Conflict::from).map_err(Conflicts::from)?;
+        Ok(prepared)
+    };
+    let prepared = job.stage(Stage::Scan, preparing).await?;
+    let importing = async {
+        let disk = job.make_disk(&plan.root, &plan.sr, stop, |_| {}).await?;
+        transfer::import_image(job, &plan, &source, prepared, &disk, stop).await?;
+        Ok::<_, Cause>(disk)
+    };
+    job.stage(Stage::RootDisk, importing).await
+}

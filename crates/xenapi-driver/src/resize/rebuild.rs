@@ -1,0 +1,133 @@
+//! A new root disk from an image, for the same instance.
+
+use std::path::PathBuf;
+
+use xenapi_storage::device::UserDevice;
+use xenapi_types::{Ref, Vm, VmPowerState, VmRecord};
+
+use super::journal::{Journal, Replaced, Shape};
+use super::restore;
+use crate::cancel::Stop;
+use crate::driver::Driver;
+use crate::error::{Cause, Op};
+use crate::find::{self, Which, plugs};
+use crate::import::{self, Wanted};
+use crate::job::{Failed, Job};
+use crate::operation::Operation;
+use crate::power::{self, PowerChange, Shutdown};
+use crate::progress::{Progress, Stage};
+use crate::rescue;
+use crate::spec::{ImageFormat, SrChoice};
+use crate::volume;
+
+/// How an instance is rebuilt.
+#[derive(Debug, Clone)]
+pub struct RebuildOptions {
+    /// The file with the new root disk's content, raw or VHD.
+    pub image: PathBuf,
+    /// What the image is, where that is known.
+    pub image_format: ImageFormat,
+    /// How a running guest is brought down.
+    pub shutdown: Shutdown,
+    /// Who is told what happens.
+    pub progress: Progress,
+}
+
+impl RebuildOptions {
+    /// With an image of unknown format; the guest is switched off hard.
+    pub fn with(image: impl Into<PathBuf>) -> Self {
+        let (image, progress) = (image.into(), Progress::none());
+        Self { image, image_format: ImageFormat::Unknown, shutdown: Shutdown::Hard, progress }
+    }
+}
+
+impl Driver {
+    /// Gives an instance a new root disk, made from an image, of the same size and on the same repository as the
+    /// one it has, which is removed when the instance is up again. Its other disks, its volumes, its
+    /// interfaces and its uuid stay. Its config drive stays too.
+    ///
+    /// When it fails or is cancelled before the instance is up, the instance is as it was.
+    ///
+    /// # Errors
+    ///
+    /// As [`Driver::rescue`].
+    pub fn rebuild(&self, which: Which, options: RebuildOptions) -> Operation<()> {
+        let object = format!("instance {which}");
+        self.verb(Op::Rebuild, object, options.progress.clone(), move |job, stop| {
+            Box::pin(async move {
+                let (vm, record) = job.stage(Stage::Find, find::ours(job, &which)).await?;
+                let _gate = job.driver.0.gates.enter(&record.uuid).await;
+                rebuild(job, &vm, &record, options, stop).await
+            })
+        })
+    }
+}
+
+async fn rebuild(
+    job: &Job,
+    vm: &Ref<Vm>,
+    record: &VmRecord,
+    options: RebuildOptions,
+    stop: &Stop,
+) -> Result<(), Failed> {
+    let (client, owner) = (job.client(), &job.driver.settings().owner);
+    let instance = find::made_for(&record.other_config, &record.uuid, owner).unwrap_or_default();
+    let (root, bytes, sr) = job.stage(Stage::Plan, decide(job, record)).await?;
+    let was_running = record.power_state == VmPowerState::Running;
+    let before = Shape::of(record);
+    let journal = Journal { operation: job.operation, was_running, before, disks: vec![root.clone()] };
+    let noting = async {
+        stop.check()?;
+        let (driver, undo) = (job.driver.clone(), vm.clone());
+        job.rollback.push_sweep(format!("the rebuilding of VM {}", record.uuid), async move {
+            restore::revert(&driver, &undo).await
+        });
+        journal.begin(client, vm).await.map_err(Cause::host("writing the journal"))
+    };
+    job.stage(Stage::Vm, noting).await?;
+    let RebuildOptions { image, image_format, shutdown, .. } = options;
+    let name = record.name_label.clone();
+    let wanted = Wanted { name, image, image_format, sr: SrChoice::Uuid(sr), bytes: Some(bytes) };
+    let made = import::disk(job, record, instance, wanted, stop).await?;
+    if was_running {
+        job.stage(Stage::Stop, power::change(job, vm, record, PowerChange::Off(shutdown), stop)).await?;
+    }
+    let exchanging = async {
+        stop.check()?;
+        let put = restore::put(&job.driver, vm, record, &root, &made.reference, journal.operation);
+        put.await.map_err(Cause::host(format!("exchanging the root disk of VM {}", record.uuid)))
+    };
+    job.stage(Stage::Devices, exchanging).await?;
+    if was_running {
+        job.stage(Stage::Start, super::start(job, vm, record, &record.resident_on, stop)).await?;
+    }
+    let ending = async {
+        stop.check()?;
+        let doing = || Cause::host(format!("removing the old root disk of VM {}", record.uuid));
+        restore::confirm(&job.driver, vm).await.map_err(doing())
+    };
+    job.stage(Stage::Remove, ending).await
+}
+
+/// The root disk's place, its size and its repository.
+async fn decide(job: &Job, record: &VmRecord) -> Result<(Replaced, u64, String), Cause> {
+    plugs(record)?;
+    if super::state(record).is_some() {
+        return Err(Cause::ResizePending { vm: record.uuid.clone() });
+    }
+    if rescue::is(record) {
+        return Err(Cause::Rescued { vm: record.uuid.clone() });
+    }
+    let drives = volume::drives(job, record).await?;
+    let root = drives.into_iter().find(|drive| drive.record.userdevice == UserDevice::ROOT.to_string());
+    let Some(root) = root.filter(|root| root.is_own) else {
+        return Err(Cause::NoRootDisk(record.uuid.clone()));
+    };
+    let place = Replaced {
+        userdevice: root.record.userdevice.clone(),
+        vdi: root.disk.uuid.clone(),
+        bootable: root.record.bootable,
+        writable: true,
+    };
+    Ok((place, u64::try_from(root.disk.virtual_size).unwrap_or(0), root.sr_uuid))
+}

@@ -1,0 +1,121 @@
+//! Hosts: what they have, and their maintenance with guests on them.
+
+use anyhow::{Context, Result};
+use e2e::pool::{NETWORK, Pool};
+use examples::demo_image::DemoImage;
+use tempfile::TempDir;
+use uuid::Uuid;
+use xapi_simulator::World;
+use xapi_simulator::fault::Fault;
+use xapi_simulator::targets::Target;
+use xenapi_driver::node::DrainOptions;
+use xenapi_driver::spec::{Flavor, InstanceSpec, Nic, SrChoice};
+use xenapi_driver::{Cause, Progress, Settings, SpawnOptions};
+use xenapi_types::sr;
+use xenapi_wire::Failure;
+
+struct Bench {
+    pool: Pool,
+    _files: TempDir,
+    here: Uuid,
+    there: Uuid,
+}
+
+impl Bench {
+    /// Two hosts with a repository that both have, and an instance on each repository of the first.
+    async fn new() -> Result<Self> {
+        let files = tempfile::tempdir()?;
+        let image = files.path().join("demo.img");
+        DemoImage { virtual_bytes: 64 << 20, payload_bytes: 1 << 20 }.write(&image)?;
+        let pool = Pool::of(World::demo().with_hosts(2).with_all_drivers()).await?;
+        pool.simulator.targets().add(Target::share("192.0.2.2", "/srv"));
+        let home = pool.client().all_records::<xenapi_types::Pool>().await?;
+        let home = home.into_values().next().context("a pool")?.master;
+        let config = [("server", "192.0.2.2"), ("serverpath", "/srv")];
+        let call = sr::Create {
+            host: home.clone(),
+            device_config: config.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            physical_size: 1 << 32,
+            name_label: "shared".into(),
+            name_description: String::new(),
+            r#type: "nfs".into(),
+            content_type: "user".into(),
+            shared: true,
+            sm_config: None,
+        };
+        pool.client().call(call).await?;
+        let nodes = pool.driver.nodes().await?;
+        let of = |is_home| nodes.iter().find(|node| (node.reference == home) == is_home).context("two nodes");
+        let (here, there) = (of(true)?.uuid.parse()?, of(false)?.uuid.parse()?);
+        for (name, sr) in [("moves", SrChoice::NameLabel("shared".into())), ("stays", SrChoice::PoolDefault)]
+        {
+            let mut spec = InstanceSpec::new(name, Flavor::new(2, 512, 0), &image);
+            (spec.node, spec.sr, spec.nics) = (Some(here), sr, vec![Nic::on(NETWORK)]);
+            pool.driver.spawn(spec, SpawnOptions::default()).await?;
+        }
+        Ok(Self { pool, _files: files, here, there })
+    }
+}
+
+#[tokio::test]
+async fn what_a_host_has() -> Result<()> {
+    let bench = Bench::new().await?;
+    let info = bench.pool.driver.node(bench.here).await?;
+    assert_eq!((info.guests, info.vcpus_used, info.live), (2, 4, true));
+    assert!(info.memory_total_bytes > info.node.memory_free_bytes && info.node.memory_free_bytes > 0);
+    let shared = info.storage.iter().find(|sr| sr.name == "shared").context("the shared repository")?;
+    assert!(shared.shared && shared.allocated_bytes >= 64 << 20);
+    assert_eq!(shared.total_bytes, Some(1 << 32));
+    let other = bench.pool.driver.node(bench.there).await?;
+    assert_eq!((other.guests, other.vcpus_used), (0, 0));
+    bench.pool.driver.node(Uuid::nil()).await.unwrap_err();
+    Ok(())
+}
+
+#[tokio::test]
+async fn drained_as_far_as_it_can_be_and_rebooted_when_it_is_empty() -> Result<()> {
+    let bench = Bench::new().await?;
+    let driver = &bench.pool.driver;
+    let error = driver.reboot_node(bench.here, Progress::none()).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::NodeBusy { .. }), "{error}");
+
+    let drained = driver.drain_node(bench.here, DrainOptions::default()).await?;
+    let by_name =
+        |name: &'static str| async move { driver.instance(&xenapi_driver::Which::parse(name)).await };
+    let (moves, stays) = (by_name("moves").await?, by_name("stays").await?);
+    assert_eq!(drained.moved, [moves.vm_uuid]);
+    assert_eq!(moves.node, Some(bench.there.to_string()));
+    assert_eq!(drained.stuck.iter().map(|(vm, _)| vm).collect::<Vec<_>>(), [&stays.vm_uuid]);
+    assert!(!driver.node(bench.here).await?.node.enabled);
+    let error = driver.reboot_node(bench.here, Progress::none()).await.unwrap_err();
+    assert!(error.to_string().contains("drain it"), "{error}");
+    driver.destroy(xenapi_driver::Which::parse("stays"), Progress::none()).await?;
+    driver.reboot_node(bench.here, Progress::none()).await?;
+    driver.set_node_enabled(bench.here, true, Progress::none()).await?;
+    driver.set_node_enabled(bench.here, true, Progress::none()).await?;
+    assert!(driver.node(bench.here).await?.node.enabled);
+    Ok(())
+}
+
+#[tokio::test]
+async fn guests_of_others_move_only_when_asked_for() -> Result<()> {
+    let bench = Bench::new().await?;
+    let other = bench.pool.driver_with(Settings { owner: "somebody-else".into(), ..Settings::default() })?;
+    let drained = other.drain_node(bench.here, DrainOptions::default()).await?;
+    assert_eq!((drained.moved.len(), drained.stuck.len()), (0, 2), "{drained:?}");
+    let drained =
+        other.drain_node(bench.here, DrainOptions { others: true, ..DrainOptions::default() }).await?;
+    assert_eq!((drained.moved.len(), drained.stuck.len()), (1, 1), "{drained:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_be_looked_through_is_as_it_was() -> Result<()> {
+    let bench = Bench::new().await?;
+    let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    bench.pool.simulator.faults().on("VM.get_all_records", refusal);
+    let error = bench.pool.driver.drain_node(bench.here, DrainOptions::default()).await.unwrap_err();
+    assert!(error.leftovers().is_empty(), "{error}");
+    assert!(bench.pool.driver.node(bench.here).await?.node.enabled, "it takes guests again");
+    Ok(())
+}
