@@ -1,0 +1,127 @@
+//! `docs/parity.md` says what has become of each feature of the old driver: it must be complete, and the tests
+//! that it names must be there.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+/// How many features the old driver had.
+const FEATURES: usize = 137;
+
+struct Row {
+    number: usize,
+    feature: String,
+    state: String,
+    test: Option<(String, String)>,
+    remark: String,
+}
+
+fn read(text: &str) -> Result<Vec<Row>> {
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| #"));
+    rows.map(|line| {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [number, feature, state, test, remark] = cells[..] else { anyhow::bail!("{line}") };
+        let test = match test.trim_matches('`') {
+            "" => None,
+            test => {
+                let (file, function) = test.split_once("::").with_context(|| format!("no test: {test}"))?;
+                Some((file.to_owned(), function.to_owned()))
+            }
+        };
+        Ok(Row {
+            number: number.parse().with_context(|| line.to_owned())?,
+            feature: feature.to_owned(),
+            state: state.to_owned(),
+            test,
+            remark: remark.to_owned(),
+        })
+    })
+    .collect()
+}
+
+/// What is wrong with the table, one line for each row.
+fn faults(rows: &[Row], root: &Path) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (expected, row) in (1..).zip(rows) {
+        let mut fault = |what: &str| faults.push(format!("{} {}: {what}", row.number, row.feature));
+        if row.number != expected {
+            fault(&format!("it should be number {expected}"));
+        }
+        match (&*row.state, &row.test) {
+            ("works" | "better", None) => fault("it names no test"),
+            ("not yet" | "not here", Some(_)) => fault("a test shows what is not there"),
+            ("works" | "better" | "not yet" | "not here", _) => {}
+            _ => fault("its state is none"),
+        }
+        if matches!(&*row.state, "better" | "not here") && row.remark.is_empty() {
+            fault("it does not say how, or why");
+        }
+        if let Some((file, function)) = &row.test {
+            let source = fs::read_to_string(root.join(file)).unwrap_or_default();
+            if !is_test(&source, function) {
+                fault(&format!("there is no test {function} in {file}"));
+            }
+        }
+    }
+    if rows.len() != FEATURES {
+        faults.push(format!("{} rows instead of {FEATURES}", rows.len()));
+    }
+    faults
+}
+
+/// Whether a source has a function of this name under a test attribute.
+fn is_test(source: &str, function: &str) -> bool {
+    let mut lines = source.lines().map(str::trim);
+    let mut attributed = false;
+    lines.any(|line| {
+        let name =
+            line.trim_start_matches("async ").strip_prefix("fn ").and_then(|rest| rest.split('(').next());
+        match name {
+            Some(name) => std::mem::take(&mut attributed) && name == function,
+            None => {
+                attributed |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+                false
+            }
+        }
+    })
+}
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+#[test]
+fn every_feature_has_its_row_and_every_row_its_test() -> Result<()> {
+    let text = fs::read_to_string(root().join("docs/parity.md"))?;
+    let rows = read(&text)?;
+    let faults = faults(&rows, root());
+    ensure!(faults.is_empty(), "{faults:#?}");
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    rows.iter().for_each(|row| *counts.entry(&row.state).or_default() += 1);
+    let told = format!(
+        "At present {} work, {} are better, {} are not there yet and {} are not meant to be.",
+        counts["works"], counts["better"], counts["not yet"], counts["not here"]
+    );
+    ensure!(text.contains(&told), "the sums are others: {told}");
+    Ok(())
+}
+
+#[test]
+fn what_is_wrong_is_noticed() -> Result<()> {
+    let test = "`e2e/tests/parity.rs::what_is_wrong_is_noticed`";
+    let good = format!("| 1 | a | works | {test} | |\n");
+    let wrong = [
+        "| 2 | b | works | | |".to_owned(),
+        format!("| 3 | c | not yet | {test} | |"),
+        format!("| 5 | d | better | {test} | |"),
+        "| 5 | e | works | `e2e/tests/parity.rs::no_such_test` | |".to_owned(),
+        "| 6 | f | works | `e2e/tests/parity.rs::read` | |".to_owned(),
+        "| 7 | g | perhaps | | |".to_owned(),
+    ];
+    let faults = faults(&read(&(good + &wrong.join("\n")))?, root());
+    // Number 5 is wrong twice, and there are too few.
+    assert_eq!(faults.len(), wrong.len() + 2, "{faults:#?}");
+    Ok(())
+}
