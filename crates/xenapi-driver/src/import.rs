@@ -1,7 +1,5 @@
 //! A disk with an image in it, for an instance that is there already.
 
-use std::path::PathBuf;
-
 use uuid::Uuid;
 use xenapi_storage::DiskRequest;
 use xenapi_types::VmRecord;
@@ -12,14 +10,14 @@ use crate::inventory;
 use crate::job::{Disk, Failed, Job};
 use crate::plan::{self, Conflict, Conflicts};
 use crate::progress::Stage;
-use crate::spec::{Flavor, ImageFormat, InstanceSpec, Power, SrChoice};
+use crate::spec::{Flavor, ImageFormat, InstanceSpec, Power, RootImage, SrChoice};
 use crate::transfer::{self, Source};
 
 /// What the disk is to be.
 pub(crate) struct Wanted {
     /// `name_label`.
     pub(crate) name: String,
-    pub(crate) image: PathBuf,
+    pub(crate) image: RootImage,
     pub(crate) image_format: ImageFormat,
     pub(crate) sr: SrChoice,
     /// Its size; `None` takes the image's.
@@ -35,11 +33,12 @@ pub(crate) async fn disk(
     wanted: Wanted,
     stop: &Stop,
 ) -> Result<Disk, Failed> {
-    let source = job.stage(Stage::Image, Source::open(&wanted.image, wanted.image_format)).await?;
+    // An instance that is never made: only its root disk is.
+    let mut spec = InstanceSpec::new(instance.to_string(), Flavor::new(1, 1, 0), wanted.image);
+    (spec.image_format, spec.uuid, spec.sr) = (wanted.image_format, instance, wanted.sr);
+    spec.power = Power::Off;
+    let source = job.stage(Stage::Image, Source::open(&spec)).await?;
     let planning = async {
-        // An instance that is never made: only its root disk is.
-        let mut spec = InstanceSpec::new(instance.to_string(), Flavor::new(1, 1, 0), &wanted.image);
-        (spec.uuid, spec.sr, spec.power) = (instance, wanted.sr, Power::Off);
         let inventory = inventory::read(job.client(), &spec).await?;
         let home = [&vm.resident_on, &vm.affinity].into_iter().find(|host| !host.is_null());
         let node = plan::choose_node_of(&inventory.nodes, None, home).map_err(Conflicts::from)?;
@@ -49,7 +48,7 @@ pub(crate) async fn disk(
         let mut plan = plan::plan(&spec, &inventory, &facts, owner, job.operation)?;
         if let Some(root_bytes) = wanted.bytes {
             if facts.virtual_bytes > root_bytes {
-                let (image, image_bytes) = (facts.path, facts.virtual_bytes);
+                let (image, image_bytes) = (facts.name, facts.virtual_bytes);
                 return Err(
                     Conflicts::from(Conflict::ImageTooLarge { image, image_bytes, root_bytes }).into()
                 );

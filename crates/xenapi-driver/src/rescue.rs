@@ -1,7 +1,5 @@
 //! Booting an instance from another disk, with its own root disk beside it.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use xenapi_client::{Client, Result};
@@ -20,7 +18,7 @@ use crate::progress::{Progress, Stage};
 use crate::remove::{self, gone_is_fine};
 use crate::resize::journal::{Replaced, Shape};
 use crate::resize::{self, restore};
-use crate::spec::{ImageFormat, SrChoice};
+use crate::spec::{ImageFormat, RootImage, SrChoice};
 use crate::volume;
 
 /// What is written down before anything changes.
@@ -31,8 +29,8 @@ const DONE: &str = "xenapi-rs:rescue-done";
 /// How an instance is rescued.
 #[derive(Debug, Clone)]
 pub struct RescueOptions {
-    /// The file with the rescue disk's content, raw or VHD.
-    pub image: PathBuf,
+    /// Where the rescue disk's content is.
+    pub image: RootImage,
     /// What the image is, where that is known.
     pub image_format: ImageFormat,
     /// Where the rescue disk goes.
@@ -45,7 +43,7 @@ pub struct RescueOptions {
 
 impl RescueOptions {
     /// With an image of unknown format, on the pool's default repository; the guest is switched off hard.
-    pub fn with(image: impl Into<PathBuf>) -> Self {
+    pub fn with(image: impl Into<RootImage>) -> Self {
         Self {
             image: image.into(),
             image_format: ImageFormat::Unknown,

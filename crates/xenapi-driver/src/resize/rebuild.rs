@@ -1,7 +1,5 @@
 //! A new root disk from an image, for the same instance.
 
-use std::path::PathBuf;
-
 use xenapi_storage::device::UserDevice;
 use xenapi_types::{Ref, Vm, VmPowerState, VmRecord};
 
@@ -17,14 +15,14 @@ use crate::operation::Operation;
 use crate::power::{self, PowerChange, Shutdown};
 use crate::progress::{Progress, Stage};
 use crate::rescue;
-use crate::spec::{ImageFormat, SrChoice};
+use crate::spec::{ImageFormat, RootImage, SrChoice};
 use crate::volume;
 
 /// How an instance is rebuilt.
 #[derive(Debug, Clone)]
 pub struct RebuildOptions {
-    /// The file with the new root disk's content, raw or VHD.
-    pub image: PathBuf,
+    /// Where the new root disk's content is.
+    pub image: RootImage,
     /// What the image is, where that is known.
     pub image_format: ImageFormat,
     /// How a running guest is brought down.
@@ -35,7 +33,7 @@ pub struct RebuildOptions {
 
 impl RebuildOptions {
     /// With an image of unknown format; the guest is switched off hard.
-    pub fn with(image: impl Into<PathBuf>) -> Self {
+    pub fn with(image: impl Into<RootImage>) -> Self {
         let (image, progress) = (image.into(), Progress::none());
         Self { image, image_format: ImageFormat::Unknown, shutdown: Shutdown::Hard, progress }
     }
