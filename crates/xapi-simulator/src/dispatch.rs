@@ -156,6 +156,14 @@ impl Ctx {
         }
     }
 
+    /// Notes how often the hypervisor's daemon looked whether an asynchronous call had been cancelled.
+    pub fn cancel_points(&self, seen: u32) {
+        if self.has_task_object() {
+            let key = "debug_info:cancel_points_seen";
+            let _ = self.write(|tx| tx.set_entry("task", &self.task, "other_config", key, seen.to_string()));
+        }
+    }
+
     /// Whether somebody has asked for the end of an asynchronous call.
     pub fn is_cancelled(&self) -> bool {
         self.read(|view| {

@@ -2,6 +2,8 @@
 //!
 //! Roles and permissions have fixed references: the MD5 digest of their name in the form of a uuid.
 
+mod permissions;
+
 use md5::{Digest, Md5};
 use uuid::Uuid;
 use xenapi_types::meta::{self, Role};
@@ -20,12 +22,26 @@ const ROLES: [Role; 6] = [
     Role::ReadOnly,
 ];
 
+/// What a role is for.
+fn description(role: Role) -> &'static str {
+    match role {
+        Role::PoolAdmin => "May do everything, in dom0 too, and say who may do what",
+        Role::PoolOperator => {
+            "May look after hosts, storage and networks of the pool, but not after its users"
+        }
+        Role::VmPowerAdmin => "May make VMs and change all of them, move them and set what they may use",
+        Role::VmAdmin => "May make VMs and change all of them",
+        Role::VmOperator => "May start and stop VMs and use their consoles",
+        Role::ClientCert => "May do what clients with a certificate do",
+        Role::ReadOnly => "May look at everything and change nothing",
+    }
+}
+
 pub(crate) fn register(router: &mut Router) {
     router.raw("role.get_by_permission_name_label", |_, args| {
         let permission = args.str(0);
         let message = meta::messages().iter().find(|m| m.method.eq_ignore_ascii_case(permission));
-        let least = message.and_then(|message| message.role);
-        let allowed = ROLES.into_iter().filter(|role| least.is_some_and(|least| *role <= least));
+        let allowed = ROLES.into_iter().filter(|role| message.is_some_and(|m| permissions::has(*role, m)));
         Ok(allowed.map(|role| reference(role.as_str())).collect::<Vec<_>>().into())
     });
 }
@@ -37,12 +53,11 @@ pub(crate) fn install(db: &Db) {
             return Ok(());
         }
         for role in ROLES {
-            let permissions = meta::messages().iter().filter(|m| m.role.is_some_and(|least| role <= least));
-            let permissions: Vec<String> = permissions.map(|m| reference(&m.method)).collect();
             let fields = [
                 ("uuid", uuid(role.as_str()).to_string().into()),
                 ("name_label", role.as_str().into()),
-                ("subroles", permissions.into()),
+                ("name_description", description(role).into()),
+                ("subroles", permissions::of(role).into()),
                 ("is_internal", Value::Bool(false)),
             ];
             tx.create_as("role", &reference(role.as_str()), fields);

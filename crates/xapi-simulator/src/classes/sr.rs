@@ -7,7 +7,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 use xenapi_wire::{Failure, Value};
 
-use super::vdi;
+use super::{task, vdi};
 use crate::db::{NULL, Object, Tx, View};
 use crate::dispatch::{Args, Ctx, Router, internal_error, void};
 use crate::sr_types::{Layout, SrType, backend_failure};
@@ -171,7 +171,21 @@ fn create(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
         ctx.write(|tx| delete(tx, &sr))?;
         return Err(failure);
     }
+    if ctx.has_task_object() {
+        plugging_tasks(ctx, &sr)?;
+    }
     Ok(sr.into())
+}
+
+/// A task plugs each PBD of a new SR in one of its own, which outlives it.
+fn plugging_tasks(ctx: &Ctx, sr: &str) -> Result<(), Failure> {
+    let pbds = ctx.read(|view| view.object("SR", sr).map(|sr| sr.strs("PBDs").count()))?;
+    for _ in 0..pbds {
+        let task = task::create(&ctx.core, &ctx.host, &ctx.session, "Async.PBD.plug", "")?;
+        ctx.write(|tx| tx.set("task", &task, "subtask_of", ctx.task.as_str()))?;
+        task::finish(&ctx.core, &task, Ok(void()));
+    }
+    Ok(())
 }
 
 fn introduce(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {

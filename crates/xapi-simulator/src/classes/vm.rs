@@ -49,7 +49,11 @@ pub(super) fn register(router: &mut Router) {
     simple(router, "VM.clean_reboot", "clean_reboot", |ctx, vm| reboot(ctx, vm, "rebooted cleanly"));
     simple(router, "VM.hard_reboot", "hard_reboot", |ctx, vm| reboot(ctx, vm, "rebooted forcibly"));
     simple(router, "VM.clean_shutdown", "clean_shutdown", |ctx, vm| shut_down(ctx, vm, "shutdown"));
-    simple(router, "VM.hard_shutdown", "hard_shutdown", |ctx, vm| shut_down(ctx, vm, "shutdown forcibly"));
+    simple(router, "VM.hard_shutdown", "hard_shutdown", |ctx, vm| {
+        shut_down(ctx, vm, "shutdown forcibly")?;
+        ctx.cancel_points(CANCEL_POINTS_OF_HARD_SHUTDOWN);
+        Ok(())
+    });
     simple(router, "VM.shutdown", "shutdown", |ctx, vm| {
         let suspended =
             ctx.read(|view| Ok::<_, Failure>(Power::of(view.object("VM", vm)?) == Power::Suspended))?;
@@ -131,6 +135,11 @@ fn host_text(view: &crate::db::View, host: &str) -> Result<String, Failure> {
     Ok(format!("{} (uuid: {})", host.str("name_label"), host.str("uuid")))
 }
 
+/// Recorded of a VM without devices. What each of them adds is not known, and so nothing is added.
+const CANCEL_POINTS_OF_START: u32 = 5;
+/// The same of a shutdown by force.
+const CANCEL_POINTS_OF_HARD_SHUTDOWN: u32 = 6;
+
 fn start(ctx: &Ctx, vm: &str, on: Option<&str>, paused: bool) -> Result<Value, Failure> {
     let now = ctx.date();
     let refused = ctx.write(|tx| {
@@ -152,7 +161,11 @@ fn start(ctx: &Ctx, vm: &str, on: Option<&str>, paused: bool) -> Result<Value, F
         about_vm(tx, vm, "VM_STARTED", &what, &now)?;
         Ok(None)
     })?;
-    refused.map_or_else(|| Ok(void()), Err)
+    if let Some(failure) = refused {
+        return Err(failure);
+    }
+    ctx.cancel_points(CANCEL_POINTS_OF_START);
+    Ok(void())
 }
 
 fn choose_host(view: &crate::db::View, vm: &str, on: Option<&str>) -> Result<String, Failure> {

@@ -152,6 +152,9 @@ fn end_of_head(bytes: &[u8], from: usize) -> Option<usize> {
     })
 }
 
+/// A method that XAPI answers before all others, and stumbles over.
+const IS_ALIVE: &str = "system.isAlive:";
+
 async fn post(exchange: &mut Exchange) -> io::Result<After> {
     let version = exchange.head.version();
     let refusal = match exchange.head.content_length() {
@@ -176,6 +179,11 @@ async fn post(exchange: &mut Exchange) -> io::Result<After> {
             return Ok(After::Close);
         }
     };
+    if call.method.starts_with(IS_ALIVE) {
+        let page = Page::internal_error(Some("Invalid_argument(\"String.sub / Bytes.sub\")"));
+        exchange.conn.send(&page.bytes(version)).await?;
+        return Ok(After::Close);
+    }
     let core = exchange.core.clone();
     let Some((outcome, cut)) = core.call(&exchange.host, call).await else {
         return Ok(After::Reset);

@@ -6,7 +6,8 @@
 //! * references and uuids count by the name that the recording gives them; dates are any date;
 //! * sets and maps have no order;
 //! * live figures, identifiers of events, back traces and certificates have any value;
-//! * the text of `INTERNAL_ERROR` and of error pages, and the messages of storage drivers.
+//! * the text of `INTERNAL_ERROR` and of error pages, the messages of storage drivers, and what roles are for;
+//! * what was a race on the recorded server, each with a function that says which: either outcome will do.
 
 use serde_json::{Map, Value as Json, json};
 use sha2::Digest;
@@ -173,7 +174,9 @@ pub fn differences(step: &Step, reply: &Reply, names: &Names) -> Vec<String> {
     check("status", &expected.status, &reply.status);
     check("reason", &expected.reason, &reply.reason);
     check("version", &expected.version, &reply.version);
-    check("end", &expected.end, &reply.end);
+    if !(leaves_bytes_unread(step) && [expected.end.as_str(), reply.end] == ["fin", "rst"]) {
+        check("end", &expected.end, &reply.end);
+    }
     let counted = |name: &str| {
         !["task-id", "content-length", "content-disposition", "date"]
             .contains(&name.to_ascii_lowercase().as_str())
@@ -192,6 +195,18 @@ pub fn differences(step: &Step, reply: &Reply, names: &Names) -> Vec<String> {
         bodies(step, reply, names, &mut out);
     }
     out
+}
+
+/// Whether a request is longer than the server reads, by a byte. Closing a connection with a byte in it resets it; when
+/// the byte is still on its way, the close comes first. The recording saw that, and a longer body reset.
+fn leaves_bytes_unread(step: &Step) -> bool {
+    const LIMIT: usize = 300 << 10;
+    step.request.body().is_some_and(|body| body.len() == LIMIT + 1)
+        || step.request.raw().is_some_and(|raw| {
+            raw.windows(4)
+                .position(|w| w == b"\r\n\r\n")
+                .is_some_and(|head| raw.len() - head - 4 == LIMIT + 1)
+        })
 }
 
 /// Whether a step reads a single field that has any value.
@@ -220,8 +235,15 @@ fn bodies(step: &Step, reply: &Reply, names: &Names, out: &mut Vec<String>) {
     }
     let recorded = step.response.body();
     if let (Some(recorded), Some(ours)) = (parse(&recorded), parse(&reply.body)) {
-        let recorded = normal(&recorded, None, &|text| names.name_recorded(text));
-        let ours = normal(&ours, None, &|text| names.name_ours(text));
+        let mut recorded = normal(&recorded, None, &|text| names.name_recorded(text));
+        let mut ours = normal(&ours, None, &|text| names.name_ours(text));
+        if let (Some(recorded), Some(ours)) = (events(&mut recorded), events(&mut ours)) {
+            recorded.retain(|event| !ends_a_hidden_task(event));
+            ours.retain(|event| !ends_a_hidden_task(event));
+            if step.read_after_step.is_some() {
+                forget_derived(recorded, ours);
+            }
+        }
         return diff("", &recorded, &ours, out);
     }
     if without_stamps(&recorded) == without_stamps(&reply.body) {
@@ -238,6 +260,36 @@ fn bodies(step: &Step, reply: &Reply, names: &Names, out: &mut Vec<String>) {
         }
         _ => out.push(format!("body: {} other bytes than the {} expected", reply.body.len(), recorded.len())),
     }
+}
+
+const DERIVED: [&str; 3] = ["allowed_operations", "hardware_platform_version", "memory_overhead"];
+
+/// A client that waits for events may see a new VM before the server has filled in what follows from its record, or
+/// after. Where the recording saw it before, ours may be seen after.
+fn forget_derived(recorded: &[Json], ours: &mut [Json]) {
+    // Numbers are text in one of the encodings.
+    let is_empty = |value: &Json| value == "0" || *value == json!(0) || *value == json!([]);
+    for (recorded, ours) in recorded.iter().zip(ours) {
+        let is_new_vm = recorded["class"] == "vm" && recorded["operation"] == "add";
+        let is_unfilled = DERIVED.iter().all(|field| is_empty(&recorded["snapshot"][field]));
+        if is_new_vm && is_unfilled && recorded["ref"] == ours["ref"] {
+            for field in DERIVED {
+                ours["snapshot"][field] = recorded["snapshot"][field].clone();
+            }
+        }
+    }
+}
+
+/// The events of a batch.
+fn events(answer: &mut Json) -> Option<&mut Vec<Json>> {
+    let path = if answer.get("Value").is_some() { "/Value/events" } else { "/result/events" };
+    answer.pointer_mut(path)?.as_array_mut()
+}
+
+/// Whether an event tells of the end of a task that no answer ever showed. The recorded server makes such tasks for
+/// itself whenever it likes; its counts of tasks are left aside for the same reason.
+fn ends_a_hidden_task(event: &Json) -> bool {
+    event["class"] == "task" && event["operation"] == "del" && event["ref"] == "{ref}"
 }
 
 /// An error page inside a body, or text that cannot be read, in pieces.
@@ -318,6 +370,8 @@ fn normal(value: &Json, key: Option<&str>, name: &dyn Fn(&str) -> String) -> Jso
                 let value = match key.as_str() {
                     "physical_utilisation" | "physical_size" if disk => json!("<any>"),
                     "task" if value.is_number() => json!("<any>"),
+                    // What a role is for is told in words of our own.
+                    "name_description" if map.contains_key("subroles") && value != "" => json!("<words>"),
                     "data" if is_internal(map) => json!("<any>"),
                     key => normal(value, Some(key), name),
                 };

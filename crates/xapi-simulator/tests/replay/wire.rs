@@ -92,7 +92,7 @@ impl Connection {
     /// Reads an answer; what is expected only tells how long to wait for the end.
     pub async fn receive(&mut self, expected: &Response, patience: &mut Duration) -> Reply {
         let mut reply = Reply::default();
-        let wait = if expected.status.is_none() { SILENCE } else { *patience };
+        let wait = if expected.status.is_none() && expected.end == "timeout" { SILENCE } else { *patience };
         let head = loop {
             if let Some(end) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
                 let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
