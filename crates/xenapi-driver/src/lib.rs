@@ -39,6 +39,7 @@
 //! any source of `image-store`, streamed into the disk.
 
 mod cancel;
+pub mod compatibility;
 mod destroy;
 mod dom0_disk;
 mod drive;
