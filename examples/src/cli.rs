@@ -7,7 +7,7 @@ use clap::Args;
 use xenapi_client::{Config, Fingerprint, Trust};
 
 /// Where to work. Without a URL, a simulator in this process takes the place of a host.
-#[derive(Debug, Args)]
+#[derive(Clone, Args)]
 #[command(next_help_heading = "Host")]
 pub struct Target {
     /// A host, or the master of a pool: https://HOST. Without it, an embedded simulator is used.
@@ -34,6 +34,16 @@ pub struct Target {
     /// Keep the simulator's objects and disks in this directory, for the next run.
     #[arg(long, value_name = "DIR", conflicts_with = "url")]
     pub simulator_state: Option<PathBuf>,
+    /// The password, where a tool has it from elsewhere.
+    #[arg(skip)]
+    pub known_password: Option<String>,
+}
+
+impl std::fmt::Debug for Target {
+    /// Without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Target").field("url", &self.url).field("user", &self.user).finish_non_exhaustive()
+    }
 }
 
 impl Target {
@@ -51,6 +61,9 @@ impl Target {
     }
 
     fn password(&self) -> Result<String> {
+        if let Some(password) = &self.known_password {
+            return Ok(password.clone());
+        }
         if let Some(path) = &self.password_file {
             let text = std::fs::read_to_string(path)
                 .with_context(|| format!("the password file {} cannot be read", path.display()))?;

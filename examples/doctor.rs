@@ -1,0 +1,164 @@
+//! Tells what works from this machine with the settings that an operator has, before anything is started.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use examples::cli::Target;
+use examples::report;
+use examples::ui::Ui;
+use examples::world::World;
+use serde_json::{Map, Value, json};
+use xenapi_config::{OPTIONS, Origin, Settings};
+use xenapi_driver::compatibility::{Compatibility, Machine, Mode, PluginState, Strictness};
+
+/// Check settings, mode and plugins, and print every row of the independent-compute table.
+///
+/// Settings come from --nova-conf, then --config, then the environment (OS_XENSERVER__CHECK_HOST), then
+/// --set; the last one counts. Without --url, connection_url among them says where the host is; without
+/// either, a simulated pool is looked at. The exit code is 1 when the settings do not fit.
+#[derive(Debug, Parser)]
+#[command(name = "doctor", version)]
+struct Cli {
+    #[command(flatten)]
+    target: Target,
+    /// A nova.conf; may be given several times, the last one counts.
+    #[arg(long, value_name = "FILE")]
+    nova_conf: Vec<PathBuf>,
+    /// A TOML file with a table [xenserver].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One option: independent_compute=true.
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// Refuse what the specification refuses, also where it could be done.
+    #[arg(long)]
+    strict: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    report::log();
+    let (text, code) = match run(&cli).await {
+        Ok((text, true)) => (text, ExitCode::SUCCESS),
+        Ok((text, false)) => (text, ExitCode::FAILURE),
+        Err(error) => {
+            // Nothing can be said when standard error is closed.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match writeln!(std::io::stdout(), "{text}") {
+        Ok(()) => code,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// What to print, and whether the settings fit.
+async fn run(cli: &Cli) -> Result<(String, bool)> {
+    let settings = settings(cli)?;
+    let mut target = cli.target.clone();
+    let password = settings.is_set("connection_password").then(|| settings.text("connection_password"));
+    if target.url.is_none()
+        && settings.is_set("connection_url")
+        && !settings.text("connection_url").starts_with("unix:")
+    {
+        target.url = Some(settings.text("connection_url"));
+        target.user = settings.text("connection_username");
+        target.known_password = password;
+    }
+    let is_simulated = target.url.is_none();
+    let ui = Ui::new(cli.json);
+    let world = World::open(&target, &ui).await?;
+    let strictness = if cli.strict { Strictness::Strict } else { Strictness::Able };
+    let report = world.driver().compatibility(&settings, strictness, &Machine::default()).await;
+    let closed = world.close(&ui).await;
+    let report = report?;
+    closed?;
+    let mut findings: Vec<String> = settings.findings().iter().map(ToString::to_string).collect();
+    if is_simulated || cli.target.url.is_some() {
+        // Where the host is was said in another way.
+        findings.retain(|text| {
+            !text.ends_with("it says which host to drive") && text != "connection_password is not set"
+        });
+    }
+    let fits = report.conflicts.is_empty();
+    let text = if cli.json {
+        as_json(&settings, &findings, &report)?
+    } else {
+        as_text(&settings, &findings, &report)
+    };
+    Ok((text, fits))
+}
+
+fn settings(cli: &Cli) -> Result<Settings> {
+    let read = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        Ok::<_, anyhow::Error>((path.display().to_string(), text))
+    };
+    let mut settings = Settings::new();
+    for path in &cli.nova_conf {
+        let (name, text) = read(path)?;
+        settings = settings.nova_conf(&name, &text)?;
+    }
+    if let Some(path) = &cli.config {
+        let (name, text) = read(path)?;
+        settings = settings.toml(&name, &text)?;
+    }
+    settings = settings.environment(std::env::vars());
+    let mut pairs = Vec::new();
+    for option in &cli.set {
+        let Some(pair) = option.split_once('=') else { bail!("--set {option}: NAME=VALUE is wanted") };
+        pairs.push(pair);
+    }
+    Ok(settings.command_line(pairs))
+}
+
+/// Options that somebody has set, with their values and origins.
+fn set_options(settings: &Settings) -> impl Iterator<Item = (&'static str, String, &Origin)> {
+    let set = OPTIONS.iter().filter(|option| settings.is_set(option.name));
+    set.filter_map(|option| {
+        Some((option.name, settings.get(option.name)?.to_string(), settings.origin(option.name)))
+    })
+}
+
+fn as_json(settings: &Settings, findings: &[String], report: &Compatibility) -> Result<String> {
+    let options: Map<String, Value> = set_options(settings)
+        .map(|(name, value, origin)| (name.to_owned(), json!({"value": value, "origin": origin.to_string()})))
+        .collect();
+    let mut object = serde_json::to_value(report)?;
+    object["options"] = options.into();
+    object["findings"] = json!(findings);
+    Ok(object.to_string())
+}
+
+fn as_text(settings: &Settings, findings: &[String], report: &Compatibility) -> String {
+    let mut lines = vec![match &report.mode {
+        Mode::Independent { because } => format!("mode: independent, because {because}"),
+        Mode::Inside { vm_uuid, name } => format!("mode: inside VM {name:?} ({vm_uuid}) of the endpoint"),
+    }];
+    lines.extend(
+        set_options(settings).map(|(name, value, origin)| format!("option {name} = {value} ({origin})")),
+    );
+    lines.extend(findings.iter().map(|text| format!("settings: {text}")));
+    for host in &report.plugins {
+        let state = match &host.state {
+            PluginState::Installed { version, functions } => {
+                format!("xapi-plugins {version}, {} plugins", functions.len())
+            }
+            PluginState::Foreign { version } => format!("other plugins, version {version}"),
+            PluginState::Missing => "no plugins".to_owned(),
+            PluginState::Unknown { why } => format!("cannot be asked: {why}"),
+        };
+        lines.push(format!("host {}: {state}", host.host));
+    }
+    lines.extend(report.rows.iter().map(|row| format!("{}: {}", row.feature, row.verdict)));
+    lines.extend(report.conflicts.iter().map(|text| format!("conflict: {text}")));
+    lines.join("\n")
+}
