@@ -21,6 +21,8 @@ pub mod convention;
 mod disk;
 pub mod dom0;
 pub mod filesystem;
+#[doc(hidden)]
+pub mod fuzzing;
 mod inject;
 pub mod partition_table;
 pub mod pickle;

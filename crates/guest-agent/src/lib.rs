@@ -33,6 +33,8 @@
 
 mod cipher;
 mod exchange;
+#[doc(hidden)]
+pub mod fuzzing;
 mod message;
 mod version;
 

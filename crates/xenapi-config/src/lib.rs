@@ -21,6 +21,8 @@
 //! What this crate does not do: read files or the environment; it is given their content. Of `nova.conf` it
 //! does not know the options of other drivers and services, and leaves their sections alone.
 
+#[doc(hidden)]
+pub mod fuzzing;
 mod ini;
 mod interpolate;
 mod options;
@@ -29,25 +31,3 @@ mod settings;
 pub use ini::SyntaxError;
 pub use options::{Group, Kind, OPTIONS, Opt};
 pub use settings::{Finding, Origin, Settings, Value};
-
-#[doc(hidden)]
-pub mod fuzzing {
-    //! What the fuzz target runs.
-
-    /// Reads any text as `nova.conf`: what is accepted has a value of the right kind for every option.
-    ///
-    /// # Panics
-    /// If an option's value is not of its kind.
-    pub fn nova_conf(bytes: &[u8]) {
-        let text = String::from_utf8_lossy(bytes);
-        let Ok(settings) = crate::Settings::new().nova_conf("nova.conf", &text) else { return };
-        for option in crate::OPTIONS {
-            if let Some(value) = settings.get(option.name) {
-                assert!(option.kind.parse(&value.to_string()).is_ok(), "{}: {value}", option.name);
-            }
-        }
-        for finding in settings.findings() {
-            assert!(!finding.to_string().is_empty());
-        }
-    }
-}
