@@ -20,6 +20,7 @@ use crate::storage::Storage;
 use crate::targets::Targets;
 use crate::tls::Certificate;
 use crate::toolstack::Toolstack;
+use crate::transfer::nbd::Nbd;
 
 /// A running pool.
 pub struct Core {
@@ -30,6 +31,7 @@ pub struct Core {
     pub(crate) config: Config,
     pub(crate) storage: Storage,
     pub(crate) certificate: Certificate,
+    pub(crate) nbd: Nbd,
     /// The sessions of `session.slave_local_login`, which are not in the database.
     pub(crate) local_sessions: Mutex<HashSet<String>>,
     pub(crate) listeners: Mutex<Listeners>,

@@ -12,6 +12,7 @@ use crate::core::Core;
 use crate::db::Object;
 use crate::http::{Conn, serve};
 use crate::simulator::{Simulator, StartError};
+use crate::transfer::nbd;
 
 /// A host of the pool on a port of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,6 +135,41 @@ impl Simulator {
             listening.push(Listening { host: name, url, fingerprint });
         }
         Ok(listening)
+    }
+
+    /// Listens for NBD and returns the address, which `VDI.get_nbd_info` names from then on. What is served, and whether
+    /// over TLS, follows from the purposes of the networks.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours, no certificate can be made, or NBD is served already.
+    pub async fn listen_nbd(&self, address: &str) -> Result<SocketAddr, StartError> {
+        let (listener, local) = bind(address).await?;
+        let certificate = &self.core().certificate;
+        let (acceptor, _) = certificate.acceptor(&local.ip().to_string()).map_err(StartError::Certificate)?;
+        let pem = certificate.pem().map_err(StartError::Certificate)?;
+        if !self.core().nbd.serves_at(local, acceptor, pem) {
+            let source = std::io::ErrorKind::AlreadyExists.into();
+            return Err(StartError::Listen { address: address.to_owned(), source });
+        }
+        let core = self.core().clone();
+        tokio::spawn(async move {
+            loop {
+                let accepted = tokio::select! {
+                    accepted = listener.accept() => accepted,
+                    () = core.stopped() => return,
+                };
+                let Ok((stream, _)) = accepted else { continue };
+                let core = core.clone();
+                tokio::spawn(async move {
+                    let host = master(&core);
+                    tokio::select! {
+                        () = nbd::serve(core.clone(), host, stream) => {}
+                        () = core.stopped() => {}
+                    }
+                });
+            }
+        });
+        Ok(local)
     }
 
     /// Serves connections.

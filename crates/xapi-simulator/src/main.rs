@@ -31,6 +31,10 @@ struct Options {
     #[arg(long)]
     https: bool,
 
+    /// Serve disks over NBD there, too, as VDI.get_nbd_info says once a network has the purpose nbd.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    nbd: Option<String>,
+
     /// Keep objects and disks in this directory, or go on with what is there. Without it, everything is gone at the
     /// end.
     #[arg(long, value_name = "DIR")]
@@ -74,6 +78,9 @@ async fn main() -> anyhow::Result<()> {
         builder = builder.state_dir(directory);
     }
     let simulator = builder.build().await.context("the pool cannot be started")?;
+    if let Some(address) = &options.nbd {
+        simulator.listen_nbd(address).await?;
+    }
     for listening in simulator.listen_pool(&options.listen, options.https).await? {
         say(&listening.url);
         if let Some(fingerprint) = listening.fingerprint {

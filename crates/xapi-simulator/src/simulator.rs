@@ -19,6 +19,7 @@ use crate::storage::Storage;
 use crate::targets::Targets;
 use crate::tls::Certificate;
 use crate::toolstack::Toolstack;
+use crate::transfer::nbd::Nbd;
 use crate::world::{World, WorldError};
 
 /// A running pool. Dropping it ends its listeners and connections; the state directory keeps what was committed.
@@ -127,6 +128,7 @@ impl Builder {
             config: self.config,
             storage,
             certificate: Certificate::default(),
+            nbd: Nbd::default(),
             local_sessions: Mutex::new(HashSet::new()),
             listeners: Mutex::default(),
             link,

@@ -8,6 +8,7 @@
 //! * `blob`: files that belong to objects.
 //! * [`handler`]: XAPI's part: who may, which disk, what is answered.
 //! * `source`: the disk behind a VDI, attached.
+//! * `nbd`: disks to read, without HTTP.
 //! * `xva`: whole VMs.
 //! * `pipe`: overlaps the socket with the disk.
 
@@ -15,6 +16,7 @@ mod blob;
 pub(crate) mod export;
 mod handler;
 pub(crate) mod import;
+pub(crate) mod nbd;
 mod pipe;
 mod source;
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::error::{Error, ErrorKind, Result, root_cause};
 use crate::event::name;
 use crate::handler::head;
 use crate::http::page_text;
+use crate::own_session::OwnSession;
 use crate::service::arriving;
 use crate::session::Session;
 use crate::transfer::read_some;
@@ -171,50 +172,5 @@ impl AsyncWrite for ConsoleStream {
 impl fmt::Debug for ConsoleStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConsoleStream").field("endpoint", &self.endpoint).finish_non_exhaustive()
-    }
-}
-
-/// A session for one purpose, logged out when that is over.
-struct OwnSession {
-    client: Client,
-    session: Option<Session>,
-}
-
-impl OwnSession {
-    async fn new(client: &Client) -> Result<Self> {
-        let seat = client.session().await?.endpoint.clone();
-        let course = client.course();
-        course.under_way(true);
-        let session = client.within("session.login_with_password", &course, client.login_at(seat)).await?;
-        Ok(Self { client: client.clone(), session: Some(session) })
-    }
-
-    fn get(&self) -> &Session {
-        self.session.as_ref().expect("only end and drop take the session")
-    }
-
-    async fn end(mut self) {
-        if let Some(session) = self.session.take() {
-            log_out(&self.client, &session).await;
-        }
-    }
-}
-
-impl Drop for OwnSession {
-    fn drop(&mut self) {
-        let (Some(session), Ok(runtime)) = (self.session.take(), tokio::runtime::Handle::try_current())
-        else {
-            return;
-        };
-        let client = self.client.clone();
-        runtime.spawn(async move { log_out(&client, &session).await });
-    }
-}
-
-async fn log_out(client: &Client, session: &Session) {
-    let course = client.course();
-    course.under_way(true);
-    if let Err(error) = client.within("session.logout", &course, client.log_out(session)).await {
-        tracing::debug!(%error, "the console's session is left to XAPI");
     }
 }

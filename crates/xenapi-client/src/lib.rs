@@ -24,6 +24,7 @@
 //!   [`Client::export_vm`]: whole VMs. [`Client::blob`], [`Client::put_blob`]: files that belong to objects.
 //!   [`Client::export_database`]: the pool's database.
 //! * [`Client::console`], [`Client::vm_console`]: screens and terminals of running VMs.
+//! * [`Client::open_nbd`]: reads anywhere in a disk.
 //! * [`Client::rrd_updates`], [`Client::vm_rrd`], [`Client::host_rrd`]: what hosts measure.
 //! * [`Client::call_plugin`]: scripts in dom0.
 //! * [`Error`], whose [`ErrorKind`] tells when to try again; [`RetryPolicy`], by which the client does so
@@ -45,9 +46,11 @@ mod follow;
 mod handler;
 mod http;
 mod known_hosts;
+mod nbd;
 mod objects;
 mod outbox;
 mod outcome;
+mod own_session;
 mod plugin;
 mod pulse;
 mod retry;
@@ -70,6 +73,7 @@ pub use console::ConsoleStream;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Error, ErrorKind, Result};
 pub use follow::{Events, ResyncCause, Update};
+pub use nbd::{NbdReader, NbdSecurity};
 pub use plugin::PluginFailure;
 pub use retry::RetryPolicy;
 pub use rrd::{Consolidation, Rrd, RrdArchive, RrdQuery, RrdSeries, RrdSource, RrdUpdates};

@@ -26,7 +26,7 @@
 //!   those that every class has.
 //! * [`ErrorCode`] and [`FailureExt`]: what a failure means, and whether the call may be made again;
 //!   [`Safety`]: whether it may when there is no answer at all.
-//! * [`handler`], [`chunked`], [`archive`]: the HTTP transfers. [`query`]: expressions that select objects.
+//! * [`handler`], [`chunked`], [`archive`]: the HTTP transfers. [`nbd`]: reads without HTTP. [`query`]: expressions that select objects.
 //! * `meta`, behind the feature of that name: the datamodel as tables, for servers.
 //!
 //! Nothing here opens a connection or a file; see `xenapi-client` for that. The modules of the classes are
@@ -43,6 +43,7 @@ pub mod handler;
 pub mod implicit;
 #[cfg(feature = "meta")]
 pub mod meta;
+pub mod nbd;
 mod open_enum;
 pub mod query;
 mod record;

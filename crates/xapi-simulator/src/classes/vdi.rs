@@ -65,10 +65,7 @@ pub(crate) fn register(router: &mut Router) {
             Err(Failure::new("NOT_IMPLEMENTED", [method.clone()]))
         });
     }
-    router.raw("VDI.get_nbd_info", |ctx, args| {
-        // No network is marked for NBD.
-        ctx.read(|view| view.object("VDI", args.str(0)).map(|_| Value::Array(Vec::new())))
-    });
+    router.raw("VDI.get_nbd_info", crate::transfer::nbd::info);
     router.raw("VDI.pool_migrate", pool_migrate);
     router.raw("VDI.force_unlock", |_, _| Err(Failure::new("MESSAGE_DEPRECATED", [] as [&str; 0])));
 }

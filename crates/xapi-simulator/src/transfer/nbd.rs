@@ -1,0 +1,244 @@
+//! `VDI.get_nbd_info` and the NBD server it points to: disks to read, for sessions, on networks marked for it.
+//!
+//! As on a real host: TLS is a must where the purpose is `nbd` and absent where it is `insecure_nbd`; the export's name
+//! holds VDI and session; 16 connections at most; nothing but reads. All hosts share the one address that the simulator
+//! listens on.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use xenapi_types::nbd::{self, Request};
+use xenapi_wire::{Failure, Value};
+
+use super::handler::{Format, blocking, hosts_of};
+use super::source::{Source, find_vdi, io_failure};
+use crate::classes::session;
+use crate::core::Core;
+use crate::db::View;
+use crate::dispatch::{Args, Ctx};
+
+/// How many clients a host serves at the same time.
+const MAX_CLIENTS: usize = 16;
+/// The longest option and the longest read, in bytes.
+const MAX_OPTION: u32 = 4 << 10;
+const MAX_READ: u32 = 32 << 20;
+
+/// What NBD says when something is not permitted, not readable, not sensible.
+const EPERM: u32 = 1;
+const EIO: u32 = 5;
+const EINVAL: u32 = 22;
+
+/// Where NBD is served, if it is.
+#[derive(Default)]
+pub(crate) struct Nbd(OnceLock<Served>);
+
+struct Served {
+    address: SocketAddr,
+    pem: String,
+    acceptor: TlsAcceptor,
+    clients: Semaphore,
+}
+
+impl Nbd {
+    /// Notes the address; `false` when there is one already.
+    pub(crate) fn serves_at(&self, address: SocketAddr, acceptor: TlsAcceptor, pem: String) -> bool {
+        let served = Served { address, pem, acceptor, clients: Semaphore::new(MAX_CLIENTS) };
+        self.0.set(served).is_ok()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Tls,
+    Plain,
+}
+
+/// What the networks are marked for; nothing also when that is contradictory.
+fn mode(view: &View) -> Option<Mode> {
+    let is_marked = |purpose: &str| view.objects("network").any(|n| n.strs("purpose").any(|p| p == purpose));
+    match (is_marked("nbd"), is_marked("insecure_nbd")) {
+        (true, false) => Some(Mode::Tls),
+        (false, true) => Some(Mode::Plain),
+        _ => None,
+    }
+}
+
+/// A record for each interface on a marked network of each host that sees the disk.
+pub(crate) fn info(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
+    let served = ctx.core.nbd.0.get();
+    ctx.read(|view| {
+        let vdi = view.object("VDI", args.str(0))?;
+        if vdi.str("type") == "cbt_metadata" {
+            return Err(Failure::new("VDI_INCOMPATIBLE_TYPE", [vdi.reference(), "cbt_metadata"]));
+        }
+        let hosts = hosts_of(view, vdi.str("SR"));
+        let is_marked = |network: &str| {
+            let marked = |purpose: &str| matches!(purpose, "nbd" | "insecure_nbd");
+            view.find("network", network).is_some_and(|network| network.strs("purpose").any(marked))
+        };
+        let pifs = view.objects("PIF").filter(|pif| {
+            pif.bool("currently_attached")
+                && !pif.str("IP").is_empty()
+                && hosts.contains(&pif.str("host"))
+                && is_marked(pif.str("network"))
+        });
+        let records = pifs.map(|pif| {
+            let subject = view.find("host", pif.str("host")).map_or("", |host| host.str("hostname"));
+            let name = format!("/{}?session_id={}", vdi.str("uuid"), ctx.session);
+            let (address, port, cert) = match served {
+                Some(served) => (served.address.ip().to_string(), served.address.port(), served.pem.as_str()),
+                None => (pif.str("IP").to_owned(), 10_809, ""),
+            };
+            Value::Struct(BTreeMap::from([
+                ("exportname".to_owned(), name.into()),
+                ("address".to_owned(), address.into()),
+                ("port".to_owned(), Value::Int(port.into())),
+                ("cert".to_owned(), cert.into()),
+                ("subject".to_owned(), subject.into()),
+            ]))
+        });
+        Ok(Value::Array(records.collect()))
+    })
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(core: Arc<Core>, host: String, stream: TcpStream) {
+    let Some(served) = core.nbd.0.get() else { return };
+    // The seventeenth client is dropped.
+    let Ok(_client) = served.clients.try_acquire() else { return };
+    let Some(mode) = core.db().read(mode) else { return };
+    let mut stream = BufStream::new(stream);
+    let served = match negotiate(&mut stream, mode, true).await {
+        Ok(Chosen::Export(name)) => export(&core, &host, &mut stream, &name).await,
+        Ok(Chosen::Tls) => match served.acceptor.accept(stream.into_inner()).await {
+            Ok(stream) => {
+                let mut stream = BufStream::new(stream);
+                match negotiate(&mut stream, Mode::Plain, false).await {
+                    Ok(Chosen::Export(name)) => export(&core, &host, &mut stream, &name).await,
+                    Ok(_) => Ok(()),
+                    Err(error) => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        },
+        Ok(Chosen::Nothing) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "an NBD connection ended");
+    }
+}
+
+/// What a negotiation comes to.
+enum Chosen {
+    Export(String),
+    Tls,
+    Nothing,
+}
+
+async fn negotiate(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    mode: Mode,
+    is_first: bool,
+) -> io::Result<Chosen> {
+    if is_first {
+        stream.write_all(&nbd::GREETING).await?;
+        stream.write_u16(nbd::FIXED_NEWSTYLE).await?;
+        stream.flush().await?;
+        stream.read_u32().await?;
+    }
+    loop {
+        let mut magic = [0; nbd::OPTION_MAGIC.len()];
+        stream.read_exact(&mut magic).await?;
+        let (option, len) = (stream.read_u32().await?, stream.read_u32().await?);
+        if magic != nbd::OPTION_MAGIC || len > MAX_OPTION {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut data = vec![0; len as usize];
+        stream.read_exact(&mut data).await?;
+        let (reply, chosen) = match (option, mode) {
+            (nbd::OPTION_ABORT, _) => (nbd::REPLY_ACK, Some(Chosen::Nothing)),
+            (nbd::OPTION_STARTTLS, Mode::Tls) => (nbd::REPLY_ACK, Some(Chosen::Tls)),
+            // The only option that has no reply.
+            (nbd::OPTION_EXPORT_NAME, Mode::Tls) => return Ok(Chosen::Nothing),
+            (nbd::OPTION_EXPORT_NAME, Mode::Plain) => {
+                return Ok(Chosen::Export(String::from_utf8_lossy(&data).into_owned()));
+            }
+            (_, Mode::Tls) => (nbd::REPLY_TLS_REQUIRED, None),
+            (_, Mode::Plain) => (nbd::REPLY_UNSUPPORTED, None),
+        };
+        stream.write_u64(nbd::OPTION_REPLY_MAGIC).await?;
+        stream.write_u32(option).await?;
+        stream.write_u32(reply).await?;
+        stream.write_u32(0).await?;
+        stream.flush().await?;
+        if let Some(chosen) = chosen {
+            return Ok(chosen);
+        }
+    }
+}
+
+/// Attaches the disk of this name and serves it. A name that is no good ends the connection.
+async fn export(
+    core: &Arc<Core>,
+    host: &str,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    name: &str,
+) -> io::Result<()> {
+    let refused = |failure: Failure| {
+        tracing::info!(%failure, "no NBD export");
+        io::Error::from(io::ErrorKind::PermissionDenied)
+    };
+    let Some((uuid, session)) = name.trim_start_matches('/').split_once("?session_id=") else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    session::check(core, session).map_err(refused)?;
+    let vdi = core.db().read(|view| find_vdi(view, uuid)).map_err(refused)?;
+    let (worker, host) = (core.clone(), host.to_owned());
+    let source = blocking(move || Source::open(&worker, &host, &vdi, Format::Raw, None, "nbd"));
+    let source = Arc::new(source.await.map_err(refused)?);
+    stream.write_u64(source.len_bytes).await?;
+    stream.write_u16(nbd::READ_ONLY_EXPORT).await?;
+    stream.write_all(&[0; nbd::EXPORT_PADDING]).await?;
+    stream.flush().await?;
+    loop {
+        let mut bytes = [0; nbd::REQUEST_LEN];
+        stream.read_exact(&mut bytes).await?;
+        let request = Request::parse(&bytes).ok_or(io::ErrorKind::InvalidData)?;
+        let result = match request.command {
+            nbd::COMMAND_DISCONNECT => return Ok(()),
+            nbd::COMMAND_READ => read(&source, request).await,
+            nbd::COMMAND_WRITE => {
+                let mut data = (&mut *stream).take(request.len.into());
+                tokio::io::copy(&mut data, &mut tokio::io::sink()).await?;
+                Err(EPERM)
+            }
+            _ => Err(EINVAL),
+        };
+        stream.write_u32(nbd::REPLY_MAGIC).await?;
+        stream.write_u32(result.as_ref().err().copied().unwrap_or(0)).await?;
+        stream.write_u64(request.handle).await?;
+        stream.write_all(&result.unwrap_or_default()).await?;
+        stream.flush().await?;
+    }
+}
+
+async fn read(source: &Arc<Source>, request: Request) -> Result<Vec<u8>, u32> {
+    let end = request.offset.checked_add(request.len.into());
+    if request.len > MAX_READ || end.is_none_or(|end| end > source.len_bytes) {
+        return Err(EINVAL);
+    }
+    let source = source.clone();
+    let reading = blocking(move || {
+        let mut data = vec![0; request.len as usize];
+        let read = source.disk.read_at(request.offset, &mut data);
+        read.map(|()| data).map_err(|error| io_failure("NBD read", &error.into()))
+    });
+    reading.await.map_err(|_| EIO)
+}
