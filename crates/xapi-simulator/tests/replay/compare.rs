@@ -15,6 +15,7 @@ use testdata::Step;
 use xenapi_wire::{Limits, Value, xmlrpc};
 
 use crate::names::{Names, find};
+use crate::transcode::outcome;
 use crate::wire::Reply;
 use crate::xva;
 
@@ -390,6 +391,24 @@ fn normal(value: &Json, key: Option<&str>, name: &dyn Fn(&str) -> String) -> Jso
         }
         other => other.clone(),
     }
+}
+
+/// Finds out which of ours stands for what in an answer in the other encoding, and what is not the same.
+pub fn values(step: &Step, reply: &Reply, names: &mut Names) -> Vec<String> {
+    let recorded = step.response.body();
+    names.bind_tokens(&String::from_utf8_lossy(&recorded), &String::from_utf8_lossy(&reply.body));
+    let Some(recorded) = outcome(&recorded) else { return vec!["the recording has no outcome".to_owned()] };
+    let Some(ours) = outcome(&reply.body) else {
+        return vec![format!("no outcome, but {:?}", String::from_utf8_lossy(&reply.body))];
+    };
+    bind_tree(&recorded, &ours, names);
+    let mut out = Vec::new();
+    if !is_live(step) {
+        let recorded = normal(&recorded, None, &|text| names.name_recorded(text));
+        let ours = normal(&ours, None, &|text| names.name_ours(text));
+        diff("", &recorded, &ours, &mut out);
+    }
+    out
 }
 
 fn is_internal(error: &Map<String, Json>) -> bool {
