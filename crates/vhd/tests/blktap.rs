@@ -36,8 +36,8 @@ fn file() -> (Vec<u8>, Vec<u8>) {
         let sector = u32::try_from(file.len() / 512).unwrap();
         file[TABLE + 4 * block..][..4].copy_from_slice(&sector.to_be_bytes());
         file.resize(file.len() + 512, 0xff);
-        for at in block * BLOCK..(block + 1) * BLOCK {
-            disk[at] = content(at);
+        for (byte, at) in disk[block * BLOCK..][..BLOCK].iter_mut().zip(block * BLOCK..) {
+            *byte = content(at);
         }
         file.extend_from_slice(&disk[block * BLOCK..][..BLOCK]);
     }
