@@ -13,7 +13,7 @@ use crate::table::{self, Placed, Shape};
 /// Where the bytes of a disk are: footer, header and table of a VHD file, checked as a whole.
 ///
 /// Memory: eight bytes for each block in the file, at most four for each block of the disk (4 MiB
-/// for 2 TiB); 12 for each block of the disk while it is made.
+/// for 2 TiB); up to 16 for each block of the disk while it is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskMap {
     footer: Footer,
@@ -200,18 +200,18 @@ impl DiskMap {
 
         let mut table = vec![0; shape.blocks as usize * 4];
         read(offset, &mut table)?;
-        let mut placed = table::place(&table, &footer, &header, &shape, end)?;
+        let placed = table::place(&table, &footer, &header, &shape, end)?;
         if end.is_none() {
             let metadata_end = (header.table_offset + header.table_len()).min(len);
             let blocks_end =
-                placed.last().map_or(metadata_end, |last: &Placed| last.offset() + shape.block_len());
+                placed.last().map_or(metadata_end, |last: Placed| last.offset() + shape.block_len());
             missing_end(blocks_end, len, &footer, policy, &mut read)?;
             warnings.push(Warning::EndFooterMissing);
         }
         let allocated = u32::try_from(placed.len()).unwrap_or(u32::MAX);
         let table = if allocated < shape.blocks / 2 {
+            let mut placed: Vec<Placed> = placed.iter().collect();
             placed.sort_unstable_by_key(|placed| placed.block);
-            placed.shrink_to_fit();
             Table::Sparse(placed)
         } else {
             Table::Dense(table)

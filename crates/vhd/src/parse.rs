@@ -15,7 +15,7 @@ use crate::bitmap;
 use crate::error::{Error, Structure};
 use crate::format::{DiskType, DynamicHeader, FOOTER_LEN, Footer, HEADER_LEN, SECTOR};
 use crate::limits::Limits;
-use crate::table::{self, Placed, Shape};
+use crate::table::{self, Placement, Shape};
 
 /// What a [`Decoder`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,8 +70,8 @@ pub struct Summary {
 
 /// A push decoder for the VHD stream of an unknown writer.
 ///
-/// Memory is bounded by the table: 12 bytes for each block of the disk while it is read, 8 after
-/// that (12 MiB and 8 MiB for 2 TiB), and one bitmap. Nothing is taken on the word of the header;
+/// Memory is bounded by the table: 4 bytes for each block of the disk while it is read (4 MiB for 2 TiB), 12
+/// for each run of blocks that follow each other on the disk and in the file, and one bitmap. Nothing is taken on the word of the header;
 /// buffers grow with the bytes that arrive.
 ///
 /// ```
@@ -103,7 +103,7 @@ pub struct Decoder {
     footer: Option<Footer>,
     header: Option<Box<DynamicHeader>>,
     shape: Option<Shape>,
-    placed: Vec<Placed>,
+    placed: Placement,
     bitmap: Vec<u8>,
     failed: Option<Error>,
 }
@@ -162,7 +162,7 @@ impl Decoder {
             footer: None,
             header: None,
             shape: None,
-            placed: Vec::new(),
+            placed: Placement::default(),
             bitmap: Vec::new(),
             failed: None,
         }
@@ -315,13 +315,21 @@ impl Decoder {
             return self.skip_to(input, offset, Structure::Table);
         }
         // The limit on entries keeps this far below 4 GiB.
-        if !self.collect(input, shape.blocks as usize * 4) {
+        let want = shape.blocks as usize * 4;
+        // One that came in one piece is read where it is.
+        let whole = input.split_at_checked(want).filter(|_| self.buffer.is_empty());
+        if whole.is_none() && !self.collect(input, want) {
             return Ok(None);
         }
         let (Some(footer), Some(header)) = (&self.footer, &self.header) else { return Ok(None) };
         let end = self.len.map(|len| len.saturating_sub(FOOTER_LEN as u64));
-        let placed = table::place(&self.buffer, footer, header, &shape, end)?;
+        let table = whole.map_or(self.buffer.as_slice(), |(table, _)| table);
+        let placed = table::place(table, footer, header, &shape, end)?;
         self.buffer = Vec::new();
+        if let Some((_, rest)) = whole {
+            self.position += want as u64;
+            *input = rest;
+        }
         let behind = header.table_offset + header.table_len();
         if let Some(first) = placed.first().filter(|first| first.offset() < behind) {
             let (offset, position) = (first.offset(), self.position);
@@ -342,7 +350,7 @@ impl Decoder {
 
     fn read_bitmap<'a>(&mut self, input: &mut &'a [u8], index: usize) -> Result<Option<Event<'a>>, Error> {
         let Some(shape) = self.shape else { return Err(self.truncated()) };
-        let placed = self.placed[index];
+        let Some(placed) = self.placed.get(index) else { return Err(self.truncated()) };
         if self.buffer.is_empty() && self.position < placed.offset() {
             if self.position < self.table_end() {
                 // Entries that the disk does not need, and padding, are part of the table.
@@ -380,8 +388,8 @@ impl Decoder {
         } else {
             State::Data(index, done_now)
         };
-        let virtual_offset =
-            u64::from(self.placed[index].block) * u64::from(shape.block_size) + u64::from(done);
+        let block = self.placed.get(index)?.block;
+        let virtual_offset = u64::from(block) * u64::from(shape.block_size) + u64::from(done);
         let visible = shape.virtual_size.saturating_sub(virtual_offset).min(len as u64);
         // At most `len`, which is a usize.
         let bytes = &run[..usize::try_from(visible).unwrap_or(len)];

@@ -58,9 +58,14 @@ fn batmap() -> Vec<u8> {
     batmap
 }
 
-fn at_random(file: &[u8]) -> Result<Vec<u8>, Error> {
-    let map = fuzzing::map(file, EndFooterPolicy::Required)?;
-    Ok(fuzzing::read(&map, file, 0..map.virtual_size()))
+/// Whether a disk is read right at random, in some bytes of every 64 KiB of it.
+fn at_random(file: &[u8], disk: &[u8]) -> bool {
+    let map = fuzzing::map(file, EndFooterPolicy::Required).unwrap();
+    assert_eq!(map.virtual_size(), disk.len() as u64);
+    (0..disk.len()).step_by(64 << 10).all(|at| {
+        let sample = at..at + 600;
+        fuzzing::read(&map, file, sample.start as u64..sample.end as u64) == disk[sample]
+    })
 }
 
 fn forward(file: &[u8]) -> Result<Vec<u8>, Error> {
@@ -94,7 +99,7 @@ fn batmaps_are_nobodys_truth() {
         let (mut file, disk) = file();
         damage(&mut file);
         fuzzing::make_sum(&mut file[512..1536], 36);
-        assert!(at_random(&file).unwrap() == disk, "{name}: file");
+        assert!(at_random(&file, &disk), "{name}: file");
         assert!(forward(&file).unwrap() == disk, "{name}: stream");
     }
 }
@@ -105,7 +110,7 @@ fn a_bitmap_without_a_bit_is_a_block_of_zeros() {
     let first = usize::try_from(u32::from_be_bytes(file[TABLE + 4..TABLE + 8].try_into().unwrap())).unwrap();
     file[first * 512..][..512].fill(0);
     disk[BLOCK..2 * BLOCK].fill(0);
-    assert!(at_random(&file).unwrap() == disk);
+    assert!(at_random(&file, &disk));
     assert!(forward(&file).unwrap() == disk);
 }
 
@@ -116,6 +121,6 @@ fn the_footer_of_a_volume_is_at_its_end() {
     let footer = file.split_off(file.len() - 512);
     file.resize(file.len() + (9 << 20), 0);
     file.extend(footer);
-    assert!(at_random(&file).unwrap() == disk);
+    assert!(at_random(&file, &disk));
     assert!(forward(&file).unwrap() == disk);
 }
