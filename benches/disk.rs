@@ -1,20 +1,26 @@
 //! Raw disks to VHDs and back, beside `cp --sparse` and `qemu-img convert`.
 //!
 //! Sources and targets are in memory (`/dev/shm`), the best of a few rounds counts, and what comes out
-//! is compared with what went in. A peer that is not installed is left out. Then divan's statistics
-//! of the parts that need no disk.
+//! is compared with what went in. A peer that is not installed is left out. Processor time includes that
+//! of programs that were started, memory is this process's. Then divan's statistics of the parts that
+//! need no disk.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 
 use std::fs::File;
 use std::hint::black_box;
+use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use disk_stream::{Declared, Existing, Image, Progress, RawSink, Upload, Verifier, receive};
+use disk_stream::{
+    Consume, Declared, Existing, Image, Opening, Parents, Progress, RawSink, Recode, Upload, Verifier, Zeros,
+    receive, scan,
+};
 use divan::counter::BytesCount;
 use http_body_util::{BodyExt, Full};
 use tempfile::TempDir;
@@ -43,15 +49,43 @@ fn disk(folder: &Path, name: &str, size: u64, stride: usize) -> PathBuf {
     path
 }
 
+/// What a run took.
+#[derive(Clone, Copy)]
+struct Took {
+    time: Duration,
+    /// Seconds of processors, of this process and of those that it started.
+    cpu: f64,
+    /// The most memory beyond what there was before, in MiB; of this process only.
+    memory: u64,
+}
+
 /// The shortest of a few runs; `clean` comes before each and is not counted.
-fn best<T>(clean: impl Fn(), run: impl Fn() -> T) -> Duration {
-    let timed = || {
+fn best<T>(clean: impl Fn(), run: impl Fn() -> T) -> Took {
+    let measured = || {
         clean();
+        // Forgets the peak.
+        drop(std::fs::write("/proc/self/clear_refs", "5"));
+        let (before, cpu) = (kib("VmRSS:"), cpu());
         let begun = Instant::now();
         black_box(run());
-        begun.elapsed()
+        let time = begun.elapsed();
+        Took { time, cpu: self::cpu() - cpu, memory: kib("VmHWM:").saturating_sub(before) / 1024 }
     };
-    (0..ROUNDS).map(|_| timed()).min().unwrap_or_default()
+    let took = (0..ROUNDS).map(|_| measured());
+    took.min_by_key(|took| took.time).expect("a round")
+}
+
+fn kib(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
+
+/// User and system time of this process and of its children that have ended, in seconds.
+fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().skip(11).take(4);
+    fields.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 /// Runs a peer; `false` when it is not installed.
@@ -84,10 +118,7 @@ fn table(runtime: &tokio::runtime::Runtime, folder: &Path, name: &str, raw: &Pat
         runtime.block_on(verify).unwrap_or_else(|error| panic!("{what}: {error}"));
     };
     let floor = best(clean, || assert!(peer("cp", &[raw, &out], &["--sparse=auto"])));
-    let row = |what: &str, time: Duration| {
-        let ratio = time.as_secs_f64() / floor.as_secs_f64();
-        println!("{name:<22} {what:<38} {:>7.3} s  {ratio:>5.2}", time.as_secs_f64());
-    };
+    let row = |what: &str, took: Took| line(name, what, took, floor);
     row("cp --sparse=auto", floor);
     let qemu = peer("qemu-img", &[], &["--version"]);
     if qemu {
@@ -125,6 +156,87 @@ fn table(runtime: &tokio::runtime::Runtime, folder: &Path, name: &str, raw: &Pat
         runtime.block_on(receive(Full::new(stream.clone()), verifier, Progress::new())).expect("equal")
     };
     row("VHD body compared with raw file", best(clean, verify));
+}
+
+fn line(name: &str, what: &str, took: Took, floor: Took) {
+    let ratio = took.time.as_secs_f64() / floor.time.as_secs_f64();
+    let Took { time, cpu, memory } = took;
+    println!("{name:<22} {what:<38} {:>7.3} s {ratio:>5.2} {cpu:>6.2} s {memory:>4} MiB", time.as_secs_f64());
+}
+
+/// Starts `cat` of a file into a pipe.
+fn cat(file: &Path) -> (Child, File) {
+    let mut cat = Command::new("cat").arg(file).stdout(Stdio::piped()).spawn().expect("cat");
+    let output = File::from(OwnedFd::from(cat.stdout.take().expect("a pipe")));
+    disk_stream::enlarge_pipe(&output);
+    (cat, output)
+}
+
+/// Feeds a pipe to a consumer, as `disk convert -` does.
+fn feed<C: Consume>(mut consumer: C, file: &Path) -> C::Output {
+    let (mut cat, mut pipe) = cat(file);
+    let (mut buffer, progress) = (vec![0; 256 << 10], Progress::new());
+    let output = loop {
+        match pipe.read(&mut buffer).expect("a pipe") {
+            0 => break consumer.finish().expect("complete"),
+            len => consumer.feed(&buffer[..len], &progress).expect("a VHD"),
+        }
+    };
+    assert!(cat.wait().expect("it ends").success());
+    output
+}
+
+/// From pipes, and from a chain of three layers with a third of the data each.
+fn pipes_and_chains(folder: &Path, name: &str, raw: &Path) {
+    let (vhd, out) = (folder.join("disk.vhd"), folder.join("out"));
+    image(raw).save_vhd(&vhd, Existing::Replace, &Upload::default()).expect("saved");
+    let clean = || drop(std::fs::remove_file(&out));
+    let shell = format!("cat {} | cat > /dev/null", vhd.display());
+    let floor = best(clean, || assert!(peer("sh", &[], &["-c", &shell])));
+    line(name, "cat | cat", floor, floor);
+    let recode = || feed(Recode::new(File::create("/dev/null").expect("there"), Upload::default()), &vhd);
+    line(name, "VHD pipe to VHD pipe", best(clean, recode), floor);
+
+    let floor = best(clean, || assert!(peer("cp", &[raw, &out], &["--sparse=auto"])));
+    line(name, "cp --sparse=auto", floor, floor);
+    let save = || feed(RawSink::of_any(&out, Existing::Replace).expect("a target"), &vhd);
+    line(name, "VHD from standard input to raw file", best(clean, save), floor);
+
+    let path = |layer: usize| folder.join(format!("layer{layer}.vhd"));
+    let partial = folder.join("partial.raw");
+    let source = File::open(raw).expect("made here");
+    let target = File::create(&partial).expect("/dev/shm has room");
+    target.set_len(image(raw).virtual_size()).expect("a sparse file");
+    let mut block = vec![0; BLOCK_SIZE as usize];
+    let found = scan(&image(raw), BLOCK_SIZE, Zeros::Detect, &Progress::new()).expect("read");
+    for layer in 0..3 {
+        for number in found.iter().skip(layer).step_by(3) {
+            let at = found.block_bytes(number).start;
+            source.read_exact_at(&mut block, at).expect("whole blocks");
+            target.write_all_at(&block, at).expect("/dev/shm has room");
+        }
+        match layer.checked_sub(1) {
+            None => image(&partial).save_vhd(&path(0), Existing::Replace, &Upload::default()),
+            Some(base) => image(&partial).save_difference(
+                &chain(&path(base)),
+                &path(layer),
+                Existing::Replace,
+                &Upload::default(),
+            ),
+        }
+        .expect("saved");
+    }
+    drop(std::fs::remove_file(partial));
+    let save = || chain(&path(2)).save_raw(&out, Existing::Replace, &Upload::default()).expect("saved");
+    line(name, "chain of three VHDs to raw file", best(clean, save), floor);
+    let same = image(&out).differing_blocks(&image(raw), &Progress::new()).expect("read");
+    assert!(same.is_empty(), "the chain is the disk");
+    (0..3).for_each(|layer| drop(std::fs::remove_file(path(layer))));
+}
+
+fn chain(path: &Path) -> Image {
+    let parents = Parents::Within(path.parent().expect("a folder").to_owned());
+    Image::open_with(path, &Opening { parents, ..Opening::default() }).expect("made here")
 }
 
 fn full_layout() -> Layout {
@@ -178,7 +290,7 @@ fn find_zeros(bencher: divan::Bencher<'_, '_>, len: usize) {
 fn ratios() {
     let folder = TempDir::new_in("/dev/shm").expect("a file system in memory");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    println!("{:<22} {:<38} {:>9}  to cp", "disk", "what", "best");
+    println!("{:<22} {:<38} {:>9} {:>5} {:>8} {:>8}", "disk", "what", "best", "ratio", "cpu", "memory");
     let disks = [
         ("4 GiB, 1 GiB in it", 4 * GIB, 4),
         ("2 GiB, full", 2 * GIB, 1),
@@ -187,13 +299,15 @@ fn ratios() {
     for (name, size, stride) in disks {
         let raw = disk(folder.path(), "disk", size, stride);
         table(&runtime, folder.path(), name, &raw);
+        pipes_and_chains(folder.path(), name, &raw);
         drop(std::fs::remove_file(raw));
     }
 }
 
 fn main() {
-    // Cargo runs this with --bench; `cargo test` without.
-    if std::env::args().any(|arg| arg == "--bench") {
+    // Cargo runs this with --bench; `cargo test` without. Who names a benchmark wants only that.
+    let named = std::env::args().skip(1).any(|arg| !arg.starts_with('-'));
+    if !named && std::env::args().any(|arg| arg == "--bench") {
         ratios();
     }
     divan::main();

@@ -176,12 +176,16 @@ fn feed<C: Consume>(mut consumer: C, input: &mut impl Read, progress: &Progress)
 
 /// Standard input without a buffer of its own, which would only be copied.
 fn input() -> Result<File> {
-    Ok(std::io::stdin().as_fd().try_clone_to_owned().context("standard input is closed")?.into())
+    let input = std::io::stdin().as_fd().try_clone_to_owned().context("standard input is closed")?;
+    disk_stream::enlarge_pipe(&input);
+    Ok(input.into())
 }
 
 /// Standard output without a buffer, which would look for ends of lines.
 fn output() -> Result<File> {
-    Ok(std::io::stdout().as_fd().try_clone_to_owned().context("standard output is closed")?.into())
+    let output = std::io::stdout().as_fd().try_clone_to_owned().context("standard output is closed")?;
+    disk_stream::enlarge_pipe(&output);
+    Ok(output.into())
 }
 
 /// Bytes that are read from standard input at a time.

@@ -67,7 +67,7 @@ pub use layer::Layer;
 pub use parents::Parents;
 pub use progress::{Progress, Snapshot, Stage};
 pub use reader::Reader;
-pub use receive::{Consume, receive};
+pub use receive::{Consume, enlarge_pipe, receive};
 pub use recode::Recode;
 pub use relink::{apply, relink};
 pub use repair::{Inspected, Repaired};
