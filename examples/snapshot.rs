@@ -1,19 +1,23 @@
-//! Writes an instance's root disk to a VHD file, from a host or from the embedded simulator.
+//! Writes an instance's root disk to a VHD file or puts it somewhere as an image, from a host or from the embedded
+//! simulator.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
-use examples::cli::Target;
+use examples::cli::{self, Target};
+use examples::images;
 use examples::report::{self, Report};
 use examples::ui::Ui;
 use examples::world::World;
+use image_store::glance::NewImage;
 use uuid::Uuid;
 use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec};
+use xenapi_driver::upload::{UploadFormat, UploadOptions};
 use xenapi_driver::{Existing, SpawnOptions, Which};
 
-/// Snapshot an instance's root disk, running or not, and write it as a dynamic VHD.
+/// Snapshot an instance's root disk, running or not, and write it as a dynamic VHD, or put it somewhere as an image.
 ///
 /// Without --url and --instance, a demo instance is spawned on the embedded simulator first.
 #[derive(Debug, Parser)]
@@ -24,12 +28,25 @@ struct Cli {
     /// Name or uuid of the instance.
     #[arg(long, value_name = "NAME|UUID")]
     instance: Option<String>,
-    /// The file to write.
-    #[arg(long, short, value_name = "FILE")]
-    output: PathBuf,
+    /// The VHD file to write.
+    #[arg(long, short, value_name = "FILE", required_unless_present = "to")]
+    output: Option<PathBuf>,
     /// Replace the file if it exists.
-    #[arg(long)]
+    #[arg(long, requires = "output")]
     force: bool,
+    /// Where to put an image instead. Glance is found by the OS_* variables of OpenStack's own tools.
+    #[arg(long, value_name = images::PLACES, conflicts_with = "output")]
+    to: Option<String>,
+    /// What the image is: vhd-archive (a gzip tar of one VHD, as Nova's images for XenServer are), vhd, or
+    /// raw-archive.
+    #[arg(long, value_name = "FORMAT", default_value = "vhd-archive", value_parser = upload_format, requires = "to")]
+    format: UploadFormat,
+    /// gzip's level.
+    #[arg(long, value_name = "1-9", value_parser = clap::value_parser!(u32).range(1..=9), requires = "to")]
+    compression_level: Option<u32>,
+    /// A property for Glance, such as os_type=linux; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = cli::key_value, requires = "to")]
+    property: Vec<(String, String)>,
     /// Print the result as JSON, and no progress.
     #[arg(long)]
     json: bool,
@@ -60,10 +77,30 @@ async fn snapshot(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
         None => Which::Instance(demo_instance(world, ui).await?),
     };
     ui.begin();
+    if let Some(place) = &cli.to {
+        let (container, disk) = cli.format.names();
+        let mut image = NewImage::new("", container, disk);
+        image.properties = cli.property.iter().cloned().collect();
+        let sink = images::sink(place, image)?;
+        let (format, compression_level) = (cli.format, cli.compression_level);
+        let options = UploadOptions { format, compression_level, progress: ui.progress() };
+        let uploaded = ui.until_interrupted(world.driver().upload(which, sink, options)).await?;
+        return Ok(Report::of_upload(&uploaded, ui));
+    }
+    let output = cli.output.as_ref().context("which file? Name it with --output")?;
     let existing = if cli.force { Existing::Replace } else { Existing::Refuse };
-    let snapshot = world.driver().snapshot(which, &cli.output, existing, ui.progress());
+    let snapshot = world.driver().snapshot(which, output, existing, ui.progress());
     let snapshot = ui.until_interrupted(snapshot).await?;
     Ok(Report::of_snapshot(&snapshot, ui))
+}
+
+fn upload_format(text: &str) -> Result<UploadFormat, String> {
+    match text {
+        "vhd-archive" => Ok(UploadFormat::VhdArchive),
+        "vhd" => Ok(UploadFormat::Vhd),
+        "raw-archive" => Ok(UploadFormat::RawArchive),
+        _ => Err(format!("unknown format {text:?}: use vhd-archive, vhd or raw-archive")),
+    }
 }
 
 /// An instance of the demo image, running on the simulator.

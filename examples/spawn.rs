@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use examples::cli::Target;
+use examples::cli::{self, Target};
 use examples::images;
 use examples::report::{self, Report};
 use examples::ui::Ui;
@@ -66,7 +66,7 @@ struct Cli {
     #[arg(long, value_name = "KEY|FILE")]
     ssh_key: Vec<String>,
     /// A key and value of the instance's metadata; may be given several times.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = cli::key_value)]
     meta: Vec<(String, String)>,
     /// Do not read the root disk back to compare it with the image.
     #[arg(long)]
@@ -151,9 +151,4 @@ fn image_format(text: &str) -> Result<ImageFormat, String> {
         "vhd" => Ok(ImageFormat::Vhd),
         _ => Err(format!("unknown image format {text:?}: use raw or vhd")),
     }
-}
-
-fn key_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} has no '='"))?;
-    Ok((key.to_owned(), value.to_owned()))
 }

@@ -14,12 +14,13 @@ use e2e::tools;
 use examples::demo_image::DemoImage;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use image_store::{Algorithm, Content, Digest, FileSource, ImageSource, Pending};
+use image_store::{Algorithm, Content, Digest, FileSink, FileSource, ImageSink, ImageSource, Pending};
 use tempfile::TempDir;
 use xenapi_client::ExportFormat;
 use xenapi_driver::spec::{Flavor, ImageFormat, InstanceSpec, RootImage, SrChoice};
+use xenapi_driver::upload::{UploadFormat, UploadOptions};
 use xenapi_driver::{Progress, SpawnOptions, Which};
-use xenapi_types::Vdi;
+use xenapi_types::{Sr, Vdi, sr};
 
 const DISK_BYTES: u64 = 64 << 20;
 
@@ -97,6 +98,17 @@ impl Bench {
         Ok(disk)
     }
 
+    /// What a user can see: the SR joins what a snapshot has split when it gets round to it.
+    async fn visible(&self) -> Result<Census> {
+        let mut census = self.pool.census().await?;
+        let vdis = self.pool.client().all_records::<Vdi>().await?;
+        let hidden =
+            |vdi: &String| vdis.iter().any(|(other, record)| !record.managed && other.to_string() == *vdi);
+        census.objects.get_mut("VDI").expect("there are disks").retain(|vdi| !hidden(vdi));
+        census.disk_files.clear();
+        Ok(census)
+    }
+
     /// Spawns, expects an error with these words, and that it leaves nothing.
     async fn refused(&self, spec: InstanceSpec, words: &[&str]) -> Result<()> {
         let error = self.pool.driver.spawn(spec, SpawnOptions::default()).await.expect_err("an error");
@@ -107,6 +119,32 @@ impl Bench {
             assert!(text.contains(word), "{word:?} is missing in: {text}");
         }
         Ok(())
+    }
+}
+
+/// A place that takes so many bytes and then no more, or says so before it begins.
+#[derive(Debug)]
+struct Full(usize);
+
+impl ImageSink for Full {
+    fn store<'a>(
+        &'a self,
+        make: &'a (dyn Fn() -> Pending<'a, image_store::Result<image_store::Image>> + Send + Sync),
+    ) -> Pending<'a, image_store::Result<image_store::Stored>> {
+        Box::pin(async {
+            let mut content = make().await?.content;
+            let mut taken = 0;
+            while taken < self.0
+                && let Some(piece) = content.chunk().await?
+            {
+                taken += piece.len();
+            }
+            Err(image_store::Error::Status {
+                what: "the place".into(),
+                status: 507,
+                said: "it is full".into(),
+            })
+        })
     }
 }
 
@@ -156,6 +194,56 @@ async fn every_packing_on_thin_and_thick_storage() -> Result<()> {
         assert_eq!(root.len(), 1 << 30);
         let (disk, rest) = root.split_at(bench.disk.len());
         assert!(disk == bench.disk && rest.iter().all(|byte| *byte == 0), "{} on {sr}", path.display());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_snapshot_is_an_image_again() -> Result<()> {
+    let bench = Bench::new().await?;
+    let driver = &bench.pool.driver;
+    let instance = driver.spawn(Bench::spec(&bench.archive, 0, EXT), SpawnOptions::default()).await?;
+    let which = || Which::Instance(instance.uuid);
+    let running = bench.visible().await?;
+    let upload = |sink: Arc<dyn ImageSink>, format: UploadFormat, compression_level: Option<u32>| {
+        driver.upload(which(), sink, UploadOptions { format, compression_level, ..UploadOptions::default() })
+    };
+    let formats = [
+        (UploadFormat::VhdArchive, None, "0.vhd"),
+        (UploadFormat::VhdArchive, Some(1), "0.vhd"),
+        (UploadFormat::Vhd, None, ""),
+        (UploadFormat::RawArchive, None, "disk.raw"),
+    ];
+    let mut images = Vec::new();
+    for (number, (format, level, member)) in formats.into_iter().enumerate() {
+        let path = bench.at(&format!("upload{number}"));
+        let uploaded = upload(Arc::new(FileSink::new(&path)), format, level).await?;
+        assert!(uploaded.leftovers.is_empty() && uploaded.virtual_bytes == DISK_BYTES, "{uploaded:?}");
+        assert_eq!(uploaded.stored.digest, Digest::of(Algorithm::Sha512, &fs::read(&path)?));
+        bench.visible().await?.assert_as(&running, "after an upload");
+        if !member.is_empty() {
+            let listed = tools::run("tar", ["-tzf".as_ref(), path.as_os_str()])?;
+            assert_eq!(listed.trim_end(), member);
+        }
+        images.push(path);
+    }
+    // A place that exists already, that is full at once, and that becomes full.
+    let taken: Arc<dyn ImageSink> = Arc::new(FileSink::new(&images[0]));
+    for (sink, words) in [
+        (taken, "exists already"),
+        (Arc::new(Full(0)) as _, "it is full"),
+        (Arc::new(Full(3 << 20)) as _, "it is full"),
+    ] {
+        let error = upload(sink, UploadFormat::Vhd, None).await.expect_err(words);
+        assert!(error.to_string().contains(words) && error.leftovers().is_empty(), "{error}");
+        bench.visible().await?.assert_as(&running, words);
+    }
+    driver.destroy(which(), Progress::none()).await?;
+    let sr = bench.pool.client().by_name_label::<Sr>(EXT).await?;
+    bench.pool.client().call(sr::Scan { sr }).await?;
+    for image in images {
+        let root = bench.root_of(Bench::spec(&image, 0, LVM)).await?;
+        assert!(root == bench.disk, "{}", image.display());
     }
     Ok(())
 }

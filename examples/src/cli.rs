@@ -77,3 +77,13 @@ impl Target {
         }
     }
 }
+
+/// An option of the form `KEY=VALUE`.
+///
+/// # Errors
+///
+/// For text without a `=`.
+pub fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} has no '='"))?;
+    Ok((key.to_owned(), value.to_owned()))
+}

@@ -1,6 +1,5 @@
 //! Where images are, in the words of a command line: `PATH`, `https://…`, `glance:NAME` or `-`.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -40,20 +39,14 @@ pub fn source(place: &str, digest: Option<Digest>) -> Result<RootImage> {
 /// # Errors
 ///
 /// As [`source`].
-pub fn sink(place: &str, image: NewImage) -> Result<Box<dyn ImageSink>> {
+pub fn sink(place: &str, image: NewImage) -> Result<Arc<dyn ImageSink>> {
     Ok(if let Some(name) = place.strip_prefix("glance:") {
-        Box::new(GlanceSink::new(glance()?, NewImage { name: name.to_owned(), ..image }))
+        Arc::new(GlanceSink::new(glance()?, NewImage { name: name.to_owned(), ..image }))
     } else if is_url(place) {
-        Box::new(HttpSink::new(client(), place)?)
+        Arc::new(HttpSink::new(client(), place)?)
     } else {
-        Box::new(FileSink::new(place))
+        Arc::new(FileSink::new(place))
     })
-}
-
-/// The file, if the place is one.
-pub fn as_path(place: &str) -> Option<&Path> {
-    let elsewhere = place == "-" || is_url(place) || place.starts_with("glance:");
-    (!elsewhere).then(|| Path::new(place))
 }
 
 fn is_url(place: &str) -> bool {

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use indicatif::HumanBytes;
 use serde_json::{Map, Value, json};
-use xenapi_driver::{Instance, Snapshot};
+use xenapi_driver::upload::Uploaded;
+use xenapi_driver::{Instance, Leftover, Snapshot};
 
 use crate::ui::Ui;
 
@@ -59,13 +60,32 @@ impl Report {
         report.lines.push(("size".into(), format!("{file} for a disk of {size}")));
         report.json.insert("file_bytes".into(), json!(snapshot.file_bytes));
         report.json.insert("virtual_bytes".into(), json!(snapshot.virtual_bytes));
-        for leftover in &snapshot.leftovers {
-            report.lines.push(("warning".into(), format!("remove by hand: {leftover}")));
-        }
-        let leftovers: Vec<_> = snapshot.leftovers.iter().map(ToString::to_string).collect();
-        report.json.insert("leftovers".into(), json!(leftovers));
+        report.add_leftovers(&snapshot.leftovers);
         report.add_times(ui);
         report
+    }
+
+    /// What is known of an image that was uploaded.
+    pub fn of_upload(uploaded: &Uploaded, ui: &Ui) -> Self {
+        let mut report = Self { lines: Vec::new(), json: Map::new() };
+        report.add("image", &uploaded.stored.place);
+        report.add("digest", &uploaded.stored.digest.to_string());
+        report.add("disk", &uploaded.disk_uuid);
+        let (image, size) = (HumanBytes(uploaded.stored.len), HumanBytes(uploaded.virtual_bytes));
+        report.lines.push(("size".into(), format!("{image} for a disk of {size}")));
+        report.json.insert("image_bytes".into(), json!(uploaded.stored.len));
+        report.json.insert("virtual_bytes".into(), json!(uploaded.virtual_bytes));
+        report.add_leftovers(&uploaded.leftovers);
+        report.add_times(ui);
+        report
+    }
+
+    fn add_leftovers(&mut self, leftovers: &[Leftover]) {
+        for leftover in leftovers {
+            self.lines.push(("warning".into(), format!("remove by hand: {leftover}")));
+        }
+        let leftovers: Vec<_> = leftovers.iter().map(ToString::to_string).collect();
+        self.json.insert("leftovers".into(), json!(leftovers));
     }
 
     /// Adds a line, and the same to the object.

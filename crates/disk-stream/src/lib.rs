@@ -18,7 +18,7 @@
 //!   [`Image::vhd_body`], [`Image::raw_body`], [`Image::chunked_body`] or [`Image::tar_body`].
 //! * [`Image::save_vhd`], [`Image::save_raw`] and [`Image::save_difference`] write files.
 //! * [`Packed`] is a disk in a stream that is compressed, an archive of layers, or both; it becomes a
-//!   [`ChunkedBody`] or a raw file while it arrives.
+//!   [`ChunkedBody`] or a raw file while it arrives. [`PackBody`] is the other direction.
 //! * [`receive`] gives a body to a [`VhdSink`], a [`RawSink`] (files that appear complete or not at
 //!   all; devices that are marked until they are complete), a [`Recode`] (a canonical VHD while it passes)
 //!   or a [`Verifier`] (is it the image that was sent?); [`Digesting`] computes its digest on the way.
@@ -76,7 +76,8 @@ pub use sink::{RawSink, Saved, VhdSink};
 pub use tar::{TarChecksum, TarError};
 pub use target::Existing;
 pub use unpack::{
-    ChunkedBody, Compression, Found, Packed, Packing, Problem, Rest, Unpack, Unpacked, is_packed,
+    ChunkedBody, Compression, Found, PackBody, Package, Packed, Packing, Problem, Rest, Unpack, Unpacked,
+    is_packed,
 };
 pub use upload::Upload;
 pub use verify::{Verified, Verifier};

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use common::layers::{Layer, layers, render, uuid};
 use common::*;
 use disk_stream::{
-    Compression, Declared, Error, Existing, Format, Packed, Packing, Problem, Progress, Rest, Unpack,
+    Compression, Declared, Error, Existing, Format, PackBody, Package, Packed, Packing, Problem, Progress,
+    Rest, Unpack,
 };
 use flate2::write::GzEncoder;
 use http_body_util::{Full, StreamBody};
@@ -321,6 +322,46 @@ async fn through_chunks_fails(bytes: &[u8], size: u64) -> bool {
     let Ok(packed) = open(bytes, Unpack::default()).await else { return true };
     let body = packed.chunked_body(size, Rest::Zeros, Progress::new());
     http_body_util::BodyExt::collect(body).await.is_err()
+}
+
+#[tokio::test]
+async fn what_is_packed_is_what_is_unpacked() {
+    let folder = tempdir().unwrap();
+    let raw = sample(folder.path());
+    let image = common::open(&raw).unwrap();
+    let size = image.virtual_size().next_multiple_of(u64::from(BLOCK_SIZE));
+    let disk = padded(std::fs::read(&raw).unwrap(), size as usize);
+    let vhd = || image.vhd_body(disk_stream::Upload::default());
+    for (package, level) in
+        [(Package::VhdArchive, None), (Package::VhdArchive, Some(1)), (Package::Vhd, None)]
+    {
+        let packed = collect(PackBody::new(vhd().await.unwrap(), package, level)).await;
+        let found = *open(&packed, Unpack::default()).await.unwrap().found();
+        assert_eq!((found.archive, found.virtual_size), (package == Package::VhdArchive, Some(size)));
+        assert!(unpacked(&packed, Unpack::default(), size).await.unwrap() == disk, "{package:?}");
+    }
+    let package = Package::RawArchive(disk.len() as u64);
+    let packed = collect(PackBody::new(Full::new(Bytes::from(disk.clone())), package, Some(9))).await;
+    assert!(unpacked(&packed, Unpack::default(), size).await.unwrap() == disk);
+    // GNU tar agrees.
+    let archive = folder.path().join("archive");
+    std::fs::write(&archive, packed).unwrap();
+    if has("tar") {
+        let listed = run("tar", &["-tvzf", text(&archive)]);
+        assert!(listed.contains(&size.to_string()) && listed.trim_end().ends_with("disk.raw"), "{listed}");
+    }
+
+    // A disk that is not whole is no package.
+    let whole = collect(vhd().await.unwrap()).await;
+    for (bytes, package) in [
+        (whole[..whole.len() - 512].to_vec(), Package::VhdArchive),
+        (disk.clone(), Package::Vhd),
+        (disk.clone(), Package::RawArchive(size + 1)),
+        (disk, Package::RawArchive(size - 1)),
+    ] {
+        let packing = PackBody::new(Full::new(Bytes::from(bytes)), package, None);
+        assert!(http_body_util::BodyExt::collect(packing).await.is_err(), "{package:?}");
+    }
 }
 
 #[tokio::test]

@@ -73,6 +73,7 @@ mod soft_delete;
 mod spawn;
 pub mod spec;
 mod transfer;
+pub mod upload;
 pub mod volume;
 
 pub use destroy::Destroyed;

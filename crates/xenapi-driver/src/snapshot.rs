@@ -88,7 +88,7 @@ async fn body(
     })
 }
 
-async fn find_root(job: &Job, which: &Which) -> Result<(Ref<Vdi>, VdiRecord), Cause> {
+pub(crate) async fn find_root(job: &Job, which: &Which) -> Result<(Ref<Vdi>, VdiRecord), Cause> {
     let Some((_, vm)) = find::vm(job.client(), which).await? else {
         return Err(which.unknown());
     };
@@ -105,7 +105,7 @@ async fn find_root(job: &Job, which: &Which) -> Result<(Ref<Vdi>, VdiRecord), Ca
 ///
 /// A key that the disk has while it is taken goes with it into the snapshot, and so even a snapshot whose
 /// reference was lost on the way can be told from those of others.
-async fn take(job: &Job, root: &Ref<Vdi>, record: &VdiRecord, stop: &Stop) -> Result<Disk, Cause> {
+pub(crate) async fn take(job: &Job, root: &Ref<Vdi>, record: &VdiRecord, stop: &Stop) -> Result<Disk, Cause> {
     let doing = || format!("taking a snapshot of disk {}", record.uuid);
     let client = job.client();
     let marker = format!("xenapi-rs:snapshot:{}", job.operation);

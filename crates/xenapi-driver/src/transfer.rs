@@ -302,7 +302,7 @@ fn differs(what: &str, disk: &Disk, offset: u64) -> Cause {
 pub(crate) async fn compare_image(job: &Job, source: &Source, disk: &Disk, stop: &Stop) -> Result<(), Cause> {
     let Source::Disk(image) = source else { return Ok(()) };
     let doing = || format!("reading the root disk back from disk {}", disk.uuid);
-    let body = export(job, Stage::RootDiskCheck, disk, doing, stop).await?;
+    let body = export(job, Stage::RootDiskCheck, disk, ExportFormat::Vhd, doing, stop).await?;
     let comparing = receive(body, Verifier::of_vhd(image), disk_stream::Progress::new());
     match stop.guard(comparing).await? {
         Ok(_) => Ok(()),
@@ -323,26 +323,28 @@ pub(crate) async fn export_to_file(
     let doing = || format!("exporting disk {}", disk.uuid);
     // Before the transfer: a directory that is not there costs no more than a look.
     let sink = VhdSink::create(path, existing).map_err(Cause::File)?;
-    let body = export(job, Stage::Export, disk, doing, stop).await?;
+    let body = export(job, Stage::Export, disk, ExportFormat::Vhd, doing, stop).await?;
     let saved = stop.guard(receive(body, sink, disk_stream::Progress::new())).await?;
     saved.map_err(|error| received(error, doing(), Cause::File))
 }
 
-async fn export(
+/// Begins an export.
+pub(crate) async fn export(
     job: &Job,
     stage: Stage,
     disk: &Disk,
+    format: ExportFormat,
     doing: impl Fn() -> String,
     stop: &Stop,
 ) -> Result<Download, Cause> {
-    let export = stop.guard(job.client().export_vdi(&disk.reference, ExportFormat::Vhd, None)).await?;
+    let export = stop.guard(job.client().export_vdi(&disk.reference, format, None)).await?;
     let export = export.map_err(Cause::host(doing()))?;
     let progress = job.progress.clone();
     Ok(Download { export, stage, progress, virtual_bytes: disk.virtual_bytes, told: None })
 }
 
 /// An export as a body whose bytes are counted.
-struct Download {
+pub(crate) struct Download {
     export: Export,
     stage: Stage,
     progress: Progress,

@@ -12,17 +12,18 @@ use tokio::sync::mpsc;
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::unpack::assembly::Target;
-use crate::unpack::{Found, Unpacked, Work};
+use crate::unpack::{Found, Work};
 
 /// Pieces that wait on either side of the decoder.
 pub(super) const AHEAD: usize = 4;
 
 /// Feeds `body` to `decode`, which runs on Tokio's blocking pool and reads it to its end.
-pub(super) async fn pump<B>(
+pub(super) async fn pump<B, T>(
     body: B,
-    decode: impl FnOnce(BodyReader) -> Result<Unpacked, Error> + Send + 'static,
-) -> Result<Unpacked, Error>
+    decode: impl FnOnce(BodyReader) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error>
 where
+    T: Send + 'static,
     B: Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {

@@ -15,6 +15,7 @@ mod body;
 mod coverage;
 mod decode;
 mod inflate;
+mod pack;
 mod problem;
 mod tar;
 
@@ -35,6 +36,7 @@ pub use crate::unpack::body::ChunkedBody;
 use crate::unpack::body::{Frames, pump};
 use crate::unpack::inflate::Ahead;
 pub use crate::unpack::inflate::Compression;
+pub use crate::unpack::pack::{PackBody, Package};
 use crate::unpack::problem::Fault;
 pub use crate::unpack::problem::Problem;
 

@@ -206,6 +206,34 @@ impl<R: Read> Read for Archive<R> {
     }
 }
 
+/// The header of a regular file, as GNU tar writes it.
+pub(super) fn header(name: &str, size: u64) -> [u8; RECORD] {
+    let mut head = [0; RECORD];
+    let mut put = |at: usize, bytes: &[u8]| head[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, name.as_bytes());
+    put(100, b"0000644\0");
+    put(108, b"0000000\0");
+    put(116, b"0000000\0");
+    match format!("{size:011o}\0") {
+        digits if digits.len() == 12 => put(124, digits.as_bytes()),
+        _ => put(124, &[&[0x80, 0, 0, 0][..], &size.to_be_bytes()].concat()),
+    }
+    put(136, b"00000000000\0");
+    put(156, b"0");
+    put(257, b"ustar  \0");
+    put(148, b"        ");
+    let sum: u32 = head.iter().map(|byte| u32::from(*byte)).sum();
+    head[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    head
+}
+
+/// What follows the only file of an archive: its padding, and the end mark.
+pub(super) fn trailer(size: u64) -> Vec<u8> {
+    let padding = size.next_multiple_of(RECORD as u64) - size;
+    // Less than a record.
+    vec![0; usize::try_from(padding).unwrap_or(0) + 2 * RECORD]
+}
+
 /// Reads until the buffer is full or the stream ends.
 pub(super) fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
@@ -238,4 +266,19 @@ fn number(field: &[u8]) -> Option<u64> {
     }
     let text = std::str::from_utf8(field).ok()?.trim_matches([' ', '\0']);
     if text.is_empty() { Some(0) } else { u64::from_str_radix(text, 8).ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_of_any_length() {
+        for size in [0, 511, (8 << 30) - 1, 8 << 30, 2 << 40] {
+            let head = header("0.vhd", size);
+            assert!(recognises(&head), "{size}");
+            let mut archive = Archive::new(&head[..]);
+            assert_eq!(archive.next().unwrap(), Some(Member { name: "0.vhd".to_owned(), size }));
+        }
+    }
 }

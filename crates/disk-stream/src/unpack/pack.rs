@@ -1,0 +1,203 @@
+//! Packing a disk while it leaves: the other direction.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use flate2::write::GzEncoder;
+use http_body::{Body, Frame};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use vhd::{Decoder, Event};
+
+use crate::error::Error;
+use crate::sink::whole_disk;
+use crate::unpack::body::{AHEAD, BodyReader, pump};
+use crate::unpack::tar;
+
+/// What a disk is packed as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Package {
+    /// A gzip tar of one VHD, `0.vhd`: what XenServer's images are, a chain of one.
+    VhdArchive,
+    /// The VHD as it comes.
+    Vhd,
+    /// A gzip tar of a raw disk, `disk.raw`, of so many bytes.
+    RawArchive(u64),
+}
+
+/// A disk that is packed while it comes. Its length is known before its end only for [`Package::Vhd`], and there not
+/// to this body.
+///
+/// It fails if what comes is not a whole disk. Dropping it ends the transfer.
+pub struct PackBody {
+    pieces: mpsc::Receiver<Bytes>,
+    work: Work,
+    ended: bool,
+}
+
+struct Work(JoinHandle<Result<(), Error>>);
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl PackBody {
+    /// Packs what `body` brings: for [`Package::RawArchive`] the disk's bytes, otherwise a dynamic VHD. `level` is
+    /// gzip's, from 1 to 9, or its usual one.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn new<B>(body: B, package: Package, level: Option<u32>) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (sender, pieces) = mpsc::channel(AHEAD);
+        let to = Pieces { sender, piece: BytesMut::new() };
+        let level =
+            level.map_or_else(flate2::Compression::default, |level| flate2::Compression::new(level.min(9)));
+        let work = Work(tokio::spawn(pump(body, move |from| match package {
+            Package::Vhd => vhd(from, to),
+            Package::VhdArchive => vhd(from, GzEncoder::new(to, level)),
+            Package::RawArchive(len) => raw(from, GzEncoder::new(to, level), len),
+        })));
+        Self { pieces, work, ended: false }
+    }
+}
+
+const PIECE: usize = 256 << 10;
+
+/// Where a disk is written to, with an archive around it or without one.
+trait Around: Write {
+    fn begin_archive(&mut self, name: &str, len: u64) -> io::Result<()>;
+    fn end_archive(self, len: u64) -> io::Result<()>;
+}
+
+impl Around for Pieces {
+    fn begin_archive(&mut self, _: &str, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn end_archive(mut self, _: u64) -> io::Result<()> {
+        self.send()
+    }
+}
+
+impl Around for GzEncoder<Pieces> {
+    fn begin_archive(&mut self, name: &str, len: u64) -> io::Result<()> {
+        self.write_all(&tar::header(name, len))
+    }
+
+    fn end_archive(mut self, len: u64) -> io::Result<()> {
+        self.write_all(&tar::trailer(len))?;
+        self.finish()?.send()
+    }
+}
+
+/// Passes a VHD on, and looks at it on the way. Its length, which an archive wants first, follows from its table.
+fn vhd(mut from: BodyReader, mut to: impl Around) -> Result<(), Error> {
+    let (mut decoder, mut buffer, mut held) = (Decoder::new(), vec![0; PIECE], Vec::new());
+    let mut announced = None;
+    loop {
+        let len = tar::fill(&mut from, &mut buffer).map_err(gone)?;
+        if len == 0 {
+            break;
+        }
+        let mut input = &buffer[..len];
+        while let Some(event) = decoder.feed(&mut input).map_err(Error::Stream)? {
+            whole_disk(&event)?;
+            if let Event::Table { stream_len, .. } = event {
+                announced = Some(stream_len);
+                to.begin_archive("0.vhd", stream_len).map_err(gone)?;
+                to.write_all(&std::mem::take(&mut held)).map_err(gone)?;
+            }
+        }
+        match announced {
+            Some(_) => to.write_all(&buffer[..len]).map_err(gone)?,
+            None => held.extend_from_slice(&buffer[..len]),
+        }
+    }
+    let summary = decoder.finish().map_err(Error::Stream)?;
+    let expected = announced.unwrap_or(0);
+    if summary.stream_len != expected {
+        return Err(Error::Length { got: summary.stream_len, expected });
+    }
+    to.end_archive(expected).map_err(gone)
+}
+
+/// Packs exactly `len` bytes.
+fn raw(mut from: BodyReader, mut to: impl Around, len: u64) -> Result<(), Error> {
+    to.begin_archive("disk.raw", len).map_err(gone)?;
+    let got = io::copy(&mut from.by_ref().take(len), &mut to).map_err(gone)?;
+    let more = from.read(&mut [0]).map_err(gone)? as u64;
+    if got + more != len {
+        return Err(Error::Length { got: got + more, expected: len });
+    }
+    to.end_archive(len).map_err(gone)
+}
+
+/// The stream broke, which it tells by itself; or nobody wants the pieces.
+fn gone(_: io::Error) -> Error {
+    Error::Interrupted
+}
+
+/// What is written, in pieces.
+struct Pieces {
+    sender: mpsc::Sender<Bytes>,
+    piece: BytesMut,
+}
+
+impl Pieces {
+    fn send(&mut self) -> io::Result<()> {
+        let piece = self.piece.split().freeze();
+        if piece.is_empty() {
+            return Ok(());
+        }
+        self.sender.blocking_send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.piece.extend_from_slice(bytes);
+        if self.piece.len() >= PIECE {
+            self.send()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Body for PackBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if let Some(piece) = ready!(self.pieces.poll_recv(context)) {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        let ended = ready!(Pin::new(&mut self.work.0).poll(context));
+        self.ended = true;
+        Poll::Ready(ended.unwrap_or(Err(Error::Interrupted)).err().map(Err))
+    }
+}
+
+impl fmt::Debug for PackBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PackBody").field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
