@@ -27,6 +27,7 @@ use crate::service::{Exchange, Over, RequestBody};
 use crate::session::{Session, Sessions, closed};
 use crate::task::Tasks;
 use crate::tls::Tls;
+use crate::transfer::{Queues, TransferQueue};
 
 /// How many hosts are followed from one to the next before it is called a loop.
 const MAX_HOPS: usize = 4;
@@ -51,6 +52,7 @@ pub(crate) struct Inner {
     pub(crate) rpc: Rpc,
     pub(crate) sessions: Sessions,
     pub(crate) tasks: Tasks,
+    pub(crate) transfers: Queues,
     permits: Semaphore,
 }
 
@@ -129,8 +131,9 @@ impl Client {
         let rpc = Rpc::new(http, config.encoding, config.limits.response_bytes);
         let sessions = Sessions::new(config.seeds[0].clone());
         let permits = Semaphore::new(config.limits.concurrent_calls.max(1));
+        let transfers = Queues::new(config.limits.transfers_per_host);
         let (deadline, retries) = (config.timeouts.call, config.retries);
-        let inner = Arc::new(Inner { config, rpc, sessions, tasks: Tasks::default(), permits });
+        let inner = Arc::new(Inner { config, rpc, sessions, tasks: Tasks::default(), transfers, permits });
         Self { inner, deadline, retries }
     }
 
@@ -188,6 +191,11 @@ impl Client {
 
     pub(crate) fn deadline(&self) -> Duration {
         self.deadline
+    }
+
+    /// The transfers of this client and its clones, under way and waiting, by host and direction.
+    pub fn transfer_queues(&self) -> Vec<TransferQueue> {
+        self.inner.transfers.snapshot()
     }
 
     /// The host that is spoken to: the coordinator once logged in, before that the first seed.

@@ -97,6 +97,11 @@ pub struct Limits {
     /// The largest answer to a call that is read, in bytes. 512 MiB: `VM.get_all_records` of a
     /// large pool is tens of megabytes.
     pub response_bytes: usize,
+    /// Transfers under way to one host, and as many from it; more wait their turn
+    /// ([`Import::on_queue`](crate::Import::on_queue),
+    /// [`Client::transfer_queues`](crate::Client::transfer_queues)). 8. Several uploads that one producer feeds
+    /// in step must not be more than this: the last ones would wait for the first, and these for data.
+    pub transfers_per_host: usize,
 }
 
 impl Config {
@@ -190,7 +195,7 @@ impl Default for Timeouts {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { concurrent_calls: 32, response_bytes: 512 << 20 }
+        Self { concurrent_calls: 32, response_bytes: 512 << 20, transfers_per_host: 8 }
     }
 }
 

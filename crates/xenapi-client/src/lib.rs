@@ -82,6 +82,6 @@ pub use service::RequestBody;
 pub use task::{Canceller, Task, TaskProgress};
 pub use tls::{Fingerprint, FingerprintError};
 pub use transfer::{
-    Cause, Diagnosis, Export, ExportFormat, Exported, Import, ImportFormat, Imported, Route, VmExport,
-    VmImport,
+    Cause, Diagnosis, Direction, Export, ExportFormat, Exported, Import, ImportFormat, Imported, Route,
+    TransferQueue, VmExport, VmImport,
 };

@@ -12,10 +12,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::Full;
+use sha2::{Digest, Sha256};
 use xapi_simulator::fault::Fault;
 use xapi_simulator::{Simulator, World};
 use xenapi_client::{
-    Cause, Client, Config, Encoding, ErrorKind, ExportFormat, ImportFormat, RetryPolicy, Trust, connect_fn,
+    Cause, Client, Config, Direction, Encoding, ErrorKind, ExportFormat, ImportFormat, Limits, RetryPolicy,
+    Trust, connect_fn,
 };
 use xenapi_types::query::Query;
 use xenapi_types::{
@@ -356,6 +358,108 @@ async fn storage_that_no_host_sees_is_named_before_anything_is_sent() {
 }
 
 #[tokio::test]
+async fn a_busy_host_is_waited_for_in_order() {
+    let limits = Limits { transfers_per_host: 1, ..Limits::default() };
+    let bench = bench_with(|config| config.limits(limits)).await;
+    let disks = [bench.disk("Local storage", 2 * MIB).await, bench.disk("Local storage", 2 * MIB).await];
+    // A download that nobody reads does not keep uploads waiting.
+    let unread = bench.client.export_vdi(&disks[1], ExportFormat::Raw, None).await.unwrap();
+
+    let (feed, body) = tokio::sync::mpsc::channel(1);
+    let first = bench.client.import_vdi(&disks[0], ImportFormat::Raw, Fed { body, left: 2 * MIB });
+    let first = tokio::spawn(first.into_future());
+    while bench.client.transfer_queues().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (told, mut positions) = tokio::sync::mpsc::unbounded_channel();
+    let second = bench
+        .client
+        .import_vdi(&disks[1], ImportFormat::Raw, Full::new(Bytes::from(content(2 * MIB))))
+        .on_queue(move |position| {
+            let _ = told.send(position);
+        });
+    drop(unread);
+    let second = tokio::spawn(second.into_future());
+    assert_eq!(positions.recv().await, Some(1));
+    let uploads = bench.client.transfer_queues();
+    let uploads = uploads.iter().find(|queue| queue.direction == Direction::Upload).unwrap();
+    assert_eq!((uploads.running, uploads.waiting.len()), (1, 1));
+
+    feed.send(Bytes::from(content(2 * MIB))).await.unwrap();
+    first.await.unwrap().unwrap();
+    second.await.unwrap().unwrap();
+    assert_eq!(positions.recv().await, None);
+    assert_eq!(bench.client.transfer_queues(), []);
+    assert!(bench.export(&disks[1], ExportFormat::Raw).await == content(2 * MIB));
+}
+
+/// A body whose data somebody else hands over.
+struct Fed {
+    body: tokio::sync::mpsc::Receiver<Bytes>,
+    left: usize,
+}
+
+impl Body for Fed {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let data = std::task::ready!(self.body.poll_recv(cx));
+        self.left -= data.as_ref().map_or(0, Bytes::len);
+        Poll::Ready(data.map(|data| Ok(Frame::data(data))))
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        http_body::SizeHint::with_exact(self.left as u64)
+    }
+}
+
+#[tokio::test]
+async fn checksums_are_computed_on_the_way() {
+    let bench = bench().await;
+    let disk = bench.disk("Local storage", 2 * MIB).await;
+    let body = Full::new(Bytes::from(content(2 * MIB)));
+    let imported = bench.client.import_vdi(&disk, ImportFormat::Raw, body).checksum().await.unwrap();
+    let export = bench.client.export_vdi(&disk, ExportFormat::Raw, None).await.unwrap();
+    let exported = export.checksum().finish().await.unwrap();
+    let expected: [u8; 32] = Sha256::digest(content(2 * MIB)).into();
+    assert_eq!((imported.sha256, exported.sha256), (Some(expected), Some(expected)));
+}
+
+#[tokio::test]
+async fn parallel_streams_fill_one_disk() {
+    const STREAMS: usize = 4;
+    let bench = bench().await;
+    let disk = bench.disk("Local storage", 4 * MIB).await;
+    let content = content(4 * MIB);
+    let route = bench.client.route_to(&disk).await.unwrap();
+    let uploads = (0..STREAMS).map(|stream| {
+        // Every fourth piece of 64 KiB.
+        let pieces = content.chunks(64 << 10).enumerate().skip(stream).step_by(STREAMS);
+        let mut body = Vec::new();
+        for (number, piece) in pieces {
+            body.extend_from_slice(&((number as u64) << 16).to_le_bytes());
+            body.extend_from_slice(&u32::try_from(piece.len()).unwrap().to_le_bytes());
+            body.extend_from_slice(piece);
+        }
+        body.extend_from_slice(&[0; 12]);
+        let body = Full::new(Bytes::from(body));
+        let upload = bench.client.import_vdi(&disk, ImportFormat::RawChunked, body).via(route.clone());
+        tokio::spawn(upload.into_future())
+    });
+    for upload in uploads.collect::<Vec<_>>() {
+        upload.await.unwrap().unwrap();
+    }
+    assert!(bench.export(&disk, ExportFormat::Raw).await == content);
+}
+
+#[tokio::test]
 async fn a_session_that_expires_before_a_transfer_is_replaced() {
     let bench = bench().await;
     let disk = bench.disk("Local storage", 2 * MIB).await;
@@ -390,8 +494,12 @@ async fn dropped_transfers_leave_nothing_in_the_host() {
     let bench = bench().await;
     let disk = bench.disk("Local storage", 64 * MIB).await;
     let import = bench.client.import_vdi(&disk, ImportFormat::Raw, Stuck(false)).into_future();
-    tokio::time::timeout(Duration::from_millis(300), import).await.unwrap_err();
-    assert_eq!(bench.tasks().await.len(), 1);
+    let import = tokio::spawn(import);
+    while bench.tasks().await.is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    import.abort();
+    assert!(import.await.unwrap_err().is_cancelled());
     let mut export = bench.client.export_vdi(&disk, ExportFormat::Raw, None).await.unwrap();
     export.chunk().await.unwrap();
     drop(export);

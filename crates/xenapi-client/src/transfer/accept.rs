@@ -10,6 +10,7 @@ use xenapi_types::handler::{self, Handler};
 use xenapi_wire::Ref;
 
 use super::body;
+use super::queue::Direction;
 use super::task::TransferTask;
 use crate::client::Client;
 use crate::endpoint::Endpoint;
@@ -25,6 +26,12 @@ const MAX_REDIRECTS: usize = 3;
 pub(super) trait Proposal {
     /// What hyper sends.
     type Sent;
+
+    /// Which way the data go.
+    const DIRECTION: Direction;
+
+    /// Hears where in its host's queue it is.
+    fn queued(&mut self, _position: usize) {}
 
     /// Sends the head to one host. Only an accepted transfer may have touched its body.
     fn make(
@@ -70,6 +77,12 @@ pub(super) async fn negotiate<P: Proposal>(
     what: &str,
 ) -> Result<Accepted<P::Sent>> {
     let description = format!("xenapi-rs: {what}");
+    let mut turn = client.inner.transfers.enter(&endpoint, P::DIRECTION, what);
+    turn.wait(|position| {
+        tracing::debug!(%endpoint, what, position, "the host has enough transfers, waiting");
+        proposal.queued(position);
+    })
+    .await;
     let mut task = TransferTask::create(client, label, &description).await?;
     let mut renewed = false;
     let mut moved = 0;
@@ -79,6 +92,7 @@ pub(super) async fn negotiate<P: Proposal>(
         match proposal.make(client, &endpoint, &session, task.reference()).await {
             Ok(Reception::Accepted(answer)) => {
                 task.accepted();
+                task.keep(turn);
                 return Ok(Accepted { answer, task, endpoint });
             }
             Ok(Reception::Moved(target)) if moved < MAX_REDIRECTS => {

@@ -54,6 +54,7 @@ impl Client {
                 len: len.clone(),
                 sent: sent.clone(),
                 fault: fault.clone(),
+                queued: None,
                 body: Some(body),
             };
             let endpoint = self.session().await?.endpoint.clone();

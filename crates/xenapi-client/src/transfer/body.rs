@@ -128,7 +128,7 @@ where
                         this.last = Some(frame);
                         continue;
                     }
-                    this.sent.add(len);
+                    this.sent.data(frame.data_ref().map_or(&[], |data| data));
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Some(Err(error)) => return Poll::Ready(Some(Err(this.fault.put(error.into())))),
@@ -141,7 +141,7 @@ where
                 None => {
                     this.body = None;
                     if let Some(last) = this.last.take() {
-                        this.sent.add(last.data_ref().map_or(0, Bytes::len));
+                        this.sent.data(last.data_ref().map_or(&[], |data| data));
                         return Poll::Ready(Some(Ok(last)));
                     }
                     let sent = this.sent.bytes();

@@ -14,6 +14,7 @@ use xenapi_types::{Task as TaskClass, TaskRecord, Vdi, vdi};
 use xenapi_wire::Ref;
 
 use super::accept::{Accepted, Answer, Proposal, Reception, head, negotiate, receive};
+use super::queue::Direction;
 use super::task::{Look, StallWatch, TransferTask};
 use super::{Meter, Route, lost, unanswered};
 use crate::client::Client;
@@ -46,6 +47,8 @@ pub struct Exported {
     pub bytes: u64,
     /// The host that they came from.
     pub endpoint: Endpoint,
+    /// The SHA-256 of what came, if it was asked for ([`Export::checksum`]).
+    pub sha256: Option<[u8; 32]>,
 }
 
 /// A download under way.
@@ -59,6 +62,8 @@ pub struct Export {
     pump: AbortHandle,
     end: Option<Exported>,
     received: Meter,
+    /// Of what has been handed over.
+    read: Option<Meter>,
 }
 
 #[derive(Debug)]
@@ -146,11 +151,18 @@ impl Client {
             // Nobody listens any more when the download was dropped.
             let _ = sender.send(Piece::End(result)).await;
         });
-        Ok(Export { pieces, pump: pump.abort_handle(), end: None, received })
+        Ok(Export { pieces, pump: pump.abort_handle(), end: None, received, read: None })
     }
 }
 
 impl Export {
+    /// Computes the SHA-256 of what comes, on the way: call it before the first [`Export::chunk`].
+    #[must_use]
+    pub fn checksum(mut self) -> Self {
+        self.read = Some(Meter::with_checksum());
+        self
+    }
+
     /// The next piece, or `None` when all has come and the host has confirmed it. Can be dropped
     /// and called again without losing anything.
     ///
@@ -203,9 +215,14 @@ impl Export {
             return Poll::Ready(Ok(None));
         }
         Poll::Ready(match ready!(self.pieces.poll_recv(cx)) {
-            Some(Piece::Data(data)) => Ok(Some(data)),
+            Some(Piece::Data(data)) => {
+                if let Some(read) = &self.read {
+                    read.data(&data);
+                }
+                Ok(Some(data))
+            }
             Some(Piece::End(Ok(end))) => {
-                self.end = Some(end);
+                self.end = Some(Exported { sha256: self.read.as_ref().and_then(Meter::checksum), ..end });
                 Ok(None)
             }
             Some(Piece::End(Err(error))) => Err(error),
@@ -237,6 +254,7 @@ struct Download<H>(H);
 
 impl<H: Handler + Clone + Send> Proposal for Download<H> {
     type Sent = Empty<Bytes>;
+    const DIRECTION: Direction = Direction::Download;
 
     async fn make(
         &mut self,
@@ -360,7 +378,7 @@ impl Pump {
         let ended = task.finish().await;
         let page = first.filter(|held| held.starts_with(SECOND_ANSWER));
         self.judge(ended, broken, page.as_deref()).await.map_err(|error| error.at(&self.endpoint))?;
-        Ok(Exported { bytes: self.received.bytes(), endpoint: self.endpoint })
+        Ok(Exported { bytes: self.received.bytes(), endpoint: self.endpoint, sha256: None })
     }
 
     async fn pass(&self, data: Bytes) -> Result<()> {

@@ -197,6 +197,7 @@ where
                 len: len.clone(),
                 sent: sent.clone(),
                 fault: fault.clone(),
+                queued: None,
                 body: Some(body),
             };
             let accepted = negotiate(&client, proposal, route.endpoint, &label, "a VM").await?;

@@ -15,6 +15,7 @@ use xenapi_wire::Ref;
 
 use super::accept::{Accepted, Answer, Proposal, Reception, head, negotiate, receive};
 use super::body::{Fault, Gate, Gated, Length};
+use super::queue::Direction;
 use super::task::{Look, StallWatch};
 use super::{Diagnosis, Meter, Route, lost, unanswered};
 use crate::client::Client;
@@ -57,9 +58,13 @@ pub struct Imported {
     pub bytes: u64,
     /// The host that it went to.
     pub endpoint: Endpoint,
+    /// The SHA-256 of the body, if it was asked for ([`Import::checksum`]).
+    pub sha256: Option<[u8; 32]>,
 }
 
 pub(super) type Progress = Box<dyn FnMut(u64) + Send>;
+
+pub(super) type Queued = Box<dyn FnMut(usize) + Send>;
 
 /// An upload about to be made: `.await` makes it.
 ///
@@ -74,6 +79,8 @@ pub struct Import<B> {
     route: Option<Route>,
     label: String,
     progress: Option<Progress>,
+    queued: Option<Queued>,
+    checksum: bool,
 }
 
 impl Client {
@@ -103,6 +110,8 @@ impl Client {
             route: None,
             label: format!("import of {format}"),
             progress: None,
+            queued: None,
+            checksum: false,
         }
     }
 }
@@ -117,6 +126,19 @@ impl<B> Import<B> {
     /// Calls `progress` with the number of bytes sent, several times a second while it changes.
     pub fn on_progress(mut self, progress: impl FnMut(u64) + Send + 'static) -> Self {
         self.progress = Some(Box::new(progress));
+        self
+    }
+
+    /// Computes the SHA-256 of what is sent, on the way.
+    pub fn checksum(mut self) -> Self {
+        self.checksum = true;
+        self
+    }
+
+    /// Calls `queued` with the position in the host's queue whenever it changes, from 1 for the next one, while
+    /// the host has as many uploads as [`Limits::transfers_per_host`](crate::Limits::transfers_per_host) allows.
+    pub fn on_queue(mut self, queued: impl FnMut(usize) + Send + 'static) -> Self {
+        self.queued = Some(Box::new(queued));
         self
     }
 
@@ -146,7 +168,7 @@ where
     B::Error: Into<BoxError>,
 {
     async fn run(self) -> Result<Imported> {
-        let Self { client, vdi, format, body, route, label, progress } = self;
+        let Self { client, vdi, format, body, route, label, progress, queued, checksum } = self;
         let subject = format!("import of {format} into {}", name(&vdi));
         let len = match body.size_hint().exact() {
             // XAPI starts the transfer and fails it with VDI_IO_ERROR.
@@ -158,7 +180,8 @@ where
                 return Err(Error::new(ErrorKind::Body, message).about(subject));
             }
         };
-        let (sent, fault) = (Meter::new(), Fault::default());
+        let sent = if checksum { Meter::with_checksum() } else { Meter::new() };
+        let fault = Fault::default();
         let proposal = Upload {
             handler: ImportRawVdi {
                 vdi: Some(vdi.clone()),
@@ -172,6 +195,7 @@ where
             len: len.clone(),
             sent: sent.clone(),
             fault: fault.clone(),
+            queued,
             body: Some(body),
         };
         let route = match route {
@@ -183,7 +207,7 @@ where
             let endpoint = accepted.endpoint.clone();
             let pouring = pour(accepted, &client, &len, &sent, progress).await;
             pouring.and_then(Poured::complete).map_err(|error| error.at(&endpoint))?;
-            Ok::<_, Error>(Imported { bytes: sent.bytes(), endpoint })
+            Ok::<_, Error>(Imported { bytes: sent.bytes(), endpoint, sha256: sent.checksum() })
         };
         match transfer.await {
             Ok(imported) => Ok(imported),
@@ -211,6 +235,8 @@ pub(super) struct Upload<H, B> {
     pub(super) len: Length,
     pub(super) sent: Meter,
     pub(super) fault: Fault,
+    /// Hears where in its host's queue it is.
+    pub(super) queued: Option<Queued>,
     /// Here until a host has accepted it.
     pub(super) body: Option<B>,
 }
@@ -222,6 +248,13 @@ where
     B::Error: Into<BoxError>,
 {
     type Sent = Gated<B>;
+    const DIRECTION: Direction = Direction::Upload;
+
+    fn queued(&mut self, position: usize) {
+        if let Some(told) = &mut self.queued {
+            told(position);
+        }
+    }
 
     async fn make(
         &mut self,

@@ -18,11 +18,14 @@ mod diagnosis;
 mod export;
 mod guest;
 mod import;
+mod queue;
 mod route;
 mod task;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sha2::{Digest, Sha256};
 
 pub(crate) use accept::redirect_target;
 pub(crate) use body::read_some;
@@ -30,26 +33,47 @@ pub use diagnosis::{Cause, Diagnosis};
 pub use export::{Export, ExportFormat, Exported};
 pub use guest::{VmExport, VmImport};
 pub use import::{Import, ImportFormat, Imported};
+pub(crate) use queue::Queues;
+pub use queue::{Direction, TransferQueue};
 pub use route::Route;
 
 use crate::error::{BoxError, Error, ErrorKind, root_cause};
 use crate::http::Unanswered;
 
-/// Bytes moved.
+/// Bytes moved, and their checksum if it is wanted.
 #[derive(Debug, Clone)]
-struct Meter(Arc<AtomicU64>);
+struct Meter {
+    bytes: Arc<AtomicU64>,
+    sha256: Option<Arc<Mutex<Sha256>>>,
+}
 
 impl Meter {
     fn new() -> Self {
-        Self(Arc::default())
+        Self { bytes: Arc::default(), sha256: None }
+    }
+
+    fn with_checksum() -> Self {
+        Self { sha256: Some(Arc::default()), ..Self::new() }
+    }
+
+    fn data(&self, data: &[u8]) {
+        if let Some(sha256) = &self.sha256 {
+            sha256.lock().unwrap_or_else(PoisonError::into_inner).update(data);
+        }
+        self.add(data.len());
+    }
+
+    fn checksum(&self) -> Option<[u8; 32]> {
+        let sha256 = self.sha256.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(sha256.clone().finalize().into())
     }
 
     fn add(&self, bytes: usize) {
-        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     fn bytes(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.bytes.load(Ordering::Relaxed)
     }
 }
 

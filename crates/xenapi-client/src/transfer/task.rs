@@ -9,6 +9,7 @@ use xenapi_types::{Task as TaskClass, TaskRecord};
 use xenapi_wire::Ref;
 
 use super::Meter;
+use super::queue::Turn;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::task::{self, Task};
@@ -45,6 +46,8 @@ pub(super) struct TransferTask {
     task: Option<Task<()>>,
     client: Client,
     known: Known,
+    /// The place among the host's transfers.
+    turn: Option<Turn>,
 }
 
 /// Whether a host knows of a task, and will end it.
@@ -63,7 +66,7 @@ impl TransferTask {
         let creating = tokio::spawn(async move {
             let reference = create(&client, &label, &description).await?;
             let task = Some(Task::attach(&client, reference, label));
-            Ok(Self { task, client, known: Known::ToNone })
+            Ok(Self { task, client, known: Known::ToNone, turn: None })
         });
         creating.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the runtime is shutting down")))
     }
@@ -76,6 +79,11 @@ impl TransferTask {
     /// A host has taken it over.
     pub(super) fn accepted(&mut self) {
         self.known = Known::ToOne;
+    }
+
+    /// Holds a place among the host's transfers until the transfer is over.
+    pub(super) fn keep(&mut self, turn: Turn) {
+        self.turn = Some(turn);
     }
 
     fn task(&self) -> &Task<()> {
