@@ -10,6 +10,7 @@ use xenapi_client::Client;
 use crate::error::{Cause, Error, Op, Result};
 use crate::gates::Gates;
 use crate::inventory::{self, Node};
+use crate::ledger::Ledger;
 use crate::operation::Running;
 use crate::progress::Stage;
 
@@ -27,6 +28,7 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) running: Running,
     pub(crate) gates: Gates,
+    pub(crate) ledger: Ledger,
     /// The operations under way.
     active: Mutex<HashSet<Uuid>>,
 }
@@ -85,6 +87,7 @@ impl Driver {
             settings,
             running: Running::default(),
             gates: Gates::default(),
+            ledger: Ledger::default(),
             active: Mutex::default(),
         }))
     }

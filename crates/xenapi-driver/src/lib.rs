@@ -54,6 +54,7 @@ mod instances;
 pub mod interface;
 pub mod inventory;
 mod job;
+mod ledger;
 pub mod live;
 mod mac;
 pub mod network;

@@ -17,7 +17,7 @@ use xenapi_types::{Host, Ref};
 
 use crate::inventory::{Inventory, Network, Node};
 use crate::mac;
-use crate::spec::{Flavor, InstanceSpec, Locking, MacChoice, OsType, Power, VmMode};
+use crate::spec::{Firmware, Flavor, Hardware, InstanceSpec, Locking, MacChoice, OsType, Power, VmMode};
 
 /// The unit of a VHD's data.
 const VHD_BLOCK_BYTES: u64 = 2 << 20;
@@ -46,6 +46,8 @@ pub struct Plan {
     pub import: ImportPlan,
     /// The config drive; its size is known when it has been built.
     pub config_drive: Option<DiskPlan>,
+    /// Blank disks: for swap, and those that end with the instance.
+    pub blank: Vec<DiskPlan>,
     /// The VM.
     pub vm: VmPlan,
     /// Its network interfaces, in the order of their device numbers.
@@ -78,8 +80,10 @@ pub struct DiskPlan {
     pub other_config: BTreeMap<String, String>,
     /// `userdevice` of the VBD.
     pub userdevice: UserDevice,
-    /// Whether the VM boots from it; the boot disk is writable, others are read-only.
+    /// Whether the VM boots from it.
     pub bootable: bool,
+    /// Whether the guest may write to it.
+    pub writable: bool,
 }
 
 /// The parts of the VM record that are not the same for every VM.
@@ -93,8 +97,12 @@ pub struct VmPlan {
     pub vcpus: u32,
     /// `VCPUs_params`.
     pub vcpus_params: BTreeMap<String, String>,
+    /// `tags`.
+    pub tags: Vec<String>,
     /// How it is virtualised.
     pub mode: VmMode,
+    /// What starts the boot loader of an HVM guest.
+    pub firmware: Firmware,
     /// `platform`.
     pub platform: BTreeMap<String, String>,
     /// `other_config`.
@@ -139,6 +147,7 @@ pub fn plan(
 
     check_name(spec, inventory, &mut found);
     check_flavor(spec, &mut found);
+    check_hardware(spec, &mut found);
     let node = note(&mut found, choose_node(spec, inventory));
     if let Some(node) = node {
         check_node(spec, node, &mut found);
@@ -148,7 +157,11 @@ pub fn plan(
     if let Some(sr) = sr {
         // How much of the image is data is not known yet; a thick SR takes the whole disk anyway.
         let root = DiskRequest { virtual_bytes, data_bytes: Some(0) };
-        note(&mut found, sr.check_space(&[root]).map_err(Conflict::from));
+        let blank = blank_sizes(spec)
+            .into_iter()
+            .map(|(.., virtual_bytes)| DiskRequest { virtual_bytes, data_bytes: Some(0) });
+        let disks: Vec<_> = [root].into_iter().chain(blank).collect();
+        note(&mut found, sr.check_space(&disks).map_err(Conflict::from));
     }
     if image.virtual_bytes > virtual_bytes {
         found.push(Conflict::ImageTooLarge {
@@ -170,6 +183,7 @@ pub fn plan(
         other_config: mark.disk_keys(DiskUse::Root),
         userdevice: UserDevice::ROOT,
         bootable: true,
+        writable: true,
     };
     let config_drive = spec.config_drive.as_ref().map(|_| DiskPlan {
         name_label: "config-2".to_owned(),
@@ -178,7 +192,9 @@ pub fn plan(
         other_config: mark.disk_keys(DiskUse::ConfigDrive),
         userdevice: UserDevice::CONFIG_DRIVE,
         bootable: false,
+        writable: false,
     });
+    let blank = blank_disks(spec, sr, &mark);
     Ok(Plan {
         instance: spec.uuid,
         node: node.clone(),
@@ -186,6 +202,7 @@ pub fn plan(
         import: choose_import(sr, root.virtual_bytes),
         root,
         config_drive,
+        blank,
         vm: plan_vm(spec, &mark, xenstore_data),
         nics,
         power: spec.power,
@@ -210,6 +227,79 @@ fn check_flavor(spec: &InstanceSpec, found: &mut Vec<Conflict>) {
     if spec.flavor.vcpus == 0 || spec.flavor.memory_mib == 0 {
         found.push(Conflict::EmptyFlavor);
     }
+}
+
+fn check_hardware(spec: &InstanceSpec, found: &mut Vec<Conflict>) {
+    let Hardware { firmware, cores_per_socket, device_id, pci, .. } = &spec.hardware;
+    let vcpus = spec.flavor.vcpus;
+    if let Some(cores) = *cores_per_socket
+        && (cores == 0 || !vcpus.is_multiple_of(cores))
+    {
+        found.push(Conflict::Cores { vcpus, cores });
+    }
+    if *firmware != Firmware::Bios && spec.vm_mode == Some(VmMode::Pv) {
+        found.push(Conflict::FirmwareOfPv);
+    }
+    if let Some(id) = device_id
+        && (id.len() != 4 || !id.bytes().all(|b| b.is_ascii_hexdigit()))
+    {
+        found.push(Conflict::DeviceId(id.clone()));
+    }
+    found.extend(pci.iter().filter(|address| !is_pci(address)).map(|address| Conflict::Pci(address.clone())));
+}
+
+/// `0000:04:00.0`: domain, bus, device and function in hexadecimal.
+fn is_pci(address: &str) -> bool {
+    let places: Vec<&str> = address.split([':', '.']).collect();
+    let shape = address.char_indices().filter(|(_, c)| !c.is_ascii_hexdigit());
+    places.iter().map(|place| place.len()).eq([4, 2, 2, 1]) && shape.eq([(4, ':'), (7, ':'), (10, '.')])
+}
+
+/// Use, place and size of the blank disks.
+fn blank_sizes(spec: &InstanceSpec) -> Vec<(DiskUse, UserDevice, u64)> {
+    let flavor = &spec.flavor;
+    let swap = (flavor.swap_mib > 0).then_some((DiskUse::Swap, UserDevice::SWAP, flavor.swap_mib << 20));
+    let places = (UserDevice::FIRST_EPHEMERAL.number()..).filter_map(UserDevice::new);
+    let sizes = ephemeral_sizes(flavor.ephemeral_gib);
+    let ephemeral = places.zip(sizes).map(|(place, gib)| (DiskUse::Ephemeral, place, gib << 30));
+    swap.into_iter().chain(ephemeral).collect()
+}
+
+/// Nova's rule: disks of 2000 GiB while more than that is left, or of 1024 GiB when that leaves whole terabytes.
+fn ephemeral_sizes(gib: u64) -> Vec<u64> {
+    const LARGEST: u64 = 2000;
+    const TERABYTE: u64 = 1024;
+    let each = if gib.is_multiple_of(TERABYTE) { TERABYTE } else { LARGEST };
+    let (mut sizes, mut left) = (Vec::new(), gib);
+    if gib <= LARGEST && gib > 0 {
+        return vec![gib];
+    }
+    while left > 0 {
+        let size = left.min(each);
+        sizes.push(size);
+        left -= size;
+    }
+    sizes
+}
+
+fn blank_disks(spec: &InstanceSpec, sr: &Repository, mark: &Ownership) -> Vec<DiskPlan> {
+    // Nova's names: the second of a kind is number one.
+    let nth = |place: UserDevice| place.number().saturating_sub(UserDevice::FIRST_EPHEMERAL.number());
+    let name = |disk_use: DiskUse, place: UserDevice| match nth(place) {
+        0 => format!("{} {}", spec.name, disk_use.as_str()),
+        n => format!("{} {} ({n})", spec.name, disk_use.as_str()),
+    };
+    let sizes = blank_sizes(spec).into_iter();
+    let disks = sizes.map(|(disk_use, userdevice, bytes)| DiskPlan {
+        name_label: name(disk_use, userdevice),
+        name_description: disk_use.as_str().to_owned(),
+        virtual_bytes: sr.facts().round_size(bytes).unwrap_or(bytes),
+        other_config: mark.disk_keys(disk_use),
+        userdevice,
+        bootable: false,
+        writable: true,
+    });
+    disks.collect()
 }
 
 fn choose_node<'a>(spec: &InstanceSpec, inventory: &'a Inventory) -> Result<&'a Node, Conflict> {
@@ -244,7 +334,7 @@ fn check_node(spec: &InstanceSpec, node: &Node, found: &mut Vec<Conflict>) {
         found.push(Conflict::NodeDisabled { node: node.name.clone() });
     }
     let needed_bytes = spec.flavor.memory_bytes();
-    if spec.power == Power::On && needed_bytes > node.memory_free_bytes {
+    if spec.power != Power::Off && needed_bytes > node.memory_free_bytes {
         found.push(Conflict::NotEnoughMemory {
             node: node.name.clone(),
             needed_bytes,
@@ -342,14 +432,32 @@ fn plan_vm(spec: &InstanceSpec, mark: &Ownership, xenstore_data: BTreeMap<String
         ("timeoffset", "0".to_owned()),
         ("viridian", truth(spec.os_type == Some(OsType::Windows))),
     ];
+    let mut platform: BTreeMap<String, String> = platform.map(|(key, value)| (key.to_owned(), value)).into();
+    let hardware = &spec.hardware;
+    let mut also = |key: &str, value: Option<String>| {
+        platform.extend(value.map(|value| (key.to_owned(), value)));
+    };
+    also("cores-per-socket", hardware.cores_per_socket.map(|cores| cores.to_string()));
+    also("nested-virt", hardware.nested.then(|| truth(true)));
+    also("device_id", hardware.device_id.clone());
+    if let Firmware::Uefi { secure_boot } = hardware.firmware {
+        also("secureboot", Some(truth(secure_boot)));
+    }
+    let mut other_config = mark.vm_keys();
+    if !hardware.pci.is_empty() {
+        let devices = (0..).zip(&hardware.pci).map(|(n, address): (u32, _)| format!("{n}/{address}"));
+        other_config.insert("pci".to_owned(), devices.collect::<Vec<_>>().join(","));
+    }
     VmPlan {
         name_label: spec.name.clone(),
+        tags: spec.tags.clone(),
+        firmware: hardware.firmware,
         memory_bytes: flavor.memory_bytes(),
         vcpus: flavor.vcpus,
         vcpus_params,
         mode,
-        platform: platform.map(|(key, value)| (key.to_owned(), value)).into(),
-        other_config: mark.vm_keys(),
+        platform,
+        other_config,
         xenstore_data,
     }
 }

@@ -9,7 +9,7 @@ use xenapi_types::{
 };
 
 use crate::plan::{DiskPlan, NicPlan, Plan};
-use crate::spec::{Locking, VmMode};
+use crate::spec::{Firmware, Locking, VmMode};
 
 /// The VM. It has no devices yet, and is halted.
 pub(crate) fn vm(plan: &Plan) -> vm::Create {
@@ -34,6 +34,7 @@ pub(crate) fn vm(plan: &Plan) -> vm::Create {
         actions_after_reboot: OnNormalExit::Restart,
         actions_after_crash: OnCrashBehaviour::Destroy,
         platform: wanted.platform.clone(),
+        tags: wanted.tags.clone(),
         // Gone when the instance is complete.
         other_config: unfinished(&wanted.other_config),
         xenstore_data: wanted.xenstore_data.clone(),
@@ -42,12 +43,21 @@ pub(crate) fn vm(plan: &Plan) -> vm::Create {
     match wanted.mode {
         VmMode::Hvm => vm::Create {
             hvm_boot_policy: "BIOS order".to_owned(),
-            hvm_boot_params: BTreeMap::from([("order".to_owned(), "dc".to_owned())]),
+            hvm_boot_params: boot_params(wanted.firmware),
             ..common
         },
         // The guest's own boot loader configuration names the kernel.
         VmMode::Pv => vm::Create { pv_bootloader: "pygrub".to_owned(), ..common },
     }
+}
+
+fn boot_params(firmware: Firmware) -> BTreeMap<String, String> {
+    let mut params = BTreeMap::from([("order".to_owned(), "dc".to_owned())]);
+    // Without the key it is a BIOS, on hosts that know no other too.
+    if firmware != Firmware::Bios {
+        params.insert("firmware".to_owned(), "uefi".to_owned());
+    }
+    params
 }
 
 fn unfinished(keys: &BTreeMap<String, String>) -> BTreeMap<String, String> {
@@ -83,7 +93,7 @@ pub(crate) fn vbd(
         vdi: vdi.clone(),
         userdevice: disk.userdevice.number().to_string(),
         bootable: disk.bootable,
-        mode: if disk.bootable { VbdMode::Rw } else { VbdMode::Ro },
+        mode: if disk.writable { VbdMode::Rw } else { VbdMode::Ro },
         r#type: VbdType::Disk,
         unpluggable: true,
         empty: false,

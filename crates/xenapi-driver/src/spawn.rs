@@ -116,7 +116,8 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
     let source = job.stage(Stage::Image, Source::open(spec)).await?;
     let (plan, drive) = job.stage(Stage::Plan, decide(job, spec, &source)).await?;
     let prepared = job.stage(Stage::Scan, prepare(job, &plan, &source, drive.as_ref(), stop)).await?;
-    let disks = plan.config_drive.iter().chain([&plan.root]).map(|disk| disk.name_label.clone());
+    let disks =
+        plan.config_drive.iter().chain([&plan.root]).chain(&plan.blank).map(|disk| disk.name_label.clone());
     job.remember_lost_answers(&plan.vm.name_label, disks.collect());
 
     let ((root, root_import), config_drive) = stop
@@ -127,7 +128,7 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
         .await?;
     let (vm, vm_uuid) = job.stage(Stage::Vm, create_vm(job, &plan, stop)).await?;
     job.stage(Stage::Devices, attach(job, &plan, &vm, &root, config_drive.as_ref(), stop)).await?;
-    if plan.power == Power::On {
+    if plan.power != Power::Off {
         job.stage(Stage::Start, start(job, &plan, &vm, &vm_uuid, stop)).await?;
     }
     job.stage(Stage::Vm, complete(job, &vm, stop)).await?;
@@ -154,9 +155,18 @@ async fn decide(
     spec: &InstanceSpec,
     source: &Source,
 ) -> Result<(Plan, Option<config_drive::Image>), Cause> {
-    let inventory = inventory::read(job.client(), spec).await?;
+    // One at a time: what one has been promised, the next one must not count on.
+    let _gate = job.driver.0.gates.enter("placement").await;
+    let mut inventory = inventory::read(job.client(), spec).await?;
+    for node in &mut inventory.nodes {
+        let reserved = job.driver.0.ledger.reserved_bytes(&node.uuid);
+        node.memory_free_bytes = node.memory_free_bytes.saturating_sub(reserved);
+    }
     let owner = &job.driver.settings().owner;
     let mut plan = plan::plan(spec, &inventory, &source.facts(), owner, job.operation)?;
+    if plan.power != Power::Off {
+        job.driver.0.ledger.reserve(job.operation, &plan.node.uuid, plan.vm.memory_bytes);
+    }
     let Some((wanted, disk)) = spec.config_drive.as_ref().zip(plan.config_drive.as_mut()) else {
         return Ok((plan, None));
     };
@@ -289,6 +299,12 @@ async fn attach(
         let call = record::vbd(wanted, vm, &disk.reference, keys.clone());
         job.client().call(call).await.map_err(Cause::host(doing))?;
     }
+    for wanted in &plan.blank {
+        let disk = job.create_disk(wanted, &plan.sr, stop).await?;
+        let doing = format!("attaching disk {:?} as device {}", wanted.name_label, wanted.userdevice);
+        let call = record::vbd(wanted, vm, &disk.reference, keys.clone());
+        job.client().call(call).await.map_err(Cause::host(doing))?;
+    }
     for nic in &plan.nics {
         let doing = format!("attaching interface {} to network {:?}", nic.device, nic.network.name);
         stop.check()?;
@@ -301,11 +317,14 @@ async fn start(job: &Job, plan: &Plan, vm: &Ref<Vm>, vm_uuid: &str, stop: &Stop)
     let client = job.client();
     let doing = || format!("starting VM {:?} on host {:?}", plan.vm.name_label, plan.node.name);
     stop.check()?;
-    let call =
-        vm::StartOn { vm: vm.clone(), host: plan.node.reference.clone(), start_paused: false, force: false };
+    let (host, start_paused) = (plan.node.reference.clone(), plan.power == Power::Paused);
+    let call = vm::StartOn { vm: vm.clone(), host, start_paused, force: false };
     power::run(job, call, doing(), stop).await?;
+    // From now on the host counts it itself.
+    job.driver.0.ledger.release(job.operation);
     let patience = job.driver.settings().running_timeout;
-    let running = client.wait_until(vm, patience, |vm| vm.power_state == VmPowerState::Running);
+    let wanted = if start_paused { VmPowerState::Paused } else { VmPowerState::Running };
+    let running = client.wait_until(vm, patience, move |vm| vm.power_state == wanted);
     match stop.guard(running).await? {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::Timeout => {

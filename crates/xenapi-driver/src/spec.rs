@@ -37,6 +37,10 @@ pub struct InstanceSpec {
     pub vm_mode: Option<VmMode>,
     /// Kind of guest, where it is known.
     pub os_type: Option<OsType>,
+    /// What the machine is like, besides its size.
+    pub hardware: Hardware,
+    /// The VM's tags, by which operators' tools sort VMs.
+    pub tags: Vec<String>,
     /// Content of the config drive; `None` makes an instance without one.
     pub config_drive: Option<ConfigDrive>,
     /// The instance's metadata, shown to the guest in the config drive (`meta`) and in xenstore
@@ -60,11 +64,42 @@ impl InstanceSpec {
             nics: Vec::new(),
             vm_mode: None,
             os_type: None,
+            hardware: Hardware::default(),
+            tags: Vec::new(),
             config_drive: None,
             metadata: BTreeMap::new(),
             power: Power::On,
         }
     }
+}
+
+/// What a machine is like, besides its size.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Hardware {
+    /// What starts the boot loader.
+    pub firmware: Firmware,
+    /// Cores that share a socket, as the guest sees it; a divisor of the number of virtual CPUs. `None` is one.
+    pub cores_per_socket: Option<u32>,
+    /// Whether the guest may run virtual machines itself, where the host can.
+    pub nested: bool,
+    /// The four digits of the emulated platform device, for guests whose drivers look for another one than the
+    /// usual.
+    pub device_id: Option<String>,
+    /// Devices of the host that the guest gets for itself: `0000:04:00.0`.
+    pub pci: Vec<String>,
+}
+
+/// What starts a guest's boot loader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Firmware {
+    /// A BIOS.
+    #[default]
+    Bios,
+    /// UEFI.
+    Uefi {
+        /// Only boot loaders that are signed may start.
+        secure_boot: bool,
+    },
 }
 
 /// Size of a machine.
@@ -82,12 +117,26 @@ pub struct Flavor {
     pub vcpu_cap: Option<u32>,
     /// Physical CPUs the guest may use; empty is all of them.
     pub vcpu_mask: Vec<u32>,
+    /// Size of a blank disk for the guest to swap to, at device 2, in MiB; 0 is none.
+    pub swap_mib: u64,
+    /// Size of the blank disks that end with the instance, from device 4 on, in GiB in all; 0 is none. More than
+    /// 2000 GiB become several disks, none larger than that, for a VHD can be no larger than 2040 GiB.
+    pub ephemeral_gib: u64,
 }
 
 impl Flavor {
     /// A flavor without scheduling wishes.
     pub fn new(vcpus: u32, memory_mib: u64, root_gib: u64) -> Self {
-        Self { vcpus, memory_mib, root_gib, vcpu_weight: None, vcpu_cap: None, vcpu_mask: Vec::new() }
+        Self {
+            vcpus,
+            memory_mib,
+            root_gib,
+            vcpu_weight: None,
+            vcpu_cap: None,
+            vcpu_mask: Vec::new(),
+            swap_mib: 0,
+            ephemeral_gib: 0,
+        }
     }
 
     /// Memory in bytes.
@@ -311,6 +360,8 @@ impl fmt::Debug for ConfigDrive {
 pub enum Power {
     /// It is started.
     On,
+    /// It is started, and paused before its first instruction.
+    Paused,
     /// It stays halted.
     Off,
 }

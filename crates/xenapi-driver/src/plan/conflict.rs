@@ -24,6 +24,23 @@ pub enum Conflict {
     /// A machine without processor or memory.
     #[error("the flavor has no vCPU or no memory; give it at least one of each")]
     EmptyFlavor,
+    /// Cores that do not fill their sockets.
+    #[error("{vcpus} vCPUs cannot be sockets of {cores} cores each; use a divisor of the number of vCPUs")]
+    Cores {
+        /// The virtual CPUs.
+        vcpus: u32,
+        /// The cores of each socket.
+        cores: u32,
+    },
+    /// A paravirtual guest has no firmware.
+    #[error("a guest of mode xen has no firmware; use mode hvm for UEFI")]
+    FirmwareOfPv,
+    /// No platform device has such an id.
+    #[error("{0:?} is no id of a platform device; use four hexadecimal digits such as 0002")]
+    DeviceId(String),
+    /// No device of a host has such an address.
+    #[error("{0:?} is no address of a PCI device; write it as 0000:04:00.0")]
+    Pci(String),
     /// Several hosts, and none named.
     #[error("the pool has several hosts; name the one to use: {}", List(.have))]
     NodeNotNamed {

@@ -267,3 +267,36 @@ fn all_conflicts_are_told_at_once() {
     let text = conflicts.to_string();
     assert!(text.starts_with("(1) ") && text.contains("; (4) "), "{text}");
 }
+
+#[test]
+fn ephemeral_disks_are_split_as_nova_split_them() {
+    for (gib, sizes) in [
+        (0, &[][..]),
+        (20, &[20]),
+        (1024, &[1024]),
+        (2000, &[2000]),
+        (2048, &[1024, 1024]),
+        (4000, &[2000, 2000]),
+        (4030, &[2000, 2000, 30]),
+    ] {
+        assert_eq!(ephemeral_sizes(gib), sizes, "{gib}");
+    }
+    let plan = planned(|spec| (spec.flavor.ephemeral_gib, spec.flavor.swap_mib) = (2, 64));
+    let shown: Vec<_> = plan.blank.iter().map(|disk| (&*disk.name_label, disk.userdevice.number())).collect();
+    assert_eq!(shown, [("web1 swap", 2), ("web1 ephemeral", 4)]);
+}
+
+#[test]
+fn addresses_of_pci_devices() {
+    for (address, valid) in [
+        ("0000:04:00.0", true),
+        ("abcd:ef:1f.7", true),
+        ("04:00.0", false),
+        ("0000:04.00:0", false),
+        ("0000:04:00.g", false),
+        ("0000:04:00.0,1", false),
+        ("", false),
+    ] {
+        assert_eq!(is_pci(address), valid, "{address}");
+    }
+}

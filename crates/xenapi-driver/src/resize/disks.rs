@@ -122,6 +122,7 @@ impl Change {
             other_config,
             userdevice: self.place.userdevice.parse().unwrap_or(UserDevice::ROOT),
             bootable: self.place.bootable,
+            writable: self.place.writable,
         };
         let disk = job.make_disk(&plan, &self.sr, stop, |_| {}).await?;
         self.made = Some(disk.reference.clone());

@@ -1,0 +1,172 @@
+//! What a machine can be like, and memory that is never promised twice.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use e2e::pool::{Census, NETWORK, Pool};
+use examples::demo_image::DemoImage;
+use tempfile::TempDir;
+use xapi_simulator::fault::Fault;
+use xenapi_driver::spec::{ConfigDrive, Firmware, Flavor, Hardware, InstanceSpec, Nic, Power, VmMode};
+use xenapi_driver::{Cause, Instance, PowerChange, Progress, SpawnOptions, Stage, Which};
+use xenapi_types::{VbdMode, Vm, VmPowerState, VmRecord};
+use xenapi_wire::Failure;
+
+struct Bench {
+    pool: Pool,
+    _files: TempDir,
+    image: PathBuf,
+    before: Census,
+}
+
+impl Bench {
+    async fn new() -> Result<Self> {
+        let files = tempfile::tempdir()?;
+        let image = files.path().join("demo.img");
+        DemoImage { virtual_bytes: 64 << 20, payload_bytes: 1 << 20 }.write(&image)?;
+        let pool = Pool::demo().await?;
+        let before = pool.census().await?;
+        Ok(Self { pool, _files: files, image, before })
+    }
+
+    fn spec(&self, name: &str, flavor: Flavor) -> InstanceSpec {
+        InstanceSpec::new(name, flavor, &self.image)
+    }
+
+    async fn spawn(&self, spec: InstanceSpec) -> xenapi_driver::Result<Instance> {
+        self.pool.driver.spawn(spec, SpawnOptions::default()).await
+    }
+
+    async fn record(&self, instance: &Instance) -> Result<VmRecord> {
+        let vm = self.pool.client().by_uuid::<Vm>(&instance.vm_uuid).await?;
+        Ok(self.pool.client().record(&vm).await?)
+    }
+
+    async fn destroy(&self, instance: &Instance) -> Result<()> {
+        let destroyed = self.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+        assert_eq!(destroyed.kept_disk_uuids, [""; 0]);
+        self.pool.census().await?.assert_as(&self.before, "after the instance");
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn firmware_topology_devices_and_tags() -> Result<()> {
+    let bench = Bench::new().await?;
+    let mut spec = bench.spec("web1", Flavor::new(4, 512, 0));
+    spec.hardware = Hardware {
+        firmware: Firmware::Uefi { secure_boot: true },
+        cores_per_socket: Some(2),
+        nested: true,
+        device_id: Some("0002".into()),
+        pci: vec!["0000:04:00.0".into(), "0000:05:00.1".into()],
+    };
+    spec.tags = vec!["team-a".into()];
+    let instance = bench.spawn(spec).await?;
+    let vm = bench.record(&instance).await?;
+    assert_eq!(vm.hvm_boot_params.get("firmware").map(String::as_str), Some("uefi"));
+    for (key, value) in
+        [("secureboot", "true"), ("cores-per-socket", "2"), ("nested-virt", "true"), ("device_id", "0002")]
+    {
+        assert_eq!(vm.platform.get(key).map(String::as_str), Some(value), "{key}");
+    }
+    assert_eq!(vm.other_config.get("pci").map(String::as_str), Some("0/0000:04:00.0,1/0000:05:00.1"));
+    assert_eq!(vm.tags, ["team-a"]);
+    bench.destroy(&instance).await
+}
+
+#[tokio::test]
+async fn blank_disks_of_all_uses() -> Result<()> {
+    let bench = Bench::new().await?;
+    let flavor = Flavor { swap_mib: 64, ephemeral_gib: 2, ..Flavor::new(1, 512, 0) };
+    let mut spec = bench.spec("web1", flavor);
+    spec.config_drive = Some(ConfigDrive::default());
+    let instance = bench.spawn(spec.clone()).await?;
+    let client = bench.pool.client();
+    let mut disks = BTreeMap::new();
+    for vbd in bench.record(&instance).await?.vbds {
+        let vbd = client.record(&vbd).await?;
+        let vdi = client.record(&vbd.vdi).await?;
+        disks.insert(vbd.userdevice, (vdi.name_description, vdi.virtual_size, vbd.mode == VbdMode::Rw));
+    }
+    assert_eq!(disks["2"], ("swap".to_owned(), 64 << 20, true));
+    assert_eq!(disks["4"], ("ephemeral".to_owned(), 2 << 30, true));
+    assert_eq!((disks.len(), disks["0"].2, disks["3"].2), (4, true, false));
+    bench.destroy(&instance).await?;
+
+    let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    for k in 1..=4 {
+        for (method, fault) in
+            [("VDI.create", &refusal), ("VDI.create", &Fault::DropAfterExecution), ("VBD.create", &refusal)]
+        {
+            bench.pool.simulator.faults().on_nth(method, k, fault.clone());
+            let error = bench.spawn(spec.clone()).await.unwrap_err();
+            assert_eq!(bench.pool.simulator.faults().clear(), 0, "{method} {k}");
+            assert!(error.leftovers().is_empty(), "{method} {k} {fault:?}: {error}");
+            bench.pool.census().await?.assert_as(&bench.before, &format!("{method} {k} {fault:?}"));
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_machine_cannot_be_is_told_all_at_once() -> Result<()> {
+    let bench = Bench::new().await?;
+    let mut spec = bench.spec("web1", Flavor::new(3, 512, 0));
+    spec.vm_mode = Some(VmMode::Pv);
+    spec.hardware = Hardware {
+        firmware: Firmware::Uefi { secure_boot: false },
+        cores_per_socket: Some(2),
+        nested: false,
+        device_id: Some("2".into()),
+        pci: vec!["04:00.0".into(), "0000:04:00.0".into(), "0000:04.00:0".into()],
+    };
+    let error = bench.spawn(spec).await.unwrap_err();
+    let text = error.to_string();
+    for part in
+        ["sockets of 2 cores", "mode hvm for UEFI", "four hexadecimal digits", "\"04:00.0\"", "0000:04.00:0"]
+    {
+        assert!(text.contains(part), "{part:?} is missing in {text}");
+    }
+    bench.pool.census().await?.assert_as(&bench.before, "in the end");
+    Ok(())
+}
+
+#[tokio::test]
+async fn started_paused() -> Result<()> {
+    let bench = Bench::new().await?;
+    let mut spec = bench.spec("web1", Flavor::new(1, 512, 0));
+    (spec.power, spec.nics) = (Power::Paused, vec![Nic::on(NETWORK)]);
+    let instance = bench.spawn(spec).await?;
+    assert_eq!(bench.record(&instance).await?.power_state, VmPowerState::Paused);
+    let which = Which::Instance(instance.uuid);
+    let state = bench.pool.driver.power(which, PowerChange::On, Progress::none()).await?;
+    assert_eq!(state, VmPowerState::Running);
+    bench.destroy(&instance).await
+}
+
+/// Three at once, each of which needs more than half of the memory: one is made, and the others hear at once, and
+/// not after their disks have been copied, that there is no room.
+#[tokio::test]
+async fn memory_is_never_promised_twice() -> Result<()> {
+    let bench = Bench::new().await?;
+    let node = bench.pool.driver.nodes().await?.into_iter().next().context("a node")?;
+    let most = node.memory_free_bytes / 10 * 6 >> 20;
+    let spawn = |name: &str| bench.spawn(bench.spec(name, Flavor::new(1, most, 0)));
+    let (a, b, c) = tokio::join!(spawn("a"), spawn("b"), spawn("c"));
+    let results = [a, b, c];
+    let made: Vec<_> = results.iter().filter_map(|result| result.as_ref().ok()).collect();
+    assert_eq!(made.len(), 1);
+    for error in results.iter().filter_map(|result| result.as_ref().err()) {
+        assert_eq!(error.stage(), Stage::Plan, "{error}");
+        assert!(matches!(error.cause(), Cause::Conflicts(_)), "{error}");
+    }
+    bench.destroy(made[0]).await?;
+    // What was promised is free again, after a failure too.
+    let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    bench.pool.simulator.faults().on("VM.create", refusal);
+    spawn("d").await.unwrap_err();
+    let instance = spawn("e").await?;
+    bench.destroy(&instance).await
+}
