@@ -1,0 +1,155 @@
+//! Installs the dom0 plugins on hosts over ssh, removes them, and lists what each host has.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, Parser, Subcommand};
+use examples::cli::Target;
+use examples::report;
+use examples::ui::Ui;
+use examples::world::World;
+use serde_json::json;
+use xenapi_config::Settings;
+use xenapi_driver::compatibility::{Machine, PluginState, Strictness};
+
+/// What runs on the host: nothing of the command line is part of it. The archive comes over standard input,
+/// and its folder goes however this ends.
+const INSTALL: &str = "set -e; dir=$(mktemp -d); trap 'rm -rf \"$dir\"' EXIT; \
+                       tar -xzf - -C \"$dir\" --strip-components=1; sh \"$dir/install.sh\"";
+const REMOVE: &str = "set -e; dir=$(mktemp -d); trap 'rm -rf \"$dir\"' EXIT; \
+                      tar -xzf - -C \"$dir\" --strip-components=1; sh \"$dir/install.sh\" --remove";
+
+/// Install, remove and list the dom0 plugins.
+///
+/// `cargo xtask dist-plugins` makes the archive. ssh asks for no password here: set up a key first, and
+/// have the hosts' own keys known.
+#[derive(Debug, Parser)]
+#[command(name = "plugins", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Install the archive on hosts, or what it has newer.
+    Install(Remote),
+    /// Remove what `install` has put there; plugins that it replaced come back.
+    Remove(Remote),
+    /// Ask each host of a pool through XAPI which plugins it has.
+    List {
+        #[command(flatten)]
+        target: Target,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Remote {
+    /// The hosts, as ssh takes them: root@xen1.
+    #[arg(required = true, value_name = "USER@HOST")]
+    hosts: Vec<String>,
+    /// The archive.
+    #[arg(long, value_name = "FILE")]
+    archive: PathBuf,
+    /// The program that connects.
+    #[arg(long, value_name = "PROGRAM", default_value = "ssh")]
+    ssh: PathBuf,
+    /// Print the commands and run none.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    report::log();
+    let text = match &cli.command {
+        Verb::Install(remote) => on_each(remote, INSTALL),
+        Verb::Remove(remote) => on_each(remote, REMOVE),
+        Verb::List { target, json } => list(target, *json).await,
+    };
+    match text {
+        Ok(text) => match writeln!(std::io::stdout(), "{text}") {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Err(error) => {
+            // Nothing can be said when standard error is closed.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a script on every host, also after one has failed; all failures are told.
+fn on_each(remote: &Remote, script: &str) -> Result<String> {
+    for host in &remote.hosts {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "@.:-_%[]".contains(c);
+        ensure!(host.chars().all(plain) && !host.starts_with('-'), "{host:?} is not USER@HOST");
+    }
+    let archive = std::fs::read(&remote.archive).with_context(|| remote.archive.display().to_string())?;
+    ensure!(archive.starts_with(&[0x1f, 0x8b]), "{} is no .tar.gz", remote.archive.display());
+    let (mut lines, mut failures) = (Vec::new(), Vec::new());
+    for host in &remote.hosts {
+        let args = ["-o", "BatchMode=yes", host, "--", script];
+        if remote.dry_run {
+            let (ssh, file) = (remote.ssh.display(), remote.archive.display());
+            lines.push(format!("{ssh} {} '{script}' < {file}", args[..4].join(" ")));
+            continue;
+        }
+        match run(&remote.ssh, &args, &archive) {
+            Ok(said) => lines.push(format!("{host}: {said}")),
+            Err(error) => failures.push(format!("{host}: {error:#}")),
+        }
+    }
+    if !failures.is_empty() {
+        lines.extend(failures);
+        bail!("{}", lines.join("\n"));
+    }
+    Ok(lines.join("\n"))
+}
+
+fn run(program: &Path, args: &[&str], stdin: &[u8]) -> Result<String> {
+    let mut child = Command::new(program)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| program.display().to_string())?;
+    if let Some(mut pipe) = child.stdin.take() {
+        // A host that does not want it says why by its exit code and its words.
+        let _ = pipe.write_all(stdin);
+    }
+    let output = child.wait_with_output()?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}: {}", output.status, stderr.trim());
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+async fn list(target: &Target, json: bool) -> Result<String> {
+    let ui = Ui::new(json);
+    let world = World::open(target, &ui).await?;
+    let report = world.driver().compatibility(&Settings::new(), Strictness::Able, &Machine::default()).await;
+    let closed = world.close(&ui).await;
+    let report = report?;
+    closed?;
+    if json {
+        return Ok(json!(report.plugins).to_string());
+    }
+    let lines = report.plugins.iter().map(|host| match &host.state {
+        PluginState::Installed { version, functions } => {
+            let names: Vec<&str> = functions.keys().map(String::as_str).collect();
+            format!("{}: xapi-plugins {version}: {}", host.host, names.join(", "))
+        }
+        PluginState::Foreign { version } => format!("{}: other plugins, version {version}", host.host),
+        PluginState::Missing => format!("{}: none", host.host),
+        PluginState::Unknown { why } => format!("{}: cannot be asked: {why}", host.host),
+    });
+    Ok(lines.collect::<Vec<_>>().join("\n"))
+}
