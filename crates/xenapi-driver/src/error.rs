@@ -47,6 +47,8 @@ pub enum Op {
     SoftDelete,
     /// `Driver::restore`.
     Restore,
+    /// `Driver::agent`, and what the agent is asked for.
+    Agent,
     /// `Driver::work_on_disk`.
     WorkOnDisk,
     /// `Driver::compatibility`.
@@ -262,6 +264,14 @@ pub enum Cause {
         /// The VM's uuid.
         vm: String,
     },
+    /// The guest's agent did not do what it was asked for.
+    #[error("the agent of VM {vm} {problem}")]
+    Agent {
+        /// The VM's uuid.
+        vm: String,
+        /// What it did not do.
+        problem: crate::agent::AgentProblem,
+    },
     /// The disk was not made by this driver, so it is left alone.
     #[error("disk {disk} was not made by owner {owner:?} of this driver, so it is left alone")]
     DiskNotOurs {
@@ -403,6 +413,7 @@ impl fmt::Display for Op {
             Self::Instances => "list the instances of",
             Self::SoftDelete => "soft-delete",
             Self::Restore => "restore",
+            Self::Agent => "guest agent",
             Self::WorkOnDisk => "work on a disk",
             Self::Compatibility => "compatibility report",
             Self::Resize => "resize",

@@ -38,6 +38,7 @@
 //! What this crate does not do: choose a host, or keep a database. Images come from [`spec::RootImage`]: a file, or
 //! any source of `image-store`, streamed into the disk.
 
+mod agent;
 mod cancel;
 pub mod compatibility;
 mod destroy;
@@ -77,6 +78,7 @@ mod transfer;
 pub mod upload;
 pub mod volume;
 
+pub use agent::{Agent, AgentProblem, AgentTimeouts};
 pub use destroy::Destroyed;
 pub use dom0_disk::{DiskWork, Injection};
 pub use driver::{Driver, Settings};

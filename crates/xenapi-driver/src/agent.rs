@@ -1,0 +1,258 @@
+//! The guest agents that some images carry, reached through the dom0 plugin `agent`. Cloud-init with a
+//! config drive is the better way; an agent is used where it is asked for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use guest_agent::{Command, Digest, Offer};
+use tokio::time::Instant;
+use uuid::Uuid;
+use xenapi_client::Client;
+use xenapi_types::{Ref, Vm, vm};
+
+use crate::driver::Driver;
+use crate::error::{Cause, Error, Op, Result};
+use crate::find::{self, Which};
+use crate::progress::Stage;
+
+/// The name that Nova's clients use, which the installer makes.
+const PLUGIN: &str = "agent.py";
+/// Between two looks whether a guest is back, or its agent up.
+const POLL: Duration = Duration::from_secs(1);
+/// A guest that goes down again and again is not waited for.
+const MAX_REBOOTS: u32 = 3;
+
+/// How long an agent may take, as Nova's options of the same names have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentTimeouts {
+    /// For an answer, and for a guest to come back when it reboots meanwhile; whole seconds.
+    pub answer: Duration,
+    /// For the first answer after a boot.
+    pub version: Duration,
+    /// For a change of the network.
+    pub reset_network: Duration,
+}
+
+impl Default for AgentTimeouts {
+    fn default() -> Self {
+        Self {
+            answer: Duration::from_secs(30),
+            version: Duration::from_secs(300),
+            reset_network: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What an agent did not do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AgentProblem {
+    /// It does not answer.
+    #[error("did not answer; is it installed, and does the guest run?")]
+    Silent,
+    /// The guest went down during the call, and did not come back or went down again.
+    #[error("was lost: the guest rebooted and did not come back in time")]
+    Rebooted,
+    /// It cannot do that.
+    #[error("cannot do it: {0}")]
+    NotImplemented(String),
+    /// It refused, or wrote what is no answer.
+    #[error("{0}")]
+    Answer(#[from] guest_agent::Error),
+}
+
+/// The agent of one instance. Calls end with [`Cause::Agent`] when the agent does not do what it is asked for,
+/// and with [`Cause::Host`] when the plugin cannot be called. A call that is dropped goes on in the guest.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    client: Client,
+    vm: Ref<Vm>,
+    uuid: String,
+    endpoint: String,
+    timeouts: AgentTimeouts,
+}
+
+impl Driver {
+    /// The agent of an instance; it is not asked anything yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::NoSuchInstance`], [`Cause::AmbiguousInstance`], [`Cause::Host`].
+    pub async fn agent(&self, which: &Which, timeouts: AgentTimeouts) -> Result<Agent> {
+        let found = match find::vm(self.client(), which).await {
+            Ok(found) => found.ok_or_else(|| which.unknown()),
+            Err(cause) => Err(cause),
+        };
+        let failed = |cause| Error::new(Op::Agent, format!("instance {which}"), Stage::Find, cause);
+        let (vm, record) = found.map_err(failed)?;
+        let (client, endpoint) = (self.client().clone(), self.endpoint());
+        Ok(Agent { client, vm, uuid: record.uuid, endpoint, timeouts })
+    }
+}
+
+impl Agent {
+    /// Its version. A guest that has just been started is waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`AgentProblem::Silent`] after the time for it.
+    pub async fn version(&self) -> Result<String> {
+        let deadline = Instant::now() + self.timeouts.version;
+        loop {
+            match self.ask("version", &Command::Version, [], self.timeouts.answer).await {
+                Err(Cause::Agent { problem: AgentProblem::Silent, .. })
+                    if Instant::now() + POLL < deadline =>
+                {
+                    tokio::time::sleep(POLL).await;
+                }
+                done => return self.told(done),
+            }
+        }
+    }
+
+    /// Sets the administrator's password, and tells with which digest the agent understood it: agents differ,
+    /// and do not say. Each try has an exchange of keys of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`AgentProblem::Answer`] with the last refusal when neither is understood.
+    pub async fn set_password(&self, password: &str) -> Result<Digest> {
+        let mut refusal = None;
+        for digest in [Digest::Md5, Digest::Sha256] {
+            match self.password_with(password, digest).await {
+                Ok(_) => return Ok(digest),
+                Err(
+                    cause @ Cause::Agent {
+                        problem: AgentProblem::Answer(guest_agent::Error::Refused { .. }),
+                        ..
+                    },
+                ) => {
+                    refusal = Some(cause);
+                }
+                Err(cause) => return self.told(Err(cause)),
+            }
+        }
+        self.told(Err(refusal.expect("both were refused")))
+    }
+
+    async fn password_with(&self, password: &str, digest: Digest) -> std::result::Result<String, Cause> {
+        let mut secret = [0; 10];
+        // 80 bits of the 122 that are random; the others are at known places.
+        let random = Uuid::new_v4().into_bytes();
+        secret.copy_from_slice(&[&random[..6], &random[10..14]].concat());
+        let offer = Offer::new(secret);
+        let public = offer.public();
+        let command = Command::KeyInit { public: public.clone() };
+        let theirs = self.ask("key_init", &command, [("pub", public)], self.timeouts.answer).await?;
+        let channel = offer.agree(&theirs).map_err(|e| self.problem(e.into()))?;
+        let sealed = channel.seal(password, digest);
+        let command = Command::Password { sealed: sealed.clone() };
+        self.ask("password", &command, [("enc_pass", sealed)], self.timeouts.answer).await
+    }
+
+    /// Writes a file in the guest. Whether it replaces or extends one is the agent's choice.
+    ///
+    /// # Errors
+    ///
+    /// [`AgentProblem::NotImplemented`] when the agent offers no way to write files.
+    pub async fn inject_file(&self, path: &str, contents: &[u8]) -> Result<()> {
+        let extra =
+            [("b64_path", BASE64_STANDARD.encode(path)), ("b64_contents", BASE64_STANDARD.encode(contents))];
+        let file = guest_agent::File { path: path.to_owned(), contents: Vec::new() };
+        let done = self.ask("inject_file", &Command::FileInject(file), extra, self.timeouts.answer).await;
+        self.told(done).map(drop)
+    }
+
+    /// Has the guest configure its network from `vm-data/hostname` and `vm-data/networking`.
+    ///
+    /// # Errors
+    ///
+    /// As those of the [agent](Agent).
+    pub async fn reset_network(&self) -> Result<()> {
+        let done = self.ask("resetnetwork", &Command::ResetNetwork, [], self.timeouts.reset_network).await;
+        self.told(done).map(drop)
+    }
+
+    /// Has the agent replace itself by a version that is newer than the one that runs; whether it is.
+    ///
+    /// # Errors
+    ///
+    /// As those of the [agent](Agent).
+    pub async fn update(&self, running: &str, offered: &str, url: &str, md5: &str) -> Result<bool> {
+        if !guest_agent::is_newer(offered, running) {
+            return Ok(false);
+        }
+        let command = Command::Update { url: url.to_owned(), md5: md5.to_owned() };
+        let extra = [("url", url.to_owned()), ("md5sum", md5.to_owned())];
+        let done = self.ask("agentupdate", &command, extra, self.timeouts.answer).await;
+        self.told(done).map(|_| true)
+    }
+
+    /// Calls the plugin, again with the new domain when the guest reboots meanwhile.
+    async fn ask<const N: usize>(
+        &self,
+        function: &str,
+        command: &Command,
+        extra: [(&str, String); N],
+        patience: Duration,
+    ) -> std::result::Result<String, Cause> {
+        let doing = || format!("asking the agent of VM {} for {function}", self.uuid);
+        for _ in 0..=MAX_REBOOTS {
+            let record = self.client.record(&self.vm).await.map_err(Cause::host(doing()))?;
+            if record.domid < 0 {
+                return Err(self.problem(AgentProblem::Silent));
+            }
+            let mut args = BTreeMap::from([
+                ("id".to_owned(), Uuid::new_v4().to_string()),
+                ("dom_id".to_owned(), record.domid.to_string()),
+                ("timeout".to_owned(), patience.as_secs().to_string()),
+            ]);
+            args.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+            // The plugin answers in time; the rest is for the way.
+            let client = self.client.with_deadline(patience + Duration::from_secs(60));
+            let error = match client.call_plugin(&record.resident_on, PLUGIN, function, &args).await {
+                Ok(answer) => return command.accept(&answer).map_err(|e| self.problem(e.into())),
+                Err(error) => error,
+            };
+            let said = error.plugin_failure().map(|failure| failure.stderr.clone()).unwrap_or_default();
+            if said.contains("REBOOT:") {
+                self.back(record.domid).await?;
+            } else if said.contains("TIMEOUT:") {
+                return Err(self.problem(AgentProblem::Silent));
+            } else if let Some((_, why)) = said.split_once("NOT IMPLEMENTED:") {
+                return Err(self.problem(AgentProblem::NotImplemented(why.trim().to_owned())));
+            } else {
+                return Err(Cause::host(doing())(error));
+            }
+        }
+        Err(self.problem(AgentProblem::Rebooted))
+    }
+
+    /// Waits until the guest has another domain than this one.
+    async fn back(&self, old: i64) -> std::result::Result<(), Cause> {
+        let deadline = Instant::now() + self.timeouts.answer;
+        let doing = || format!("waiting for VM {} to come back", self.uuid);
+        loop {
+            let now =
+                self.client.get_field(&self.vm, vm::field::DOMID).await.map_err(Cause::host(doing()))?;
+            if now >= 0 && now != old {
+                return Ok(());
+            }
+            if Instant::now() + POLL > deadline {
+                return Err(self.problem(AgentProblem::Rebooted));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn problem(&self, problem: AgentProblem) -> Cause {
+        Cause::Agent { vm: self.uuid.clone(), problem }
+    }
+
+    fn told<T>(&self, done: std::result::Result<T, Cause>) -> Result<T> {
+        let object = format!("VM {} at {}", self.uuid, self.endpoint);
+        done.map_err(|cause| Error::new(Op::Agent, object, Stage::Vm, cause))
+    }
+}
