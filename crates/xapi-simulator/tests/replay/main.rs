@@ -142,7 +142,7 @@ async fn reproduce(encoding: Encoding, scenarios: &[&'static str]) {
             let Some(differences) = differences else { continue };
             match (differences.is_empty(), listed.contains_key(&key)) {
                 (true, true) if encoding == Encoding::Recorded => {
-                    obsolete.push(format!("{scenario}:{index}"))
+                    obsolete.push(format!("{scenario}:{index}"));
                 }
                 (false, false) => unexpected.push(format!("{scenario}:{index} {title}: {}", differences[0])),
                 _ => {}
