@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::classes::event::Listeners;
 use crate::classes::vm::Guests;
 use crate::clock::Clock;
-use crate::db::Db;
+use crate::db::{Db, View};
 use crate::dispatch::Router;
 use crate::fault::Faults;
 use crate::link::Link;
@@ -152,6 +152,12 @@ impl Core {
 
     pub(crate) fn local_sessions(&self) -> MutexGuard<'_, HashSet<String>> {
         self.local_sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where clients are sent for what a host has: where it listens, or as real hosts say it.
+    pub(crate) fn url_of(&self, view: &View, host: &str) -> String {
+        let address = || view.find("host", host).map_or("", |host| host.str("address"));
+        self.urls().get(host).cloned().unwrap_or_else(|| format!("https://{}", address()))
     }
 
     pub(crate) fn urls(&self) -> MutexGuard<'_, HashMap<String, String>> {

@@ -109,13 +109,10 @@ async fn answer(exchange: &mut Exchange, action: &str, document: Answer) -> std:
         Outcome::Document(text) => page::reply(head.version(), false, form.content_type(), text.as_bytes()),
         Outcome::No(page) => page.bytes(head.version()),
         Outcome::Elsewhere(host) => {
-            let address = core.db().read(|view| {
-                view.find("host", &host).map_or_else(String::new, |host| host.str("address").to_owned())
-            });
-            let target = &head.target;
+            let url = core.db().read(|view| core.url_of(view, &host));
             let rest = format!(
-                "Connection: close\r\nCache-Control: no-cache, no-store\r\n\
-                 Location: https://{address}{target}\r\n\r\n"
+                "Connection: close\r\nCache-Control: no-cache, no-store\r\nLocation: {url}{}\r\n\r\n",
+                head.target
             );
             format!("HTTP/1.1 302 Found\r\n{rest}").into_bytes()
         }

@@ -132,3 +132,38 @@ fn recorded_records_are_typed_without_loss() {
     assert!(names.len() >= 23, "only {names:?}");
     assert!(seen.records > 700, "only {} records", seen.records);
 }
+
+#[test]
+fn recorded_archives_are_read() {
+    use xenapi_types::archive::{Decoder, Item};
+
+    let mut guests = 0;
+    let mut disks = 0;
+    for scenario in ["xva", "export_vdi"] {
+        for step in testdata::scenario(scenario).steps {
+            let (body, path) = (step.response.body(), &step.request.path);
+            let is_guest = path.starts_with("/export?") || path.starts_with("/export_metadata?");
+            let is_disk = path.starts_with("/export_raw_vdi?") && path.contains("format=tar");
+            if step.response.status != Some(200) || !(is_guest || is_disk) {
+                continue;
+            }
+            let mut decoder = if is_guest { Decoder::of_guest() } else { Decoder::of_disk() };
+            let (mut input, mut items) = (&body[..], Vec::new());
+            while let Some(item) = decoder.next(&mut input).unwrap_or_else(|e| panic!("{path}: {e}")) {
+                items.push(item);
+            }
+            decoder.finish().unwrap_or_else(|e| panic!("{path}: {e}"));
+            if is_guest {
+                let Some(Item::Description(xml)) = items.first() else { panic!("{path}: {items:?}") };
+                let xml = std::str::from_utf8(xml).unwrap();
+                let description: Value = xmlrpc::decode_value(xml, &Limits::RESPONSE).unwrap();
+                assert!(description.as_struct().is_some_and(|parts| parts.contains_key("objects")));
+                guests += 1;
+            } else {
+                assert!(items.iter().all(|item| matches!(item, Item::Piece { disk, .. } if disk == "vdi")));
+                disks += 1;
+            }
+        }
+    }
+    assert!(guests >= 3 && disks >= 1, "{guests} guests, {disks} disks");
+}

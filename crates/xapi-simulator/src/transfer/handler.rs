@@ -251,9 +251,7 @@ impl Request<'_> {
 
     /// Sends the client to another host with the same request.
     pub(super) fn elsewhere(&self, view: &View, host: &str) -> Refusal {
-        let address = view.find("host", host).map_or("", |host| host.str("address"));
-        let url =
-            self.exchange.core.urls().get(host).cloned().unwrap_or_else(|| format!("https://{address}"));
+        let url = self.exchange.core.url_of(view, host);
         Refusal::Elsewhere(format!("{url}{}", self.exchange.head.target))
     }
 
