@@ -137,10 +137,11 @@ fn config_drive(cli: &Cli) -> Result<ConfigDrive> {
     Ok(ConfigDrive { user_data, ssh_keys, format: cli.config_drive_format, ..ConfigDrive::default() })
 }
 
-/// A file that is called a VHD and is none is a mistake to tell of, not a raw disk.
+/// A file that is called a VHD or qcow2 and is none is a mistake to tell of, not a raw disk.
 fn declared_by_name(image: &str) -> ImageFormat {
     match Path::new(image).extension().and_then(|extension| extension.to_str()) {
         Some(extension) if extension.eq_ignore_ascii_case("vhd") => ImageFormat::Vhd,
+        Some(extension) if extension.eq_ignore_ascii_case("qcow2") => ImageFormat::Qcow2,
         _ => ImageFormat::Unknown,
     }
 }
@@ -149,6 +150,7 @@ fn image_format(text: &str) -> Result<ImageFormat, String> {
     match text {
         "raw" => Ok(ImageFormat::Raw),
         "vhd" => Ok(ImageFormat::Vhd),
-        _ => Err(format!("unknown image format {text:?}: use raw or vhd")),
+        "qcow2" => Ok(ImageFormat::Qcow2),
+        _ => Err(format!("unknown image format {text:?}: use raw, vhd or qcow2")),
     }
 }

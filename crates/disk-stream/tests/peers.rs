@@ -1,4 +1,4 @@
-//! What other libraries make of our files: `dissect.hypervisor` and `libvhdi` (PyPI), `vhd-lib` (npm).
+//! What other libraries make of our files: `dissect.hypervisor` and `libvhdi` from PyPI.
 //!
 //! Optional: a library that is not there is a visible skip. `DISK_PEERS=required` makes it a failure, for
 //! machines on which they were installed; `DISK_PEERS_PYTHON` names another interpreter than `python3`.
@@ -9,7 +9,7 @@ mod common;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use common::{MIB, content_of, open, raw_disk, sample, text};
+use common::{MIB, content_of, open, raw_disk, sample};
 use disk_stream::{Existing, Opening, Parents, Upload};
 use sha2::{Digest, Sha256};
 
@@ -39,28 +39,6 @@ while piece := disk.read(1 << 20):
 print(sum.hexdigest())
 ";
 
-const VHD_LIB: &str = "
-const { getSyncedHandler } = require('@xen-orchestra/fs')
-const { openVhd } = require('vhd-lib')
-const { Disposable } = require('promise-toolbox')
-const { createHash } = require('crypto')
-const { pipeline } = require('stream/promises')
-const { createWriteStream } = require('fs')
-Disposable.use(getSyncedHandler({ url: 'file:///' }), handler =>
-  Disposable.use(openVhd(handler, process.argv[1]), async vhd => {
-    await vhd.readBlockAllocationTable()
-    const sum = createHash('sha256')
-    const size = vhd.footer.currentSize, block = vhd.header.blockSize
-    for (let at = 0; at * block < size; at++) {
-      const data = vhd.containsBlock(at) ? (await vhd.readBlock(at)).data : Buffer.alloc(block)
-      sum.update(data.subarray(0, Math.min(block, size - at * block)))
-    }
-    console.log(sum.digest('hex'))
-    await pipeline(vhd.stream(), createWriteStream(process.argv[2]))
-  })
-).catch(error => { console.error(error); process.exit(1) })
-";
-
 /// Whether a library is there.
 fn has(what: &str, probe: &mut Command) -> bool {
     let found = probe.output().is_ok_and(|output| output.status.success());
@@ -74,12 +52,6 @@ fn has(what: &str, probe: &mut Command) -> bool {
 fn python(script: &str) -> Command {
     let mut command = Command::new(std::env::var_os("DISK_PEERS_PYTHON").unwrap_or("python3".into()));
     command.args(["-c", script]);
-    command
-}
-
-fn node(script: &str) -> Command {
-    let mut command = Command::new("node");
-    command.args(["-e", script]);
     command
 }
 
@@ -135,24 +107,5 @@ fn dissect_reads_ours() {
     for (name, expected) in files(folder.path()) {
         let output = python(DISSECT).arg(folder.path().join(name)).output().unwrap();
         assert_eq!(said(&output, name), expected, "{name}");
-    }
-}
-
-#[test]
-fn vhd_lib_reads_ours_and_we_read_its() {
-    if !has("vhd-lib", &mut node("require('vhd-lib'); require('@xen-orchestra/fs')")) {
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let theirs = folder.path().join("theirs.vhd");
-    for (name, expected) in files(folder.path()) {
-        if name == "fixed.vhd" {
-            // It reads no fixed ones.
-            continue;
-        }
-        let output = node(VHD_LIB).args([text(&folder.path().join(name)), text(&theirs)]).output().unwrap();
-        assert_eq!(said(&output, name), expected, "{name}");
-        let image = open(&theirs).unwrap();
-        assert_eq!(sha256(&content_of(&image)), expected, "{name}, written by vhd-lib");
     }
 }
