@@ -145,7 +145,7 @@ impl Ctx {
 
     /// Whether [`Ctx::task`] is an object of the database.
     pub fn has_task_object(&self) -> bool {
-        self.task.starts_with("OpaqueRef:")
+        self.read(|view| view.exists("task", &self.task))
     }
 
     /// Notes how much of an asynchronous call is done, from 0 to 1.

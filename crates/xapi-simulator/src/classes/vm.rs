@@ -30,8 +30,12 @@ use crate::dispatch::{Busy, Ctx, Router, void};
 use operations::Power;
 
 pub(super) fn register(router: &mut Router) {
-    super::constructor(router, "VM", lifecycle::created);
-    super::change(router, "VM.destroy", destroy);
+    router.raw("VM.create", |ctx, args| lifecycle::create(ctx, args));
+    router.future("VM.destroy", |ctx, args| async move {
+        let _busy = begin(&ctx, args.str(0), "destroy").await?;
+        ctx.write(|tx| lifecycle::remove(tx, args.str(0)))?;
+        Ok(void())
+    });
     router.future("VM.start", |ctx, args| async move {
         let vm = args.str(0).to_owned();
         let _busy = begin(&ctx, &vm, "start").await?;
@@ -115,10 +119,20 @@ pub(crate) async fn begin(ctx: &Arc<Ctx>, vm: &str, op: &'static str) -> Result<
         commits.borrow_and_update();
         let checked = ctx.write(|tx| {
             operations::check(tx.object("VM", vm)?, op, None)?;
-            tx.set_entry("VM", vm, "current_operations", &ctx.task, op)
+            tx.set_entry("VM", vm, "current_operations", &ctx.task, op)?;
+            tx.leave("VM", vm);
+            Ok::<_, Failure>(())
         });
         match checked {
-            Ok(()) => return Ok(ctx.announced("VM", vm)),
+            Ok(()) => {
+                let busy = ctx.announced("VM", vm);
+                // What is allowed now is a change of its own, which clients see after the announcement.
+                ctx.write(|tx| {
+                    tx.touch("VM", vm);
+                    Ok::<_, Failure>(())
+                })?;
+                return Ok(busy);
+            }
             Err(failure) if failure.code == "OTHER_OPERATION_IN_PROGRESS" => {
                 let change = tokio::time::timeout_at(deadline, commits.changed()).await;
                 if change.is_err() {

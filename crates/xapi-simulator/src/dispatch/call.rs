@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::debug;
 use uuid::Uuid;
-use xenapi_types::meta::{self, MessageMeta, Ty};
+use xenapi_types::meta::{self, MessageMeta, Role, Ty};
 use xenapi_wire::{Failure, Value};
 
 use super::unmarshal::{internal_error, unmarshal};
@@ -116,7 +116,12 @@ impl Core {
             });
             return Ok(Answer::Value(Value::String(reference)));
         }
-        let ctx = ctx(format!("DummyRef:|{}|{name}", Uuid::new_v4()));
+        // XAPI makes a task of its own for a call that changes something; one that only looks gets by without.
+        let task = match message.role {
+            Some(Role::ReadOnly) | None => format!("DummyRef:|{}|{name}", Uuid::new_v4()),
+            Some(_) => format!("OpaqueRef:{}", Uuid::new_v4()),
+        };
+        let ctx = ctx(task);
         let value = guarded(ctx, args).await?;
         Ok(if message.result == Ty::EventBatch { Answer::Batch(value) } else { Answer::Value(value) })
     }

@@ -84,24 +84,27 @@ async fn next(ctx: Arc<Ctx>, _: Args) -> Result<Value, Failure> {
     let mut changes = ctx.core.db().subscribe();
     ctx.core.listeners().get(&ctx.session)?;
     ctx.core.clock().sleep(BATCHING).await;
+    // Who waits is woken by the first change, and hears of that one alone.
+    let mut waited = false;
     loop {
         session::check(&ctx.core, &ctx.session)?;
         changes.mark_unchanged();
-        let events = news(&ctx)?;
+        let events = news(&ctx, waited)?;
         if !events.is_empty() {
             return Ok(Value::Array(events));
         }
+        waited = true;
         if changes.changed().await.is_err() {
             return Ok(Value::Array(Vec::new()));
         }
     }
 }
 
-/// What the session has not heard of yet.
+/// What the session has not heard of yet: all of it, or only the first commit that concerns it.
 ///
 /// # Errors
 /// `SESSION_NOT_REGISTERED`; `EVENTS_LOST` for a client that has not listened for too long.
-fn news(ctx: &Ctx) -> Result<Vec<Value>, Failure> {
+fn news(ctx: &Ctx, only_first: bool) -> Result<Vec<Value>, Failure> {
     let mut listeners = ctx.core.listeners();
     let (subscription, heard) = listeners.get(&ctx.session)?;
     let (found, now) = ctx.read(|view| {
@@ -112,10 +115,12 @@ fn news(ctx: &Ctx) -> Result<Vec<Value>, Failure> {
         let found = view.each_change_since(heard).map(|all| all.filter(wanted).cloned().collect::<Vec<_>>());
         (found, view.generation())
     });
+    let mut found = found.ok_or_else(|| Failure::new("EVENTS_LOST", [""; 0]))?;
+    let heard = found.first().filter(|_| only_first).map_or(now, |first| first.generation);
+    found.retain(|change| change.generation <= heard);
     if let Some(listener) = listeners.sessions.get_mut(&ctx.session) {
-        listener.heard = now;
+        listener.heard = heard;
     }
-    let found = found.ok_or_else(|| Failure::new("EVENTS_LOST", [""; 0]))?;
     let time = format!("{}.", ctx.core.clock().now().as_second());
     Ok(found.iter().map(|change| listeners.number(change, &time)).collect())
 }
