@@ -71,6 +71,33 @@ pub(super) async fn judge(
             state(scene, std::slice::from_ref(end), &mut found).await?;
         }
         Step::SoftDelete | Step::Restore => again(scene, verb, &mut found).await,
+        Step::Resize => {
+            state(scene, &[VmPowerState::Running], &mut found).await?;
+            if outcome.is_ok()
+                && let Err(error) = Step::RevertResize.run(scene).await
+            {
+                found.wrong.push(format!("cannot be taken back: {error}"));
+            }
+            // Drives are made anew when it is taken back, so that their references differ.
+            let back = visible(scene, scene.pool.census().await?).await?;
+            let before = visible(scene, scene.before.clone()).await?;
+            for (class, objects) in &back.objects {
+                let there = before.objects.get(class).map_or(0, BTreeSet::len);
+                if objects.len() != there {
+                    found
+                        .leaks
+                        .push(format!("{} objects of class {class} instead of {there}", objects.len()));
+                }
+            }
+            state(scene, &[VmPowerState::Running], &mut found).await?;
+        }
+        Step::ConfirmResize | Step::RevertResize => {
+            if outcome.is_err() {
+                // What failed is finished, unless only its answer was lost.
+                let _ = verb.act.run(scene).await;
+            }
+            state(scene, &[VmPowerState::Running], &mut found).await?;
+        }
         Step::AttachVolume | Step::AttachInterface | Step::EnsureNetwork => {
             if outcome.is_err() {
                 found.leaks.extend(changes(verb, &now, &scene.before));

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::time::Duration;
 
 use xenapi_driver::network::{NetworkSpec, Vlan};
+use xenapi_driver::resize::ResizeOptions;
 use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, MacChoice, Nic, SrChoice};
 use xenapi_driver::volume::AttachOptions;
 use xenapi_driver::{Checks, Existing, Otherwise, PowerChange, Progress, Result, Shutdown, SpawnOptions};
@@ -40,6 +41,12 @@ pub enum Step {
     SoftDelete,
     /// Takes that back.
     Restore,
+    /// Gives it another size, and its disks another repository.
+    Resize,
+    /// Keeps that.
+    ConfirmResize,
+    /// Takes that back.
+    RevertResize,
     /// Attaches a LUN of an iSCSI target that the pool has never heard of.
     AttachVolume,
     /// Detaches it.
@@ -84,6 +91,9 @@ pub static VERBS: &[Verb] = &[
     verb("resume", &[Step::Spawn, SUSPEND], Step::Power(PowerChange::Resume, VmPowerState::Running)),
     verb("soft-delete", &[Step::Spawn], Step::SoftDelete),
     verb("restore", &[Step::Spawn, Step::SoftDelete], Step::Restore),
+    verb("resize", &[Step::Spawn], Step::Resize),
+    verb("confirm-resize", &[Step::Spawn, Step::Resize], Step::ConfirmResize),
+    verb("revert-resize", &[Step::Spawn, Step::Resize], Step::RevertResize),
     verb("attach-volume", &[Step::Spawn], Step::AttachVolume),
     verb("detach-volume", &[Step::Spawn, Step::AttachVolume], Step::DetachVolume),
     verb("destroy-volume", &[Step::Spawn, Step::AttachVolume], Step::Destroy),
@@ -113,6 +123,17 @@ impl Step {
             Self::Power(change, _) => driver.power(scene.which(), *change, progress()).await.map(drop),
             Self::SoftDelete => driver.soft_delete(scene.which(), progress()).await,
             Self::Restore => driver.restore(scene.which(), progress()).await,
+            Self::Resize => {
+                let options = ResizeOptions {
+                    flavor: Some(Flavor::new(2, 1024, 1)),
+                    sr: Some(SrChoice::NameLabel(LVM.into())),
+                    shutdown: Shutdown::Hard,
+                    ..ResizeOptions::default()
+                };
+                driver.resize(scene.which(), options).await.map(drop)
+            }
+            Self::ConfirmResize => driver.confirm_resize(scene.which(), progress()).await,
+            Self::RevertResize => driver.revert_resize(scene.which(), progress()).await,
             Self::AttachVolume => {
                 let options = AttachOptions::default();
                 driver.attach_volume(scene.which(), scene::volume(), options).await.map(drop)
