@@ -90,6 +90,8 @@ pub enum Op {
     Interfaces,
     /// `Driver::ensure_network`, `Driver::remove_network`.
     Network,
+    /// `Driver::cached_images`, `Driver::cache_image`, `Driver::evict_images`.
+    Images,
     /// `Driver::close`.
     Close,
 }
@@ -409,6 +411,7 @@ impl fmt::Display for Op {
             Self::Spawn => "spawn",
             Self::Snapshot => "snapshot",
             Self::Destroy => "destroy",
+            Self::Images => "cache",
             Self::Power => "change the power state of",
             Self::Instances => "list the instances of",
             Self::SoftDelete => "soft-delete",

@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use image_store::{FileSource, ImageSource};
 
 use crate::error::Cause;
+use crate::image_cache::{CachedImage, Copying};
 use crate::plan::ImageFacts;
 use crate::spec::InstanceSpec;
 
@@ -25,6 +26,8 @@ pub enum RootImage {
     /// Any other place. Besides what a file may be, it is verified on the way with the digests that are known of it;
     /// qcow2 cannot be read from there.
     Source(Arc<dyn ImageSource>),
+    /// An image in the cache: nothing is fetched. It is copied in full into another SR than its own.
+    Cached(CachedImage, Copying),
 }
 
 macro_rules! from_paths {

@@ -6,10 +6,12 @@ use xenapi_types::VmRecord;
 
 use crate::cancel::Stop;
 use crate::error::Cause;
+use crate::image_cache;
 use crate::inventory;
 use crate::job::{Disk, Failed, Job};
 use crate::plan::{self, Conflict, Conflicts};
 use crate::progress::Stage;
+use crate::spawn;
 use crate::spec::{Flavor, ImageFormat, InstanceSpec, Power, RootImage, SrChoice};
 use crate::transfer::{self, Source};
 
@@ -69,6 +71,11 @@ pub(crate) async fn disk(
     };
     let prepared = job.stage(Stage::Scan, preparing).await?;
     let importing = async {
+        if let Source::Cached(image, copying) = &source {
+            let (mut disk, _) = image_cache::root_disk(job, &plan, image, *copying, stop).await?;
+            spawn::grow(job, &plan, &mut disk, stop).await?;
+            return Ok(disk);
+        }
         let disk = job.make_disk(&plan.root, &plan.sr, stop, |_| {}).await?;
         transfer::import_image(job, &plan, &source, prepared, &disk, stop).await?;
         Ok::<_, Cause>(disk)

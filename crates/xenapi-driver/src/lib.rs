@@ -50,6 +50,7 @@ mod evacuate;
 mod find;
 mod gates;
 mod image;
+pub mod image_cache;
 mod import;
 mod instances;
 pub mod interface;

@@ -17,6 +17,7 @@ use crate::cancel::Stop;
 use crate::drive;
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op};
+use crate::image_cache;
 use crate::inventory;
 use crate::job::{Disk, Failed, Job};
 use crate::operation::Operation;
@@ -202,6 +203,11 @@ async fn root_disk(
 ) -> Result<(Disk, Transfer), Failed> {
     let (disk, moved) = job
         .stage(Stage::RootDisk, async {
+            if let Source::Cached(image, copying) = source {
+                let (mut disk, moved) = image_cache::root_disk(job, plan, image, *copying, stop).await?;
+                grow(job, plan, &mut disk, stop).await?;
+                return Ok((disk, moved));
+            }
             let mut disk = job.create_disk(&plan.root, &plan.sr, stop).await?;
             grow(job, plan, &mut disk, stop).await?;
             let moved = transfer::import_image(job, plan, source, prepared, &disk, stop).await?;
@@ -216,7 +222,7 @@ async fn root_disk(
 }
 
 /// SRs round sizes up, so that there is nothing to do; one that rounded down would lose the image's end.
-async fn grow(job: &Job, plan: &Plan, disk: &mut Disk, stop: &Stop) -> Result<(), Cause> {
+pub(crate) async fn grow(job: &Job, plan: &Plan, disk: &mut Disk, stop: &Stop) -> Result<(), Cause> {
     let wanted = plan.root.virtual_bytes;
     if disk.virtual_bytes >= wanted {
         return Ok(());

@@ -18,6 +18,7 @@ use xenapi_types::{sr, vdi};
 use crate::cancel::Stop;
 use crate::error::Cause;
 use crate::image::{self, Arriving, RootImage, Watched};
+use crate::image_cache::{CachedImage, Copying};
 use crate::job::{Disk, Job};
 use crate::plan::{ImageFacts, ImportPlan, Plan};
 use crate::progress::{Event, Progress, Stage, Transfer};
@@ -30,6 +31,8 @@ pub(crate) enum Source {
     Disk(Image),
     /// One that comes once, from front to back.
     Arriving(Arriving),
+    /// One that the host has already.
+    Cached(CachedImage, Copying),
 }
 
 /// Between two looks at the counters of a transfer.
@@ -40,6 +43,7 @@ impl Source {
     pub(crate) async fn open(spec: &InstanceSpec) -> Result<Self, Cause> {
         let path = match &spec.image {
             RootImage::Source(source) => return Ok(Self::Arriving(Arriving::open(&**source, spec).await?)),
+            RootImage::Cached(image, copying) => return Ok(Self::Cached(image.clone(), *copying)),
             RootImage::File(path) => path,
         };
         if let Some(source) = image::packed_file(path, spec.image_format).await {
@@ -54,6 +58,9 @@ impl Source {
                 ImageFacts { name: image.path().display().to_string(), virtual_bytes: image.virtual_size() }
             }
             Self::Arriving(image) => image.facts(),
+            Self::Cached(image, _) => {
+                ImageFacts { name: image.image_id.clone(), virtual_bytes: image.virtual_bytes }
+            }
         }
     }
 
@@ -68,6 +75,7 @@ impl Source {
 pub(crate) enum Prepared {
     Disk { format: ImportFormat, body: DiskBody },
     Packed { packed: Packed, data_bytes: u64 },
+    Nothing,
 }
 
 impl Prepared {
@@ -76,6 +84,7 @@ impl Prepared {
         match self {
             Self::Disk { body, .. } => body.stream_len(),
             Self::Packed { data_bytes, .. } => *data_bytes,
+            Self::Nothing => 0,
         }
     }
 }
@@ -84,6 +93,7 @@ impl Prepared {
 pub(crate) async fn prepare(job: &Job, plan: &Plan, source: &Source, stop: &Stop) -> Result<Prepared, Cause> {
     let image = match source {
         Source::Disk(image) => image,
+        Source::Cached(..) => return Ok(Prepared::Nothing),
         Source::Arriving(image) => {
             return Ok(Prepared::Packed { packed: image.take()?, data_bytes: image.packed_bytes() });
         }
@@ -125,7 +135,9 @@ pub(crate) async fn import_image(
     let label = format!("import of the root disk of {}", plan.vm.name_label);
     let (image, format, mut body) = match (source, prepared) {
         (Source::Disk(image), Prepared::Disk { format, body }) => (image, format, body),
-        (_, Prepared::Disk { .. }) => return Err(Cause::Image(disk_stream::Error::Interrupted)),
+        (_, Prepared::Disk { .. } | Prepared::Nothing) => {
+            return Err(Cause::Image(disk_stream::Error::Interrupted));
+        }
         (_, Prepared::Packed { packed, .. }) => {
             return import_packed(job, plan, packed, disk, label, doing, stop).await;
         }

@@ -1,0 +1,409 @@
+//! Images kept in a storage repository, for instances to be made from without another fetch.
+//!
+//! A cached image is a disk with Nova's keys: the label `Glance Image ID`, `image-id` and `cached-time` in
+//! `other_config`, so that either driver finds what the other has fetched. Beside them stands the digest, where it is
+//! known. Nothing of it is kept anywhere else.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use uuid::Uuid;
+use xenapi_storage::{Place, Repository};
+use xenapi_types::{Ref, Sr, Vdi, VdiRecord, VmRecord, sr, vdi};
+
+use crate::cancel::Stop;
+use crate::driver::Driver;
+use crate::error::{Cause, Error, Op, Result};
+use crate::import::{self, Wanted};
+use crate::inventory;
+use crate::job::{Disk, Failed, Job};
+use crate::operation::Operation;
+use crate::plan::{Conflict, Conflicts, Plan};
+use crate::progress::{Progress, Stage, Transfer};
+use crate::spec::{Flavor, ImageFormat, InstanceSpec, RootImage, SrChoice};
+
+/// Nova's key for the image's id.
+const IMAGE_ID: &str = "image-id";
+/// Nova's key for when it was fetched, in seconds since 1970.
+const CACHED_TIME: &str = "cached-time";
+/// The digest of the image as it was fetched.
+const DIGEST: &str = "xenapi-rs:image-digest";
+/// On an SR: who fetches the image with the id that follows, and until when that is believed.
+const FETCHING: &str = "xenapi-rs:fetching:";
+
+/// An image in the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CachedImage {
+    /// Uuid of the disk.
+    pub uuid: String,
+    /// Uuid of the SR it is in.
+    pub sr_uuid: String,
+    /// Id of the image.
+    pub image_id: String,
+    /// The digest that it was fetched with, if it had one.
+    pub digest: Option<String>,
+    /// When it was fetched, in seconds since 1970; `None` where nobody noted it.
+    pub cached_time: Option<u64>,
+    /// Size of the disk in bytes.
+    pub virtual_bytes: u64,
+    /// What it takes in the SR, in bytes, without what its clones share with it.
+    pub physical_bytes: u64,
+    /// Whether other disks share its data: then removing it frees next to nothing.
+    pub in_use: bool,
+}
+
+/// An image to have in the cache.
+#[derive(Debug, Clone)]
+pub struct CacheRequest {
+    /// Its id, which is never given to another content.
+    pub image_id: String,
+    /// Where it is.
+    pub image: RootImage,
+    /// What it is, if that is known.
+    pub image_format: ImageFormat,
+    /// Its digest: one that was fetched with another digest is not taken for it.
+    pub digest: Option<String>,
+    /// Where to keep it.
+    pub sr: SrChoice,
+    /// How long a fetch may take: after that, whoever does it is taken for dead, and the next one begins.
+    pub patience: Duration,
+}
+
+impl CacheRequest {
+    /// An image of this id on the pool's default SR, to be fetched within an hour.
+    pub fn new(image_id: impl Into<String>, image: impl Into<RootImage>) -> Self {
+        Self {
+            image_id: image_id.into(),
+            image: image.into(),
+            image_format: ImageFormat::Unknown,
+            digest: None,
+            sr: SrChoice::PoolDefault,
+            patience: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// Which images are removed from the cache. Those that are in use never are, nor those of which nobody noted when they
+/// were fetched.
+#[derive(Debug, Clone, Default)]
+pub struct Eviction {
+    /// Only in this SR (its uuid).
+    pub sr_uuid: Option<String>,
+    /// All that were fetched so long ago.
+    pub older_than: Option<Duration>,
+    /// The oldest, until the rest takes no more than this.
+    pub keep_bytes: Option<u64>,
+    /// Only tell which.
+    pub dry_run: bool,
+}
+
+/// How a disk is made of a cached image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Copying {
+    /// A clone in the same SR, which shares its data until it is written to (`use_cow_images`).
+    #[default]
+    Clone,
+    /// A copy of its own, in whatever SR.
+    Full,
+}
+
+impl Driver {
+    /// The images in all caches, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When the host cannot be asked.
+    pub async fn cached_images(&self) -> Result<Vec<CachedImage>> {
+        let failed = |cause| Error::new(Op::Images, self.endpoint(), Stage::Find, cause);
+        Ok(read(self).await.map_err(failed)?.into_iter().map(|(_, image)| image).collect())
+    }
+
+    /// Sees to it that an image is in the cache: fetches it unless it is there. However many ask for it at the same
+    /// time, in however many processes, one fetches it and the others wait.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Driver::spawn`] about images and SRs. No disk is left then.
+    pub fn cache_image(&self, request: CacheRequest, progress: Progress) -> Operation<CachedImage> {
+        let object = format!("image {:?}", request.image_id);
+        self.verb(Op::Images, object, progress, |job, stop| {
+            Box::pin(async move { cache(job, &request, stop).await })
+        })
+    }
+
+    /// Removes images from the cache, and tells which.
+    ///
+    /// # Errors
+    ///
+    /// When the host cannot be asked or does not remove one; those before it are gone.
+    pub async fn evict_images(&self, eviction: &Eviction) -> Result<Vec<CachedImage>> {
+        let failed = |cause| Error::new(Op::Images, self.endpoint(), Stage::Remove, cause);
+        let all = read(self).await.map_err(failed)?;
+        let mut evicted = Vec::new();
+        for index in choose(all.iter().map(|(_, image)| image), eviction, now()) {
+            let (vdi, image) = &all[index];
+            if !eviction.dry_run {
+                let gone = self.client().call(vdi::Destroy { vdi: vdi.clone() }).await;
+                gone.map_err(|error| failed(Cause::host(format!("removing disk {}", image.uuid))(error)))?;
+            }
+            evicted.push(image.clone());
+        }
+        Ok(evicted)
+    }
+}
+
+/// Decides which images go, by their places in the list, which begins with the oldest.
+fn choose<'a>(images: impl Iterator<Item = &'a CachedImage>, eviction: &Eviction, now: u64) -> Vec<usize> {
+    let wanted = |image: &CachedImage| eviction.sr_uuid.as_ref().is_none_or(|sr| *sr == image.sr_uuid);
+    let images: Vec<_> = images.enumerate().filter(|(_, image)| wanted(image)).collect();
+    let mut kept: u64 = images.iter().map(|(_, image)| image.physical_bytes).sum();
+    let mut going = Vec::new();
+    for (index, image) in images {
+        let Some(cached_time) = image.cached_time.filter(|_| !image.in_use) else { continue };
+        let age = now.saturating_sub(cached_time);
+        let old = eviction.older_than.is_some_and(|limit| age >= limit.as_secs());
+        if old || eviction.keep_bytes.is_some_and(|limit| kept > limit) {
+            kept -= image.physical_bytes;
+            going.push(index);
+        }
+    }
+    going
+}
+
+async fn read(driver: &Driver) -> Result<Vec<(Ref<Vdi>, CachedImage)>, Cause> {
+    let doing = || Cause::host("looking for cached images");
+    let disks = driver.client().all_records::<Vdi>().await.map_err(doing())?;
+    let srs = driver.client().all_records::<Sr>().await.map_err(doing())?;
+    let mut images: Vec<_> = disks
+        .iter()
+        .filter(|(_, disk)| !disk.is_a_snapshot && disk.managed)
+        .filter_map(|(vdi, disk)| {
+            let image_id = disk.other_config.get(IMAGE_ID)?.clone();
+            let parent = disk.sm_config.get("vhd-parent");
+            // The one disk that shares nothing is the parent's only child.
+            let shares = |(other, record): (&Ref<Vdi>, &VdiRecord)| {
+                other != vdi && record.sr == disk.sr && record.sm_config.get("vhd-parent") == parent
+            };
+            let in_use = parent.is_some() && disks.iter().any(shares);
+            let bytes = |number: i64| u64::try_from(number).unwrap_or(0);
+            let image = CachedImage {
+                uuid: disk.uuid.clone(),
+                sr_uuid: srs.get(&disk.sr).map(|sr| sr.uuid.clone()).unwrap_or_default(),
+                image_id,
+                digest: disk.other_config.get(DIGEST).cloned(),
+                cached_time: disk.other_config.get(CACHED_TIME).and_then(|time| time.parse().ok()),
+                virtual_bytes: bytes(disk.virtual_size),
+                physical_bytes: bytes(disk.physical_utilisation),
+                in_use,
+            };
+            Some((vdi.clone(), image))
+        })
+        .collect();
+    images.sort_by_key(|(_, image)| (image.cached_time, image.uuid.clone()));
+    Ok(images)
+}
+
+async fn cache(job: &Job, request: &CacheRequest, stop: &Stop) -> Result<CachedImage, Failed> {
+    let repository = job.stage(Stage::Plan, choose_sr(job, request)).await?;
+    loop {
+        if let Some(image) = job.stage(Stage::Find, find(job, request, &repository)).await? {
+            return Ok(image);
+        }
+        if job.stage(Stage::Storage, lock(job, request, &repository, stop)).await? {
+            break;
+        }
+    }
+    // Somebody may have been done between the look and the lock.
+    let image = match job.stage(Stage::Find, find(job, request, &repository)).await? {
+        Some(image) => image,
+        None => fetch(job, request, &repository, stop).await?,
+    };
+    job.stage(Stage::Storage, unlock(job, request, &repository)).await?;
+    Ok(image)
+}
+
+async fn choose_sr(job: &Job, request: &CacheRequest) -> Result<Repository, Cause> {
+    let mut spec = InstanceSpec::new("image cache", Flavor::new(1, 1, 0), request.image.clone());
+    spec.sr = request.sr.clone();
+    let inventory = inventory::read(job.client(), &spec).await?;
+    let mut problem = Cause::NoHost;
+    for node in &inventory.nodes {
+        let place = Place { host: &node.reference, host_name: &node.name, default_sr: &inventory.default_sr };
+        match request.sr.select(&inventory.srs, place) {
+            Ok(sr) => return Ok(sr.clone()),
+            Err(error) => problem = Conflicts::from(Conflict::from(error)).into(),
+        }
+    }
+    Err(problem)
+}
+
+async fn find(job: &Job, request: &CacheRequest, sr: &Repository) -> Result<Option<CachedImage>, Cause> {
+    let fits = |image: &CachedImage| {
+        let digest = request.digest.is_none() || image.digest == request.digest;
+        image.sr_uuid == sr.uuid && image.image_id == request.image_id && digest
+    };
+    Ok(read(&job.driver).await?.into_iter().map(|(_, image)| image).find(fits))
+}
+
+/// Whether the fetch is ours now. If somebody else has it, this waits until it ends or has expired.
+async fn lock(job: &Job, request: &CacheRequest, sr: &Repository, stop: &Stop) -> Result<bool, Cause> {
+    let doing = || format!("reserving the fetch of image {:?} in SR {:?}", request.image_id, sr.name_label);
+    let (client, key) = (job.client(), format!("{FETCHING}{}", request.image_id));
+    let mine = format!("{} {}", job.operation, now() + request.patience.as_secs());
+    stop.check()?;
+    // XAPI refuses a key that is there: of several, one gets it.
+    match client.add_to(&sr.reference, sr::field::OTHER_CONFIG, &*key, &*mine).await {
+        Ok(()) => {
+            let (client, reference) = (client.clone(), sr.reference.clone());
+            job.rollback.push(format!("key {key} of SR {:?}", sr.name_label), async move {
+                client.remove_from(&reference, sr::field::OTHER_CONFIG, &*key).await
+            });
+            return Ok(true);
+        }
+        Err(error) if error.is("MAP_DUPLICATE_KEY") => {}
+        Err(error) => return Err(Cause::host(doing())(error)),
+    }
+    let keys =
+        client.get_field(&sr.reference, sr::field::OTHER_CONFIG).await.map_err(Cause::host(doing()))?;
+    let Some(theirs) = keys.get(&key).cloned() else { return Ok(false) };
+    let until = theirs.split(' ').nth(1).and_then(|until| until.parse().ok()).unwrap_or(0_u64);
+    let left = Duration::from_secs(until.saturating_sub(now()).min(request.patience.as_secs()));
+    let released = client.wait_until(&sr.reference, left, |sr| sr.other_config.get(&key) != Some(&theirs));
+    match stop.guard(released).await? {
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == xenapi_client::ErrorKind::Timeout => {
+            let removed = client.remove_from(&sr.reference, sr::field::OTHER_CONFIG, &*key).await;
+            removed.map_err(Cause::host(doing()))?;
+            Ok(false)
+        }
+        Err(error) => Err(Cause::host(doing())(error)),
+    }
+}
+
+async fn unlock(job: &Job, request: &CacheRequest, sr: &Repository) -> Result<(), Cause> {
+    let key = format!("{FETCHING}{}", request.image_id);
+    let removed = job.client().remove_from(&sr.reference, sr::field::OTHER_CONFIG, key).await;
+    removed.map_err(Cause::host(format!("releasing the fetch of image {:?}", request.image_id)))
+}
+
+async fn fetch(
+    job: &Job,
+    request: &CacheRequest,
+    sr: &Repository,
+    stop: &Stop,
+) -> Result<CachedImage, Failed> {
+    let name = format!("Glance Image {}", request.image_id);
+    job.remember_lost_answers(&name, vec![name.clone()]);
+    let wanted = Wanted {
+        name: name.clone(),
+        image: request.image.clone(),
+        image_format: request.image_format,
+        sr: SrChoice::Named(sr.uuid.clone()),
+        bytes: None,
+    };
+    // Any host that sees the SR will do.
+    let home = sr
+        .connections
+        .iter()
+        .find(|connection| connection.attached)
+        .map(|connection| connection.host.clone());
+    let mut nobody = VmRecord::default();
+    nobody.affinity = home.unwrap_or_default();
+    let disk = import::disk(job, &nobody, Uuid::new_v4(), wanted, stop).await?;
+    job.stage(Stage::RootDisk, label(job, request, &disk)).await?;
+    let found = job.stage(Stage::Find, find(job, request, sr)).await?;
+    found.ok_or(Failed { stage: Stage::Find, cause: Cause::NoSuchInstance(name) })
+}
+
+/// From here on it is nobody's but the cache's: nothing that undoes an operation takes it for its own.
+async fn label(job: &Job, request: &CacheRequest, disk: &Disk) -> Result<(), Cause> {
+    let doing = || Cause::host(format!("marking disk {} as image {:?}", disk.uuid, request.image_id));
+    let client = job.client();
+    let call = vdi::SetNameDescription { vdi: disk.reference.clone(), value: "root".to_owned() };
+    client.call(call).await.map_err(doing())?;
+    let mut keys = std::collections::BTreeMap::from([
+        (IMAGE_ID.to_owned(), request.image_id.clone()),
+        (CACHED_TIME.to_owned(), now().to_string()),
+    ]);
+    keys.extend(request.digest.clone().map(|digest| (DIGEST.to_owned(), digest)));
+    client.set_field(&disk.reference, vdi::field::OTHER_CONFIG, keys).await.map_err(doing())
+}
+
+/// Makes a root disk of a cached image.
+pub(crate) async fn root_disk(
+    job: &Job,
+    plan: &Plan,
+    image: &CachedImage,
+    copying: Copying,
+    stop: &Stop,
+) -> Result<(Disk, Transfer), Cause> {
+    let doing = || format!("making the root disk of cached image {:?} ({})", image.image_id, image.uuid);
+    let client = job.client();
+    let cached = client.by_uuid::<Vdi>(&image.uuid).await.map_err(Cause::host(doing()))?;
+    stop.check()?;
+    let vdi = if copying == Copying::Clone && plan.sr.uuid == image.sr_uuid {
+        let call = vdi::Clone { vdi: cached, driver_params: None };
+        client.call(call).await.map_err(Cause::host(doing()))?
+    } else {
+        let sr = plan.sr.reference.clone();
+        let call = vdi::Copy { vdi: cached, sr: Some(sr), base_vdi: None, into_vdi: None };
+        job.run(call, doing(), Stage::RootDisk, stop).await?
+    };
+    job.remember_disk(&vdi, &plan.root.name_label);
+    let made = client.record(&vdi).await.map_err(Cause::host(doing()))?;
+    let mut keys = plan.root.other_config.clone();
+    keys.insert(xenapi_storage::ownership::SELF.to_owned(), made.uuid.clone());
+    client.set_field(&vdi, vdi::field::OTHER_CONFIG, keys).await.map_err(Cause::host(doing()))?;
+    let call = vdi::SetNameLabel { vdi: vdi.clone(), value: plan.root.name_label.clone() };
+    client.call(call).await.map_err(Cause::host(doing()))?;
+    let call = vdi::SetNameDescription { vdi: vdi.clone(), value: plan.root.name_description.clone() };
+    client.call(call).await.map_err(Cause::host(doing()))?;
+    let virtual_bytes = u64::try_from(made.virtual_size).unwrap_or(0);
+    let moved = Transfer { wire_bytes: 0, wire_total_bytes: Some(0), virtual_bytes };
+    Ok((Disk { reference: vdi, uuid: made.uuid, virtual_bytes }, moved))
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_go_first_and_chains_stay() {
+        let image = |time: Option<u64>, bytes: u64, in_use: bool| CachedImage {
+            uuid: String::new(),
+            sr_uuid: "sr".to_owned(),
+            image_id: String::new(),
+            digest: None,
+            cached_time: time,
+            virtual_bytes: 0,
+            physical_bytes: bytes,
+            in_use,
+        };
+        let images = [
+            image(None, 5, false),
+            image(Some(10), 5, true),
+            image(Some(20), 5, false),
+            image(Some(30), 5, false),
+        ];
+        let age =
+            |seconds| Eviction { older_than: Some(Duration::from_secs(seconds)), ..Eviction::default() };
+        let keep = |bytes| Eviction { keep_bytes: Some(bytes), ..Eviction::default() };
+        let elsewhere = Eviction { sr_uuid: Some("other".to_owned()), ..age(0) };
+        for (eviction, going) in [
+            (Eviction::default(), &[][..]),
+            (age(0), &[2, 3]),
+            (age(75), &[2]),
+            (age(1000), &[]),
+            (keep(20), &[]),
+            (keep(19), &[2]),
+            (keep(0), &[2, 3]),
+            (elsewhere, &[]),
+        ] {
+            assert_eq!(choose(images.iter(), &eviction, 100), going, "{eviction:?}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Images are fetched once, whoever wants them, and cloned from then on.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use e2e::pool::{EXT, LVM, Pool};
+use examples::demo_image::DemoImage;
+use image_store::{Algorithm, Digest, FileSource, ImageSource, Pending};
+use tempfile::TempDir;
+use xapi_simulator::fault::Fault;
+use xenapi_client::ExportFormat;
+use xenapi_driver::image_cache::{CacheRequest, CachedImage, Copying, Eviction};
+use xenapi_driver::spec::{Flavor, InstanceSpec, RootImage, SrChoice};
+use xenapi_driver::{Driver, Progress, Settings, SpawnOptions, Which};
+use xenapi_types::{Failure, Sr, Vdi, sr};
+
+/// A file that counts how often it is read.
+#[derive(Debug)]
+struct Counted(FileSource, AtomicUsize);
+
+impl ImageSource for Counted {
+    fn open(&self) -> Pending<'_, image_store::Result<image_store::Image>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.open()
+    }
+}
+
+struct Bench {
+    pool: Pool,
+    _files: TempDir,
+    image: PathBuf,
+    source: Arc<Counted>,
+}
+
+impl Bench {
+    async fn new() -> Result<Self> {
+        let files = tempfile::tempdir()?;
+        let image = files.path().join("disk.raw");
+        DemoImage { virtual_bytes: 64 << 20, payload_bytes: 4 << 20 }.write(&image)?;
+        let source = Arc::new(Counted(FileSource::new(&image), AtomicUsize::new(0)));
+        Ok(Self { pool: Pool::demo().await?, _files: files, image, source })
+    }
+
+    fn request(&self, sr: &str) -> CacheRequest {
+        let source: Arc<dyn ImageSource> = self.source.clone();
+        let mut request = CacheRequest::new("6f70656e-0001", source);
+        request.sr = SrChoice::Named(sr.into());
+        request
+    }
+
+    fn reads(&self) -> usize {
+        self.source.1.load(Ordering::Relaxed)
+    }
+
+    async fn cached(&self, driver: &Driver, request: CacheRequest) -> xenapi_driver::Result<CachedImage> {
+        driver.cache_image(request, Progress::none()).await
+    }
+
+    async fn content(&self, uuid: &str) -> Result<Vec<u8>> {
+        let client = self.pool.client();
+        let vdi = client.by_uuid::<Vdi>(uuid).await?;
+        let mut export = client.export_vdi(&vdi, ExportFormat::Raw, None).await?;
+        let mut disk = Vec::new();
+        while let Some(chunk) = export.chunk().await? {
+            disk.extend_from_slice(&chunk);
+        }
+        Ok(disk)
+    }
+}
+
+#[tokio::test]
+async fn one_fetch_for_all_who_want_it() -> Result<()> {
+    let bench = Bench::new().await?;
+    let others: Vec<_> =
+        (0..2).map(|_| bench.pool.driver_with(Settings::default())).collect::<Result<_>>()?;
+    let (first, second, third) = tokio::join!(
+        bench.cached(&bench.pool.driver, bench.request(EXT)),
+        bench.cached(&others[0], bench.request(EXT)),
+        bench.cached(&others[1], bench.request(EXT)),
+    );
+    let image = first?;
+    assert_eq!((&image, &image), (&second?, &third?));
+    assert_eq!(bench.reads(), 1);
+    let client = bench.pool.client();
+    let vdi = client.by_uuid::<Vdi>(&image.uuid).await?;
+    let record = client.record(&vdi).await?;
+    // As Nova would have it.
+    assert_eq!((&*record.name_label, &*record.name_description), ("Glance Image 6f70656e-0001", "root"));
+    assert_eq!(record.other_config["image-id"], "6f70656e-0001");
+    assert!(record.other_config["cached-time"].parse::<u64>().is_ok() && record.other_config.len() == 2);
+    let sr = client.by_name_label::<Sr>(EXT).await?;
+    let keys = client.get_field(&sr, sr::field::OTHER_CONFIG).await?;
+    assert!(!keys.keys().any(|key| key.contains("fetching")), "{keys:?}");
+
+    // Somebody died during a fetch: after his time, the next one begins.
+    bench
+        .pool
+        .driver
+        .evict_images(&Eviction { older_than: Some(Duration::ZERO), ..Eviction::default() })
+        .await?;
+    client.add_to(&sr, sr::field::OTHER_CONFIG, "xenapi-rs:fetching:6f70656e-0001", "somebody 17").await?;
+    bench.cached(&bench.pool.driver, bench.request(EXT)).await?;
+    assert_eq!(bench.reads(), 2);
+
+    // Another digest is another image, and one that is wrong is none.
+    let wrong = Digest::of(Algorithm::Sha256, b"another");
+    let source: Arc<dyn ImageSource> = Arc::new(FileSource::new(&bench.image).digest(wrong.clone()));
+    let mut request =
+        CacheRequest { image: source.into(), digest: Some(wrong.to_string()), ..bench.request(EXT) };
+    let before = bench.pool.census().await?;
+    let error = bench.cached(&bench.pool.driver, request.clone()).await.expect_err("a wrong digest");
+    assert!(
+        error.to_string().contains("damaged or not the image") && error.leftovers().is_empty(),
+        "{error}"
+    );
+    bench.pool.census().await?.assert_as(&before, "after a wrong digest");
+    let keys = client.get_field(&sr, sr::field::OTHER_CONFIG).await?;
+    assert!(!keys.keys().any(|key| key.contains("fetching")), "{keys:?}");
+    request.image = RootImage::from(&bench.image);
+    assert_ne!(bench.cached(&bench.pool.driver, request).await?.digest, None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn instances_are_cloned_or_copied() -> Result<()> {
+    let bench = Bench::new().await?;
+    let driver = &bench.pool.driver;
+    let image = bench.cached(driver, bench.request(EXT)).await?;
+    let disk = fs::read(&bench.image)?;
+    let mut instances = Vec::new();
+    for (name, sr, copying, gib) in
+        [("a", EXT, Copying::Clone, 0), ("b", EXT, Copying::Full, 0), ("c", LVM, Copying::Clone, 1)]
+    {
+        let root = RootImage::Cached(image.clone(), copying);
+        let mut spec = InstanceSpec::new(name, Flavor::new(1, 128, gib), root);
+        spec.sr = SrChoice::Named(sr.into());
+        let instance = driver.spawn(spec, SpawnOptions::default()).await?;
+        let root = bench.content(&instance.root_uuid).await?;
+        assert_eq!(root.len() as u64, if gib == 0 { 64 << 20 } else { gib << 30 });
+        assert!(root.starts_with(&disk) && root[disk.len()..].iter().all(|byte| *byte == 0), "{name}");
+        let vdi = bench.pool.client().by_uuid::<Vdi>(&instance.root_uuid).await?;
+        let record = bench.pool.client().record(&vdi).await?;
+        assert_eq!(record.name_label, name);
+        assert!(!record.other_config.contains_key("image-id"), "{record:?}");
+        instances.push(instance);
+    }
+    assert_eq!(bench.reads(), 1);
+
+    // What is shared stays; what is not goes, and the instances do not mind.
+    let all = Eviction { keep_bytes: Some(0), ..Eviction::default() };
+    assert!(driver.cached_images().await?[0].in_use);
+    assert_eq!(driver.evict_images(&all).await?, []);
+    driver.destroy(Which::Instance(instances[0].uuid), Progress::none()).await?;
+    let sr = bench.pool.client().by_name_label::<Sr>(EXT).await?;
+    bench.pool.client().call(sr::Scan { sr }).await?;
+    let dry = Eviction { dry_run: true, ..all.clone() };
+    assert_eq!(driver.evict_images(&dry).await?.len(), 1);
+    assert_eq!(driver.evict_images(&all).await?.len(), 1);
+    assert_eq!(driver.cached_images().await?, []);
+    for instance in &instances[1..] {
+        assert!(bench.content(&instance.root_uuid).await?.starts_with(&disk));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_fetch_that_fails_leaves_neither_disk_nor_lock() -> Result<()> {
+    let bench = Bench::new().await?;
+    let client = bench.pool.client();
+    let sr = client.by_name_label::<Sr>(EXT).await?;
+    let (before, keys) = (bench.pool.census().await?, client.get_field(&sr, sr::field::OTHER_CONFIG).await?);
+    let faults = bench.pool.simulator.faults();
+    for method in
+        ["VDI.create", "VDI.add_to_other_config", "VDI.set_name_description", "VDI.set_other_config"]
+    {
+        faults.on_nth(method, 1, Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"])));
+        let error = bench.cached(&bench.pool.driver, bench.request(EXT)).await.expect_err(method);
+        assert!(error.leftovers().is_empty(), "{method}: {error}");
+        bench.pool.census().await?.assert_as(&before, method);
+        assert_eq!(client.get_field(&sr, sr::field::OTHER_CONFIG).await?, keys, "{method}");
+    }
+    bench.cached(&bench.pool.driver, bench.request(EXT)).await?;
+    Ok(())
+}
