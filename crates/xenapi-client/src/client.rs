@@ -152,7 +152,7 @@ impl Client {
     /// # Errors
     /// `Unreachable`, `Untrusted`, `Credentials`.
     pub async fn login(&self) -> Result<()> {
-        self.within("session.login_with_password", &self.course(), self.session()).await.map(drop)
+        self.session_now().await.map(drop)
     }
 
     /// Logs out and closes the connections that are not in use. Calls made afterwards, on clones

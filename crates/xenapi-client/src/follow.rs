@@ -119,7 +119,9 @@ impl Client {
 
     /// The session that calls are made with now.
     pub(crate) async fn session_now(&self) -> Result<Arc<Session>> {
-        self.within("session.login_with_password", &self.course(), self.session()).await
+        let course = self.course();
+        course.under_way(true);
+        self.within("session.login_with_password", &course, self.session()).await
     }
 }
 

@@ -38,6 +38,8 @@ pub mod chunked;
 mod error;
 mod event_batch;
 pub mod field;
+#[doc(hidden)]
+pub mod fuzzing;
 mod generated;
 pub mod handler;
 pub mod implicit;

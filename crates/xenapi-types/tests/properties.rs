@@ -117,3 +117,24 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<VmRecord>(&json).unwrap(), vm);
     }
 }
+
+proptest! {
+    #[test]
+    fn chunks_read_in_parts_are_the_same(
+        chunks in prop::collection::vec((0_u64..1 << 40, 1_u32..4), 0..4),
+        cut in any::<prop::sample::Index>(),
+        noise in prop::collection::vec(any::<u8>(), 0..40),
+    ) {
+        let mut stream = Vec::new();
+        for (sector, sectors) in chunks {
+            stream.extend(Header::new(sector * 512, sectors * 512).unwrap().to_bytes());
+            stream.resize(stream.len() + sectors as usize * 512, 7);
+        }
+        stream.extend(TERMINATOR);
+        xenapi_types::fuzzing::chunked(&stream);
+        xenapi_types::fuzzing::chunked(&stream[..cut.index(stream.len())]);
+        stream.extend(&noise);
+        xenapi_types::fuzzing::chunked(&stream);
+        xenapi_types::fuzzing::chunked(&noise);
+    }
+}

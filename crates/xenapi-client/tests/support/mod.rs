@@ -106,6 +106,11 @@ impl Peer {
         let _ = self.io.flush().await;
     }
 
+    /// Whether the client still takes these bytes.
+    pub(crate) async fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.io.write_all(bytes.as_ref()).await.is_ok() && self.io.flush().await.is_ok()
+    }
+
     /// A complete answer as XAPI gives it, on a connection that stays open.
     pub(crate) async fn answer(&mut self, status: &str, content_type: &str, body: impl AsRef<[u8]>) {
         let body = body.as_ref();
