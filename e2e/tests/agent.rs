@@ -87,8 +87,9 @@ async fn a_guest_that_reboots_and_comes_back_is_asked_again() -> Result<()> {
         while !std::fs::read_to_string(world.plugins.path().join("mood"))?.starts_with("was ") {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let reboot = PowerChange::Reboot(Shutdown::Hard);
-        world.pool.driver.power(world.which.clone(), reboot, Progress::none()).await?;
+        for change in [PowerChange::Off(Shutdown::Hard), PowerChange::On] {
+            world.pool.driver.power(world.which.clone(), change, Progress::none()).await?;
+        }
         anyhow::Ok(())
     };
     let (asked, rebooted) = tokio::join!(agent.reset_network(), reboot);
