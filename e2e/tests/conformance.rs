@@ -26,7 +26,7 @@ fn recorded() -> Result<World> {
 }
 
 /// The checks that the simulator does not pass yet. One that it passes must be taken off the list.
-const NOT_YET: &[&str] = &["pool::unknown_hosts_are_refused"];
+const NOT_YET: &[&str] = &[];
 
 #[expect(clippy::print_stdout, reason = "the table is what the run is for")]
 async fn check(target: &Target) -> Result<()> {
