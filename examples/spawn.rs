@@ -32,7 +32,7 @@ struct Cli {
     /// A digest that the image must have, such as sha256:…
     #[arg(long, value_name = "DIGEST", requires = "image")]
     image_digest: Option<image_store::Digest>,
-    /// What the image is: raw or vhd; if left out, vhd for a name that ends so, otherwise found out.
+    /// What the image is: raw, vhd or qcow2; if left out, what the name ends with, otherwise found out.
     #[arg(long, value_name = "FORMAT", value_parser = image_format)]
     image_format: Option<ImageFormat>,
     /// Size of the instance: m1.tiny to m1.xlarge, or vcpus:memory_mib:root_gib (0 keeps the image's size).
