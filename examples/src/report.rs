@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use indicatif::HumanBytes;
 use serde_json::{Map, Value, json};
+use xenapi_driver::image_cache::CachedImage;
 use xenapi_driver::upload::Uploaded;
 use xenapi_driver::{Instance, Leftover, Snapshot};
 
@@ -44,7 +45,7 @@ impl Report {
         report.json.insert("verified".into(), json!(instance.root_checked));
         let verified = match instance.root_checked {
             true => "yes: the disk read back through export equals the image",
-            false => "no: it was not asked for",
+            false => "no: it was not asked for, or the image can be read but once",
         };
         report.lines.push(("verified".into(), verified.into()));
         report.add_times(ui);
@@ -78,6 +79,26 @@ impl Report {
         report.add_leftovers(&uploaded.leftovers);
         report.add_times(ui);
         report
+    }
+
+    /// The images that there are, or that were fetched or removed.
+    pub fn of_images(images: &[CachedImage]) -> Self {
+        let line = |image: &CachedImage| {
+            let (taken, size) = (HumanBytes(image.physical_bytes), HumanBytes(image.virtual_bytes));
+            let used = if image.in_use { ", in use" } else { "" };
+            let text = format!("disk {} in SR {}: {taken} of {size}{used}", image.uuid, image.sr_uuid);
+            (image.image_id.clone(), text)
+        };
+        let object = |image: &CachedImage| {
+            json!({
+                "image_id": image.image_id, "disk": image.uuid, "sr": image.sr_uuid, "digest": image.digest,
+                "cached_time": image.cached_time, "virtual_bytes": image.virtual_bytes,
+                "physical_bytes": image.physical_bytes, "in_use": image.in_use,
+            })
+        };
+        let list: Vec<_> = images.iter().map(object).collect();
+        let json = Map::from_iter([("images".to_owned(), json!(list))]);
+        Self { lines: images.iter().map(line).collect(), json }
     }
 
     fn add_leftovers(&mut self, leftovers: &[Leftover]) {

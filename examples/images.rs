@@ -1,0 +1,102 @@
+//! Looks after the images that are kept on storage repositories.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use examples::cli::Target;
+use examples::images;
+use examples::report::{self, Report};
+use examples::ui::Ui;
+use examples::world::World;
+use image_store::Digest;
+use xenapi_driver::image_cache::{CacheRequest, CachedImage, Eviction};
+use xenapi_driver::spec::SrChoice;
+
+/// List the images that are kept on storage repositories, fetch one beforehand, remove those that are old.
+///
+/// They carry Nova's keys, so that both see the same ones.
+#[derive(Debug, Parser)]
+#[command(name = "images", version)]
+struct Cli {
+    #[command(flatten)]
+    target: Target,
+    /// Print the result as JSON, and no progress.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// List them, the oldest first.
+    List,
+    /// Fetch an image, unless it is there.
+    Cache {
+        /// Its id.
+        #[arg(long)]
+        id: String,
+        /// Where it is.
+        #[arg(long, value_name = images::PLACES)]
+        image: String,
+        /// A digest that it must have, such as sha256:…
+        #[arg(long)]
+        digest: Option<Digest>,
+        /// Name or uuid of the storage repository; the pool's default one if left out.
+        #[arg(long)]
+        sr: Option<String>,
+    },
+    /// Remove those that nothing was cloned from, or whose clones are gone.
+    Evict {
+        /// Those fetched so many days ago.
+        #[arg(long, value_name = "DAYS", required_unless_present = "keep_mib")]
+        older_than: Option<u64>,
+        /// The oldest, until the rest takes no more than this.
+        #[arg(long, value_name = "MIB")]
+        keep_mib: Option<u64>,
+        /// Only in this storage repository.
+        #[arg(long, value_name = "UUID")]
+        sr: Option<String>,
+        /// Only tell which.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    report::log();
+    let json = cli.json;
+    report::exit(run(cli).await, json)
+}
+
+async fn run(cli: Cli) -> Result<Report> {
+    let ui = Ui::new(cli.json);
+    let world = World::open(&cli.target, &ui).await?;
+    let result = work(cli.what, &world, &ui).await;
+    let closed = world.close(&ui).await;
+    let images = result?;
+    closed?;
+    Ok(Report::of_images(&images))
+}
+
+async fn work(what: What, world: &World, ui: &Ui) -> Result<Vec<CachedImage>> {
+    let driver = world.driver();
+    Ok(match what {
+        What::List => driver.cached_images().await?,
+        What::Cache { id, image, digest, sr } => {
+            let mut request = CacheRequest::new(id, images::source(&image, digest.clone())?);
+            request.digest = digest.map(|digest| digest.to_string());
+            request.sr = sr.map_or(SrChoice::PoolDefault, SrChoice::Named);
+            vec![ui.until_interrupted(driver.cache_image(request, ui.progress())).await?]
+        }
+        What::Evict { older_than, keep_mib, sr, dry_run } => {
+            let older_than = older_than.map(|days| Duration::from_secs(days.saturating_mul(24 * 3600)));
+            let keep_bytes = keep_mib.map(|mib| mib.saturating_mul(1 << 20));
+            driver.evict_images(&Eviction { sr_uuid: sr, older_than, keep_bytes, dry_run }).await?
+        }
+    })
+}
