@@ -4,6 +4,7 @@ pub mod cli;
 pub mod demo_image;
 pub mod images;
 pub mod report;
+pub mod table;
 pub mod ui;
 pub mod world;
 

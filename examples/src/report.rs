@@ -163,6 +163,14 @@ pub fn exit(result: Result<Report>, json: bool) -> ExitCode {
     }
 }
 
+/// The end of a tool that has printed its result itself: success, or one sentence.
+pub fn end(result: Result<()>, json: bool) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit(Err(error), json),
+    }
+}
+
 /// The driver's errors say everything themselves; to those of this tool belongs their reason.
 fn sentence(error: &anyhow::Error) -> String {
     match error.downcast_ref::<xenapi_driver::Error>() {
