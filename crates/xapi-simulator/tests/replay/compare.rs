@@ -236,16 +236,7 @@ fn bodies(step: &Step, reply: &Reply, names: &Names, out: &mut Vec<String>) {
     }
     let recorded = step.response.body();
     if let (Some(recorded), Some(ours)) = (parse(&recorded), parse(&reply.body)) {
-        let mut recorded = normal(&recorded, None, &|text| names.name_recorded(text));
-        let mut ours = normal(&ours, None, &|text| names.name_ours(text));
-        if let (Some(recorded), Some(ours)) = (events(&mut recorded), events(&mut ours)) {
-            recorded.retain(|event| !ends_a_hidden_task(event));
-            ours.retain(|event| !ends_a_hidden_task(event));
-            if step.read_after_step.is_some() {
-                forget_derived(recorded, ours);
-            }
-        }
-        return diff("", &recorded, &ours, out);
+        return answers(step, &recorded, &ours, names, out);
     }
     if without_stamps(&recorded) == without_stamps(&reply.body) {
         return;
@@ -281,10 +272,25 @@ fn forget_derived(recorded: &[Json], ours: &mut [Json]) {
     }
 }
 
+/// What is not the same in two answers that could be read.
+fn answers(step: &Step, recorded: &Json, ours: &Json, names: &Names, out: &mut Vec<String>) {
+    let mut recorded = normal(recorded, None, &|text| names.name_recorded(text));
+    let mut ours = normal(ours, None, &|text| names.name_ours(text));
+    if let (Some(recorded), Some(ours)) = (events(&mut recorded), events(&mut ours)) {
+        recorded.retain(|event| !ends_a_hidden_task(event));
+        ours.retain(|event| !ends_a_hidden_task(event));
+        if step.read_after_step.is_some() {
+            forget_derived(recorded, ours);
+        }
+    }
+    diff("", &recorded, &ours, out);
+}
+
 /// The events of a batch.
 fn events(answer: &mut Json) -> Option<&mut Vec<Json>> {
-    let path = if answer.get("Value").is_some() { "/Value/events" } else { "/result/events" };
-    answer.pointer_mut(path)?.as_array_mut()
+    // In XML-RPC, in JSON-RPC, and without an envelope.
+    let envelope = ["Value", "result", "ok"].into_iter().find(|key| answer.get(key).is_some())?;
+    answer.pointer_mut(&format!("/{envelope}/events"))?.as_array_mut()
 }
 
 /// Whether an event tells of the end of a task that no answer ever showed. The recorded server makes such tasks for
@@ -404,9 +410,7 @@ pub fn values(step: &Step, reply: &Reply, names: &mut Names) -> Vec<String> {
     bind_tree(&recorded, &ours, names);
     let mut out = Vec::new();
     if !is_live(step) {
-        let recorded = normal(&recorded, None, &|text| names.name_recorded(text));
-        let ours = normal(&ours, None, &|text| names.name_ours(text));
-        diff("", &recorded, &ours, &mut out);
+        answers(step, &recorded, &ours, names, &mut out);
     }
     out
 }
