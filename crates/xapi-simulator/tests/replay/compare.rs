@@ -376,7 +376,7 @@ fn normal(value: &Json, key: Option<&str>, name: &dyn Fn(&str) -> String) -> Jso
             for (key, value) in map {
                 let value = match key.as_str() {
                     "physical_utilisation" | "physical_size" if disk => json!("<any>"),
-                    "task" if value.is_number() => json!("<any>"),
+                    "task" if map.contains_key("vbd_metrics") => json!("<any>"),
                     // What a role is for is told in words of our own.
                     "name_description" if map.contains_key("subroles") && value != "" => json!("<words>"),
                     "data" if is_internal(map) => json!("<any>"),
