@@ -152,7 +152,7 @@ async fn started_paused() -> Result<()> {
 async fn memory_is_never_promised_twice() -> Result<()> {
     let bench = Bench::new().await?;
     let node = bench.pool.driver.nodes().await?.into_iter().next().context("a node")?;
-    let most = node.memory_free_bytes / 10 * 6 >> 20;
+    let most = (node.memory_free_bytes / 10 * 6) >> 20;
     let spawn = |name: &str| bench.spawn(bench.spec(name, Flavor::new(1, most, 0)));
     let (a, b, c) = tokio::join!(spawn("a"), spawn("b"), spawn("c"));
     let results = [a, b, c];

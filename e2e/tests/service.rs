@@ -30,7 +30,8 @@ async fn everything_but_consoles_goes_over_a_service() {
     let renamed = client.wait_until(&copy, Duration::from_secs(60), |vm| vm.name_label == "renamed");
     let (renamed, set) =
         tokio::join!(renamed, client.set_field(&copy, vm::field::NAME_LABEL, "renamed".to_owned()));
-    (renamed.unwrap(), set.unwrap());
+    renamed.unwrap();
+    set.unwrap();
 
     let sr = client.by_name_label::<Sr>("Local storage").await.unwrap();
     let content: Vec<u8> = (0..3_u32 << 20).map(|n| (n % 251) as u8).collect();

@@ -155,6 +155,7 @@ async fn the_seventeenth_client_is_turned_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stderr, reason = "a skip must be seen")]
 async fn qemu_reads_the_simulators_disks() {
     if Command::new("qemu-img").arg("--version").output().is_err() {
         assert!(std::env::var_os("CI").is_none(), "qemu-img is missing");
