@@ -142,7 +142,7 @@ async fn locked_and_unlocked_and_as_before_when_it_fails() -> Result<()> {
     }
     let wrong = Locking::Locked { ipv4: vec!["not an address".into()], ipv6: vec![] };
     let error = lock(wrong).await.unwrap_err();
-    assert_eq!(error.failure().map(|failure| &*failure.code), Some("INVALID_VALUE"));
+    assert_eq!(error.failure().map(|failure| &*failure.code), Some("INVALID_IP_ADDRESS_SPECIFIED"));
     assert_eq!(bench.pool.driver.interfaces(&bench.which).await?[0], seen);
     assert_eq!(lock(Locking::Unlocked).await?.locking_mode, VifLockingMode::Unlocked);
     Ok(())

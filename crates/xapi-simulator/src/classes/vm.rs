@@ -208,10 +208,11 @@ fn reboot(ctx: &Ctx, vm: &str, what: &str) -> Result<(), Failure> {
         if tx.exists("VM_metrics", &metrics) {
             tx.set("VM_metrics", &metrics, "start_time", Value::DateTime(now.clone()))?;
         }
-        // Another domain, as after a start.
-        let highest = tx.objects("VM").map(|vm| vm.int("domid")).max().unwrap_or(0);
-        let domid = ctx.core.config().guests.next_domid(highest);
-        tx.set("VM", vm, "domid", Value::Int(domid))?;
+        let guests = &ctx.core.config().guests;
+        if !guests.keep_domain {
+            let highest = tx.objects("VM").map(|vm| vm.int("domid")).max().unwrap_or(0);
+            tx.set("VM", vm, "domid", Value::Int(guests.next_domid(highest)))?;
+        }
         power::set_state(tx, vm, Power::Running)?;
         about_vm(tx, vm, "VM_REBOOTED", what, &now)
     })

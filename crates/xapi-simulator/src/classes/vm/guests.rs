@@ -16,6 +16,8 @@ pub struct Guests {
     pub keep_xenstore_data: bool,
     /// `VM_guest_metrics` survive a shutdown.
     pub keep_guest_metrics: bool,
+    /// A reboot keeps the domain.
+    pub keep_domain: bool,
     /// Domain numbers only grow, also across restarts of a VM.
     last_domid: Arc<AtomicI64>,
 }
@@ -29,6 +31,7 @@ impl Guests {
             report_memory: true,
             keep_xenstore_data: true,
             keep_guest_metrics: false,
+            keep_domain: false,
             last_domid: Arc::default(),
         }
     }
@@ -40,6 +43,7 @@ impl Guests {
             report_memory: false,
             keep_xenstore_data: false,
             keep_guest_metrics: true,
+            keep_domain: true,
             ..Self::new()
         }
     }
