@@ -59,8 +59,7 @@ async fn run(cli: &Cli) -> Result<()> {
         result = bridge(cli, client, &ui) => result,
         _ = tokio::signal::ctrl_c() => Ok(()),
     };
-    world.close(&ui).await?;
-    result
+    world.end(result, &ui).await
 }
 
 async fn bridge(cli: &Cli, client: &Client, ui: &Ui) -> Result<()> {

@@ -78,9 +78,7 @@ async fn run(cli: &Cli) -> Result<(String, bool)> {
     let world = World::open(&target, &ui).await?;
     let strictness = if cli.strict { Strictness::Strict } else { Strictness::Able };
     let report = world.driver().compatibility(&settings, strictness, &Machine::default()).await;
-    let closed = world.close(&ui).await;
-    let report = report?;
-    closed?;
+    let report = world.end(report, &ui).await?;
     let mut findings: Vec<String> = settings.findings().iter().map(ToString::to_string).collect();
     if is_simulated || cli.target.url.is_some() {
         // Where the host is was said in another way.

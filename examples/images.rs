@@ -77,10 +77,7 @@ async fn run(cli: Cli) -> Result<Report> {
     let ui = Ui::new(cli.json);
     let world = World::open(&cli.target, &ui).await?;
     let result = work(cli.what, &world, &ui).await;
-    let closed = world.close(&ui).await;
-    let images = result?;
-    closed?;
-    Ok(Report::of_images(&images))
+    Ok(Report::of_images(&world.end(result, &ui).await?))
 }
 
 async fn work(what: What, world: &World, ui: &Ui) -> Result<Vec<CachedImage>> {

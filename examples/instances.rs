@@ -104,8 +104,7 @@ async fn main() -> ExitCode {
     let result = async {
         let world = World::open(&cli.target, &ui).await?;
         let result = run(&cli.command, &world, &ui).await;
-        world.close(&ui).await?;
-        result?.print(cli.json)
+        world.end(result, &ui).await?.print(cli.json)
     };
     report::end(result.await, cli.json)
 }

@@ -136,9 +136,7 @@ async fn list(target: &Target, json: bool) -> Result<String> {
     let ui = Ui::new(json);
     let world = World::open(target, &ui).await?;
     let report = world.driver().compatibility(&Settings::new(), Strictness::Able, &Machine::default()).await;
-    let closed = world.close(&ui).await;
-    let report = report?;
-    closed?;
+    let report = world.end(report, &ui).await?;
     if json {
         return Ok(json!(report.plugins).to_string());
     }

@@ -64,10 +64,7 @@ async fn run(cli: Cli) -> Result<Report> {
     let ui = Ui::new(cli.json);
     let world = World::open(&cli.target, &ui).await?;
     let result = snapshot(&cli, &world, &ui).await;
-    let closed = world.close(&ui).await;
-    let report = result?;
-    closed?;
-    Ok(report)
+    world.end(result, &ui).await
 }
 
 async fn snapshot(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {

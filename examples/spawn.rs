@@ -88,10 +88,7 @@ async fn run(cli: Cli) -> Result<Report> {
     let ui = Ui::new(cli.json);
     let world = World::open(&cli.target, &ui).await?;
     let result = spawn(&cli, &world, &ui).await;
-    let closed = world.close(&ui).await;
-    let report = result?;
-    closed?;
-    Ok(report)
+    world.end(result, &ui).await
 }
 
 async fn spawn(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {

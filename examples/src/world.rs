@@ -63,19 +63,19 @@ impl World {
         Ok(path)
     }
 
-    /// Waits for what is under way, logs out, and keeps the simulator's state.
+    /// Waits for what is under way, logs out, keeps the simulator's state, and returns what came of the work.
     ///
     /// # Errors
     ///
-    /// When the simulator's state cannot be written.
-    pub async fn close(self, ui: &Ui) -> Result<()> {
+    /// The work's own before anything else; else when the simulator's state cannot be written.
+    pub async fn end<T, E: Into<anyhow::Error>>(self, result: Result<T, E>, ui: &Ui) -> Result<T> {
         if let Err(error) = self.driver.close().await {
             ui.say(&format!("warning: {error}"));
         }
-        if let Some(simulator) = &self.simulator {
-            simulator.shutdown().context("the simulator's state cannot be kept")?;
-        }
-        Ok(())
+        let kept = self.simulator.as_ref().map_or(Ok(()), |simulator| simulator.shutdown());
+        let value = result.map_err(Into::into)?;
+        kept.context("the simulator's state cannot be kept")?;
+        Ok(value)
     }
 }
 

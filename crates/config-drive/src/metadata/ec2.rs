@@ -51,6 +51,7 @@ impl Ec2MetaData {
         let mut data = json!({
             "ami-id": self.ami_id,
             "ami-launch-index": self.launch_index,
+            // What OpenStack's metadata service says here, word for word.
             "ami-manifest-path": "FIXME",
             "block-device-mapping": self.block_device_mapping,
             "hostname": hostname,
