@@ -184,6 +184,12 @@ fn fault_of_name(name: &str) -> Option<&'static str> {
     if name.chars().any(|c| u32::from(c) > 0xffff) {
         return Some("a part of the path has a character outside Unicode's basic plane");
     }
+    // FAT specification, "Long Directory Entries": U+FFFF fills what is left of an entry after the name.
+    if name.contains(['\u{fffe}', '\u{ffff}']) {
+        return Some(
+            "a part of the path has U+FFFE or U+FFFF, which are no characters and end a name on vfat",
+        );
+    }
     let stem = name.split('.').next().unwrap_or_default().to_ascii_uppercase();
     let numbered = |device: &str| {
         stem.strip_prefix(device).is_some_and(|rest| rest.len() == 1 && rest.as_bytes()[0].is_ascii_digit())
@@ -229,6 +235,8 @@ mod tests {
             ("x.", "drops"),
             ("a /x", "drops"),
             ("😀", "basic plane"),
+            ("2@\u{ffff}", "no characters"),
+            ("d\u{ffff}/x", "no characters"),
             ("a/nul.txt", "device"),
             ("COM1", "device"),
             ("a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r", "16 directories"),
