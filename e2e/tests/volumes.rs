@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use e2e::pool::{Census, LVM, Pool};
+use e2e::pool::{Census, EXT, LVM, Pool};
 use examples::demo_image::DemoImage;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -13,8 +13,11 @@ use xapi_simulator::World;
 use xapi_simulator::fault::Fault;
 use xapi_simulator::targets::Target;
 use xenapi_client::Secret;
-use xenapi_driver::spec::{Flavor, InstanceSpec};
-use xenapi_driver::volume::{AttachOptions, AttachedVolume, Iscsi, Nfs, Smb, Storage, Volume, VolumeDisk};
+use xenapi_driver::rescue::RescueOptions;
+use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec};
+use xenapi_driver::volume::{
+    AttachOptions, AttachedVolume, Iscsi, Mount, Nfs, Smb, Storage, Volume, VolumeDisk,
+};
 use xenapi_driver::{Cause, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Which};
 use xenapi_types::{Pbd, Ref, Sr, Vbd, Vdi, VdiType, Vm, pbd, sr, vdi};
 use xenapi_wire::Failure;
@@ -273,6 +276,111 @@ async fn a_disk_of_the_pool_in_every_state_of_the_guest() -> Result<()> {
     assert!(matches!(error.cause(), Cause::OwnDisk { .. }), "{error}");
     let error = bench.detach("7").await.unwrap_err();
     assert!(matches!(error.cause(), Cause::NoSuchVolume { .. }), "{error}");
+    Ok(())
+}
+
+/// An instance that boots from a LUN and has another one, with its undo at every call, and its end.
+#[tokio::test]
+async fn booted_from_a_volume() -> Result<()> {
+    let bench = Bench::new().await?;
+    let client = bench.pool.client();
+    let spec = || {
+        let mut spec =
+            InstanceSpec::new("web2", Flavor::new(1, 512, 20), iscsi(VolumeDisk::Lun(0), PASSWORD));
+        spec.volumes = vec![Mount { read_only: true, ..iscsi(VolumeDisk::Lun(1), PASSWORD).into() }];
+        spec.config_drive = Some(ConfigDrive::default());
+        spec
+    };
+    let spawn = |spec| bench.pool.driver.spawn(spec, SpawnOptions::default());
+    let instance = spawn(spec()).await?;
+    assert_eq!(instance.root_bytes, 32 * MIB, "a volume keeps its size, whatever the flavor says");
+    let which = Which::Instance(instance.uuid);
+    let listed = bench.pool.driver.volumes(&which).await?;
+    let shown: Vec<_> = listed.iter().map(|v| (&*v.device, v.read_only, v.plugged)).collect();
+    assert_eq!(shown, [("0", false, true), ("4", true, true)]);
+    assert_eq!(listed[0].vdi_uuid, instance.root_uuid);
+    let vm = client.by_uuid::<Vm>(&instance.vm_uuid).await?;
+    for vbd in client.get_field(&vm, xenapi_types::vm::field::VBDS).await? {
+        let vbd = client.record(&vbd).await?;
+        assert_eq!(vbd.bootable, vbd.userdevice == "0");
+    }
+    let error = bench.pool.driver.extend_volume(which.clone(), "0", Some(MIB), Progress::none()).await;
+    assert!(matches!(error.unwrap_err().cause(), Cause::Shrink { .. }));
+    let destroyed = bench.pool.driver.destroy(which, Progress::none()).await?;
+    assert_eq!(destroyed.kept_disk_uuids.len(), 2);
+    assert_eq!(bench.made().await?, [""; 0]);
+
+    let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    for (method, count) in
+        [("SR.introduce", 1), ("PBD.create", 1), ("VDI.introduce", 2), ("VBD.create", 3), ("VM.start_on", 1)]
+    {
+        for k in 1..=count {
+            bench.pool.simulator.faults().on_nth(method, k, refusal.clone());
+            let error = spawn(spec()).await.unwrap_err();
+            assert_eq!(bench.pool.simulator.faults().clear(), 0, "{method} {k}");
+            assert!(error.leftovers().is_empty(), "{method} {k}: {error}");
+            assert_eq!(bench.made().await?, [""; 0], "{method} {k}");
+        }
+    }
+    let mut twice = spec();
+    twice.volumes[0].device = "3".parse().ok();
+    let error = spawn(twice).await.unwrap_err().to_string();
+    assert!(error.contains("two disks of the instance are to be device 3"), "{error}");
+    let rescue = RescueOptions::with(iscsi(VolumeDisk::Lun(0), PASSWORD));
+    let error = bench.pool.driver.rescue(bench.which.clone(), rescue).await.unwrap_err().to_string();
+    assert!(error.contains("the image is a volume"), "{error}");
+    assert_eq!(bench.made().await?, [""; 0]);
+    Ok(())
+}
+
+/// Running and halted; and back in its place whatever fails.
+#[tokio::test]
+async fn another_volume_in_the_place_of_one() -> Result<()> {
+    let bench = Bench::new().await?;
+    let client = bench.pool.client();
+    let ext = client.by_name_label::<Sr>(EXT).await?;
+    let sr: Uuid = client.get_field(&ext, sr::field::UUID).await?.parse()?;
+    let (_, first) = bench.disk(&ext, 8 * MIB).await?;
+    let volume = |id: &str, disk: Uuid| Volume {
+        id: Some(id.to_owned()),
+        ..Volume::new(Storage::Repository(sr), VolumeDisk::Uuid(disk))
+    };
+    bench.attach(volume("old", first)).await?;
+    let before = bench.made().await?;
+    let swap = |name: &str, new: Volume| {
+        bench.pool.driver.swap_volume(bench.which.clone(), name, new, Progress::none())
+    };
+    let new = || Volume { id: Some("new".into()), ..iscsi(VolumeDisk::Lun(0), PASSWORD) };
+    let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    for (method, k) in
+        [("PBD.plug", 1), ("VBD.unplug", 1), ("VDI.copy", 1), ("VBD.create", 1), ("VBD.plug", 1)]
+    {
+        bench.pool.simulator.faults().on_nth(method, k, refusal.clone());
+        let error = swap("old", new()).await.unwrap_err();
+        assert_eq!(bench.pool.simulator.faults().clear(), 0, "{method}");
+        assert!(error.leftovers().is_empty(), "{method}: {error}");
+        assert_eq!(bench.made().await?, before, "{method}");
+        let listed = bench.pool.driver.volumes(&bench.which).await?;
+        assert!(
+            matches!(&listed[..], [v] if v.id == "old" && v.device == "4" && v.plugged),
+            "{method}: {listed:?}"
+        );
+    }
+    let swapped = swap("old", new()).await?;
+    assert_eq!((&*swapped.id, &*swapped.device, swapped.plugged), ("new", "4", true));
+    assert_eq!(bench.pool.driver.volumes(&bench.which).await?, [swapped]);
+    let (_, small) = bench.disk(&ext, 8 * MIB).await?;
+    let error = swap("new", volume("small", small)).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::Shrink { .. }), "{error}");
+    let error = swap("new", iscsi(VolumeDisk::Lun(0), PASSWORD)).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::DiskInUse { .. }), "{error}");
+
+    bench.power(PowerChange::Off(Shutdown::Hard)).await?;
+    let (_, last) = bench.disk(&ext, 32 * MIB).await?;
+    assert!(!swap("new", volume("last", last)).await?.plugged);
+    // Nobody uses the target any more.
+    assert!(client.by_uuid_opt::<Sr>(&xenapi_storage_uuid()).await?.is_none());
+    bench.detach("last").await?;
     Ok(())
 }
 

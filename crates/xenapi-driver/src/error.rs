@@ -80,6 +80,8 @@ pub enum Op {
     DetachVolume,
     /// `Driver::extend_volume`.
     ExtendVolume,
+    /// `Driver::swap_volume`.
+    SwapVolume,
     /// `Driver::volumes`, `Driver::check_volumes`, `Driver::connector`.
     Volumes,
     /// `Driver::attach_interface`.
@@ -258,6 +260,12 @@ pub enum Cause {
         /// The VM's uuid.
         vm: String,
     },
+    /// Somebody has the disk.
+    #[error("disk {disk} is attached to a VM; detach it there, or use another disk")]
+    DiskInUse {
+        /// Its uuid.
+        disk: String,
+    },
     /// The disk was made for the instance and is no volume.
     #[error("disk {disk} was made for VM {vm} and is no volume of it; it ends with the instance")]
     OwnDisk {
@@ -432,6 +440,7 @@ impl fmt::Display for Op {
             Self::AttachVolume => "attach a volume to",
             Self::DetachVolume => "detach a volume from",
             Self::ExtendVolume => "extend a volume of",
+            Self::SwapVolume => "swap a volume of",
             Self::Volumes => "look at the volumes of",
             Self::AttachInterface => "attach an interface to",
             Self::DetachInterface => "detach an interface from",

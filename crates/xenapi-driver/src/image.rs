@@ -14,6 +14,7 @@ use crate::error::Cause;
 use crate::image_cache::{CachedImage, Copying};
 use crate::plan::ImageFacts;
 use crate::spec::InstanceSpec;
+use crate::volume::Volume;
 
 /// Where the content of a root disk comes from.
 ///
@@ -28,6 +29,8 @@ pub enum RootImage {
     Source(Arc<dyn ImageSource>),
     /// An image in the cache: nothing is fetched. It is copied in full into another SR than its own.
     Cached(CachedImage, Copying),
+    /// A volume, as it is: the instance boots from it, and it outlives the instance.
+    Volume(Volume),
 }
 
 macro_rules! from_paths {
@@ -40,6 +43,12 @@ macro_rules! from_paths {
     )*};
 }
 from_paths!(PathBuf, &PathBuf, &Path, &str, String);
+
+impl From<Volume> for RootImage {
+    fn from(volume: Volume) -> Self {
+        Self::Volume(volume)
+    }
+}
 
 impl From<Arc<dyn ImageSource>> for RootImage {
     fn from(source: Arc<dyn ImageSource>) -> Self {

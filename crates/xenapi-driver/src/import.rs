@@ -39,7 +39,13 @@ pub(crate) async fn disk(
     let mut spec = InstanceSpec::new(instance.to_string(), Flavor::new(1, 1, 0), wanted.image);
     (spec.image_format, spec.uuid, spec.sr) = (wanted.image_format, instance, wanted.sr);
     spec.power = Power::Off;
-    let source = job.stage(Stage::Image, Source::open(&spec)).await?;
+    let opening = async {
+        match Source::open(&spec).await? {
+            Source::Volume(_) => Err(Conflicts::from(Conflict::VolumeAsImage).into()),
+            source => Ok(source),
+        }
+    };
+    let source = job.stage(Stage::Image, opening).await?;
     let planning = async {
         let inventory = inventory::read(job.client(), &spec).await?;
         let home = [&vm.resident_on, &vm.affinity].into_iter().find(|host| !host.is_null());
@@ -56,7 +62,7 @@ pub(crate) async fn disk(
                 );
             }
             plan.root.virtual_bytes = root_bytes;
-            plan.import = plan::choose_import(&plan.sr, root_bytes);
+            plan.import = Some(plan::choose_import(&plan.sr, root_bytes));
         }
         plan.root.name_label.clone_from(&wanted.name);
         Ok(plan)

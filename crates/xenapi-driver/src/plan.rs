@@ -17,7 +17,9 @@ use xenapi_types::{Host, Ref};
 
 use crate::inventory::{Inventory, Network, Node};
 use crate::mac;
-use crate::spec::{Firmware, Flavor, Hardware, InstanceSpec, Locking, MacChoice, OsType, Power, VmMode};
+use crate::spec::{
+    Firmware, Flavor, Hardware, InstanceSpec, Locking, MacChoice, OsType, Power, RootImage, VmMode,
+};
 
 /// The unit of a VHD's data.
 const VHD_BLOCK_BYTES: u64 = 2 << 20;
@@ -42,8 +44,8 @@ pub struct Plan {
     pub sr: Repository,
     /// The root disk.
     pub root: DiskPlan,
-    /// How the image gets there.
-    pub import: ImportPlan,
+    /// How the image gets there; `None` when the root disk is a volume, which is there.
+    pub import: Option<ImportPlan>,
     /// The config drive; its size is known when it has been built.
     pub config_drive: Option<DiskPlan>,
     /// Blank disks: for swap, and those that end with the instance.
@@ -152,7 +154,12 @@ pub fn plan(
     if let Some(node) = node {
         check_node(spec, node, &mut found);
     }
-    let virtual_bytes = spec.flavor.root_bytes().unwrap_or(image.virtual_bytes);
+    check_volumes(spec, &mut found);
+    let from_volume = matches!(spec.image, RootImage::Volume(_));
+    let virtual_bytes = match spec.flavor.root_bytes() {
+        Some(bytes) if !from_volume => bytes,
+        _ => image.virtual_bytes,
+    };
     let sr = node.and_then(|node| note(&mut found, choose_sr(spec, inventory, node)));
     if let Some(sr) = sr {
         // How much of the image is data is not known yet; a thick SR takes the whole disk anyway.
@@ -199,7 +206,7 @@ pub fn plan(
         instance: spec.uuid,
         node: node.clone(),
         sr: sr.clone(),
-        import: choose_import(sr, root.virtual_bytes),
+        import: (!from_volume).then(|| choose_import(sr, root.virtual_bytes)),
         root,
         config_drive,
         blank,
@@ -226,6 +233,19 @@ fn check_name(spec: &InstanceSpec, inventory: &Inventory, found: &mut Vec<Confli
 fn check_flavor(spec: &InstanceSpec, found: &mut Vec<Conflict>) {
     if spec.flavor.vcpus == 0 || spec.flavor.memory_mib == 0 {
         found.push(Conflict::EmptyFlavor);
+    }
+}
+
+/// No two disks are in one place.
+fn check_volumes(spec: &InstanceSpec, found: &mut Vec<Conflict>) {
+    let mut taken = vec![UserDevice::ROOT];
+    taken.extend(spec.config_drive.as_ref().map(|_| UserDevice::CONFIG_DRIVE));
+    taken.extend(blank_sizes(spec).into_iter().map(|(_, place, _)| place));
+    for device in spec.volumes.iter().filter_map(|mount| mount.device) {
+        if taken.contains(&device) {
+            found.push(Conflict::PlaceTaken(device));
+        }
+        taken.push(device);
     }
 }
 

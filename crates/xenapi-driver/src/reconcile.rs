@@ -27,7 +27,7 @@ use crate::remove::{self, Dom0, gone_is_fine, tolerate};
 use crate::rescue;
 use crate::resize::{self, ResizeState, restore};
 use crate::rollback::Leftover;
-use crate::volume::{VOLUME_KEY, release};
+use crate::volume::{VOLUME_KEY, release, swap};
 
 /// How a pool is put in order.
 #[derive(Debug, Clone)]
@@ -84,6 +84,8 @@ pub enum Kind {
     UnfinishedInstance,
     /// A disk that XAPI moved and that is not marked as ours yet: it is.
     MovedDisk,
+    /// An exchange of volumes that broke off: it is completed, or undone.
+    BrokenSwap,
     /// A drive that was being attached or detached: it is removed; its disk stays.
     HalfAttachedVolume,
     /// An interface that was being attached or detached: it is removed.
@@ -113,6 +115,7 @@ impl fmt::Display for Finding {
             Kind::BrokenRescue => write!(f, "end the rescue of VM {uuid}"),
             Kind::UnfinishedInstance => write!(f, "remove VM {uuid}, which never became an instance"),
             Kind::MovedDisk => write!(f, "mark disk {uuid}, which was moved"),
+            Kind::BrokenSwap => write!(f, "settle which volume is behind drive {uuid}"),
             Kind::HalfAttachedVolume => {
                 write!(f, "remove drive {uuid}, which was being attached or detached")
             }
@@ -325,8 +328,17 @@ impl Look<'_> {
             let vm = self.pool.vms.get(vm);
             vm.is_some_and(|vm| vm.power_state == VmPowerState::Running && !vm.is_control_domain)
         };
+        let swaps: BTreeSet<Uuid> =
+            self.pool.vbds.values().filter_map(swap::note).map(|(operation, _)| operation).collect();
         for (reference, vbd) in &self.pool.vbds {
             let Some((operation, _)) = self.made(&vbd.other_config, &vbd.uuid) else { continue };
+            if let Some((operation, _)) = swap::note(vbd) {
+                self.note(all, operation, Kind::BrokenSwap, &vbd.uuid, Object::Vbd(reference.clone()));
+                continue;
+            }
+            if swaps.contains(&operation) {
+                continue;
+            }
             let is_volume = vbd.other_config.contains_key(VOLUME_KEY);
             if is_volume && running(&vbd.vm) && !vbd.currently_attached {
                 self.note(
@@ -467,6 +479,7 @@ async fn settle(job: &Job, Found { finding, object }: &Found) -> Result<(), Caus
         (Object::Vdi(vdi), Kind::HeldDisk) => remove::detach_from_dom0(client, vdi).await,
         (Object::Vdi(vdi), Kind::Mark) => unmark(client, vdi).await,
         (Object::Vdi(vdi), _) => remove::vdi(client, vdi, Dom0::Detach, patience).await,
+        (Object::Vbd(vbd), Kind::BrokenSwap) => swap::settle(client, &driver.settings().owner, vbd).await,
         (Object::Vbd(vbd), _) => release::drive_of(client, vbd, true).await,
         (Object::Vif(vif), _) => {
             let unplugged = client.call(xenapi_types::vif::Unplug { vif: vif.clone() }).await;

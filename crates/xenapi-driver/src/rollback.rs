@@ -82,6 +82,11 @@ impl Rollback {
         drop(self);
     }
 
+    /// Nothing that was done so far will be undone: there is no way back behind it.
+    pub(crate) fn forget(&self) {
+        self.lock().clear();
+    }
+
     /// Takes everything back and returns what could not be.
     pub(crate) async fn undo(self, progress: &Progress) -> Vec<Leftover> {
         let steps = std::mem::take(&mut *self.lock());

@@ -10,6 +10,7 @@ use std::time::Duration;
 use uuid::Uuid;
 use xenapi_client::ErrorKind;
 use xenapi_storage::DiskRequest;
+use xenapi_storage::device::UserDevice;
 use xenapi_storage::ownership::{self, Ownership};
 use xenapi_types::{Ref, Vm, VmPowerState, vdi, vm};
 
@@ -26,8 +27,9 @@ use crate::power;
 use crate::progress::{Progress, Stage, Transfer};
 use crate::record;
 use crate::remove;
-use crate::spec::{InstanceSpec, Power};
+use crate::spec::{InstanceSpec, Power, RootImage};
 use crate::transfer::{self, Prepared, Source};
+use crate::volume::{self, AttachedVolume, Mount};
 
 /// How an instance is made.
 #[derive(Debug, Clone, Default)]
@@ -120,15 +122,25 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
     let disks =
         plan.config_drive.iter().chain([&plan.root]).chain(&plan.blank).map(|disk| disk.name_label.clone());
     job.remember_lost_answers(&plan.vm.name_label, disks.collect());
+    if matches!(source, Source::Volume(_)) || !spec.volumes.is_empty() {
+        volume::remember_mounts(job);
+    }
 
-    let ((root, root_import), config_drive) = stop
+    let (own_root, config_drive) = stop
         .both(
             async |stop| root_disk(job, &plan, &source, prepared, checks, &stop).await,
             async |stop| config_drive(job, &plan, drive, checks, &stop).await,
         )
         .await?;
     let (vm, vm_uuid) = job.stage(Stage::Vm, create_vm(job, &plan, stop)).await?;
-    job.stage(Stage::Devices, attach(job, &plan, &vm, &root, config_drive.as_ref(), stop)).await?;
+    let (own_root, root_import) = own_root.unzip();
+    job.stage(Stage::Devices, attach(job, &plan, &vm, own_root.as_ref(), config_drive.as_ref(), stop))
+        .await?;
+    let (root_uuid, root_bytes) = match (own_root, volumes(job, spec, &plan, &vm, stop).await?) {
+        (Some(root), _) => (root.uuid, root.virtual_bytes),
+        (None, Some(volume)) => (volume.vdi_uuid, volume.virtual_bytes),
+        (None, None) => unreachable!("without a disk of its own, it boots from a volume"),
+    };
     if plan.power != Power::Off {
         job.stage(Stage::Start, start(job, &plan, &vm, &vm_uuid, stop)).await?;
     }
@@ -140,9 +152,9 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
         node_uuid: plan.node.uuid.clone(),
         node_name: plan.node.name.clone(),
         sr_name: plan.sr.name_label.clone(),
-        root_uuid: root.uuid,
-        root_bytes: root.virtual_bytes,
-        root_import,
+        root_uuid,
+        root_bytes,
+        root_import: root_import.unwrap_or_default(),
         root_checked: checks == Checks::AllDisks && source.can_be_read_again(),
         config_drive_uuid: config_drive.map(|disk| disk.uuid),
         macs: plan.nics.iter().map(|nic| nic.mac.to_string()).collect(),
@@ -200,7 +212,10 @@ async fn root_disk(
     prepared: Prepared,
     checks: Checks,
     stop: &Stop,
-) -> Result<(Disk, Transfer), Failed> {
+) -> Result<Option<(Disk, Transfer)>, Failed> {
+    if let Source::Volume(_) = source {
+        return Ok(None);
+    }
     let (disk, moved) = job
         .stage(Stage::RootDisk, async {
             if let Source::Cached(image, copying) = source {
@@ -218,7 +233,7 @@ async fn root_disk(
         let check = transfer::compare_image(job, source, &disk, stop);
         job.stage(Stage::RootDiskCheck, check).await?;
     }
-    Ok((disk, moved))
+    Ok(Some((disk, moved)))
 }
 
 /// SRs round sizes up, so that there is nothing to do; one that rounded down would lose the image's end.
@@ -291,13 +306,13 @@ async fn attach(
     job: &Job,
     plan: &Plan,
     vm: &Ref<Vm>,
-    root: &Disk,
+    root: Option<&Disk>,
     config_drive: Option<&Disk>,
     stop: &Stop,
 ) -> Result<(), Cause> {
     let owner = job.driver.settings().owner.clone();
     let keys = Ownership { owner, instance: plan.instance, operation: job.operation }.keys();
-    let disks = [(Some(&plan.root), Some(root)), (plan.config_drive.as_ref(), config_drive)];
+    let disks = [(Some(&plan.root), root), (plan.config_drive.as_ref(), config_drive)];
     for (wanted, disk) in disks.into_iter().filter_map(|(wanted, disk)| wanted.zip(disk)) {
         let DiskPlan { name_label, userdevice, .. } = wanted;
         let doing = format!("attaching disk {name_label:?} as device {userdevice}");
@@ -317,6 +332,30 @@ async fn attach(
         job.client().call(record::vif(nic, vm)).await.map_err(Cause::host(doing))?;
     }
     Ok(())
+}
+
+/// The volume that it boots from, if it does, and then the others.
+async fn volumes(
+    job: &Job,
+    spec: &InstanceSpec,
+    plan: &Plan,
+    vm: &Ref<Vm>,
+    stop: &Stop,
+) -> Result<Option<AttachedVolume>, Failed> {
+    let mount = async |wanted: &Mount| {
+        volume::mount(job, vm, plan.instance, &plan.node.reference, wanted, stop).await
+    };
+    let root = match &spec.image {
+        RootImage::Volume(volume) => {
+            let device = Some(UserDevice::ROOT);
+            Some(mount(&Mount { device, ..Mount::from(volume.clone()) }).await?)
+        }
+        _ => None,
+    };
+    for wanted in &spec.volumes {
+        mount(wanted).await?;
+    }
+    Ok(root)
 }
 
 async fn start(job: &Job, plan: &Plan, vm: &Ref<Vm>, vm_uuid: &str, stop: &Stop) -> Result<(), Cause> {

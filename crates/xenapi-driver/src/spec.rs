@@ -12,6 +12,7 @@ use uuid::Uuid;
 pub use xenapi_storage::Choice as SrChoice;
 
 pub use crate::image::RootImage;
+pub use crate::volume::Mount;
 
 /// An instance to make. The fields that have a usual value get it from [`InstanceSpec::new`].
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct InstanceSpec {
     pub node: Option<Uuid>,
     /// Where the disks go.
     pub sr: SrChoice,
+    /// Volumes that it has from the beginning, besides a root disk that is one ([`RootImage::Volume`]).
+    pub volumes: Vec<Mount>,
     /// Network interfaces in the order the guest sees them, device 0 first.
     pub nics: Vec<Nic>,
     /// How the guest is virtualised; `None` lets the plan decide ([`VmMode`]).
@@ -61,6 +64,7 @@ impl InstanceSpec {
             image_format: ImageFormat::Unknown,
             node: None,
             sr: SrChoice::PoolDefault,
+            volumes: Vec::new(),
             nics: Vec::new(),
             vm_mode: None,
             os_type: None,

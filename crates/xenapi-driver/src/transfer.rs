@@ -23,6 +23,7 @@ use crate::job::{Disk, Job};
 use crate::plan::{ImageFacts, ImportPlan, Plan};
 use crate::progress::{Event, Progress, Stage, Transfer};
 use crate::spec::InstanceSpec;
+use crate::volume::Volume;
 
 /// Where the content of a root disk comes from.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(crate) enum Source {
     Arriving(Arriving),
     /// One that the host has already.
     Cached(CachedImage, Copying),
+    /// A volume, which is the root disk itself.
+    Volume(Volume),
 }
 
 /// Between two looks at the counters of a transfer.
@@ -44,6 +47,7 @@ impl Source {
         let path = match &spec.image {
             RootImage::Source(source) => return Ok(Self::Arriving(Arriving::open(&**source, spec).await?)),
             RootImage::Cached(image, copying) => return Ok(Self::Cached(image.clone(), *copying)),
+            RootImage::Volume(volume) => return Ok(Self::Volume(volume.clone())),
             RootImage::File(path) => path,
         };
         if let Some(source) = image::packed_file(path, spec.image_format).await {
@@ -61,6 +65,8 @@ impl Source {
             Self::Cached(image, _) => {
                 ImageFacts { name: image.image_id.clone(), virtual_bytes: image.virtual_bytes }
             }
+            // It has its size already, which the flavor does not change.
+            Self::Volume(volume) => ImageFacts { name: volume.disk.to_string(), virtual_bytes: 0 },
         }
     }
 
@@ -91,10 +97,10 @@ impl Prepared {
 
 /// Looks through the image for what has to be sent. Nothing in the host is touched.
 pub(crate) async fn prepare(job: &Job, plan: &Plan, source: &Source, stop: &Stop) -> Result<Prepared, Cause> {
-    let image = match source {
-        Source::Disk(image) => image,
-        Source::Cached(..) => return Ok(Prepared::Nothing),
-        Source::Arriving(image) => {
+    let (image, import) = match (source, plan.import) {
+        (Source::Disk(image), Some(import)) => (image, import),
+        (Source::Disk(_) | Source::Cached(..) | Source::Volume(_), _) => return Ok(Prepared::Nothing),
+        (Source::Arriving(image), _) => {
             return Ok(Prepared::Packed { packed: image.take()?, data_bytes: image.packed_bytes() });
         }
     };
@@ -105,7 +111,7 @@ pub(crate) async fn prepare(job: &Job, plan: &Plan, source: &Source, stop: &Stop
         ..Upload::default()
     };
     let making = async {
-        match plan.import {
+        match import {
             ImportPlan::Vhd => image.vhd_body(upload).await.map(|body| (ImportFormat::Vhd, body)),
             // Of these the size does not matter: only what is allocated is sent.
             ImportPlan::Chunked => {
@@ -167,7 +173,7 @@ async fn import_packed(
     doing: impl Fn() -> String,
     stop: &Stop,
 ) -> Result<Transfer, Cause> {
-    let rest = if plan.import == ImportPlan::Raw { Rest::Anything } else { Rest::Zeros };
+    let rest = if plan.import == Some(ImportPlan::Raw) { Rest::Anything } else { Rest::Zeros };
     let counters = disk_stream::Progress::new();
     let (body, failure) = Watched::new(packed.chunked_body(disk.virtual_bytes, rest, counters.clone()));
     let imported =

@@ -4,6 +4,7 @@ use std::fmt;
 
 use config_drive::MacAddr;
 
+use xenapi_storage::device::UserDevice;
 use xenapi_storage::{Choice, Rejection, SelectionError, Size, SpaceError};
 
 /// One reason why an instance cannot be made as it was asked for.
@@ -41,6 +42,12 @@ pub enum Conflict {
     /// No device of a host has such an address.
     #[error("{0:?} is no address of a PCI device; write it as 0000:04:00.0")]
     Pci(String),
+    /// Two disks cannot be in one place.
+    #[error("two disks of the instance are to be device {0}; give the volume another place, or none")]
+    PlaceTaken(UserDevice),
+    /// What is made a copy of must not be a volume.
+    #[error("the image is a volume, of which no copy is made here; give an image, or boot from the volume")]
+    VolumeAsImage,
     /// Several hosts, and none named.
     #[error("the pool has several hosts; name the one to use: {}", List(.have))]
     NodeNotNamed {

@@ -142,7 +142,7 @@ fn processor_wishes() {
 #[test]
 fn disks() {
     let plan = planned(|spec| spec.config_drive = Some(ConfigDrive::default()));
-    assert_eq!((plan.root.virtual_bytes, plan.import), (4 << 30, ImportPlan::Vhd));
+    assert_eq!((plan.root.virtual_bytes, plan.import), (4 << 30, Some(ImportPlan::Vhd)));
     assert_eq!((plan.root.userdevice, plan.root.bootable), (UserDevice::ROOT, true));
     assert_eq!(plan.root.other_config["nova_disk_type"], "root");
     assert_eq!(plan.root.other_config["nova_instance_uuid"], plan.instance.to_string());

@@ -3,6 +3,7 @@
 pub(crate) mod connect;
 pub(crate) mod release;
 mod source;
+pub(crate) mod swap;
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use xenapi_types::{
     Host, Ref, Sr, Vbd, VbdMode, VbdRecord, VbdType, Vdi, VdiRecord, Vm, VmPowerState, VmRecord, sr, vbd, vdi,
 };
 
-pub use source::{Iscsi, Nfs, Portal, PortalError, Smb, Storage, Volume, VolumeDisk};
+pub use source::{Iscsi, Mount, Nfs, Portal, PortalError, Smb, Storage, Volume, VolumeDisk};
 
 use crate::cancel::Stop;
 use crate::driver::Driver;
@@ -106,7 +107,8 @@ impl Driver {
                 Ok(target) => {
                     // Whoever forgets the repository meanwhile would take it from under us.
                     let _gate = job.driver.0.gates.enter(&target.sr_uuid).await;
-                    let result = attach(&job, &target, &volume, device, read_only, &stop).await;
+                    remember(&job, &target);
+                    let result = attach(&job, &target, &Mount { volume, device, read_only }, &stop).await;
                     match result {
                         Ok(attached) => {
                             job.rollback.commit();
@@ -256,6 +258,45 @@ struct Target {
     sr_uuid: String,
 }
 
+/// Has what an attachment makes removed if it fails.
+fn remember(job: &Job, target: &Target) {
+    let (client, owner, operation) =
+        (job.client().clone(), job.driver.settings().owner.clone(), job.operation);
+    let (vm, sr_uuid) = (target.vm.clone(), target.sr_uuid.clone());
+    job.rollback.push_sweep(format!("what operation {operation} attached"), async move {
+        release::operation(&client, &owner, operation, &vm, &sr_uuid).await
+    });
+}
+
+/// Before a VM with volumes is made: has the repositories that are introduced for it forgotten if it fails. Its
+/// drives go with the VM, before.
+pub(crate) fn remember_mounts(job: &Job) {
+    let (client, owner, operation) =
+        (job.client().clone(), job.driver.settings().owner.clone(), job.operation);
+    job.rollback.push_sweep(format!("what operation {operation} connected"), async move {
+        release::connections(&client, &owner, operation).await
+    });
+}
+
+/// Gives a VM that is being made a volume: the one that it boots from, or another one.
+pub(crate) async fn mount(
+    job: &Job,
+    vm: &Ref<Vm>,
+    instance: uuid::Uuid,
+    host: &Ref<Host>,
+    mount: &Mount,
+    stop: &Stop,
+) -> Result<AttachedVolume, Failed> {
+    let finding = async {
+        let record = job.client().record(vm).await.map_err(Cause::host("reading the new VM"))?;
+        let sr_uuid = connect::sr_uuid(job, &mount.volume.storage, host, stop).await?;
+        Ok(Target { vm: vm.clone(), record, instance, hosts: vec![host.clone()], sr_uuid })
+    };
+    let target = job.stage(Stage::Storage, finding).await?;
+    let _gate = job.driver.0.gates.enter(&target.sr_uuid).await;
+    attach(job, &target, mount, stop).await
+}
+
 async fn target(job: &Job, which: &Which, volume: &Volume, stop: &Stop) -> Result<Target, Cause> {
     let (vm, record) = find::ours(job, which).await?;
     plugs(&record)?;
@@ -278,48 +319,33 @@ async fn hosts_of(job: &Job, vm: &VmRecord) -> Result<Vec<Ref<Host>>, Cause> {
     })
 }
 
-async fn attach(
-    job: &Job,
-    target: &Target,
-    volume: &Volume,
-    device: Option<UserDevice>,
-    read_only: bool,
-    stop: &Stop,
-) -> Result<AttachedVolume, Failed> {
-    let (client, owner, operation) =
-        (job.client().clone(), job.driver.settings().owner.clone(), job.operation);
-    let (vm, sr_uuid) = (target.vm.clone(), target.sr_uuid.clone());
-    job.rollback.push_sweep(format!("what operation {operation} attached"), async move {
-        release::operation(&client, &owner, operation, &vm, &sr_uuid).await
-    });
+async fn attach(job: &Job, target: &Target, mount: &Mount, stop: &Stop) -> Result<AttachedVolume, Failed> {
     let connecting = async {
         let (sr, record) =
-            connect::connect(job, &volume.storage, &target.sr_uuid, &target.hosts, stop).await?;
-        connect::disk(job, volume, &sr, &record.name_label, stop).await
+            connect::connect(job, &mount.volume.storage, &target.sr_uuid, &target.hosts, stop).await?;
+        connect::disk(job, &mount.volume, &sr, &record.name_label, stop).await
     };
     let (vdi, disk) = job.stage(Stage::Storage, connecting).await?;
     // Two at once would choose the same place.
     let _gate = job.driver.0.gates.enter(&target.record.uuid).await;
-    job.stage(Stage::Devices, plug(job, target, volume, (&vdi, &disk), device, read_only, stop)).await
+    job.stage(Stage::Devices, plug(job, target, mount, (&vdi, &disk), stop)).await
 }
 
 async fn plug(
     job: &Job,
     target: &Target,
-    volume: &Volume,
+    mount: &Mount,
     (vdi, disk): (&Ref<Vdi>, &VdiRecord),
-    device: Option<UserDevice>,
-    read_only: bool,
     stop: &Stop,
 ) -> Result<AttachedVolume, Cause> {
     let client = job.client();
-    let id = volume.id.clone().unwrap_or_else(|| disk.uuid.clone());
+    let id = mount.volume.id.clone().unwrap_or_else(|| disk.uuid.clone());
     let doing = || format!("attaching volume {id:?} to VM {}", target.record.uuid);
     let (drive, record) = match drives(job, &target.record).await?.into_iter().find(|drive| drive.vdi == *vdi)
     {
         Some(drive) => (drive.reference, drive.record),
         None => {
-            let device = choose_device(job, target, device).await?;
+            let device = choose_device(job, target, mount.device).await?;
             let owner = job.driver.settings().owner.clone();
             let mark = Ownership { owner, instance: target.instance, operation: job.operation };
             let mut other_config = mark.keys();
@@ -328,8 +354,8 @@ async fn plug(
                 vm: target.vm.clone(),
                 vdi: vdi.clone(),
                 userdevice: device.to_string(),
-                bootable: false,
-                mode: if read_only { VbdMode::Ro } else { VbdMode::Rw },
+                bootable: mount.device == Some(UserDevice::ROOT),
+                mode: if mount.read_only { VbdMode::Ro } else { VbdMode::Rw },
                 r#type: VbdType::Disk,
                 unpluggable: true,
                 empty: false,

@@ -1,6 +1,6 @@
 //! Letting go of storage, so that it can be done twice and at any point.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 use xenapi_client::{Client, Result};
@@ -31,16 +31,33 @@ pub(super) async fn operation(
         if made_by(&record.sm_config, operation) {
             forget_if_unused(client, owner, &reference).await?;
         } else {
-            for reference in &record.pbds {
-                let Some(connection) = client.record_opt(reference).await? else { continue };
-                if made_by(&connection.other_config, operation) {
-                    disconnect(client, reference, connection.currently_attached).await?;
-                    gone_is_fine(client.destroy(reference).await)?;
-                }
-            }
+            connections_of(client, &record, operation).await?;
         }
     }
     secrets(client, |keys| made_by(keys, operation)).await
+}
+
+/// Takes back the repositories, connections and passwords of one operation, whose VM is gone.
+pub(super) async fn connections(client: &Client, owner: &str, operation: Uuid) -> Result<()> {
+    for (reference, record) in client.all_records::<Sr>().await? {
+        if made_by(&record.sm_config, operation) {
+            forget_if_unused(client, owner, &reference).await?;
+        } else {
+            connections_of(client, &record, operation).await?;
+        }
+    }
+    secrets(client, |keys| made_by(keys, operation)).await
+}
+
+async fn connections_of(client: &Client, sr: &SrRecord, operation: Uuid) -> Result<()> {
+    for reference in &sr.pbds {
+        let Some(connection) = client.record_opt(reference).await? else { continue };
+        if made_by(&connection.other_config, operation) {
+            disconnect(client, reference, connection.currently_attached).await?;
+            gone_is_fine(client.destroy(reference).await)?;
+        }
+    }
+    Ok(())
 }
 
 /// Unplugs a drive, if it may be plugged, and removes it. Its disk stays.
@@ -121,20 +138,27 @@ async fn disconnect(client: &Client, connection: &Ref<Pbd>, attached: bool) -> R
     Ok(())
 }
 
-/// Destroys the secrets whose keys are fit for it. Their values are not read.
+/// Destroys the secrets whose keys are fit for it, and that no connection uses. Their values are not read.
 pub(crate) async fn secrets(client: &Client, fit: impl Fn(&BTreeMap<String, String>) -> bool) -> Result<()> {
-    for reference in client.all::<xenapi_types::Secret>().await? {
+    let secrets = client.all::<xenapi_types::Secret>().await?;
+    if secrets.is_empty() {
+        return Ok(());
+    }
+    let configs = client.all_records::<Pbd>().await?.into_values().map(|pbd| pbd.device_config);
+    let used: BTreeSet<String> =
+        configs.flatten().filter(|(key, _)| key.ends_with("_secret")).map(|(_, uuid)| uuid).collect();
+    for reference in secrets {
         let keys = match client.get_field(&reference, secret::field::OTHER_CONFIG).await {
             Err(error) if error.kind() == xenapi_client::ErrorKind::NotFound => continue,
             keys => keys?,
         };
-        if fit(&keys) {
+        if fit(&keys) && !used.contains(&client.get_field(&reference, secret::field::UUID).await?) {
             gone_is_fine(client.destroy(&reference).await)?;
         }
     }
     Ok(())
 }
 
-fn made_by(keys: &BTreeMap<String, String>, operation: Uuid) -> bool {
+pub(super) fn made_by(keys: &BTreeMap<String, String>, operation: Uuid) -> bool {
     keys.get(xenapi_storage::ownership::OPERATION).is_some_and(|value| *value == operation.to_string())
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 use xenapi_client::Secret;
+use xenapi_storage::device::UserDevice;
 
 /// A disk that outlives the instances it is attached to.
 #[derive(Debug, Clone)]
@@ -25,6 +26,24 @@ impl Volume {
     /// A volume in `storage`, not shared and without a name of its own.
     pub fn new(storage: Storage, disk: VolumeDisk) -> Self {
         Self { id: None, storage, disk, shared: false }
+    }
+}
+
+/// A volume and its place in a VM.
+#[derive(Debug, Clone)]
+pub struct Mount {
+    /// The volume.
+    pub volume: Volume,
+    /// The place; `None` takes the first that is free behind those of the instance's own disks.
+    pub device: Option<UserDevice>,
+    /// The guest must not write to it.
+    pub read_only: bool,
+}
+
+impl From<Volume> for Mount {
+    /// At the first free place, for reading and writing.
+    fn from(volume: Volume) -> Self {
+        Self { volume, device: None, read_only: false }
     }
 }
 

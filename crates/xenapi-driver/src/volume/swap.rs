@@ -1,0 +1,199 @@
+//! Another volume in the place of one, with the same content.
+//!
+//! ```text
+//! connect the new one ─► note ─► unplug the old one ─► copy ─► move its drive aside ─► plug the new one ─► release
+//! ```
+//!
+//! The note is on the old volume's drive: the operation, and the place. Until the new volume has its drive,
+//! the way out of a crash is back; from then on the guest may have written to it, and the way is forward.
+
+use uuid::Uuid;
+use xenapi_client::{Client, Result};
+use xenapi_storage::device::UserDevice;
+use xenapi_types::{Ref, Vbd, VbdRecord, Vm, VmPowerState, vbd, vdi, vm};
+
+use super::{AttachedVolume, Drive, Mount, Target, Volume, connect, hosts_of, named, plug, release};
+use crate::cancel::Stop;
+use crate::driver::Driver;
+use crate::error::{Cause, Op};
+use crate::find::{self, Which, plugs};
+use crate::job::{Failed, Job};
+use crate::operation::Operation;
+use crate::progress::{Progress, Stage};
+use crate::remove::tolerate;
+
+/// On the drive of a volume that is being exchanged: `operation/userdevice`.
+pub(crate) const SWAPPED: &str = "xenapi-rs:swapped";
+
+impl Driver {
+    /// Puts another volume in the place of one of an instance's volumes, with a copy of its content, and lets go
+    /// of the old one as [`Driver::detach_volume`] does. `volume` is named as there; `new` must be at least as
+    /// large, and nobody may be using it. What was in it is lost.
+    ///
+    /// A guest that runs does without the disk while it is copied: it has to be able to let go of it, and the disk
+    /// that it boots from can only be exchanged while it is off. Until the new volume is plugged, whatever fails
+    /// is taken back, and cancelling it ends the copying at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::Shrink`] when `new` is smaller; [`Cause::DiskInUse`]; else as [`Driver::attach_volume`] and
+    /// [`Driver::detach_volume`].
+    pub fn swap_volume(
+        &self,
+        which: Which,
+        volume: impl Into<String>,
+        new: Volume,
+        progress: Progress,
+    ) -> Operation<AttachedVolume> {
+        let volume = volume.into();
+        self.verb(Op::SwapVolume, format!("instance {which}"), progress, move |job, stop| {
+            Box::pin(async move { swap(job, &which, &volume, new, stop).await })
+        })
+    }
+}
+
+async fn swap(
+    job: &Job,
+    which: &Which,
+    name: &str,
+    new: Volume,
+    stop: &Stop,
+) -> std::result::Result<AttachedVolume, Failed> {
+    let finding = async {
+        let (vm, record) = find::ours(job, which).await?;
+        let alive = plugs(&record)?;
+        let old = named(job, &record, name).await?;
+        if alive && old.record.bootable {
+            let (vm, state) = (record.uuid, record.power_state.to_string());
+            return Err(Cause::WrongState { vm, state, remedy: "switch the instance off: it boots from it" });
+        }
+        let instance = find::made_for(&record.other_config, &record.uuid, &job.driver.settings().owner);
+        let hosts = hosts_of(job, &record).await?;
+        let first = hosts.first().ok_or(Cause::NoHost)?;
+        let sr_uuid = connect::sr_uuid(job, &new.storage, first, stop).await?;
+        let target = Target { vm, record, instance: instance.unwrap_or_default(), hosts, sr_uuid };
+        Ok((target, old, alive))
+    };
+    let (target, old, alive) = job.stage(Stage::Find, finding).await?;
+    // In one order for all, so that no two wait for each other.
+    let mut names = vec![&target.sr_uuid, &old.sr_uuid];
+    names.sort();
+    names.dedup();
+    let mut gates = Vec::new();
+    for name in names {
+        gates.push(job.driver.0.gates.enter(name).await);
+    }
+    remember(job, &target, &old);
+    let device = old.record.userdevice.parse::<UserDevice>().ok();
+    let read_only = old.record.mode == xenapi_types::VbdMode::Ro;
+    let mount = Mount { volume: new, device, read_only };
+    let copying = async {
+        let storage = &mount.volume.storage;
+        let (sr, record) = connect::connect(job, storage, &target.sr_uuid, &target.hosts, stop).await?;
+        let (new, disk) = connect::disk(job, &mount.volume, &sr, &record.name_label, stop).await?;
+        if disk.virtual_size < old.disk.virtual_size {
+            let bytes = |size: i64| u64::try_from(size).unwrap_or(0);
+            let (have_bytes, wanted_bytes) = (bytes(old.disk.virtual_size), bytes(disk.virtual_size));
+            return Err(Cause::Shrink { disk: old.disk.uuid.clone(), have_bytes, wanted_bytes });
+        }
+        if !disk.vbds.is_empty() {
+            return Err(Cause::DiskInUse { disk: disk.uuid });
+        }
+        set_aside(job, &old, alive, stop).await?;
+        let call = vdi::Copy {
+            vdi: old.vdi.clone(),
+            sr: Some(Ref::NULL),
+            base_vdi: Some(Ref::NULL),
+            into_vdi: Some(new.clone()),
+        };
+        let doing = format!("copying disk {} into {}", old.disk.uuid, disk.uuid);
+        job.run(call, doing, Stage::Storage, stop).await?;
+        Ok((new, disk))
+    };
+    let (new, disk) = job.stage(Stage::Storage, copying).await?;
+    let _gate = job.driver.0.gates.enter(&target.record.uuid).await;
+    let attached = async {
+        move_aside(job, &target, &old).await?;
+        plug(job, &target, &mount, (&new, &disk), stop).await
+    };
+    let attached = job.stage(Stage::Devices, attached).await?;
+    // Nothing can be taken back any more. What is not released now, reconciling releases.
+    job.rollback.forget();
+    let owner = &job.driver.settings().owner;
+    if let Err(error) = release::volume(job.client(), owner, &old.reference, false, &old.disk.sr).await {
+        tracing::warn!(%error, vdi = old.disk.uuid, "the old volume is not released");
+    }
+    Ok(attached)
+}
+
+/// Has the old volume back in its place if it fails, and then what the operation connected disconnected.
+fn remember(job: &Job, target: &Target, old: &Drive) {
+    let (client, owner, operation) =
+        (job.client().clone(), job.driver.settings().owner.clone(), job.operation);
+    let (vm, sr_uuid, old) = (target.vm.clone(), target.sr_uuid.clone(), old.reference.clone());
+    job.rollback.push_sweep(format!("what operation {operation} exchanged"), async move {
+        release::operation(&client, &owner, operation, &vm, &sr_uuid).await?;
+        back(&client, &old).await
+    });
+}
+
+/// Takes the old volume from the guest, whatever becomes of us noted on its drive.
+async fn set_aside(job: &Job, old: &Drive, alive: bool, stop: &Stop) -> std::result::Result<(), Cause> {
+    let doing = || Cause::host(format!("setting volume {:?} aside", old.shown().id));
+    stop.check()?;
+    let note = format!("{}/{}", job.operation, old.record.userdevice);
+    let client = job.client();
+    client.add_to(&old.reference, vbd::field::OTHER_CONFIG, SWAPPED, &note).await.map_err(doing())?;
+    if alive && old.record.currently_attached {
+        let unplugged = client.call(vbd::Unplug { vbd: old.reference.clone() }).await;
+        tolerate(unplugged, &["DEVICE_ALREADY_DETACHED"]).map_err(doing())?;
+    }
+    Ok(())
+}
+
+/// Makes room at the old volume's place, without letting go of its drive.
+async fn move_aside(job: &Job, target: &Target, old: &Drive) -> std::result::Result<(), Cause> {
+    let free = super::choose_device(job, target, None).await?;
+    let moved = job.client().set_field(&old.reference, vbd::field::USERDEVICE, free.to_string()).await;
+    moved.map_err(Cause::host(format!("making room for a volume in VM {}", target.record.uuid)))
+}
+
+/// Puts the old volume where it was.
+async fn back(client: &Client, old: &Ref<Vbd>) -> Result<()> {
+    let Some(record) = client.record_opt(old).await? else { return Ok(()) };
+    let Some((_, place)) = note(&record) else { return Ok(()) };
+    if record.userdevice != place {
+        client.set_field(old, vbd::field::USERDEVICE, place.to_owned()).await?;
+    }
+    let state = client.get_field(&record.vm, vm::field::POWER_STATE).await?;
+    if state == VmPowerState::Running && !record.currently_attached {
+        tolerate(client.call(vbd::Plug { vbd: old.clone() }).await, &["DEVICE_ALREADY_ATTACHED"])?;
+    }
+    client.remove_from(old, vbd::field::OTHER_CONFIG, SWAPPED).await
+}
+
+/// The operation that exchanges the volume of this drive, and the drive's place.
+pub(crate) fn note(drive: &VbdRecord) -> Option<(Uuid, &str)> {
+    let (operation, place) = drive.other_config.get(SWAPPED)?.split_once('/')?;
+    Some((operation.parse().ok()?, place))
+}
+
+/// After a crash: forward, if the guest may have the new volume, and else back.
+pub(crate) async fn settle(client: &Client, owner: &str, old: &Ref<Vbd>) -> Result<()> {
+    let Some(record) = client.record_opt(old).await? else { return Ok(()) };
+    let Some((operation, _)) = note(&record) else { return Ok(()) };
+    let Some(vm) = client.record_opt::<Vm>(&record.vm).await? else { return Ok(()) };
+    let alive = vm.power_state != VmPowerState::Halted;
+    for reference in &vm.vbds {
+        let Some(drive) = client.record_opt(reference).await? else { continue };
+        if !release::made_by(&drive.other_config, operation) {
+            continue;
+        }
+        if drive.currently_attached || !alive {
+            let sr = client.get_field(&record.vdi, vdi::field::SR).await?;
+            return release::volume(client, owner, old, alive, &sr).await;
+        }
+        release::drive_of(client, reference, alive).await?;
+    }
+    back(client, old).await
+}
