@@ -38,7 +38,7 @@ impl Function {
     /// When a pickle is not plain data of the expected shape.
     pub fn arguments(&self, map: &BTreeMap<String, String>) -> Result<Args, Error> {
         let Some(params) = map.get("params").filter(|_| self.convention == Convention::Serialized) else {
-            return Ok(Args { texts: map.clone(), nested: BTreeMap::new() });
+            return Ok(Args { texts: map.clone(), ..Args::default() });
         };
         let refused = |reason: String| Error::Argument { name: "params", reason };
         let Pickle::Dict(call) = pickle::loads(params).map_err(|e| refused(e.to_string()))? else {
@@ -69,10 +69,13 @@ impl Function {
 pub struct Args {
     texts: BTreeMap<String, String>,
     nested: BTreeMap<String, Args>,
+    lists: BTreeMap<String, Vec<String>>,
+    session: String,
 }
 
 impl Args {
-    /// Texts, numbers and truth values as texts, dicts as arguments of their own; `None` is left out.
+    /// Texts, numbers and truth values as texts, dicts as arguments of their own, lists of texts; `None` is
+    /// left out.
     fn from_dict(dict: &BTreeMap<String, Pickle>) -> Result<Self, String> {
         let mut args = Self::default();
         for (name, value) in dict {
@@ -85,8 +88,13 @@ impl Args {
                     args.nested.insert(name.clone(), Self::from_dict(inner)?);
                     continue;
                 }
-                Pickle::List(_) => {
-                    return Err(format!("{name} is a list: text, a number or a dict is wanted"));
+                Pickle::List(items) => {
+                    let text = |item: &Pickle| match item {
+                        Pickle::Str(text) => Ok(text.clone()),
+                        _ => Err(format!("{name} is a list of something else than texts")),
+                    };
+                    args.lists.insert(name.clone(), items.iter().map(text).collect::<Result<_, _>>()?);
+                    continue;
                 }
             };
             args.texts.insert(name.clone(), text);
@@ -115,6 +123,30 @@ impl Args {
         self.nested.get(name).ok_or_else(|| Error::Argument { name, reason: "a dict is required".to_owned() })
     }
 
+    /// An argument that is a list of texts.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn list(&self, name: &'static str) -> Result<&[String], Error> {
+        let missing = || Error::Argument { name, reason: "a list is required".to_owned() };
+        self.lists.get(name).map(Vec::as_slice).ok_or_else(missing)
+    }
+
+    /// The texts by name, without dicts and lists.
+    pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.texts.iter().map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+
+    /// The session of whoever called, for calls back into XAPI.
+    pub fn session(&self) -> &str {
+        &self.session
+    }
+
+    /// These arguments in a call of a session.
+    pub(crate) fn in_session(self, session: String) -> Self {
+        Self { session, ..self }
+    }
+
     /// A number within limits, or `default` when it is left out.
     ///
     /// # Errors
@@ -133,7 +165,13 @@ impl Args {
     #[cfg(test)]
     pub(crate) fn of(args: &[(&str, &str)]) -> Self {
         let texts = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { texts, nested: BTreeMap::new() }
+        Self { texts, ..Self::default() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_list(mut self, name: &str, items: &[&str]) -> Self {
+        self.lists.insert(name.to_owned(), items.iter().map(|item| (*item).to_owned()).collect());
+        self
     }
 
     #[cfg(test)]
@@ -172,6 +210,18 @@ mod tests {
         assert_eq!(args.required("cmd"), Ok("a"));
         assert_eq!(args.dict("args").and_then(|inner| inner.required("b")), Ok("c"));
         assert!(args.dict("cmd").is_err());
+    }
+
+    #[test]
+    fn a_list_within() {
+        let serialized = Function::serialized("f", |_, _| Ok(Pickle::None));
+        let list = |item| {
+            let pickled = format!("(dp0\nVkwargs\np1\n(dp2\nVuuids\np3\n(lp4\nVa\np5\na{item}ass.");
+            serialized.arguments(&BTreeMap::from([("params".to_owned(), pickled)]))
+        };
+        assert_eq!(list("Vb\np6\n").unwrap().list("uuids"), Ok(&["a".to_owned(), "b".to_owned()][..]));
+        assert!(list("Vb\np6\n").unwrap().list("others").is_err());
+        assert!(list("I1\n").is_err());
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,12 @@ pub trait Dom0 {
     /// As copying has them; nothing is left at `to` then.
     fn copy(&self, from: &Path, to: &Path) -> std::io::Result<()>;
 
+    /// Copies the first bytes of a file or a disk, all of them or none.
+    ///
+    /// # Errors
+    /// As copying has them, and when there are fewer bytes; nothing is left at `to` then.
+    fn copy_head(&self, from: &Path, to: &Path, len: u64) -> std::io::Result<()>;
+
     /// Removes a file; whether there was one.
     ///
     /// # Errors
@@ -86,6 +93,23 @@ pub trait Dom0 {
         limit: Duration,
     ) -> Result<Finished, CommandError>;
 
+    /// Runs two programs at once, with `between` moving what the first writes to the second's input.
+    ///
+    /// # Errors
+    /// When either cannot be started; and as `between`, unless one of the programs failed, which is then why.
+    fn pipe(
+        &self,
+        first: &[&str],
+        second: &[&str],
+        between: &mut Between<'_>,
+    ) -> Result<[Finished; 2], CommandError>;
+
+    /// Sends XAPI on this host a request, and returns the body of its answer.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    fn xapi(&self, request: &str) -> std::io::Result<Vec<u8>>;
+
     /// Runs a program that is expected to succeed and returns its standard output.
     ///
     /// # Errors
@@ -109,6 +133,9 @@ pub trait Dom0 {
     }
 }
 
+/// What stands between two programs of a pipe.
+pub type Between<'a> = dyn FnMut(&mut dyn Read, &mut dyn Write) -> std::io::Result<()> + 'a;
+
 /// A program that ran to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
@@ -131,6 +158,15 @@ pub struct CommandError {
     /// What it wrote to standard error.
     pub stderr: String,
 }
+
+impl CommandError {
+    /// Whether the program is not on this host.
+    pub fn is_missing(&self) -> bool {
+        self.reason.starts_with(NOT_STARTED)
+    }
+}
+
+const NOT_STARTED: &str = "cannot be started";
 
 /// The machine this runs on.
 pub struct Real;
@@ -168,6 +204,14 @@ impl Dom0 for Real {
     fn copy(&self, from: &Path, to: &Path) -> std::io::Result<()> {
         let mut source = File::open(from)?;
         write_whole(to, |file| std::io::copy(&mut source, file).map(drop))
+    }
+
+    fn copy_head(&self, from: &Path, to: &Path, len: u64) -> std::io::Result<()> {
+        let mut source = File::open(from)?.take(len);
+        write_whole(to, |file| match std::io::copy(&mut source, file)? == len {
+            true => Ok(()),
+            false => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        })
     }
 
     fn remove(&self, path: &Path) -> std::io::Result<bool> {
@@ -210,27 +254,10 @@ impl Dom0 for Real {
         stdin: &str,
         limit: Duration,
     ) -> Result<Finished, CommandError> {
-        let failed =
-            |reason: String, stderr: String| CommandError { program: program.to_owned(), reason, stderr };
-        let mut child = Command::new(program)
-            .args(args)
-            // What tools say is read here and by people far away.
-            .env("LC_ALL", "C")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|e| failed(format!("cannot be started: {e}"), String::new()))?;
-        // Pipes are drained by threads, so that a program that writes much does not wait for a reader.
-        let drain = |mut pipe: Box<dyn Read + Send>| {
-            std::thread::spawn(move || {
-                let mut all = Vec::new();
-                let _ = pipe.read_to_end(&mut all);
-                String::from_utf8_lossy(&all).into_owned()
-            })
-        };
-        let out = child.stdout.take().map(|p| drain(Box::new(p)));
-        let err = child.stderr.take().map(|p| drain(Box::new(p)));
+        let command: Vec<&str> = std::iter::once(program).chain(args.iter().copied()).collect();
+        let mut child = spawn(&command, Stdio::piped())?;
+        let out = child.stdout.take().map(drain);
+        let err = child.stderr.take().map(drain);
         if let Some(mut pipe) = child.stdin.take() {
             // A program that does not want its input closes the pipe; its exit status decides.
             let _ = pipe.write_all(stdin.as_bytes());
@@ -248,15 +275,102 @@ impl Dom0 for Real {
                 Err(e) => break Err(e.to_string()),
             }
         };
-        let text = |thread: Option<std::thread::JoinHandle<String>>| {
-            thread.and_then(|t| t.join().ok()).unwrap_or_default()
-        };
         // A killed program's children may hold its pipes open: what it wrote is not waited for then.
-        let status = status.map_err(|reason| failed(reason, String::new()))?;
+        let status = status.map_err(|reason| failed(program, reason, String::new()))?;
         let (stdout, stderr) = (text(out), text(err));
-        let code = status.code().unwrap_or_else(|| -status.signal().unwrap_or_default());
-        Ok(Finished { code, stdout, stderr })
+        Ok(Finished { code: code(status), stdout, stderr })
     }
+
+    fn pipe(
+        &self,
+        first: &[&str],
+        second: &[&str],
+        between: &mut Between<'_>,
+    ) -> Result<[Finished; 2], CommandError> {
+        let mut source = spawn(first, Stdio::null())?;
+        let mut sink = match spawn(second, Stdio::piped()) {
+            Ok(sink) => sink,
+            Err(e) => {
+                let _ = source.kill();
+                let _ = source.wait();
+                return Err(e);
+            }
+        };
+        let source_err = source.stderr.take().map(drain);
+        let (sink_out, sink_err) = (sink.stdout.take().map(drain), sink.stderr.take().map(drain));
+        let moved = match (source.stdout.take(), sink.stdin.take()) {
+            // Both pipes are closed here, which ends a program that still waits on the other end.
+            (Some(mut from), Some(mut to)) => between(&mut from, &mut to),
+            _ => Ok(()),
+        };
+        if moved.is_err() {
+            let _ = source.kill();
+        }
+        let ended = |program: &[&str], child: &mut Child| {
+            let failed = |e: std::io::Error| failed(program[0], e.to_string(), String::new());
+            child.wait().map(code).map_err(failed)
+        };
+        let codes = [ended(first, &mut source)?, ended(second, &mut sink)?];
+        let [from, to] = [
+            Finished { code: codes[0], stdout: String::new(), stderr: text(source_err) },
+            Finished { code: codes[1], stdout: text(sink_out), stderr: text(sink_err) },
+        ];
+        match moved {
+            Err(e) if from.code == 0 && to.code == 0 => Err(failed(second[0], e.to_string(), String::new())),
+            _ => Ok([from, to]),
+        }
+    }
+
+    fn xapi(&self, request: &str) -> std::io::Result<Vec<u8>> {
+        let mut stream = UnixStream::connect(XAPI_SOCKET)?;
+        stream.set_read_timeout(Some(XAPI_LIMIT))?;
+        let head =
+            format!("POST / HTTP/1.0\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", request.len());
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(request.as_bytes())?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let body = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+        body.map(|at| answer.split_off(at + 4)).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+/// Where XAPI listens for programs of its own host.
+const XAPI_SOCKET: &str = "/var/lib/xcp/xapi";
+/// A clean shutdown of a guest is what is asked for at most.
+const XAPI_LIMIT: Duration = Duration::from_secs(1_800);
+
+fn spawn(command: &[&str], stdin: Stdio) -> Result<Child, CommandError> {
+    let child = Command::new(command[0])
+        .args(&command[1..])
+        // What tools say is read here and by people far away.
+        .env("LC_ALL", "C")
+        .stdin(stdin)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    child.map_err(|e| failed(command[0], format!("{NOT_STARTED}: {e}"), String::new()))
+}
+
+fn failed(program: &str, reason: String, stderr: String) -> CommandError {
+    CommandError { program: program.to_owned(), reason, stderr }
+}
+
+/// Reads a program's output in a thread, so that one that writes much does not wait for a reader.
+fn drain(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut all = Vec::new();
+        let _ = pipe.read_to_end(&mut all);
+        String::from_utf8_lossy(&all).into_owned()
+    })
+}
+
+fn text(thread: Option<std::thread::JoinHandle<String>>) -> String {
+    thread.and_then(|thread| thread.join().ok()).unwrap_or_default()
+}
+
+fn code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| -status.signal().unwrap_or_default())
 }
 
 /// Writes a file beside its place and moves it there when it is whole and on the disk.

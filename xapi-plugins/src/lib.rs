@@ -28,8 +28,10 @@ pub mod partition_table;
 pub mod pickle;
 pub mod plugins;
 mod resize;
+mod staging;
 #[cfg(test)]
 mod testing;
+mod xapi;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -77,7 +79,8 @@ fn run(plugin: &str, argument: &str, dom0: &dyn Dom0) -> Result<String, Failure>
     let call = PluginCall::decode(argument).map_err(|e| failed(plugin, "ArgumentError", &e))?;
     let function = plugins::find(plugin, &call.function)
         .ok_or_else(|| Failure::new("UNKNOWN_XENAPI_PLUGIN_FUNCTION", [call.function.as_str()]))?;
-    let outcome = function.arguments(&call.args).and_then(|args| (function.body)(dom0, &args));
+    let args = function.arguments(&call.args).map(|args| args.in_session(call.session));
+    let outcome = args.and_then(|args| (function.body)(dom0, &args));
     outcome.map(|value| function.result(&value)).map_err(|e| failed(function.name, e.class(), &e))
 }
 

@@ -7,7 +7,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::dom0::{CommandError, Dom0, Finished, Real};
+use xenapi_wire::xmlrpc::{decode_call, encode_response};
+use xenapi_wire::{Failure, Limits, Value};
+
+use crate::dom0::{Between, CommandError, Dom0, Finished, Real};
 
 type Store = BTreeMap<String, String>;
 type Action = Box<dyn Fn(&mut Store)>;
@@ -22,6 +25,8 @@ pub(crate) struct Fake {
     answers: BTreeMap<&'static str, Finished>,
     disks: BTreeMap<PathBuf, File>,
     failing: Option<&'static str>,
+    /// What XAPI answers to a method: a text or a failure's code; else an empty text.
+    xapi: Vec<(&'static str, Result<&'static str, &'static str>)>,
     commands: RefCell<Vec<String>>,
     slept: Cell<Duration>,
 }
@@ -60,6 +65,16 @@ impl Fake {
     pub(crate) fn answering(mut self, program: &'static str, code: i32, stdout: &str, stderr: &str) -> Self {
         let finished = Finished { code, stdout: stdout.to_owned(), stderr: stderr.to_owned() };
         self.answers.insert(program, finished);
+        self
+    }
+
+    /// What XAPI answers to a method, a text or a failure's code.
+    pub(crate) fn with_xapi(
+        mut self,
+        method: &'static str,
+        answer: Result<&'static str, &'static str>,
+    ) -> Self {
+        self.xapi.push((method, answer));
         self
     }
 
@@ -119,6 +134,11 @@ impl Dom0 for Fake {
         self.replace(to, &text)
     }
 
+    fn copy_head(&self, from: &Path, to: &Path, len: u64) -> io::Result<()> {
+        let text = self.read_to_string(from)?;
+        self.replace(to, text.get(..len as usize).ok_or(io::ErrorKind::UnexpectedEof)?)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<bool> {
         Ok(self.files.borrow_mut().remove(path).is_some())
     }
@@ -162,6 +182,24 @@ impl Dom0 for Fake {
         }
         Ok(xenstore(&mut self.store.borrow_mut(), program, args))
     }
+
+    fn pipe(&self, _: &[&str], _: &[&str], _: &mut Between<'_>) -> Result<[Finished; 2], CommandError> {
+        unreachable!("pipes are tried with real programs")
+    }
+
+    fn xapi(&self, request: &str) -> io::Result<Vec<u8>> {
+        let call = decode_call(request.as_bytes(), &Limits::REQUEST).map_err(io::Error::other)?;
+        let params: Vec<&str> = call.params.iter().filter_map(Value::as_str).collect();
+        self.commands
+            .borrow_mut()
+            .push(format!("{} {}", call.method, params[1..].join(" ")).trim_end().to_owned());
+        let answer = self
+            .xapi
+            .iter()
+            .find(|(method, _)| *method == call.method)
+            .map_or(Ok(""), |(_, answer)| answer.map_err(|code| Failure::new(code, ["OpaqueRef:x"])));
+        encode_response(answer.as_ref().copied()).map(String::into_bytes).map_err(io::Error::other)
+    }
 }
 
 /// The `xenstore-*` tools; any other program succeeds and says nothing.
@@ -197,7 +235,19 @@ fn xenstore(store: &mut Store, program: &str, args: &[&str]) -> Finished {
     }
 }
 
-/// This machine, except that one of the programs that are started is killed before it does anything.
+/// What becomes of a program that would be started, instead of that.
+type Instead<'a> = dyn Fn(&str, &[&str]) -> Option<Finished> + 'a;
+
+/// This machine, except for some of the programs that are started.
+pub(crate) struct Except<'a>(pub(crate) Box<Instead<'a>>);
+
+impl<'a> Except<'a> {
+    pub(crate) fn new(instead: impl Fn(&str, &[&str]) -> Option<Finished> + 'a) -> Self {
+        Self(Box::new(instead))
+    }
+}
+
+/// One of the programs that are started is killed before it does anything.
 pub(crate) struct Killing {
     /// How many programs are started before that one.
     pub(crate) after: Cell<usize>,
@@ -208,9 +258,20 @@ impl Killing {
     pub(crate) fn after(commands: usize) -> Self {
         Self { after: Cell::new(commands), was_killed: Cell::new(false) }
     }
+
+    pub(crate) fn dom0(&self) -> Except<'_> {
+        Except::new(|_, _| {
+            match self.after.get().checked_sub(1) {
+                Some(left) => self.after.set(left),
+                None if self.was_killed.replace(true) => {}
+                None => return Some(Finished { code: -9, stdout: String::new(), stderr: String::new() }),
+            }
+            None
+        })
+    }
 }
 
-impl Dom0 for Killing {
+impl Dom0 for Except<'_> {
     fn exists(&self, path: &Path) -> bool {
         Real.exists(path)
     }
@@ -239,6 +300,10 @@ impl Dom0 for Killing {
         Real.copy(from, to)
     }
 
+    fn copy_head(&self, from: &Path, to: &Path, len: u64) -> io::Result<()> {
+        Real.copy_head(from, to, len)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<bool> {
         Real.remove(path)
     }
@@ -262,11 +327,59 @@ impl Dom0 for Killing {
         stdin: &str,
         limit: Duration,
     ) -> Result<Finished, CommandError> {
-        match self.after.get().checked_sub(1) {
-            Some(left) => self.after.set(left),
-            None if self.was_killed.replace(true) => {}
-            None => return Ok(Finished { code: -9, stdout: String::new(), stderr: String::new() }),
+        if let Some(finished) = (self.0)(program, args) {
+            return Ok(finished);
         }
         Real.execute(program, args, stdin, limit)
+    }
+
+    fn pipe(
+        &self,
+        first: &[&str],
+        second: &[&str],
+        between: &mut Between<'_>,
+    ) -> Result<[Finished; 2], CommandError> {
+        Real.pipe(first, second, between)
+    }
+
+    fn xapi(&self, request: &str) -> io::Result<Vec<u8>> {
+        Real.xapi(request)
+    }
+}
+
+/// Whether root, loop devices and the tools are here. A visible skip, unless a machine that tests for
+/// others lacks them.
+#[expect(clippy::print_stderr, reason = "a skip is to be seen")]
+pub(crate) fn is_possible(tools: &[&str]) -> bool {
+    let has = |tool: &&str| {
+        std::process::Command::new("sh")
+            .args(["-c", "command -v \"$0\"", tool])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    };
+    let mut missing: Vec<&str> = tools.iter().copied().filter(|tool| !has(tool)).collect();
+    if !std::process::Command::new("losetup").arg("--find").output().is_ok_and(|out| out.status.success()) {
+        missing.push("loop devices (root)");
+    }
+    if missing.is_empty() {
+        return true;
+    }
+    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "missing: {missing:?}");
+    eprintln!("SKIPPED: missing: {missing:?}");
+    false
+}
+
+/// Runs a program of this test's own. A fork of another test holds what this one has open for a moment.
+#[track_caller]
+pub(crate) fn run(program: &str, args: &[&str], stdin: &str) -> String {
+    let mut tries = 0;
+    loop {
+        match Real.run(program, args, stdin, Duration::from_secs(120)) {
+            Err(error) if error.stderr.contains("busy") && tries < 100 => tries += 1,
+            done => return done.unwrap(),
+        }
+        std::thread::sleep(Duration::from_millis(100));
     }
 }

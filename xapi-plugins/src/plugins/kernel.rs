@@ -1,6 +1,4 @@
 //! `kernel`: kernels and ramdisks of PV guests, as files in `/boot/guest`.
-//!
-//! Not here: `copy_vdi`, which attaches a VDI to the control domain and needs a session for that.
 
 use std::path::{Path, PathBuf};
 
@@ -8,14 +6,38 @@ use super::{Error, Outcome};
 use crate::convention::{Args, Function};
 use crate::dom0::Dom0;
 use crate::pickle::Pickle;
+use crate::xapi::Xapi;
 
 /// Operators make this a link to where there is more room.
 const FOLDER: &str = "/boot/guest";
+/// Nova's own limit is 16 MiB; today's ramdisks are larger.
+const MAX_BYTES: u64 = 1 << 30;
 
 pub(super) const FUNCTIONS: &[Function] = &[
+    Function::plain("copy_vdi", copy_vdi),
     Function::plain("create_kernel_ramdisk", create_kernel_ramdisk),
     Function::plain("remove_kernel_ramdisk", remove_kernel_ramdisk),
 ];
+
+/// `copy_vdi(vdi-ref, image-size, cached-image)`: the first bytes of a VDI as a file that is named after it;
+/// its path. With `cached-image`, under that name too.
+fn copy_vdi(dom0: &dyn Dom0, args: &Args) -> Outcome {
+    let vdi = args.required("vdi-ref")?;
+    let len = args.number("image-size", None, MAX_BYTES)?;
+    let cached = args.optional("cached-image").map(|text| name("cached-image", text)).transpose()?;
+    let xapi = Xapi::new(dom0, args.session());
+    let uuid: String = xapi.call("VDI.get_uuid", &(vdi,))?;
+    let path = Path::new(FOLDER).join(name("vdi-ref", &uuid)?);
+    let attached = xapi.attach(vdi)?;
+    let device = attached.device()?;
+    dom0.copy_head(&device, &path, len).map_err(|e| Error::file(&path, &e))?;
+    attached.detach()?;
+    if let Some(cached) = cached {
+        let cached = Path::new(FOLDER).join(cached);
+        dom0.copy(&path, &cached).map_err(|e| Error::file(&cached, &e))?;
+    }
+    Ok(Pickle::Str(path.display().to_string()))
+}
 
 /// `create_kernel_ramdisk(cached-image, new-image-uuid)`: a copy of a cached file; its path, or nothing
 /// when the image is not in the cache.
@@ -79,6 +101,27 @@ mod tests {
         assert_eq!(remove_kernel_ramdisk(&dom0, &args), text("ok"));
         assert_eq!(dom0.file("/boot/guest/aa-bb"), None);
         assert!(dom0.file("/boot/guest/image").is_some());
+    }
+
+    #[test]
+    fn a_vdi_becomes_a_file() {
+        let dom0 = Fake::default()
+            .with_file("/etc/xensource-inventory", "CONTROL_DOMAIN_UUID='d'\n")
+            .with_file("/dev/xvdq", "ELF and what is behind")
+            .with_xapi("VDI.get_uuid", Ok("0a1b2c3d-0000-4000-8000-00000000000a"))
+            .with_xapi("VBD.create", Ok("OpaqueRef:vbd"))
+            .with_xapi("VBD.get_device", Ok("xvdq"));
+        let args = |size, cached| {
+            Args::of(&[("vdi-ref", "OpaqueRef:vdi"), ("image-size", size), ("cached-image", cached)])
+        };
+        let path = "/boot/guest/0a1b2c3d-0000-4000-8000-00000000000a";
+        assert_eq!(copy_vdi(&dom0, &args("3", "image")), text(path));
+        assert_eq!(dom0.file(path).as_deref(), Some("ELF"));
+        assert_eq!(dom0.file("/boot/guest/image").as_deref(), Some("ELF"));
+        assert_eq!(dom0.commands().last().unwrap(), "VBD.destroy OpaqueRef:vbd");
+        assert!(copy_vdi(&dom0, &args("3", "../image")).is_err());
+        assert!(copy_vdi(&dom0, &args("999", "image")).is_err());
+        assert_eq!(dom0.commands().last().unwrap(), "VBD.destroy OpaqueRef:vbd");
     }
 
     #[test]

@@ -4,12 +4,16 @@ mod agent;
 mod bandwidth;
 mod config_file;
 mod console;
+mod glance;
+mod ipxe;
 mod kernel;
+mod migration;
 mod network;
 mod netwrap;
 mod partition_utils;
 mod power;
 mod version;
+mod workarounds;
 mod xenhost;
 mod xenstore;
 
@@ -45,6 +49,18 @@ pub enum Error {
     /// Something that the guest cannot do. Clients look for `NOT IMPLEMENTED:`.
     #[error("NOT IMPLEMENTED: {0}")]
     NotImplemented(String),
+    /// A program that this host does not have.
+    #[error("{0}")]
+    CommandNotFound(crate::dom0::CommandError),
+    /// An image that the service does not have. Clients look for just this text.
+    #[error("ImageNotFound")]
+    ImageNotFound,
+    /// A transfer that may succeed when it is tried again, perhaps with another server.
+    #[error("{0}")]
+    Retryable(String),
+    /// XAPI's own answer to a call of the plugin's.
+    #[error("{0}")]
+    Xapi(xenapi_wire::Failure),
     /// A disk that is not changed because that would not be safe, or cannot be done. It is as it was.
     #[error("{0}")]
     Refused(String),
@@ -71,6 +87,9 @@ impl Error {
         match self {
             Self::Argument { .. } => "ArgumentError",
             Self::Command(_) => "SubprocessException",
+            Self::CommandNotFound(_) => "CommandNotFound",
+            Self::ImageNotFound | Self::Xapi(_) => "Failure",
+            Self::Retryable(_) => "RetryableError",
             Self::File { .. } => "IOError",
             Self::Refused(_) => "CannotResizeDisk",
             Self::Rebooted(_) => "RebootDetectedError",
@@ -87,9 +106,13 @@ pub const PLUGINS: &[(&str, &[Function])] = &[
     ("config_file", config_file::FUNCTIONS),
     ("console", console::FUNCTIONS),
     ("dom0_plugin_version", version::FUNCTIONS),
+    ("glance", glance::FUNCTIONS),
+    ("ipxe", ipxe::FUNCTIONS),
     ("kernel", kernel::FUNCTIONS),
+    ("migration", migration::FUNCTIONS),
     ("netwrap", netwrap::FUNCTIONS),
     ("partition_utils", partition_utils::FUNCTIONS),
+    ("workarounds", workarounds::FUNCTIONS),
     ("xenhost", xenhost::FUNCTIONS),
     ("xenstore", xenstore::FUNCTIONS),
 ];
@@ -99,6 +122,12 @@ pub fn find(plugin: &str, function: &str) -> Option<&'static Function> {
     let name = plugin.strip_suffix(".py").unwrap_or(plugin);
     let (_, functions) = PLUGINS.iter().find(|(known, _)| *known == name)?;
     functions.iter().find(|f| f.name == function)
+}
+
+/// Whether a text is a uuid in its usual form.
+pub(crate) fn is_uuid(text: &str) -> bool {
+    let groups: Vec<usize> = text.split('-').map(str::len).collect();
+    groups == [8, 4, 4, 4, 12] && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }
 
 /// The body of a function.

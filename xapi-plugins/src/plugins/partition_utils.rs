@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Error, Outcome};
+use super::{Error, Outcome, is_uuid};
 use crate::convention::{Args, Function};
 use crate::disk::Disk;
 use crate::dom0::Dom0;
@@ -203,7 +203,6 @@ fn device(args: &Args) -> Result<PathBuf, Error> {
     let name = name.strip_prefix("/dev/").unwrap_or(name);
     let is_xvd =
         |letters: &str| (1..=2).contains(&letters.len()) && letters.bytes().all(|b| b.is_ascii_lowercase());
-    let is_uuid = |text: &str| text.len() == 36 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
     let is_vdi = match (name.strip_prefix("xvd"), name.strip_prefix("sm/backend/")) {
         (Some(letters), _) => is_xvd(letters),
         (_, Some(rest)) => rest.split_once('/').is_some_and(|(sr, vdi)| is_uuid(sr) && is_uuid(vdi)),

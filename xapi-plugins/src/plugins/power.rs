@@ -8,10 +8,14 @@ use super::{Error, Outcome, xenhost};
 use crate::convention::Args;
 use crate::dom0::Dom0;
 use crate::pickle::Pickle;
+use crate::xapi::Xapi;
 
 const QUICK: Duration = Duration::from_secs(120);
 /// Guests are given time to shut down.
 const GUESTS: Duration = Duration::from_secs(1_800);
+/// How long XAPI takes to come back from joining a pool.
+const START_ATTEMPTS: u32 = 23;
+const START_POLL: Duration = Duration::from_secs(10);
 
 /// `set_host_enabled(host_uuid, enabled)`: `{"status": "enabled" or "disabled"}`, as read back.
 pub(super) fn set_host_enabled(dom0: &dyn Dom0, args: &Args) -> Outcome {
@@ -44,6 +48,37 @@ pub(super) fn host_reboot(dom0: &dyn Dom0, args: &Args) -> Outcome {
 pub(super) fn host_start(dom0: &dyn Dom0, args: &Args) -> Outcome {
     dom0.run("xe", &["host-power-on", &host_uuid(args)?], "", QUICK)?;
     Ok(action("startup"))
+}
+
+/// `host_join(compute_uuid, master_addr, master_user, master_pass, force)`: joins this host to a pool; the
+/// VM that Nova's service runs in is shut down before and started again afterwards.
+///
+/// Nova also sends `url`, `user` and `password` of this host, which are not needed here.
+pub(super) fn host_join(dom0: &dyn Dom0, args: &Args) -> Outcome {
+    let compute = xenhost::uuid("compute_uuid", args)?;
+    let [address, user, password] =
+        [args.required("master_addr")?, args.required("master_user")?, args.required("master_pass")?];
+    let force: bool = serde_json::from_str(args.optional("force").unwrap_or("false")).map_err(|_| {
+        Error::Argument { name: "force", reason: "\"true\" or \"false\" is wanted".to_owned() }
+    })?;
+    let xapi = Xapi::new(dom0, args.session());
+    let vm: String = xapi.call("VM.get_by_uuid", &(compute,))?;
+    xapi.call::<()>("VM.clean_shutdown", &(&vm,))?;
+    let method = if force { "pool.join_force" } else { "pool.join" };
+    let joined = xapi.call::<()>(method, &(address, user, password));
+    // Joining restarts XAPI here with another database, in which the session is not known.
+    let uuid = format!("uuid={compute}");
+    let mut started = dom0.run("xe", &["vm-start", &uuid], "", QUICK);
+    for _ in 0..START_ATTEMPTS {
+        if started.is_ok() {
+            break;
+        }
+        dom0.sleep(START_POLL);
+        started = dom0.run("xe", &["vm-start", &uuid], "", QUICK);
+    }
+    joined?;
+    started?;
+    Ok(Pickle::None)
 }
 
 fn go_down(dom0: &dyn Dom0, args: &Args, verb: &str, name: &str) -> Outcome {
@@ -160,6 +195,40 @@ mod tests {
         assert!(host_shutdown(&dom0, &host()).is_err());
         assert_eq!(dom0.commands().len(), 1);
         assert!(host_start(&dom0, &Args::of(&[("host_uuid", "--force")])).is_err());
+    }
+
+    fn joining() -> Args {
+        let login = [("master_addr", "192.0.2.1"), ("master_user", "root"), ("master_pass", "secret")];
+        Args::of(&[&login[..], &[("compute_uuid", UUID), ("force", "true")]].concat())
+    }
+
+    #[test]
+    fn a_pool_is_joined_without_the_vm_of_the_service() {
+        let dom0 = Fake::default().with_xapi("VM.get_by_uuid", Ok("OpaqueRef:vm"));
+        host_join(&dom0, &joining()).unwrap();
+        assert_eq!(
+            dom0.commands(),
+            [
+                format!("VM.get_by_uuid {UUID}"),
+                "VM.clean_shutdown OpaqueRef:vm".to_owned(),
+                "pool.join_force 192.0.2.1 root secret".to_owned(),
+                format!("xe vm-start uuid={UUID}"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_pool_that_refuses_leaves_the_vm_running() {
+        let dom0 = Fake::default()
+            .with_xapi("VM.get_by_uuid", Ok("OpaqueRef:vm"))
+            .with_xapi("pool.join_force", Err("POOL_JOINING_HOST_CANNOT_CONTAIN_SHARED_SRS"));
+        let error = host_join(&dom0, &joining()).unwrap_err();
+        assert!(error.to_string().contains("CANNOT_CONTAIN_SHARED_SRS") && error.class() == "Failure");
+        assert!(!error.to_string().contains("secret"));
+        assert_eq!(dom0.commands().last().unwrap(), &format!("xe vm-start uuid={UUID}"));
+        let dom0 = Fake::default().failing("xe");
+        assert!(host_join(&dom0, &joining()).is_err());
+        assert_eq!(dom0.slept(), START_POLL * START_ATTEMPTS);
     }
 
     #[test]

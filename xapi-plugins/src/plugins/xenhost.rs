@@ -1,7 +1,4 @@
 //! `xenhost`: the host's settings, devices and networks.
-//!
-//! Not here: `host_join`. The driver joins a host to a pool from outside, through XenAPI, without a
-//! password of the pool's passing through the host.
 
 use std::path::Path;
 use std::time::Duration;
@@ -22,6 +19,7 @@ const IPTABLES: [&str; 4] = ["ip6tables-restore", "ip6tables-save", "iptables-re
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::plain("get_config", get_config),
     Function::plain("host_data", power::host_data),
+    Function::plain("host_join", power::host_join),
     Function::plain("host_reboot", power::host_reboot),
     Function::plain("host_shutdown", power::host_shutdown),
     Function::plain("host_start", power::host_start),
@@ -128,11 +126,17 @@ fn get_pci_type(dom0: &dyn Dom0, args: &Args) -> Outcome {
 /// A uuid in its usual form.
 pub(super) fn uuid<'a>(name: &'static str, args: &'a Args) -> Result<&'a str, Error> {
     let text = args.required(name)?;
-    let groups: Vec<usize> = text.split('-').map(str::len).collect();
-    if groups == [8, 4, 4, 4, 12] && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
-        Ok(text)
-    } else {
-        Err(Error::Argument { name, reason: format!("{text:?} is not a uuid") })
+    let refused = || Error::Argument { name, reason: format!("{text:?} is not a uuid") };
+    super::is_uuid(text).then_some(text).ok_or_else(refused)
+}
+
+/// A list of uuids, at least one.
+pub(super) fn uuids<'a>(name: &'static str, args: &'a Args) -> Result<&'a [String], Error> {
+    let list = args.list(name)?;
+    match list.iter().find(|uuid| !super::is_uuid(uuid)) {
+        Some(wrong) => Err(Error::Argument { name, reason: format!("{wrong:?} is not a uuid") }),
+        None if list.is_empty() => Err(Error::Argument { name, reason: "it is empty".to_owned() }),
+        None => Ok(list),
     }
 }
 

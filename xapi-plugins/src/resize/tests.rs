@@ -2,46 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::*;
 use crate::dom0::{Dom0, Real};
 use crate::partition_table::HEAD_BYTES as TABLE_BYTES;
-use crate::testing::Killing;
+use crate::testing::{Killing, is_possible, run};
 
 const MIB: u64 = 1 << 20;
-
-/// Whether root, loop devices and the tools are here. A visible skip, unless a machine that tests for
-/// others lacks them.
-#[expect(clippy::print_stderr, reason = "a skip is to be seen")]
-fn is_possible(tools: &[&str]) -> bool {
-    let has = |tool: &&str| {
-        Command::new("sh").args(["-c", "command -v \"$0\"", tool]).output().unwrap().status.success()
-    };
-    let mut missing: Vec<&str> = tools.iter().copied().filter(|tool| !has(tool)).collect();
-    if !Command::new("losetup").arg("--find").output().is_ok_and(|out| out.status.success()) {
-        missing.push("loop devices (root)");
-    }
-    if missing.is_empty() {
-        return true;
-    }
-    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "missing: {missing:?}");
-    eprintln!("SKIPPED: missing: {missing:?}");
-    false
-}
-
-/// Runs a program of this test's own. A fork of another test holds what this one has open for a moment.
-#[track_caller]
-fn run(program: &str, args: &[&str], stdin: &str) -> String {
-    let mut tries = 0;
-    loop {
-        match Real.run(program, args, stdin, Duration::from_secs(120)) {
-            Err(error) if error.stderr.contains("busy") && tries < 100 => tries += 1,
-            done => return done.unwrap(),
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
 
 /// A disk in a file.
 struct Image {
@@ -347,9 +314,10 @@ fn killed_at_every_command() {
         let image = Image::new(GPT, &["mkfs.ext4", "-q"]);
         let (_, files) = image.contents();
         image.set_len(700 * MIB);
-        let dom0 = Killing::after(commands);
+        let killing = Killing::after(commands);
+        let dom0 = killing.dom0();
         let result = Disk::open(&dom0, &image.path()).and_then(|disk| grow(&disk));
-        if !dom0.was_killed.get() {
+        if !killing.was_killed.get() {
             assert!(commands >= 9, "only {commands} commands");
             break;
         }

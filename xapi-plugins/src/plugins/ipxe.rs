@@ -1,0 +1,221 @@
+//! `ipxe`: an ISO from which a guest boots over the network, with its addresses written into it.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Error, Outcome, xenhost};
+use crate::convention::{Args, Function};
+use crate::dom0::Dom0;
+use crate::pickle::Pickle;
+use crate::staging::{self, Staging};
+
+const LIMIT: Duration = Duration::from_secs(600);
+const TOOLS: [&str; 3] = ["mkisofs", "genisoimage", "xorrisofs"];
+const MENU: &str = "DEFAULT ipxe\nPROMPT 0\nTIMEOUT 30\nSAY Booting over the network\nLABEL ipxe\n\
+                    KERNEL ipxe.krn\nINITRD netcfg.ipxe\n";
+
+pub(super) const FUNCTIONS: &[Function] = &[Function::serialized("inject", inject)];
+
+/// `inject(sr_path, vdi_uuid, boot_menu_url, ip_address, netmask, gateway, dns, mkisofs_cmd)`: makes
+/// `<sr_path>/iso/<vdi_uuid>.img` anew with `netcfg.ipxe` and `isolinux.cfg` for these. The ISO stays as it is
+/// when that fails.
+fn inject(dom0: &dyn Dom0, args: &Args) -> Outcome {
+    let sr = staging::sr_path(args)?.join("iso");
+    let iso = sr.join(format!("{}.img", xenhost::uuid("vdi_uuid", args)?));
+    let script = script(args)?;
+    let tool = tool(args)?;
+    if !iso.is_file() {
+        return Err(Error::file(&iso, &std::io::ErrorKind::NotFound.into()));
+    }
+    let staged = Staging::new(&sr)?;
+    let (tree, made) = (staged.path().join("tree"), staged.path().join("new.img"));
+    unpack(dom0, &iso, &tree)?;
+    for (name, text) in [("netcfg.ipxe", script.as_str()), ("isolinux.cfg", MENU)] {
+        let path = tree.join(name);
+        if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err(Error::Other(format!("SECURITY: {name} of the ISO is no file")));
+        }
+        fs::write(&path, text).map_err(|e| Error::file(&path, &e))?;
+    }
+    let layout = ["-c", "boot.cat", "-b", "isolinux.bin", "-no-emul-boot", "-boot-load-size", "4"];
+    let [target, source] = [staging::text(&made)?, staging::text(&tree)?];
+    let options = [&["-quiet", "-l", "-o", target][..], &layout, &["-boot-info-table", source]].concat();
+    dom0.run(tool, &options, "", LIMIT).map_err(|e| match e.is_missing() {
+        true => Error::CommandNotFound(e),
+        false => Error::Command(e),
+    })?;
+    fs::rename(&made, &iso).map_err(|e| Error::file(&iso, &e))?;
+    Ok(Pickle::None)
+}
+
+/// The files of an ISO, in a new folder.
+fn unpack(dom0: &dyn Dom0, iso: &Path, tree: &Path) -> Result<(), Error> {
+    let mount = dom0.temp_dir().map_err(|e| Error::file(iso, &e))?;
+    let copied = (|| {
+        let (iso, at) = (staging::text(iso)?, staging::text(&mount)?);
+        dom0.run("mount", &["-o", "loop,ro,nosuid,nodev,noexec", "-t", "iso9660", iso, at], "", LIMIT)?;
+        // Files of an ISO cannot be written to; their copies are.
+        let done = dom0.run("cp", &["-rP", "--no-preserve=mode", "--", at, staging::text(tree)?], "", LIMIT);
+        dom0.run("umount", &[at], "", LIMIT)?;
+        done.map(drop).map_err(Error::from)
+    })();
+    let _ = dom0.remove_dir(&mount);
+    copied
+}
+
+fn script(args: &Args) -> Result<String, Error> {
+    let address = |name: &'static str| {
+        let text = args.required(name)?;
+        let wrong = |_| Error::Argument { name, reason: format!("{text:?} is no address") };
+        text.parse::<IpAddr>().map_err(wrong)
+    };
+    let url = args.required("boot_menu_url")?;
+    // A blank or the end of the line would end the command, `$` would be put something in place of.
+    if !url.bytes().all(|b| b.is_ascii_graphic() && b != b'$') || !url.contains("://") {
+        let reason = format!("{url:?} is no URL");
+        return Err(Error::Argument { name: "boot_menu_url", reason });
+    }
+    let [ip, netmask, gateway, dns] =
+        [address("ip_address")?, address("netmask")?, address("gateway")?, address("dns")?];
+    Ok(format!(
+        "#!ipxe\nifclose net0\nset net0/ip {ip}\nset net0/netmask {netmask}\nset net0/gateway {gateway}\n\
+         set dns {dns}\nifopen net0\nchain {url}\nsanboot --no-describe --drive 0x80\n"
+    ))
+}
+
+/// The program that makes ISOs, perhaps with its path.
+fn tool(args: &Args) -> Result<&str, Error> {
+    let text = args.optional("mkisofs_cmd").unwrap_or(TOOLS[0]);
+    let name = Path::new(text).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let is_plain = text == name || (text.starts_with('/') && !text.contains(".."));
+    match TOOLS.contains(&name) && is_plain {
+        true => Ok(text),
+        false => Err(Error::Argument {
+            name: "mkisofs_cmd",
+            reason: format!("{text:?} is none of {}", TOOLS.join(", ")),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dom0::Finished;
+    use crate::staging::tests::{Sr, uuid};
+    use crate::testing::{Except, is_possible, run};
+
+    const NETWORK: [(&str, &str); 5] = [
+        ("boot_menu_url", "http://boot.example.org/menu.ipxe"),
+        ("ip_address", "192.0.2.7"),
+        ("netmask", "255.255.255.0"),
+        ("gateway", "192.0.2.1"),
+        ("dns", "192.0.2.53"),
+    ];
+
+    fn args(sr: &Sr, name: &str, value: &str) -> Args {
+        let disk = uuid(1);
+        let mut all = vec![("vdi_uuid", disk.as_str()), ("mkisofs_cmd", "genisoimage")];
+        all.extend(NETWORK);
+        all.retain(|(known, _)| *known != name);
+        all.push((name, value));
+        sr.args(&all)
+    }
+
+    /// An SR with an ISO from which one boots, and that ISO.
+    fn sr() -> (Sr, std::path::PathBuf) {
+        let (sr, tree) = (Sr::with_chain(0), tempfile::tempdir().unwrap());
+        for (name, text) in
+            [("isolinux.bin", [7; 4096].as_slice()), ("ipxe.krn", b"kernel"), ("netcfg.ipxe", b"old")]
+        {
+            fs::write(tree.path().join(name), text).unwrap();
+        }
+        fs::create_dir(sr.path().join("iso")).unwrap();
+        let iso = sr.path().join("iso").join(format!("{}.img", uuid(1)));
+        let options = ["-quiet", "-l", "-o", iso.to_str().unwrap(), tree.path().to_str().unwrap()];
+        run("genisoimage", &options, "");
+        (sr, iso)
+    }
+
+    fn names(folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        entries.map(|name| name.into_string().unwrap()).collect()
+    }
+
+    /// This machine; the kernel of a test machine may not know ISOs.
+    fn dom0() -> Except<'static> {
+        Except::new(|program, args| {
+            match (program, args) {
+                ("mount", [.., iso, at]) => {
+                    run("xorriso", &["-osirrox", "on", "-indev", iso, "-extract", "/", at], "");
+                    // As the kernel shows such names.
+                    for name in names(at) {
+                        fs::rename(Path::new(at).join(&name), Path::new(at).join(name.to_lowercase()))
+                            .unwrap();
+                    }
+                }
+                ("umount", [at]) => {
+                    names(at).iter().for_each(|name| fs::remove_file(Path::new(at).join(name)).unwrap());
+                }
+                _ => return None,
+            }
+            Some(Finished { code: 0, stdout: String::new(), stderr: String::new() })
+        })
+    }
+
+    #[test]
+    fn the_iso_has_the_guests_addresses() {
+        if !is_possible(&["genisoimage", "xorriso"]) {
+            return;
+        }
+        let (sr, iso) = sr();
+        for _ in 0..2 {
+            inject(&dom0(), &args(&sr, "dns", "192.0.2.53")).unwrap();
+        }
+        let tree = tempfile::tempdir().unwrap();
+        let to = tree.path().join("tree");
+        unpack(&dom0(), &iso, &to).unwrap();
+        let script = fs::read_to_string(to.join("netcfg.ipxe")).unwrap();
+        assert!(script.contains("set net0/ip 192.0.2.7\n"), "{script}");
+        assert!(script.contains("chain http://boot.example.org/menu.ipxe\n"), "{script}");
+        assert_eq!(fs::read(to.join("ipxe.krn")).unwrap(), b"kernel");
+        let boots = run("xorriso", &["-indev", iso.to_str().unwrap(), "-report_el_torito", "plain"], "");
+        assert!(boots.contains("/ISOLINUX.BIN"), "{boots}");
+        assert_eq!(fs::read_dir(iso.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_host_without_the_tool() {
+        if !is_possible(&["genisoimage", "xorriso"]) {
+            return;
+        }
+        let (sr, iso) = sr();
+        let before = fs::read(&iso).unwrap();
+        let error = inject(&dom0(), &args(&sr, "mkisofs_cmd", "/nowhere/mkisofs")).unwrap_err();
+        assert_eq!(error.class(), "CommandNotFound");
+        assert!(fs::read(&iso).unwrap() == before);
+    }
+
+    #[test]
+    fn hostile_arguments() {
+        let sr = Sr::with_chain(0);
+        for (name, value) in [
+            ("vdi_uuid", "../../etc"),
+            ("boot_menu_url", "http://x y"),
+            ("boot_menu_url", "http://x\nshell"),
+            ("boot_menu_url", "http://${net0/mac}"),
+            ("ip_address", "192.0.2.7\nshell"),
+            ("dns", ""),
+            ("mkisofs_cmd", "rm"),
+            ("mkisofs_cmd", "sh -c x mkisofs"),
+            ("mkisofs_cmd", "../mkisofs"),
+        ] {
+            let refused = inject(&dom0(), &args(&sr, name, value));
+            assert!(
+                matches!(refused, Err(Error::Argument { name: found, .. }) if found == name),
+                "{name} {value}"
+            );
+        }
+    }
+}
