@@ -72,6 +72,8 @@ enum Command {
     },
     /// End a rescue.
     Unrescue { instance: String },
+    /// Compare an instance's config drive with what was written to it.
+    CheckDrive { instance: String },
     /// Remove an instance with its disks.
     Destroy { instance: String },
     /// Complete or undo what programs left that were killed.
@@ -150,6 +152,10 @@ async fn run(command: &Command, world: &World, ui: &Ui) -> Result<Table> {
             let options = RescueOptions { progress: progress(), ..RescueOptions::with(image) };
             ui.until_interrupted(driver.rescue(Which::parse(instance), options)).await?;
             done(instance, "rescued".to_owned())
+        }
+        Command::CheckDrive { instance } => {
+            ui.until_interrupted(driver.check_config_drive(Which::parse(instance), progress())).await?;
+            done(instance, "the config drive is what was written".to_owned())
         }
         Command::Unrescue { instance } => {
             ui.until_interrupted(driver.unrescue(Which::parse(instance), progress())).await?;

@@ -195,8 +195,15 @@ fn list(directory: &Path, files: &mut BTreeSet<String>) -> Result<()> {
 fn client(simulator: &Arc<Simulator>, timeouts: Timeouts, cut: &Arc<AtomicU64>) -> Result<Client> {
     let (simulator, cut) = (Arc::clone(simulator), Arc::clone(cut));
     let config = Config::new("http://simulator", "root", PASSWORD)?.timeouts(timeouts);
-    let connector = connect_fn(move |_| {
-        let wire = Wire { inner: Some(simulator.connect()), written: 0, upload: None, cut: Arc::clone(&cut) };
+    let connector = connect_fn(move |endpoint| {
+        let url = endpoint.to_string();
+        let address = url.rsplit('/').next().and_then(|place| place.split(':').next()).unwrap_or_default();
+        let wire = Wire {
+            inner: Some(simulator.connect_to(address)),
+            written: 0,
+            upload: None,
+            cut: Arc::clone(&cut),
+        };
         async move { Ok(wire) }
     });
     Ok(Client::over(config, connector)?)

@@ -19,6 +19,8 @@ pub enum Fault {
     /// The call is carried out and the connection reset after so many bytes of the answer, headers included. Of an
     /// upload, so many bytes of the body are read; of a download, so many are sent.
     DropAfterBytes(usize),
+    /// An upload is read to its end and answered as if it were on the disk now, which stays as it was.
+    LoseUpload,
     /// The call is carried out after a delay.
     Slow(Duration),
     /// Nothing happens and no answer ever comes; the connection stays open.
@@ -136,7 +138,7 @@ impl Fault {
                 Wire::Go
             }
             Self::Hang => std::future::pending().await,
-            Self::DropAfterExecution | Self::DropAfterBytes(_) => Wire::Go,
+            Self::DropAfterExecution | Self::DropAfterBytes(_) | Self::LoseUpload => Wire::Go,
         }
     }
 }

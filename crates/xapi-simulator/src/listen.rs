@@ -214,14 +214,19 @@ impl Simulator {
         });
     }
 
-    /// A connection inside the process, without a port.
+    /// A connection inside the process, without a port, to the host that speaks for the pool.
     pub fn connect(&self) -> impl AsyncRead + AsyncWrite + Send + Unpin + use<> {
+        self.connect_to("")
+    }
+
+    /// A connection inside the process to the host with this address; where none has it, as [`Simulator::connect`].
+    pub fn connect_to(&self, address: &str) -> impl AsyncRead + AsyncWrite + Send + Unpin + use<> {
         let (client, server) = tokio::io::duplex(256 << 10);
         let core = self.core().clone();
         if core.toolstack.is_up() {
             let ended = core.toolstack.ended();
+            let host = host_at(&core, address).unwrap_or_else(|| master(&core));
             tokio::spawn(async move {
-                let host = master(&core);
                 until_the_end(&core, ended, serve(core.clone(), host, Conn::new(server))).await;
             });
         }
@@ -234,13 +239,10 @@ impl Speaker {
         let called = match self {
             Self::Master => None,
             Self::Host(host) => Some(host.clone()),
-            Self::Called => stream.local_addr().ok().and_then(|local| {
-                let ip = local.ip().to_canonical().to_string();
-                core.db.read(|view| {
-                    let host = view.objects("host").find(|host| host.str("address") == ip)?;
-                    Some(host.reference().to_owned())
-                })
-            }),
+            Self::Called => stream
+                .local_addr()
+                .ok()
+                .and_then(|local| host_at(core, &local.ip().to_canonical().to_string())),
         };
         called.unwrap_or_else(|| master(core))
     }
@@ -262,6 +264,13 @@ async fn bind(address: &str) -> Result<(TcpListener, SocketAddr), StartError> {
     let listener = TcpListener::bind(address).await.map_err(refused)?;
     let local = listener.local_addr().map_err(refused)?;
     Ok((listener, local))
+}
+
+fn host_at(core: &Core, address: &str) -> Option<String> {
+    core.db.read(|view| {
+        let host = view.objects("host").find(|host| host.str("address") == address)?;
+        Some(host.reference().to_owned())
+    })
 }
 
 /// The host that speaks for the pool.

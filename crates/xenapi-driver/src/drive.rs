@@ -1,42 +1,85 @@
-//! The content of an instance's config drive, from its specification and plan.
+//! The config drive of an instance: what is on it, and the disk that it is on.
 
+mod disk;
+
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use config_drive::{
-    Addressing, ConfigDrive, Ec2MetaData, Image, ImageOptions, KeyPair, Link, LinkKind, MetaData, Network,
-    NetworkData, Route, Service,
+    Addressing, ConfigDrive, Ec2MetaData, Image, ImageOptions, KeyPair, Link, LinkKind, MacAddr, MetaData,
+    Network, NetworkData, Route, Service,
 };
 use uuid::Uuid;
 
+pub use disk::NewDrive;
+pub(crate) use disk::{Renewal, fill, is_config_drive, verify};
+
 use crate::plan::NicPlan;
-use crate::spec::{self, InstanceSpec, Nic};
+use crate::spec::{self, Address, InstanceSpec};
 
 /// OpenStack gives a guest this many random bytes to start its generator with.
 const SEED_BYTES: usize = 512;
+
+/// What a config drive tells a guest besides what it was told to say.
+#[derive(Debug, Clone)]
+pub(crate) struct Guest<'a> {
+    pub(crate) instance: Uuid,
+    pub(crate) name: &'a str,
+    pub(crate) metadata: &'a BTreeMap<String, String>,
+    /// In the order of their devices.
+    pub(crate) interfaces: Vec<Interface<'a>>,
+}
+
+/// An interface as its guest is told of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Interface<'a> {
+    pub(crate) device: usize,
+    pub(crate) mac: MacAddr,
+    /// In bytes; 0 where it is not known.
+    pub(crate) mtu: i64,
+    /// What the network service calls it.
+    pub(crate) port: Option<&'a str>,
+    /// None means DHCP.
+    pub(crate) addresses: &'a [Address],
+}
+
+impl<'a> Guest<'a> {
+    /// The guest of an instance that is being made.
+    pub(crate) fn planned(spec: &'a InstanceSpec, nics: &'a [NicPlan]) -> Self {
+        let interfaces = spec.nics.iter().zip(nics).map(|(nic, plan)| Interface {
+            device: plan.device,
+            mac: plan.mac,
+            mtu: plan.network.mtu,
+            port: nic.other_config.get(PORT).map(String::as_str),
+            addresses: &nic.addresses,
+        });
+        let interfaces = interfaces.collect();
+        Self { instance: spec.uuid, name: &spec.name, metadata: &spec.metadata, interfaces }
+    }
+}
+
+/// Neutron's key on a VIF.
+const PORT: &str = "neutron-port-id";
 
 /// The config drive that `wanted` describes, as a disk image; reads no clock and touches no file.
 ///
 /// # Errors
 ///
 /// What the config drive refuses: a host name or key that no guest can use, or too much content.
-pub(crate) fn build(
-    spec: &InstanceSpec,
-    wanted: &spec::ConfigDrive,
-    nics: &[NicPlan],
-) -> Result<Image, config_drive::Error> {
-    let hostname = wanted.hostname.clone().unwrap_or_else(|| hostname_of(&spec.name, spec.uuid));
+pub(crate) fn build(guest: &Guest<'_>, wanted: &spec::ConfigDrive) -> Result<Image, config_drive::Error> {
+    let hostname = wanted.hostname.clone().unwrap_or_else(|| hostname_of(guest.name, guest.instance));
     let keys = wanted.ssh_keys.iter().map(|(name, key)| KeyPair::ssh(name, key)).collect();
     let meta_data = MetaData {
         availability_zone: wanted.availability_zone.clone(),
-        meta: spec.metadata.clone(),
+        meta: guest.metadata.clone(),
         keys,
         admin_pass: wanted.admin_pass.clone().map(Into::into),
         random_seed: random_bytes(SEED_BYTES),
-        ..MetaData::new(spec.uuid, &*spec.name, hostname)
+        ..MetaData::new(guest.instance, guest.name, hostname)
     };
-    let mut drive = ConfigDrive::new(meta_data).ec2(ec2(spec, wanted));
-    if !nics.is_empty() {
-        drive = drive.network_data(network_data(&spec.nics, nics));
+    let mut drive = ConfigDrive::new(meta_data).ec2(ec2(guest, wanted));
+    if !guest.interfaces.is_empty() {
+        drive = drive.network_data(network_data(&guest.interfaces));
     }
     if let Some(user_data) = &wanted.user_data {
         drive = drive.user_data(user_data.clone());
@@ -47,16 +90,16 @@ pub(crate) fn build(
     Image::build(&drive.tree()?, ImageOptions { format: wanted.format, ..ImageOptions::default() })
 }
 
-fn network_data(wanted: &[Nic], planned: &[NicPlan]) -> NetworkData {
+fn network_data(interfaces: &[Interface<'_>]) -> NetworkData {
     let mut data = NetworkData::default();
-    for (nic, plan) in wanted.iter().zip(planned) {
-        let id = format!("interface{}", plan.device);
+    for interface in interfaces {
+        let id = format!("interface{}", interface.device);
         data.links.push(Link {
             id: id.clone(),
-            vif_id: nic.other_config.get("neutron-port-id").cloned(),
+            vif_id: interface.port.map(str::to_owned),
             kind: LinkKind::Phy,
-            mtu: u32::try_from(plan.network.mtu).ok().filter(|mtu| *mtu > 0),
-            mac: plan.mac,
+            mtu: u32::try_from(interface.mtu).ok().filter(|mtu| *mtu > 0),
+            mac: interface.mac,
         });
         let mut add = |addressing, routes, services| {
             data.networks.push(Network {
@@ -68,10 +111,10 @@ fn network_data(wanted: &[Nic], planned: &[NicPlan]) -> NetworkData {
                 services,
             });
         };
-        if nic.addresses.is_empty() {
+        if interface.addresses.is_empty() {
             add(Addressing::Dhcp4, Vec::new(), Vec::new());
         }
-        for known in &nic.addresses {
+        for known in interface.addresses {
             add(
                 Addressing::Static { address: known.address, prefix: known.prefix_len },
                 known.gateway.map(Route::default_via).into_iter().collect(),
@@ -82,9 +125,9 @@ fn network_data(wanted: &[Nic], planned: &[NicPlan]) -> NetworkData {
     data
 }
 
-fn ec2(spec: &InstanceSpec, wanted: &spec::ConfigDrive) -> Ec2MetaData {
-    let (short, ..) = spec.uuid.as_fields();
-    let addresses = spec.nics.iter().flat_map(|nic| &nic.addresses);
+fn ec2(guest: &Guest<'_>, wanted: &spec::ConfigDrive) -> Ec2MetaData {
+    let (short, ..) = guest.instance.as_fields();
+    let addresses = guest.interfaces.iter().flat_map(|interface| interface.addresses);
     Ec2MetaData {
         instance_id: format!("i-{short:08x}"),
         reservation_id: format!("r-{short:08x}"),

@@ -94,6 +94,8 @@ pub enum Op {
     Network,
     /// `Driver::cached_images`, `Driver::cache_image`, `Driver::evict_images`.
     Images,
+    /// `Driver::check_config_drive`.
+    ConfigDrive,
     /// `Driver::close`.
     Close,
 }
@@ -152,6 +154,28 @@ pub enum Cause {
         disk: String,
         /// Offset of the first difference on the disk, in bytes.
         offset: u64,
+    },
+    /// The instance has no config drive.
+    #[error("VM {0} has no config drive; make the instance with one")]
+    NoConfigDrive(String),
+    /// The config drive has no digest: whoever made it went away before it was written, or did not note any.
+    #[error(
+        "config drive {disk} of VM {vm} was never written completely; rebuild the instance with a new one"
+    )]
+    ConfigDriveUnwritten {
+        /// The disk's uuid.
+        disk: String,
+        /// The VM's uuid.
+        vm: String,
+    },
+    /// The config drive does not have the digest that was noted when it was written.
+    #[error(
+        "config drive {disk} is not what was written to it; rebuild the instance with a new one, and check the \
+         health of its storage repository"
+    )]
+    ConfigDriveChanged {
+        /// The disk's uuid.
+        disk: String,
     },
     /// There is no such instance.
     #[error("no VM has the name or instance uuid {0:?}; check the spelling")]
@@ -446,6 +470,7 @@ impl fmt::Display for Op {
             Self::DetachInterface => "detach an interface from",
             Self::Interfaces => "look at the interfaces of",
             Self::Network => "change",
+            Self::ConfigDrive => "check the config drive of",
             Self::Close => "log out from",
         })
     }

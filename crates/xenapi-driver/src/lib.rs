@@ -82,6 +82,7 @@ pub mod volume;
 pub use agent::{Agent, AgentProblem, AgentTimeouts};
 pub use destroy::Destroyed;
 pub use dom0_disk::{DiskWork, Injection};
+pub use drive::NewDrive;
 pub use driver::{Driver, Settings};
 pub use error::{Cause, Error, Op, Result};
 pub use find::Which;

@@ -8,6 +8,7 @@ use xenapi_storage::{DiskRequest, Place, Repository};
 use xenapi_types::{Network as NetworkClass, Pif, Ref, Sr, Vdi, Vm, VmPowerState, VmRecord, host, vdi, vm};
 
 use crate::cancel::Stop;
+use crate::drive;
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op};
 use crate::find::{self, Which};
@@ -65,7 +66,8 @@ impl Driver {
     /// Before anything is moved: [`Cause::WrongState`]; [`Cause::Conflicts`] for a host that is unknown, disabled
     /// or too small, and for repositories that do not fit; [`Cause::NotConnected`] for a volume that the
     /// host does not reach; [`Cause::ResizePending`]; [`Cause::Host`] for what XAPI's own check says. Later:
-    /// [`Cause::Host`]; the guest runs on where it was.
+    /// [`Cause::Host`]; the guest runs on where it was. At last, [`Cause::ConfigDriveChanged`] when its config
+    /// drive moved too and does not have its digest any more: then the guest has arrived.
     pub fn live_migrate(&self, which: Which, options: MigrateOptions) -> Operation<Migration> {
         let object = format!("instance {which}");
         self.verb(Op::LiveMigrate, object, options.progress.clone(), move |job, stop| {
@@ -219,7 +221,7 @@ async fn work(job: &Job, vm: &Ref<Vm>, record: &VmRecord, plan: &Plan, stop: &St
     } else {
         send(job, vm, plan, doing, stop).await?;
     }
-    arrived(job, vm, plan).await
+    arrived(job, vm, plan, stop).await
 }
 
 async fn send(
@@ -260,13 +262,19 @@ async fn send(
 }
 
 /// The domain and the disks are others now, and the next start should not lead back.
-async fn arrived(job: &Job, vm: &Ref<Vm>, plan: &Plan) -> Result<(), Cause> {
+async fn arrived(job: &Job, vm: &Ref<Vm>, plan: &Plan, stop: &Stop) -> Result<(), Cause> {
     let doing = || Cause::host("noting where the VM is now");
     power::note_domain(job, vm).await?;
     let home = plan.node.reference.clone();
     job.client().set_field(vm, vm::field::AFFINITY, home).await.map_err(doing())?;
     let record = job.client().record(vm).await.map_err(doing())?;
-    reseal(job, &record).await.map(drop)
+    let sealed = reseal(job, &record).await?;
+    for drive in volume::drives(job, &record).await? {
+        if sealed.contains(&drive.disk.uuid) && drive::is_config_drive(&drive) {
+            drive::verify(job, &drive.disk, &drive.as_disk(), stop).await?;
+        }
+    }
+    Ok(())
 }
 
 /// A disk that XAPI has moved is a new one, with our keys and the old one's uuid in them. It is ours all the

@@ -192,15 +192,7 @@ pub fn plan(
         bootable: true,
         writable: true,
     };
-    let config_drive = spec.config_drive.as_ref().map(|_| DiskPlan {
-        name_label: "config-2".to_owned(),
-        name_description: DiskUse::ConfigDrive.as_str().to_owned(),
-        virtual_bytes: 0,
-        other_config: mark.disk_keys(DiskUse::ConfigDrive),
-        userdevice: UserDevice::CONFIG_DRIVE,
-        bootable: false,
-        writable: false,
-    });
+    let config_drive = spec.config_drive.as_ref().map(|_| config_drive(&mark, 0));
     let blank = blank_disks(spec, sr, &mark);
     Ok(Plan {
         instance: spec.uuid,
@@ -214,6 +206,19 @@ pub fn plan(
         nics,
         power: spec.power,
     })
+}
+
+/// The disk of a config drive of that many bytes.
+pub(crate) fn config_drive(mark: &Ownership, virtual_bytes: u64) -> DiskPlan {
+    DiskPlan {
+        name_label: "config-2".to_owned(),
+        name_description: DiskUse::ConfigDrive.as_str().to_owned(),
+        virtual_bytes,
+        other_config: mark.disk_keys(DiskUse::ConfigDrive),
+        userdevice: UserDevice::CONFIG_DRIVE,
+        bootable: false,
+        writable: false,
+    }
 }
 
 /// Keeps the value, or the conflict.

@@ -7,6 +7,7 @@ use xenapi_storage::device::UserDevice;
 use xenapi_types::{Ref, Vdi, Vm, VmPowerState, VmRecord, vm};
 
 use crate::cancel::Stop;
+use crate::drive::{NewDrive, Renewal};
 use crate::driver::Driver;
 use crate::error::{Cause, Op};
 use crate::find::{self, Which, plugs};
@@ -35,6 +36,8 @@ pub struct RescueOptions {
     pub image_format: ImageFormat,
     /// Where the rescue disk goes.
     pub sr: SrChoice,
+    /// A config drive for the time of the rescue; without it, the guest finds the one that it has.
+    pub config_drive: Option<NewDrive>,
     /// How a running guest is brought down.
     pub shutdown: Shutdown,
     /// Who is told what happens.
@@ -48,6 +51,7 @@ impl RescueOptions {
             image: image.into(),
             image_format: ImageFormat::Unknown,
             sr: SrChoice::PoolDefault,
+            config_drive: None,
             shutdown: Shutdown::Hard,
             progress: Progress::none(),
         }
@@ -59,6 +63,9 @@ struct Journal {
     operation: Uuid,
     was_running: bool,
     root: Replaced,
+    /// Of a config drive that is replaced as long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    config_drive: Option<Replaced>,
 }
 
 impl Journal {
@@ -134,7 +141,8 @@ async fn rescue(
     let client = job.client();
     let owner = &job.driver.settings().owner;
     let instance = find::made_for(&record.other_config, &record.uuid, owner).unwrap_or_default();
-    let (journal, root) = job.stage(Stage::Plan, decide(job, record)).await?;
+    let RescueOptions { image, image_format, sr, config_drive, shutdown, .. } = options;
+    let (journal, root, renewal) = job.stage(Stage::Plan, decide(job, record, config_drive.as_ref())).await?;
     let noting = async {
         stop.check()?;
         let (driver, undo) = (job.driver.clone(), vm.clone());
@@ -150,10 +158,13 @@ async fn rescue(
         noted.map_err(Cause::host("noting the rescue"))
     };
     job.stage(Stage::Vm, noting).await?;
-    let RescueOptions { image, image_format, sr, shutdown, .. } = options;
     let name = format!("{}-rescue", record.name_label);
     let wanted = Wanted { name, image, image_format, sr, bytes: None };
     let rescue_disk = import::disk(job, record, instance, wanted, stop).await?;
+    let new_drive = match &renewal {
+        Some(renewal) => Some((&renewal.place, renewal.make(job, record, stop).await?.reference)),
+        None => None,
+    };
     if journal.was_running {
         job.stage(Stage::Stop, power::change(job, vm, record, PowerChange::Off(shutdown), stop)).await?;
     }
@@ -173,7 +184,10 @@ async fn rescue(
             bootable: false,
             ..journal.root.clone()
         };
-        restore::put(&job.driver, vm, record, &beside, &root, journal.operation).await.map_err(doing())
+        for (place, disk) in [(&beside, root)].into_iter().chain(new_drive) {
+            restore::put(&job.driver, vm, record, place, &disk, journal.operation).await.map_err(doing())?;
+        }
+        Ok(())
     };
     job.stage(Stage::Devices, exchanging).await?;
     let starting = async {
@@ -192,7 +206,11 @@ fn halted(vm: &VmRecord) -> VmRecord {
     vm
 }
 
-async fn decide(job: &Job, record: &VmRecord) -> std::result::Result<(Journal, Ref<Vdi>), Cause> {
+async fn decide(
+    job: &Job,
+    record: &VmRecord,
+    config_drive: Option<&NewDrive>,
+) -> std::result::Result<(Journal, Ref<Vdi>, Option<Renewal>), Cause> {
     let was_running = plugs(record)?;
     if is(record) {
         return Err(Cause::Rescued { vm: record.uuid.clone() });
@@ -207,13 +225,17 @@ async fn decide(job: &Job, record: &VmRecord) -> std::result::Result<(Journal, R
         let device = UserDevice::RESCUED_ROOT.to_string();
         return Err(Cause::DeviceInUse { device, vm: record.uuid.clone() });
     }
-    let place = Replaced {
-        userdevice: root.record.userdevice.clone(),
-        vdi: root.disk.uuid.clone(),
-        bootable: root.record.bootable,
-        writable: root.record.mode == xenapi_types::VbdMode::Rw,
+    let renewal = match config_drive {
+        Some(wanted) => Some(Renewal::in_place(job, record, wanted, &drives).await?),
+        None => None,
     };
-    Ok((Journal { operation: job.operation, was_running, root: place }, root.vdi.clone()))
+    let journal = Journal {
+        operation: job.operation,
+        was_running,
+        root: Replaced::of(root),
+        config_drive: renewal.as_ref().map(|renewal| renewal.place.clone()),
+    };
+    Ok((journal, root.vdi.clone(), renewal))
 }
 
 /// Has the VM boot from its own root disk again; what was made for the rescue goes.
@@ -232,6 +254,13 @@ pub(crate) async fn end(driver: &Driver, vm: &Ref<Vm>) -> Result<()> {
             gone_is_fine(client.destroy(&beside).await)?;
         }
         restore::put(driver, vm, &record, &journal.root, &root, journal.operation).await?;
+    }
+    if let Some(place) = &journal.config_drive
+        && let Some(own) = client.by_uuid_opt::<Vdi>(&place.vdi).await?
+        && at(place.userdevice.clone()).await?.map(|(_, vdi)| vdi).as_ref() != Some(&own)
+    {
+        remove::stop(client, vm, &record).await?;
+        restore::put(driver, vm, &record, place, &own, journal.operation).await?;
     }
     restore::remove_of(driver, journal.operation).await?;
     restart(client, vm, &record, journal.was_running).await?;

@@ -183,7 +183,8 @@ async fn decide(
     let Some((wanted, disk)) = spec.config_drive.as_ref().zip(plan.config_drive.as_mut()) else {
         return Ok((plan, None));
     };
-    let image = drive::build(spec, wanted, &plan.nics).map_err(Cause::ConfigDrive)?;
+    let guest = drive::Guest::planned(spec, &plan.nics);
+    let image = drive::build(&guest, wanted).map_err(Cause::ConfigDrive)?;
     disk.virtual_bytes = image.len_bytes();
     Ok((plan, Some(image)))
 }
@@ -258,18 +259,8 @@ async fn config_drive(
     stop: &Stop,
 ) -> Result<Option<Disk>, Failed> {
     let Some((wanted, image)) = plan.config_drive.as_ref().zip(image) else { return Ok(None) };
-    let disk = job
-        .stage(Stage::ConfigDrive, async {
-            let disk = job.create_disk(wanted, &plan.sr, stop).await?;
-            transfer::import_config_drive(job, plan, &image, &disk, stop).await?;
-            Ok(disk)
-        })
-        .await?;
-    if checks != Checks::None {
-        let check = transfer::compare_config_drive(job, &image, &disk, stop);
-        job.stage(Stage::ConfigDriveCheck, check).await?;
-    }
-    Ok(Some(disk))
+    let making = job.create_disk(wanted, &plan.sr, stop);
+    drive::fill(job, &plan.vm.name_label, &image, making, checks, stop).await.map(Some)
 }
 
 async fn create_vm(job: &Job, plan: &Plan, stop: &Stop) -> Result<(Ref<Vm>, String), Cause> {

@@ -214,7 +214,7 @@ async fn explain(job: &Job, plan: &Plan, disk: &Disk, needed_bytes: u64, cause: 
 /// Writes a config drive to a disk, which may be larger: the rest is filled with zeros.
 pub(crate) async fn import_config_drive(
     job: &Job,
-    plan: &Plan,
+    vm_name: &str,
     image: &config_drive::Image,
     disk: &Disk,
     stop: &Stop,
@@ -222,7 +222,7 @@ pub(crate) async fn import_config_drive(
     let mut bytes = image.to_vec();
     bytes.resize(bytes.len().max(usize::try_from(disk.virtual_bytes).unwrap_or(0)), 0);
     let body = DiskBody::from_bytes(bytes);
-    let label = format!("import of the config drive of {}", plan.vm.name_label);
+    let label = format!("import of the config drive of {vm_name}");
     let doing = || format!("importing the config drive into disk {}", disk.uuid);
     import(job, Stage::ConfigDrive, disk, ImportFormat::Raw, body, label, doing, stop).await
 }
@@ -291,12 +291,9 @@ pub(crate) async fn compare_config_drive(
     disk: &Disk,
     stop: &Stop,
 ) -> Result<(), Cause> {
-    let doing = || format!("reading the config drive back from disk {}", disk.uuid);
-    let export = stop.guard(job.client().export_vdi(&disk.reference, ExportFormat::Raw, None)).await?;
-    let mut export = export.map_err(Cause::host(doing()))?;
     let mut reader = image.reader();
     let (mut position, mut expected) = (0, Vec::new());
-    while let Some(chunk) = stop.guard(export.chunk()).await?.map_err(Cause::host(doing()))? {
+    read_config_drive(job, disk, stop, |chunk| {
         expected.clear();
         // Reading from memory cannot fail; what lies behind the image is zero.
         let _ = (&mut reader).take(chunk.len() as u64).read_to_end(&mut expected);
@@ -305,11 +302,29 @@ pub(crate) async fn compare_config_drive(
             return Err(differs("the config drive", disk, position + index as u64));
         }
         position += chunk.len() as u64;
+        Ok(())
+    })
+    .await?;
+    if position < image.len_bytes() { Err(differs("the config drive", disk, position)) } else { Ok(()) }
+}
+
+/// Reads a config drive back, to its end or until `look` has seen enough.
+pub(crate) async fn read_config_drive(
+    job: &Job,
+    disk: &Disk,
+    stop: &Stop,
+    mut look: impl FnMut(&[u8]) -> Result<(), Cause>,
+) -> Result<(), Cause> {
+    let doing = || format!("reading the config drive back from disk {}", disk.uuid);
+    let export = stop.guard(job.client().export_vdi(&disk.reference, ExportFormat::Raw, None)).await?;
+    let mut export = export.map_err(Cause::host(doing()))?;
+    while let Some(chunk) = stop.guard(export.chunk()).await?.map_err(Cause::host(doing()))? {
+        look(&chunk)?;
         let wire_bytes = export.bytes_received();
         let moved = Transfer { wire_bytes, wire_total_bytes: None, virtual_bytes: disk.virtual_bytes };
         job.progress.send(Event::Bytes(Stage::ConfigDriveCheck, moved));
     }
-    if position < image.len_bytes() { Err(differs("the config drive", disk, position)) } else { Ok(()) }
+    Ok(())
 }
 
 fn differs(what: &str, disk: &Disk, offset: u64) -> Cause {

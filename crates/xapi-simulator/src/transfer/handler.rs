@@ -358,6 +358,10 @@ impl Request<'_> {
         };
         let mut body = (&mut self.exchange.conn).take(limit);
         let result = match plan.format {
+            _ if self.exchange.fault == Some(Fault::LoseUpload) => {
+                let mut upload = (&mut body).take(plan.length.unwrap_or(u64::MAX));
+                tokio::io::copy(&mut upload, &mut tokio::io::sink()).await.map(drop).map_err(Into::into)
+            }
             Format::Raw | Format::Tar => import::raw(&mut body, plan.length, &disk, &mut note).await,
             Format::Chunked => import::chunked(&mut body, &disk).await,
             Format::Vhd => import::vhd(&mut body, plan.length, &disk, &mut note).await,

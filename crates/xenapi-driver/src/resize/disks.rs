@@ -2,16 +2,18 @@
 
 use xenapi_storage::ownership::{self, Ownership};
 use xenapi_storage::{Repository, device::UserDevice};
-use xenapi_types::{Ref, Vdi, VdiRecord, vdi};
+use xenapi_types::{Ref, Vdi, VdiRecord, VmRecord, vdi};
 
 use super::journal::{Journal, Replaced};
 use crate::cancel::Stop;
+use crate::drive::{self, Renewal};
 use crate::error::Cause;
 use crate::find;
-use crate::job::Job;
+use crate::job::{Disk, Job};
 use crate::plan::DiskPlan;
 use crate::progress::Stage;
 use crate::remove;
+use crate::volume::Drive;
 
 /// A disk to be replaced.
 pub(super) struct Change {
@@ -25,16 +27,27 @@ pub(super) struct Change {
     made: Option<Ref<Vdi>>,
     /// What has been copied already while the guest ran.
     base: Option<Ref<Vdi>>,
+    /// The new disk is not to be a copy of the old one.
+    renewal: Option<Renewal>,
 }
 
 impl Change {
-    pub(super) fn new(place: Replaced, vdi: Ref<Vdi>, record: VdiRecord, sr: Repository, bytes: u64) -> Self {
-        Self { place, vdi, record, sr, bytes, made: None, base: None }
+    /// A larger one, or a copy elsewhere.
+    pub(super) fn new(old: Drive, sr: Repository, bytes: u64) -> Self {
+        let place = Replaced::of(&old);
+        Self { place, vdi: old.vdi, record: old.disk, sr, bytes, made: None, base: None, renewal: None }
     }
 
-    /// A disk that stays on its repository need not be copied: a clone shares its blocks.
-    pub(super) fn moves(&self) -> bool {
-        self.sr.reference != self.record.sr
+    /// A config drive with another content.
+    pub(super) fn renewing(renewal: Renewal, old: Drive, sr: Repository) -> Self {
+        let bytes = renewal.len_bytes();
+        Self { renewal: Some(renewal), ..Self::new(old, sr, bytes) }
+    }
+
+    /// Whether what is on the disk moves. One that stays on its repository need not be copied: a clone shares its
+    /// blocks.
+    pub(super) fn is_copied(&self) -> bool {
+        self.renewal.is_none() && self.sr.reference != self.record.sr
     }
 
     pub(super) fn made(&self) -> Option<&Ref<Vdi>> {
@@ -61,14 +74,27 @@ impl Change {
     }
 
     /// While the guest does not run: makes the new disk, or completes it.
-    pub(super) async fn make(&mut self, job: &Job, journal: &Journal, stop: &Stop) -> Result<(), Cause> {
+    pub(super) async fn make(
+        &mut self,
+        job: &Job,
+        vm: &VmRecord,
+        journal: &Journal,
+        stop: &Stop,
+    ) -> Result<(), Cause> {
         stop.check()?;
-        if !self.moves() {
+        if let Some(renewal) = &self.renewal {
+            let made = renewal.make(job, vm, stop).await.map_err(|failed| failed.cause)?;
+            self.made = Some(made.reference);
+            return Ok(());
+        }
+        if !self.is_copied() {
             self.mark(job, journal).await?;
             return self.clone_larger(job, journal).await;
         }
         let target = self.target(job, journal, stop).await?;
-        self.copy(job, &self.vdi, self.base.as_ref(), &target, stop).await
+        self.copy(job, &self.vdi, self.base.as_ref(), &target, stop).await?;
+        let copy = Disk { reference: target, uuid: self.record.uuid.clone(), virtual_bytes: self.bytes };
+        drive::verify(job, &self.record, &copy, stop).await
     }
 
     /// Removes what was only needed on the way: snapshots and marks.

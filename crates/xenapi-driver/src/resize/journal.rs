@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use xenapi_client::{Client, Result};
-use xenapi_types::{Host, Ref, Vm, VmRecord, vm};
+use xenapi_types::{Host, Ref, VbdMode, Vm, VmRecord, vm};
 
 use crate::remove::tolerate;
+use crate::volume::Drive;
 
 /// The journal.
 const KEY: &str = "xenapi-rs:resize";
@@ -46,6 +47,17 @@ pub(crate) struct Replaced {
     pub(crate) vdi: String,
     pub(crate) bootable: bool,
     pub(crate) writable: bool,
+}
+
+impl Replaced {
+    pub(crate) fn of(drive: &Drive) -> Self {
+        Self {
+            userdevice: drive.record.userdevice.clone(),
+            vdi: drive.disk.uuid.clone(),
+            bootable: drive.record.bootable,
+            writable: drive.record.mode == VbdMode::Rw,
+        }
+    }
 }
 
 /// The size of a VM and where it prefers to be.

@@ -15,6 +15,7 @@ use xenapi_storage::{DiskRequest, Place, Repository};
 use xenapi_types::{Host, Pbd, Pool, Ref, Sr, Vm, VmPowerState, VmRecord, vm};
 
 use crate::cancel::Stop;
+use crate::drive::{self, NewDrive, Renewal};
 use crate::driver::Driver;
 use crate::error::{Cause, Op};
 use crate::find::{self, Which, plugs};
@@ -28,7 +29,7 @@ use crate::rescue;
 use crate::spec::{Flavor, SrChoice};
 use crate::volume::{self, connect};
 use disks::Change;
-use journal::{Journal, Phase, Replaced, Shape};
+use journal::{Journal, Phase, Shape};
 pub use rebuild::RebuildOptions;
 
 /// What an instance is to become. What is `None` stays as it is.
@@ -41,6 +42,9 @@ pub struct ResizeOptions {
     /// Where its disks go; without it they move only where the new host does not reach them, to the pool's
     /// default repository.
     pub sr: Option<SrChoice>,
+    /// A new config drive; without it, the one that the instance has stays, or is copied and compared with its
+    /// digest.
+    pub config_drive: Option<NewDrive>,
     /// How a running guest is brought down.
     pub shutdown: Shutdown,
     /// Who is told what happens.
@@ -49,7 +53,14 @@ pub struct ResizeOptions {
 
 impl Default for ResizeOptions {
     fn default() -> Self {
-        Self { flavor: None, node: None, sr: None, shutdown: Shutdown::NOVA, progress: Progress::none() }
+        Self {
+            flavor: None,
+            node: None,
+            sr: None,
+            config_drive: None,
+            shutdown: Shutdown::NOVA,
+            progress: Progress::none(),
+        }
     }
 }
 
@@ -189,7 +200,11 @@ async fn decide(job: &Job, vm: &Ref<Vm>, options: &ResizeOptions) -> Result<Plan
     check_node(&record, &node, &shape)?;
     let (mut changes, mut volume_srs) = (Vec::new(), Vec::new());
     let (repositories, default_sr) = repositories(job).await?;
-    for drive in volume::drives(job, &record).await? {
+    let drives = volume::drives(job, &record).await?;
+    if options.config_drive.is_some() && !drives.iter().any(drive::is_config_drive) {
+        return Err(Cause::NoConfigDrive(record.uuid));
+    }
+    for drive in drives {
         if !drive.is_own {
             volume_srs.push(drive.disk.sr.clone());
             continue;
@@ -204,6 +219,11 @@ async fn decide(job: &Job, vm: &Ref<Vm>, options: &ResizeOptions) -> Result<Plan
                 choice.select(&repositories, place).map_err(Conflict::from).map_err(Conflicts::from)?
             }
         };
+        if let Some(wanted) = options.config_drive.as_ref().filter(|_| drive::is_config_drive(&drive)) {
+            let renewal = Renewal::plan(job, &record, wanted, &drive, sr.clone()).await?;
+            changes.push(Change::renewing(renewal, drive, sr.clone()));
+            continue;
+        }
         let have_bytes = u64::try_from(drive.disk.virtual_size).unwrap_or(0);
         let wanted = options.flavor.as_ref().and_then(Flavor::root_bytes);
         let wanted_bytes = wanted.filter(|_| disks::is_root(&drive.record.userdevice)).unwrap_or(have_bytes);
@@ -211,13 +231,7 @@ async fn decide(job: &Job, vm: &Ref<Vm>, options: &ResizeOptions) -> Result<Plan
             return Err(Cause::Shrink { disk: drive.disk.uuid, have_bytes, wanted_bytes });
         }
         if wanted_bytes > have_bytes || sr.reference != drive.disk.sr {
-            let place = Replaced {
-                userdevice: drive.record.userdevice.clone(),
-                vdi: drive.disk.uuid.clone(),
-                bootable: drive.record.bootable,
-                writable: drive.record.mode == xenapi_types::VbdMode::Rw,
-            };
-            changes.push(Change::new(place, drive.vdi, drive.disk, sr.clone(), wanted_bytes));
+            changes.push(Change::new(drive, sr.clone(), wanted_bytes));
         }
     }
     check_space(&changes)?;
@@ -280,7 +294,7 @@ fn check_space(changes: &[Change]) -> Result<(), Cause> {
         let requests: Vec<DiskRequest> = here
             .map(|change| {
                 let used = u64::try_from(change.record.physical_utilisation).unwrap_or(0).min(change.bytes);
-                let data = if change.moves() { used } else { 0 };
+                let data = if change.is_copied() { used } else { 0 };
                 DiskRequest { virtual_bytes: change.bytes, data_bytes: Some(data) }
             })
             .collect();
@@ -314,7 +328,7 @@ async fn work(
             restore::revert(&driver, &undo).await
         });
         journal.begin(job.client(), vm).await.map_err(Cause::host("writing the journal of the resize"))?;
-        for change in changes.iter_mut().filter(|change| was_running && change.moves()) {
+        for change in changes.iter_mut().filter(|change| was_running && change.is_copied()) {
             change.copy_ahead(job, &journal, stop).await?;
         }
         Ok(())
@@ -326,7 +340,7 @@ async fn work(
     }
     let replacing = async {
         for change in &mut changes {
-            change.make(job, &journal, stop).await?;
+            change.make(job, &record, &journal, stop).await?;
         }
         let doing = || Cause::host(format!("exchanging the disks of VM {}", record.uuid));
         for change in &changes {

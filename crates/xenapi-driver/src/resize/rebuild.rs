@@ -6,6 +6,7 @@ use xenapi_types::{Ref, Vm, VmPowerState, VmRecord};
 use super::journal::{Journal, Replaced, Shape};
 use super::restore;
 use crate::cancel::Stop;
+use crate::drive::{NewDrive, Renewal};
 use crate::driver::Driver;
 use crate::error::{Cause, Op};
 use crate::find::{self, Which, plugs};
@@ -25,6 +26,8 @@ pub struct RebuildOptions {
     pub image: RootImage,
     /// What the image is, where that is known.
     pub image_format: ImageFormat,
+    /// A new config drive; without it, the one that the instance has stays.
+    pub config_drive: Option<NewDrive>,
     /// How a running guest is brought down.
     pub shutdown: Shutdown,
     /// Who is told what happens.
@@ -34,15 +37,20 @@ pub struct RebuildOptions {
 impl RebuildOptions {
     /// With an image of unknown format; the guest is switched off hard.
     pub fn with(image: impl Into<RootImage>) -> Self {
-        let (image, progress) = (image.into(), Progress::none());
-        Self { image, image_format: ImageFormat::Unknown, shutdown: Shutdown::Hard, progress }
+        Self {
+            image: image.into(),
+            image_format: ImageFormat::Unknown,
+            config_drive: None,
+            shutdown: Shutdown::Hard,
+            progress: Progress::none(),
+        }
     }
 }
 
 impl Driver {
     /// Gives an instance a new root disk, made from an image, of the same size and on the same repository as the
     /// one it has, which is removed when the instance is up again. Its other disks, its volumes, its
-    /// interfaces and its uuid stay. Its config drive stays too.
+    /// interfaces and its uuid stay. Its config drive stays too, unless there is a new one for it.
     ///
     /// When it fails or is cancelled before the instance is up, the instance is as it was.
     ///
@@ -70,10 +78,13 @@ async fn rebuild(
 ) -> Result<(), Failed> {
     let (client, owner) = (job.client(), &job.driver.settings().owner);
     let instance = find::made_for(&record.other_config, &record.uuid, owner).unwrap_or_default();
-    let (root, bytes, sr) = job.stage(Stage::Plan, decide(job, record)).await?;
+    let RebuildOptions { image, image_format, config_drive, shutdown, .. } = options;
+    let (root, bytes, sr, renewal) =
+        job.stage(Stage::Plan, decide(job, record, config_drive.as_ref())).await?;
     let was_running = record.power_state == VmPowerState::Running;
     let before = Shape::of(record);
-    let journal = Journal { operation: job.operation, was_running, before, disks: vec![root.clone()] };
+    let disks = [&root].into_iter().chain(renewal.as_ref().map(|new| &new.place)).cloned().collect();
+    let journal = Journal { operation: job.operation, was_running, before, disks };
     let noting = async {
         stop.check()?;
         let (driver, undo) = (job.driver.clone(), vm.clone());
@@ -83,17 +94,23 @@ async fn rebuild(
         journal.begin(client, vm).await.map_err(Cause::host("writing the journal"))
     };
     job.stage(Stage::Vm, noting).await?;
-    let RebuildOptions { image, image_format, shutdown, .. } = options;
     let name = record.name_label.clone();
     let wanted = Wanted { name, image, image_format, sr: SrChoice::Uuid(sr), bytes: Some(bytes) };
     let made = import::disk(job, record, instance, wanted, stop).await?;
+    let mut exchanged = vec![(&root, made)];
+    if let Some(new) = &renewal {
+        exchanged.push((&new.place, new.make(job, record, stop).await?));
+    }
     if was_running {
         job.stage(Stage::Stop, power::change(job, vm, record, PowerChange::Off(shutdown), stop)).await?;
     }
     let exchanging = async {
-        stop.check()?;
-        let put = restore::put(&job.driver, vm, record, &root, &made.reference, journal.operation);
-        put.await.map_err(Cause::host(format!("exchanging the root disk of VM {}", record.uuid)))
+        for (place, disk) in &exchanged {
+            stop.check()?;
+            let put = restore::put(&job.driver, vm, record, place, &disk.reference, journal.operation);
+            put.await.map_err(Cause::host(format!("exchanging the disks of VM {}", record.uuid)))?;
+        }
+        Ok(())
     };
     job.stage(Stage::Devices, exchanging).await?;
     if was_running {
@@ -101,14 +118,18 @@ async fn rebuild(
     }
     let ending = async {
         stop.check()?;
-        let doing = || Cause::host(format!("removing the old root disk of VM {}", record.uuid));
+        let doing = || Cause::host(format!("removing the old disks of VM {}", record.uuid));
         restore::confirm(&job.driver, vm).await.map_err(doing())
     };
     job.stage(Stage::Remove, ending).await
 }
 
-/// The root disk's place, its size and its repository.
-async fn decide(job: &Job, record: &VmRecord) -> Result<(Replaced, u64, String), Cause> {
+/// The root disk's place, its size and its repository, and the new config drive if there is to be one.
+async fn decide(
+    job: &Job,
+    record: &VmRecord,
+    config_drive: Option<&NewDrive>,
+) -> Result<(Replaced, u64, String, Option<Renewal>), Cause> {
     plugs(record)?;
     if super::state(record).is_some() {
         return Err(Cause::ResizePending { vm: record.uuid.clone() });
@@ -117,15 +138,15 @@ async fn decide(job: &Job, record: &VmRecord) -> Result<(Replaced, u64, String),
         return Err(Cause::Rescued { vm: record.uuid.clone() });
     }
     let drives = volume::drives(job, record).await?;
-    let root = drives.into_iter().find(|drive| drive.record.userdevice == UserDevice::ROOT.to_string());
+    let root = drives.iter().find(|drive| drive.record.userdevice == UserDevice::ROOT.to_string());
     let Some(root) = root.filter(|root| root.is_own) else {
         return Err(Cause::NoRootDisk(record.uuid.clone()));
     };
-    let place = Replaced {
-        userdevice: root.record.userdevice.clone(),
-        vdi: root.disk.uuid.clone(),
-        bootable: root.record.bootable,
-        writable: true,
+    let renewal = match config_drive {
+        Some(wanted) => Some(Renewal::in_place(job, record, wanted, &drives).await?),
+        None => None,
     };
-    Ok((place, u64::try_from(root.disk.virtual_size).unwrap_or(0), root.sr_uuid))
+    let place = Replaced { writable: true, ..Replaced::of(root) };
+    let bytes = u64::try_from(root.disk.virtual_size).unwrap_or(0);
+    Ok((place, bytes, root.sr_uuid.clone(), renewal))
 }

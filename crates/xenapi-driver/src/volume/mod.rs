@@ -19,7 +19,7 @@ use crate::cancel::Stop;
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op};
 use crate::find::{self, Which, plugs};
-use crate::job::{Failed, Job};
+use crate::job::{Disk, Failed, Job};
 use crate::operation::Operation;
 use crate::progress::{Progress, Stage};
 
@@ -432,6 +432,11 @@ impl Drive {
             read_only: self.record.mode == VbdMode::Ro,
             plugged: self.plugged,
         }
+    }
+
+    pub(crate) fn as_disk(&self) -> Disk {
+        let virtual_bytes = u64::try_from(self.disk.virtual_size).unwrap_or(0);
+        Disk { reference: self.vdi.clone(), uuid: self.disk.uuid.clone(), virtual_bytes }
     }
 
     fn answers_to(&self, name: &str) -> bool {

@@ -1,0 +1,225 @@
+//! The disk that a config drive is on: written, read back, known by its digest, replaced by another one.
+
+use std::collections::BTreeMap;
+
+use config_drive::{Image, MacAddr};
+use sha2::{Digest, Sha256};
+use xenapi_storage::ownership::{DiskUse, NOVA_DISK_TYPE, Ownership};
+use xenapi_storage::{DiskRequest, Repository};
+use xenapi_types::{VdiRecord, Vif, VifRecord, VmRecord, vdi};
+
+use super::{Guest, Interface, PORT, build};
+use crate::cancel::Stop;
+use crate::driver::Driver;
+use crate::error::{Cause, Op};
+use crate::find::{self, Which};
+use crate::job::{Disk, Failed, Job};
+use crate::operation::Operation;
+use crate::plan::{self, Conflict, Conflicts};
+use crate::progress::{Progress, Stage};
+use crate::resize::{self, journal::Replaced};
+use crate::spawn::Checks;
+use crate::spec::{self, Address};
+use crate::transfer;
+use crate::volume::{self, Drive};
+
+/// In a config drive's `other_config`, from when it has been written and compared: how many bytes were written,
+/// and their SHA-256. What lies behind them is zero. Copies of the disk inherit it.
+const DIGEST: &str = "xenapi-rs:config-drive-digest";
+
+/// A config drive that takes the place of the one that an instance has. Name, uuid and interfaces are those of the
+/// instance; all else is said here again, for nothing but the drive itself remembers it.
+#[derive(Debug, Clone, Default)]
+pub struct NewDrive {
+    /// What it tells the guest.
+    pub content: spec::ConfigDrive,
+    /// The instance's metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// The addresses of its interfaces; those that are not named here have DHCP.
+    pub addresses: BTreeMap<MacAddr, Vec<Address>>,
+    /// Whether it is read back and compared with what was written.
+    pub checks: Checks,
+}
+
+impl Driver {
+    /// Reads an instance's config drive and compares it with the digest that was noted when it was written. The
+    /// guest may run.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::NoConfigDrive`]; [`Cause::ConfigDriveUnwritten`]; [`Cause::ConfigDriveChanged`];
+    /// [`Cause::NoSuchInstance`], [`Cause::NotOurs`], [`Cause::Host`].
+    pub fn check_config_drive(&self, which: Which, progress: Progress) -> Operation<()> {
+        self.verb(Op::ConfigDrive, format!("instance {which}"), progress, move |job, stop| {
+            Box::pin(async move {
+                let finding = async {
+                    let (_, record) = find::ours(job, &which).await?;
+                    let drives = volume::drives(job, &record).await?;
+                    let drive = drives.into_iter().find(is_config_drive);
+                    let drive = drive.ok_or_else(|| Cause::NoConfigDrive(record.uuid.clone()))?;
+                    match drive.disk.other_config.contains_key(DIGEST) {
+                        true => Ok(drive),
+                        false => Err(Cause::ConfigDriveUnwritten { disk: drive.disk.uuid, vm: record.uuid }),
+                    }
+                };
+                let drive = job.stage(Stage::Find, finding).await?;
+                let checking = verify(job, &drive.disk, &drive.as_disk(), stop).await;
+                checking.map_err(|cause| Failed { stage: Stage::ConfigDriveCheck, cause })
+            })
+        })
+    }
+}
+
+/// Writes a config drive to the disk that `making` makes, reads it back, and notes its digest: last of all, so that
+/// a disk with one has been written.
+pub(crate) async fn fill(
+    job: &Job,
+    vm_name: &str,
+    image: &Image,
+    making: impl Future<Output = Result<Disk, Cause>>,
+    checks: Checks,
+    stop: &Stop,
+) -> Result<Disk, Failed> {
+    let importing = async {
+        let disk = making.await?;
+        transfer::import_config_drive(job, vm_name, image, &disk, stop).await?;
+        if checks == Checks::None {
+            note(job, image, &disk, stop).await?;
+        }
+        Ok(disk)
+    };
+    let disk = job.stage(Stage::ConfigDrive, importing).await?;
+    if checks != Checks::None {
+        let checking = async {
+            transfer::compare_config_drive(job, image, &disk, stop).await?;
+            note(job, image, &disk, stop).await
+        };
+        job.stage(Stage::ConfigDriveCheck, checking).await?;
+    }
+    Ok(disk)
+}
+
+async fn note(job: &Job, image: &Image, disk: &Disk, stop: &Stop) -> Result<(), Cause> {
+    stop.check()?;
+    let digest = format!("{}:{:x}", image.len_bytes(), Sha256::digest(image.to_vec()));
+    let noted = job.client().add_to(&disk.reference, vdi::field::OTHER_CONFIG, DIGEST, digest).await;
+    noted.map_err(Cause::host(format!("noting the digest of config drive {}", disk.uuid)))
+}
+
+/// Compares a disk with the digest in the keys of the config drive that it is, or is a copy of. One without a
+/// digest passes.
+pub(crate) async fn verify(job: &Job, original: &VdiRecord, disk: &Disk, stop: &Stop) -> Result<(), Cause> {
+    let digest = original.other_config.get(DIGEST).and_then(|digest| digest.split_once(':'));
+    let Some((left, sha256)) = digest else { return Ok(()) };
+    let verifying = async {
+        let mut left: u64 = left.parse().unwrap_or(0);
+        let (mut hash, mut rest_is_zero) = (Sha256::new(), true);
+        transfer::read_config_drive(job, disk, stop, |chunk| {
+            let inside = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
+            hash.update(&chunk[..inside]);
+            left -= inside as u64;
+            rest_is_zero &= chunk[inside..].iter().all(|byte| *byte == 0);
+            Ok(())
+        })
+        .await?;
+        match left == 0 && rest_is_zero && format!("{:x}", hash.finalize()) == sha256 {
+            true => Ok(()),
+            false => Err(Cause::ConfigDriveChanged { disk: disk.uuid.clone() }),
+        }
+    };
+    job.progress.stage(Stage::ConfigDriveCheck, Box::pin(verifying)).await
+}
+
+/// Whether this is the config drive of the VM that it is in.
+pub(crate) fn is_config_drive(drive: &Drive) -> bool {
+    let disk_use = drive.disk.other_config.get(NOVA_DISK_TYPE).map(String::as_str);
+    drive.is_own && disk_use == Some(DiskUse::ConfigDrive.as_str())
+}
+
+/// A config drive that is to take the place of another one: built, so that nothing is wrong with it, but on no
+/// disk yet.
+pub(crate) struct Renewal {
+    image: Image,
+    checks: Checks,
+    /// Where the other one is.
+    pub(crate) place: Replaced,
+    sr: Repository,
+}
+
+impl Renewal {
+    /// For this drive, on `sr`.
+    pub(crate) async fn plan(
+        job: &Job,
+        vm: &VmRecord,
+        wanted: &NewDrive,
+        old: &Drive,
+        sr: Repository,
+    ) -> Result<Self, Cause> {
+        let vifs = vifs(job, vm).await?;
+        if let Some(mac) = wanted.addresses.keys().find(|mac| !vifs.iter().any(|(known, _)| known == *mac)) {
+            let have = vifs.iter().map(|(mac, _)| mac.to_string()).collect();
+            return Err(Cause::NoSuchInterface { wanted: mac.to_string(), vm: vm.uuid.clone(), have });
+        }
+        let interfaces = vifs.iter().map(|(mac, vif)| Interface {
+            device: vif.device.parse().unwrap_or(0),
+            mac: *mac,
+            mtu: vif.mtu,
+            port: vif.other_config.get(PORT).map(String::as_str),
+            addresses: wanted.addresses.get(mac).map_or(&[], Vec::as_slice),
+        });
+        let guest = Guest {
+            instance: find::made_for(&vm.other_config, &vm.uuid, &job.driver.settings().owner)
+                .unwrap_or_default(),
+            name: &vm.name_label,
+            metadata: &wanted.metadata,
+            interfaces: interfaces.collect(),
+        };
+        let image = build(&guest, &wanted.content).map_err(Cause::ConfigDrive)?;
+        let request = DiskRequest { virtual_bytes: image.len_bytes(), data_bytes: None };
+        sr.check_space(&[request]).map_err(Conflict::from).map_err(Conflicts::from)?;
+        Ok(Self { image, checks: wanted.checks, place: Replaced::of(old), sr })
+    }
+
+    /// For the drive of an instance that must have one, on the repository where that is.
+    pub(crate) async fn in_place(
+        job: &Job,
+        vm: &VmRecord,
+        wanted: &NewDrive,
+        drives: &[Drive],
+    ) -> Result<Self, Cause> {
+        let old = drives
+            .iter()
+            .find(|drive| is_config_drive(drive))
+            .ok_or_else(|| Cause::NoConfigDrive(vm.uuid.clone()))?;
+        let (repositories, _) = resize::repositories(job).await?;
+        let sr = repositories.into_iter().find(|sr| sr.reference == old.disk.sr);
+        let sr = sr.ok_or_else(|| Cause::NoHostSees { sr: old.sr_uuid.clone() })?;
+        Self::plan(job, vm, wanted, old, sr).await
+    }
+
+    pub(crate) fn len_bytes(&self) -> u64 {
+        self.image.len_bytes()
+    }
+
+    /// Makes the disk, with the keys of this operation. It is not on the undo stack: whoever asks for it finds it
+    /// by its operation.
+    pub(crate) async fn make(&self, job: &Job, vm: &VmRecord, stop: &Stop) -> Result<Disk, Failed> {
+        let owner = job.driver.settings().owner.clone();
+        let instance = find::made_for(&vm.other_config, &vm.uuid, &owner).unwrap_or_default();
+        let mark = Ownership { owner, instance, operation: job.operation };
+        let plan = plan::config_drive(&mark, self.image.len_bytes());
+        let making = job.make_disk(&plan, &self.sr, stop, |_| {});
+        fill(job, &vm.name_label, &self.image, making, self.checks, stop).await
+    }
+}
+
+async fn vifs(job: &Job, vm: &VmRecord) -> Result<Vec<(MacAddr, VifRecord)>, Cause> {
+    let mut found = Vec::new();
+    for vif in &vm.vifs {
+        let doing = || Cause::host(format!("reading the interfaces of VM {}", vm.uuid));
+        let Some(record) = job.client().record_opt::<Vif>(vif).await.map_err(doing())? else { continue };
+        found.extend(record.mac.parse().ok().map(|mac| (mac, record)));
+    }
+    found.sort_by_key(|(_, vif)| vif.device.parse::<usize>().unwrap_or(usize::MAX));
+    Ok(found)
+}
