@@ -7,13 +7,14 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use benches::http;
+use benches::process::{Part, cpu_seconds, forget_peak, memory, peak};
 use serde::Serialize;
 use testdata::scenario;
 use xenapi_client::{Cache, Client, Config};
@@ -44,22 +45,15 @@ fn main() {
 }
 
 fn measure() {
-    let program = std::env::current_exe().expect("a program has a path");
-    let mut server = Command::new(program).arg("--serve").stdout(Stdio::piped()).spawn().expect("starts");
-    let mut url = String::new();
-    BufReader::new(server.stdout.take().expect("piped"))
-        .read_line(&mut url)
-        .expect("the server tells its URL");
+    let (_server, url) = Part::start("--serve").expect("the server starts");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(follow(url.trim()));
-    server.kill().expect("the server ends");
-    server.wait().expect("the server has ended");
+    runtime.block_on(follow(&url));
 }
 
 async fn follow(url: &str) {
     let config = Config::new(url, "root", "secret").expect("a URL");
     let client = Client::connect(config).await.expect("logs in");
-    let before = memory("VmRSS");
+    let before = megabytes(memory());
     let start = Instant::now();
     let cache = Cache::builder()
         .watch::<Vm>()
@@ -80,7 +74,11 @@ async fn follow(url: &str) {
         + cache.count::<VmGuestMetrics>()
         + cache.count::<Host>();
     println!("{objects} objects read in {:.1} s", start.elapsed().as_secs_f64());
-    println!("memory: {before} MB before, {} MB held, {} MB at the peak", memory("VmRSS"), memory("VmHWM"));
+    println!(
+        "memory: {before} MB before, {} MB held, {} MB at the peak",
+        megabytes(memory()),
+        megabytes(peak())
+    );
 
     let (_, mut changes) = cache.subscribe::<Vm>();
     let (start, cpu) = (Instant::now(), cpu_seconds());
@@ -103,44 +101,41 @@ async fn follow(url: &str) {
         total as f64 / wall,
         cpu / total as f64 * 1e6
     );
-    println!("memory: {} MB held, {} MB at the peak", memory("VmRSS"), memory("VmHWM"));
+    println!("memory: {} MB held, {} MB at the peak", megabytes(memory()), megabytes(peak()));
 
+    lose_events(&client, &cache, "as it was").await;
+    client.invoke::<_, ()>("bench.restore", &[(); 0]).await.expect("the server changes its records");
+    lose_events(&client, &cache, "all VMs and metrics being different").await;
+}
+
+/// Makes the cache read everything again.
+async fn lose_events(client: &Client, cache: &Cache, what: &str) {
+    let before = cache.counters();
+    forget_peak();
     client.invoke::<_, ()>("bench.lose", &[(); 0]).await.expect("the server loses events");
     let start = Instant::now();
-    while cache.counters().resyncs < 2 {
+    while cache.counters().resyncs == before.resyncs {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(cache.counters().recounts, 0, "the tables have as many objects as the server");
     println!(
-        "everything read again in {:.1} s; memory: {} MB held, {} MB at the peak",
+        "everything read again, {what}, in {:.1} s; memory: {} MB held, {} MB at the peak",
         start.elapsed().as_secs_f64(),
-        memory("VmRSS"),
-        memory("VmHWM")
+        megabytes(memory()),
+        megabytes(peak())
     );
 }
 
-/// A line of `/proc/self/status`, in MB.
-fn memory(name: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kilobytes.unwrap_or_default() * 1024 / 1_000_000
-}
-
-/// Processor time of this process; Linux counts it in hundredths of a second.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|text| text.parse::<f64>().ok());
-    ticks.sum::<f64>() / 100.0
+fn megabytes(bytes: u64) -> u64 {
+    bytes / 1_000_000
 }
 
 // The server.
 
 /// What the server has, as it goes over the wire.
 struct Pool {
-    /// The answers of `get_all_records`, by class.
-    records: BTreeMap<&'static str, String>,
+    /// The answers of `get_all_records`, by class: before and after all changes.
+    records: [BTreeMap<&'static str, String>; 2],
     counts: String,
     /// Lists of events.
     batches: Vec<String>,
@@ -148,6 +143,8 @@ struct Pool {
     allowed: AtomicUsize,
     sent: AtomicUsize,
     lose: AtomicUsize,
+    /// Which of the records are those of now.
+    changed: AtomicUsize,
 }
 
 fn serve() {
@@ -320,89 +317,78 @@ impl Pool {
             vbd.other_config = map([("osvol", uuid(26, n))]);
             vbd
         };
-        let records = BTreeMap::from([
-            answer::<Vm>(1, VMS, |n| vm(&template, n)),
-            answer::<Vdi>(2, DISKS, vdi),
-            answer::<Vbd>(3, DISKS, vbd),
-            answer::<Vif>(4, NICS, vif),
-            answer::<VmMetrics>(5, VMS, metrics),
-            answer::<VmGuestMetrics>(6, VMS, guest_metrics),
-            answer::<Host>(7, HOSTS, |n| {
-                let mut host = host.clone();
-                (host.uuid, host.name_label) = (uuid(7, n), format!("host-{n}"));
-                host
-            }),
-        ]);
         // A third of the changes is of each of VMs, their metrics and those of their guests.
-        let change = |n: usize| {
-            let of = n.wrapping_mul(7_919) % VMS;
-            match n % 3 {
-                0 => {
-                    let mut vm = vm(&template, of);
-                    vm.domid = i64::try_from(n).unwrap_or_default();
-                    event::<Vm>(1, of, &vm)
-                }
-                1 => {
-                    let mut metrics = metrics(of);
-                    metrics.memory_actual += i64::try_from(n).unwrap_or_default();
-                    event::<VmMetrics>(5, of, &metrics)
-                }
-                _ => {
-                    let mut guest = guest_metrics(of);
-                    guest.memory = map([("free", n.to_string())]);
-                    event::<VmGuestMetrics>(6, of, &guest)
-                }
-            }
+        let changed = |n: usize| (n % 3, n.wrapping_mul(7_919) % VMS);
+        let changed_vm = |of: usize, n: usize| {
+            let mut vm = vm(&template, of);
+            vm.domid = i64::try_from(n).unwrap_or_default();
+            vm
+        };
+        let changed_metrics = |of: usize, n: usize| {
+            let mut metrics = metrics(of);
+            metrics.memory_actual += i64::try_from(n).unwrap_or_default();
+            metrics
+        };
+        let changed_guest = |of: usize, n: usize| {
+            let mut guest = guest_metrics(of);
+            guest.memory = map([("free", n.to_string())]);
+            guest
+        };
+        let change = |n: usize| match changed(n) {
+            (0, of) => event::<Vm>(1, of, &changed_vm(of, n)),
+            (1, of) => event::<VmMetrics>(5, of, &changed_metrics(of, n)),
+            (_, of) => event::<VmGuestMetrics>(6, of, &changed_guest(of, n)),
+        };
+        let last: BTreeMap<(usize, usize), usize> = (0..BATCH * BATCHES).map(|n| (changed(n), n)).collect();
+        let records = |last: &BTreeMap<(usize, usize), usize>| {
+            BTreeMap::from([
+                answer::<Vm>(1, VMS, |of| match last.get(&(0, of)) {
+                    Some(&n) => changed_vm(of, n),
+                    None => vm(&template, of),
+                }),
+                answer::<Vdi>(2, DISKS, vdi),
+                answer::<Vbd>(3, DISKS, vbd),
+                answer::<Vif>(4, NICS, vif),
+                answer::<VmMetrics>(5, VMS, |of| match last.get(&(1, of)) {
+                    Some(&n) => changed_metrics(of, n),
+                    None => metrics(of),
+                }),
+                answer::<VmGuestMetrics>(6, VMS, |of| match last.get(&(2, of)) {
+                    Some(&n) => changed_guest(of, n),
+                    None => guest_metrics(of),
+                }),
+                answer::<Host>(7, HOSTS, |n| {
+                    let mut host = host.clone();
+                    (host.uuid, host.name_label) = (uuid(7, n), format!("host-{n}"));
+                    host
+                }),
+            ])
         };
         let batch = |b: usize| (b * BATCH..(b + 1) * BATCH).map(change).collect::<Vec<_>>().join(",");
         let counts = format!(
             "{{\"vm\":{VMS},\"vdi\":{DISKS},\"vbd\":{DISKS},\"vif\":{NICS},\"vm_metrics\":{VMS},\"vm_guest_metrics\":{VMS},\"host\":{HOSTS}}}"
         );
         Self {
-            records,
+            records: [records(&BTreeMap::new()), records(&last)],
             counts,
             batches: (0..BATCHES).map(batch).collect(),
             allowed: AtomicUsize::new(0),
             sent: AtomicUsize::new(0),
             lose: AtomicUsize::new(0),
+            changed: AtomicUsize::new(0),
         }
     }
 
     fn connection(&self, stream: TcpStream) -> std::io::Result<()> {
-        stream.set_nodelay(true)?;
-        let mut reader = BufReader::new(stream.try_clone()?);
-        let mut writer = stream;
-        loop {
-            let mut len = 0;
-            loop {
-                let mut line = String::new();
-                if reader.read_line(&mut line)? == 0 {
-                    return Ok(());
-                }
-                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                    len = value.trim().parse().unwrap_or_default();
-                }
-                if line.trim().is_empty() {
-                    break;
-                }
-            }
-            let mut body = vec![0; len];
-            reader.read_exact(&mut body)?;
-            let call = jsonrpc::decode_call(&body, &Limits::REQUEST).expect("a call");
-            let outcome = self.answer(&call.method, &call.params);
-            let body = match &outcome {
+        http::serve(stream, |body| {
+            let call = jsonrpc::decode_call(body, &Limits::REQUEST).expect("a call");
+            match self.answer(&call.method, &call.params) {
                 Ok(result) => format!("{{\"jsonrpc\":\"2.0\",\"result\":{result},\"id\":{}}}", call.id),
                 Err(failure) => {
-                    jsonrpc::encode_response::<()>(Version::V2, &call.id, Err(failure)).expect("a failure")
+                    jsonrpc::encode_response::<()>(Version::V2, &call.id, Err(&failure)).expect("a failure")
                 }
-            };
-            let head = format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-                body.len()
-            );
-            writer.write_all(head.as_bytes())?;
-            writer.write_all(body.as_bytes())?;
-        }
+            }
+        })
     }
 
     fn answer(&self, method: &str, params: &[Value]) -> Result<String, Failure> {
@@ -414,16 +400,24 @@ impl Pool {
             "event.from" => self.events(params),
             "bench.go" => {
                 self.allowed.store(BATCHES * ROUNDS, Ordering::SeqCst);
+                self.changed.store(1, Ordering::SeqCst);
+                text("")
+            }
+            "bench.restore" => {
+                self.changed.store(0, Ordering::SeqCst);
                 text("")
             }
             "bench.lose" => {
                 self.lose.store(1, Ordering::SeqCst);
                 text("")
             }
-            _ => match method.strip_suffix(".get_all_records").and_then(|class| self.records.get(class)) {
-                Some(records) => Ok(records.clone()),
-                None => Err(Failure::new("MESSAGE_METHOD_UNKNOWN", [method])),
-            },
+            _ => {
+                let records = &self.records[self.changed.load(Ordering::SeqCst)];
+                match method.strip_suffix(".get_all_records").and_then(|class| records.get(class)) {
+                    Some(records) => Ok(records.clone()),
+                    None => Err(Failure::new("MESSAGE_METHOD_UNKNOWN", [method])),
+                }
+            }
         }
     }
 

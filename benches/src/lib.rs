@@ -1,3 +1,6 @@
-//! Nothing: the benchmarks are the `[[bench]]` targets beside this folder.
+//! What several benchmarks need; the benchmarks are the `[[bench]]` targets beside this folder.
 //!
 //! `cargo bench -p benches --bench codec` runs one of them.
+
+pub mod http;
+pub mod process;

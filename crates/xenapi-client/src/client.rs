@@ -22,7 +22,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::http::Http;
 use crate::retry::{Attempts, RetryPolicy};
-use crate::rpc::Rpc;
+use crate::rpc::{Read, Rpc, Typed};
 use crate::service::{Exchange, Over, RequestBody};
 use crate::session::{Session, Sessions, closed};
 use crate::task::Tasks;
@@ -214,7 +214,7 @@ impl Client {
     /// # Errors
     /// `Failure` when XAPI refuses; else as [`ErrorKind`] tells.
     pub async fn call<C: Call>(&self, call: C) -> Result<C::Output> {
-        self.invoke_as(C::METHOD, C::NEEDS_SESSION, &call).await
+        self.invoke_as(C::METHOD, C::NEEDS_SESSION, &call, Typed::NEW).await
     }
 
     /// Makes any call by its name, with parameters as plain values; the session goes before them.
@@ -235,23 +235,34 @@ impl Client {
         method: &str,
         params: &P,
     ) -> Result<T> {
-        self.invoke_as(method, true, params).await
+        self.invoke_with(method, params, Typed::NEW).await
     }
 
-    async fn invoke_as<P: Serialize + Sync + ?Sized, T: DeserializeOwned>(
+    /// [`Client::invoke`], with something at hand while the result is read.
+    pub(crate) async fn invoke_with<P: Serialize + Sync + ?Sized, T>(
+        &self,
+        method: &str,
+        params: &P,
+        read: impl Read<T>,
+    ) -> Result<T> {
+        self.invoke_as(method, true, params, read).await
+    }
+
+    async fn invoke_as<P: Serialize + Sync + ?Sized, T>(
         &self,
         method: &str,
         needs_session: bool,
         params: &P,
+        read: impl Read<T>,
     ) -> Result<T> {
         let course = self.course();
         let call = async {
             if needs_session {
-                return self.with_session(method, params, Lane::Call, &course).await;
+                return self.with_session(method, params, read, Lane::Call, &course).await;
             }
             let mut attempts = Attempts::new(self.retries, Safety::of(method));
             loop {
-                let error = match self.without_session(method, params, &course).await {
+                let error = match self.without_session(method, params, read, &course).await {
                     Ok(value) => return Ok(value),
                     Err(error) => error,
                 };
@@ -278,16 +289,17 @@ impl Client {
         Ok(())
     }
 
-    async fn without_session<P: Serialize + Sync + ?Sized, T: DeserializeOwned>(
+    async fn without_session<P: Serialize + Sync + ?Sized, T>(
         &self,
         method: &str,
         params: &P,
+        read: impl Read<T>,
         course: &Course,
     ) -> Result<T> {
         let seat = self.inner.sessions.seat();
         let _permit = self.permit(Lane::Call).await?;
         course.under_way(true);
-        let answer = self.inner.rpc.exchange(&seat, method, None, params).await;
+        let answer = self.inner.rpc.exchange(&seat, method, None, params, read).await;
         course.under_way(false);
         match answer.map_err(|error| error.about(method))? {
             Ok(value) => Ok(value),
@@ -341,16 +353,17 @@ impl Client {
     }
 
     /// A call with the session, made again as the policy says.
-    pub(crate) async fn with_session<P: Serialize + Sync + ?Sized, T: DeserializeOwned>(
+    pub(crate) async fn with_session<P: Serialize + Sync + ?Sized, T>(
         &self,
         method: &str,
         params: &P,
+        read: impl Read<T>,
         lane: Lane,
         course: &Course,
     ) -> Result<T> {
         let mut attempts = Attempts::new(self.retries, Safety::of(method));
         loop {
-            let error = match self.attempt(method, params, lane, course).await {
+            let error = match self.attempt(method, params, read, lane, course).await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
@@ -365,10 +378,11 @@ impl Client {
     ///
     /// XAPI checks the session and the host's role before it does anything, so a call that these
     /// turn away can be repeated whatever it does.
-    async fn attempt<P: Serialize + Sync + ?Sized, T: DeserializeOwned>(
+    async fn attempt<P: Serialize + Sync + ?Sized, T>(
         &self,
         method: &str,
         params: &P,
+        read: impl Read<T>,
         lane: Lane,
         course: &Course,
     ) -> Result<T> {
@@ -379,7 +393,7 @@ impl Client {
             let session = self.session().await?;
             let permit = self.permit(lane).await?;
             course.under_way(true);
-            let answer = self.exchange(&session, method, params).await;
+            let answer = self.exchange(&session, method, params, read).await;
             course.under_way(false);
             drop(permit);
             match answer {
@@ -417,21 +431,26 @@ impl Client {
 
     pub(crate) async fn log_out(&self, session: &Session) -> Result<()> {
         const METHOD: &str = "session.logout";
-        match self.exchange::<(), ()>(session, METHOD, &()).await.map_err(|error| error.about(METHOD))? {
+        match self
+            .exchange(session, METHOD, &(), Typed::<()>::NEW)
+            .await
+            .map_err(|error| error.about(METHOD))?
+        {
             // A session that is gone already is what was wanted.
             Err(failure) if !failure.is_session_invalid() => Err(self.refuse(METHOD, session, failure)),
             _ => Ok(()),
         }
     }
 
-    pub(crate) async fn exchange<P: Serialize + Sync + ?Sized, T: DeserializeOwned>(
+    pub(crate) async fn exchange<P: Serialize + Sync + ?Sized, T>(
         &self,
         session: &Session,
         method: &str,
         params: &P,
+        read: impl Read<T>,
     ) -> Result<Result<T, Failure>> {
         let reference = Some(session.reference.expose());
-        self.inner.rpc.exchange(&session.endpoint, method, reference, params).await
+        self.inner.rpc.exchange(&session.endpoint, method, reference, params, read).await
     }
 
     pub(crate) fn refuse(&self, method: &str, session: &Session, failure: Failure) -> Error {
@@ -489,7 +508,7 @@ impl Client {
             let answer: Result<String, Failure> = self
                 .inner
                 .rpc
-                .exchange(&endpoint, METHOD, None, &params)
+                .exchange(&endpoint, METHOD, None, &params, Typed::NEW)
                 .await
                 .map_err(|error| error.about(METHOD))?;
             match answer {

@@ -9,6 +9,7 @@ use crate::client::{Client, Lane};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pulse::Pulse;
 use crate::retry::{jittered, mean_pause};
+use crate::rpc::Typed;
 
 /// How long one wait for events is at most. Long ones cost nothing; short ones notice sooner what
 /// XAPI sends no event for.
@@ -33,7 +34,8 @@ impl Client {
         let patient = self.with_deadline(timeout + Duration::from_secs(60));
         let params = (classes, token, timeout.as_secs_f64());
         let course = patient.course();
-        patient.within(METHOD, &course, patient.with_session(METHOD, &params, Lane::Wait, &course)).await
+        let call = patient.with_session(METHOD, &params, Typed::NEW, Lane::Wait, &course);
+        patient.within(METHOD, &course, call).await
     }
 
     /// Waits until the record of an object fulfils a condition, and gives back that record.

@@ -20,6 +20,7 @@ use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::WAIT;
 use crate::retry::{jittered, mean_pause};
+use crate::rpc::Typed;
 use crate::session::Session;
 
 /// Why everything that was read from the pool may be outdated and has to be read again.
@@ -370,7 +371,7 @@ pub(crate) async fn poll<B: DeserializeOwned>(
     let course = patient.course();
     let answer = async {
         course.under_way(true);
-        patient.exchange(session, METHOD, &params).await.map_err(|error| error.about(METHOD))
+        patient.exchange(session, METHOD, &params, Typed::NEW).await.map_err(|error| error.about(METHOD))
     };
     patient.within(METHOD, &course, answer).await
 }

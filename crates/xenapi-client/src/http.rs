@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body::Body;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use xenapi_types::Safety;
@@ -253,18 +253,9 @@ impl Http {
             }
         };
         let (parts, incoming) = response.into_parts();
-        match Limited::new(incoming, self.max_response_bytes).collect().await {
-            Ok(all) => {
-                self.put_idle(endpoint, connection);
-                Ok(Reply { status: parts.status, headers: parts.headers, body: all.to_bytes() })
-            }
-            Err(error) if error.is::<LengthLimitError>() => {
-                let message = format!("the answer is longer than {} bytes", self.max_response_bytes);
-                let error = Error::new(ErrorKind::Protocol, message);
-                Err(Unread::Failed(error.remedy("raise Limits::response_bytes if the pool is that large")))
-            }
-            Err(error) => Err(Unread::Lost(error)),
-        }
+        let body = whole(incoming, self.max_response_bytes).await?;
+        self.put_idle(endpoint, connection);
+        Ok(Reply { status: parts.status, headers: parts.headers, body })
     }
 
     fn take_idle(&self, endpoint: &Endpoint) -> Option<Connection<Full<Bytes>>> {
@@ -306,6 +297,34 @@ enum Unread {
     Lost(BoxError),
     /// There is an answer, but it will not do.
     Failed(Error),
+}
+
+/// Reads a body to its end, and holds it once: what comes in one piece is not copied at all.
+async fn whole(mut body: Arriving, limit: usize) -> Result<Bytes, Unread> {
+    let promised = body.size_hint().exact().and_then(|len| usize::try_from(len).ok());
+    let mut first = Bytes::new();
+    let mut all = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|broken| Unread::Lost(broken.into()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let len = first.len() + all.len() + data.len();
+        if len > limit {
+            let error = Error::new(ErrorKind::Protocol, format!("the answer is longer than {limit} bytes"));
+            let remedy = "raise Limits::response_bytes if the pool is that large";
+            return Err(Unread::Failed(error.remedy(remedy)));
+        }
+        if first.is_empty() && all.is_empty() {
+            first = data;
+            continue;
+        }
+        if len > all.capacity() {
+            // A promise costs nothing, so it is no reason to take more than twice what has come.
+            all.reserve_exact((2 * len).min(promised.unwrap_or(usize::MAX)).max(len) - all.len());
+        }
+        all.extend_from_slice(&std::mem::take(&mut first));
+        all.extend_from_slice(&data);
+    }
+    Ok(if all.is_empty() { first } else { all.into() })
 }
 
 fn answer_lost(error: BoxError, safety: Safety) -> Error {

@@ -21,6 +21,7 @@ use crate::endpoint::{Endpoint, Place};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::name;
 use crate::own_session::OwnSession;
+use crate::rpc::Typed;
 use crate::tls::{Fingerprint, Tls};
 
 /// Whether a disk's content, and the session that opens it, may go over the network as they are.
@@ -88,7 +89,7 @@ impl Client {
         session: &OwnSession,
     ) -> Result<(Box<dyn Io>, u64, Endpoint)> {
         const METHOD: &str = "VDI.get_nbd_info";
-        let answer = self.exchange(session.get(), METHOD, &(vdi,)).await?;
+        let answer = self.exchange(session.get(), METHOD, &(vdi,), Typed::NEW).await?;
         // The names of the exports hold the session that asks for them.
         let servers: Vec<VdiNbdServerInfoRecord> =
             answer.map_err(|failure| self.refuse(METHOD, session.get(), failure))?;

@@ -1,11 +1,12 @@
 //! One call as one HTTP request, in the encoding that the server understands.
 
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer};
 use xenapi_types::Safety;
 use xenapi_wire::jsonrpc::{Id, Version};
 use xenapi_wire::{DecodeError, Failure, Limits, jsonrpc, xmlrpc};
@@ -38,6 +39,34 @@ enum Form {
     Xml,
 }
 
+/// How a result is read: into a type ([`Typed`]), or with something at hand. Once for each attempt.
+pub(crate) trait Read<T>: for<'de> DeserializeSeed<'de, Value = T> + Copy + Send {}
+
+impl<T, R: for<'de> DeserializeSeed<'de, Value = T> + Copy + Send> Read<T> for R {}
+
+/// Reads a type.
+pub(crate) struct Typed<T>(PhantomData<fn() -> T>);
+
+impl<T> Typed<T> {
+    pub(crate) const NEW: Self = Self(PhantomData);
+}
+
+impl<T> Clone for Typed<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Typed<T> {}
+
+impl<'de, T: DeserializeOwned> DeserializeSeed<'de> for Typed<T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        T::deserialize(deserializer)
+    }
+}
+
 impl Rpc {
     pub(crate) fn new(http: Http, encoding: Encoding, max_response_bytes: usize) -> Self {
         let encoding = match encoding {
@@ -53,12 +82,13 @@ impl Rpc {
     ///
     /// # Errors
     /// Everything that keeps XAPI from saying something, with the endpoint in it.
-    pub(crate) async fn exchange<P: Serialize + Sync + ?Sized, T: DeserializeOwned>(
+    pub(crate) async fn exchange<P: Serialize + Sync + ?Sized, T>(
         &self,
         endpoint: &Endpoint,
         method: &str,
         session: Option<&str>,
         params: &P,
+        read: impl Read<T>,
     ) -> Result<Result<T, Failure>> {
         let (mut form, probing) = match self.encoding.load(Ordering::Relaxed) {
             UNKNOWN => (Form::Json, true),
@@ -76,7 +106,7 @@ impl Rpc {
                 reply = self.post(endpoint, form, id, method, session, params).await?;
             }
         }
-        let answer = self.read(form, id, &reply).map_err(|error| error.at(endpoint))?;
+        let answer = self.read(form, id, &reply, read).map_err(|error| error.at(endpoint))?;
         if probing {
             self.encoding.store(if form == Form::Json { JSON } else { XML }, Ordering::Relaxed);
         }
@@ -113,7 +143,7 @@ impl Rpc {
         self.http.post(endpoint, path, content_type, &body, Safety::of(method)).await
     }
 
-    fn read<T: DeserializeOwned>(&self, form: Form, id: i64, reply: &Reply) -> Result<Result<T, Failure>> {
+    fn read<T>(&self, form: Form, id: i64, reply: &Reply, read: impl Read<T>) -> Result<Result<T, Failure>> {
         if reply.status != StatusCode::OK {
             let message = format!("HTTP {} instead of an answer: {}", reply.status, page_text(&reply.body));
             return Err(Error::new(ErrorKind::Protocol, message)
@@ -123,9 +153,10 @@ impl Rpc {
             Error::new(ErrorKind::Protocol, format!("the answer cannot be read: {e}")).because(e)
         };
         match form {
-            Form::Xml => xmlrpc::decode_response(&reply.body, &self.limits).map_err(unreadable),
+            Form::Xml => xmlrpc::decode_response_with(read, &reply.body, &self.limits).map_err(unreadable),
             Form::Json => {
-                let answer = jsonrpc::decode_response(&reply.body, &self.limits).map_err(unreadable)?;
+                let answer =
+                    jsonrpc::decode_response_with(read, &reply.body, &self.limits).map_err(unreadable)?;
                 // XAPI answers with id 0 when it failed before it had read the request.
                 if answer.id != Some(Id::Int(id)) && answer.result.is_ok() {
                     return Err(Error::new(ErrorKind::Protocol, "the answer belongs to another call"));

@@ -5,6 +5,7 @@
 //! on its standard output, with nothing before or after, and exits with 0.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
 use crate::error::{DecodeError, DecodeErrorKind, EncodeError};
 use crate::failure::Failure;
@@ -75,7 +76,7 @@ pub fn encode_response(result: Result<&str, &Failure>) -> Result<String, EncodeE
 /// `INTERNAL_ERROR`; another kind for output that is no response, which it reports as
 /// `XENAPI_PLUGIN_FAILURE` with `failed to parse plugin output`.
 pub fn decode_response(output: &[u8], limits: &Limits) -> Result<Result<String, Failure>, DecodeError> {
-    Ok(match xmlrpc::decode_answer(output, limits)? {
+    Ok(match xmlrpc::decode_answer(PhantomData, output, limits)? {
         Answer::Returned(text) => Ok(text),
         Answer::Bare(_) => return Err(wrong("a struct with a Status", "a value without")),
         Answer::Failed(failure) => Err(failure),

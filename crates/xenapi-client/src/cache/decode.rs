@@ -1,17 +1,17 @@
 //! Events and records straight into the types of the watched classes, with nothing in between.
 
 use std::any::{Any, TypeId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use xenapi_types::EventOperation;
 use xenapi_wire::{Ref, Value};
 
 use super::Watched;
-use super::table::Object;
+use super::table::{Object, Table};
 use super::writer::{Slot, Writer};
 use crate::follow;
 
@@ -278,27 +278,50 @@ impl<'de> Deserialize<'de> for Key {
     }
 }
 
-/// All records of a class, as `get_all_records` returns them.
-pub(super) struct Records<C: Watched>(pub(super) Vec<Arc<Object<C>>>);
+/// What `get_all_records` told of a class that was known before.
+pub(super) struct Loaded<C: Watched> {
+    /// All objects there are.
+    pub(super) there: HashSet<Ref<C>>,
+    /// Those that were not known, or not with this record.
+    pub(super) news: Vec<Arc<Object<C>>>,
+}
 
-impl<'de, C: Watched> Deserialize<'de> for Records<C> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct RecordsVisitor<C>(PhantomData<fn() -> C>);
-        impl<'de, C: Watched> Visitor<'de> for RecordsVisitor<C> {
-            type Value = Records<C>;
+/// Reads [`Loaded`] and lets go of each record that is known already: never are there two copies of
+/// a pool that has hardly changed.
+pub(super) struct Against<'a, C: Watched>(pub(super) &'a Table<C>);
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "the records of class {}", C::NAME)
+impl<C: Watched> Clone for Against<'_, C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C: Watched> Copy for Against<'_, C> {}
+
+impl<'de, C: Watched> DeserializeSeed<'de> for Against<'_, C> {
+    type Value = Loaded<C>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, C: Watched> Visitor<'de> for Against<'_, C> {
+    type Value = Loaded<C>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the records of class {}", C::NAME)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut loaded = Loaded { there: HashSet::new(), news: Vec::new() };
+        while let Some(reference) = map.next_key::<Ref<C>>()? {
+            let record: C::Record = map.next_value()?;
+            if self.0.get(&reference).is_none_or(|known| known.record != record) {
+                loaded.news.push(Arc::new(Object { reference: reference.clone(), record }));
             }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut objects = Vec::new();
-                while let Some(reference) = map.next_key::<Ref<C>>()? {
-                    objects.push(Arc::new(Object { reference, record: map.next_value()? }));
-                }
-                Ok(Records(objects))
-            }
+            loaded.there.insert(reference);
         }
-        deserializer.deserialize_map(RecordsVisitor(PhantomData))
+        Ok(loaded)
     }
 }

@@ -11,7 +11,7 @@ use xenapi_types::implicit::GetAllRecords;
 use xenapi_wire::{Call, Ref};
 
 use super::Watched;
-use super::decode::Records;
+use super::decode::Against;
 use super::listen::Listeners;
 use super::table::{Object, Table};
 use crate::client::Client;
@@ -115,18 +115,13 @@ impl<C: Watched> Slot for Writer<C> {
 
     fn load<'a>(&'a mut self, client: &'a Client) -> Pending<'a, Result<()>> {
         Box::pin(async move {
-            let Records(objects) =
-                client.invoke::<_, Records<C>>(GetAllRecords::<C>::METHOD, &[(); 0]).await?;
-            let mut there = HashSet::with_capacity(objects.len());
-            for object in objects {
-                there.insert(object.reference.clone());
-                let known = self.table.get(&object.reference);
-                // The old one is kept when it is equal, so that nobody is told of a change.
-                if known.is_none_or(|known| known.record != object.record) {
-                    self.put(object);
-                }
+            let method = GetAllRecords::<C>::METHOD;
+            // Objects that are equal to what is here are not among the news, so that nobody is told of a change.
+            let loaded = client.invoke_with(method, &[(); 0], Against(&self.table)).await?;
+            for object in loaded.news {
+                self.put(object);
             }
-            self.retain(|reference| there.contains(reference));
+            self.retain(|reference| loaded.there.contains(reference));
             Ok(())
         })
     }

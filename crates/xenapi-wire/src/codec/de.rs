@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
+use std::marker::PhantomData;
 
 use serde::de::{
     self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
@@ -14,7 +15,15 @@ use crate::{datetime, number, value};
 
 /// Reads a value of type `T`.
 pub(crate) fn read<'de, T: de::Deserialize<'de>, S: Source<'de>>(source: &mut S) -> Result<T, DecodeError> {
-    let result = T::deserialize(Reader { source, ahead: None });
+    read_with(PhantomData, source)
+}
+
+/// Reads what `seed` makes of a value.
+pub(crate) fn read_with<'de, D: DeserializeSeed<'de>, S: Source<'de>>(
+    seed: D,
+    source: &mut S,
+) -> Result<D::Value, DecodeError> {
+    let result = seed.deserialize(Reader { source, ahead: None });
     result.map_err(|e| located(e, source))
 }
 

@@ -11,7 +11,7 @@ mod tree;
 
 use std::borrow::Cow;
 
-pub(crate) use de::read;
+pub(crate) use de::{read, read_with};
 pub(crate) use ser::write;
 pub(crate) use tree::{TreeSink, TreeSource};
 

@@ -7,13 +7,14 @@ mod scan;
 mod sink;
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed};
 
 use self::scan::Scanner;
 use self::sink::{JsonSink, Manner};
-use crate::codec::{Event, Source, read, write};
+use crate::codec::{Event, Source, read, read_with, write};
 use crate::error::{DecodeError, DecodeErrorKind, EncodeError};
 use crate::{Failure, Limits, Value};
 
@@ -213,6 +214,18 @@ pub fn decode_response<T: DeserializeOwned>(
     body: &[u8],
     limits: &Limits,
 ) -> Result<Response<T>, DecodeError> {
+    decode_response_with(PhantomData, body, limits)
+}
+
+/// [`decode_response`] into what `seed` makes of the result, for those who have something at hand
+/// while they read: a cache that keeps only what it does not know yet.
+///
+/// # Errors
+/// As for [`decode_response`].
+pub fn decode_response_with<T, S>(seed: S, body: &[u8], limits: &Limits) -> Result<Response<T>, DecodeError>
+where
+    S: for<'de> DeserializeSeed<'de, Value = T> + Copy,
+{
     let text = limits.response_text(body)?;
     let mut scanner = Scanner::new(&text, limits.max_depth);
     begin(&mut scanner, "a JSON-RPC response")?;
@@ -224,7 +237,7 @@ pub fn decode_response<T: DeserializeOwned>(
                 let start = scanner.mark();
                 // What is no such value matters only if the call did not fail: in version 1.0 a
                 // failure has a result too, null.
-                result = Some(read::<T, _>(&mut scanner));
+                result = Some(read_with(seed, &mut scanner));
                 if let Some(Err(_)) = result {
                     scanner.back_to(start);
                     scanner.skip()?;

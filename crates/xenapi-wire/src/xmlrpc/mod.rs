@@ -15,13 +15,14 @@ mod scan;
 mod sink;
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed};
 
 use self::scan::{Reading, Scanner};
 use self::sink::{Manner, XmlSink};
-use crate::codec::{Event, Source, read, write};
+use crate::codec::{Event, Source, read, read_with, write};
 use crate::error::{DecodeError, DecodeErrorKind, EncodeError};
 use crate::{Failure, Limits, Value};
 
@@ -126,7 +127,23 @@ pub fn decode_response<T: DeserializeOwned>(
     body: &[u8],
     limits: &Limits,
 ) -> Result<Result<T, Failure>, DecodeError> {
-    Ok(match decode_answer(body, limits)? {
+    decode_response_with(PhantomData, body, limits)
+}
+
+/// [`decode_response`] into what `seed` makes of the result, for those who have something at hand
+/// while they read: a cache that keeps only what it does not know yet.
+///
+/// # Errors
+/// As for [`decode_response`].
+pub fn decode_response_with<T, S>(
+    seed: S,
+    body: &[u8],
+    limits: &Limits,
+) -> Result<Result<T, Failure>, DecodeError>
+where
+    S: for<'de> DeserializeSeed<'de, Value = T> + Copy,
+{
+    Ok(match decode_answer(seed, body, limits)? {
         Answer::Returned(value) | Answer::Bare(value) => Ok(value),
         Answer::Failed(failure) => Err(failure),
         Answer::Fault { code, text } => Err(Failure::new(crate::failure::FAULT, [code, text])),
@@ -145,10 +162,10 @@ pub(crate) enum Answer<T> {
     },
 }
 
-pub(crate) fn decode_answer<T: DeserializeOwned>(
-    body: &[u8],
-    limits: &Limits,
-) -> Result<Answer<T>, DecodeError> {
+pub(crate) fn decode_answer<T, S>(seed: S, body: &[u8], limits: &Limits) -> Result<Answer<T>, DecodeError>
+where
+    S: for<'de> DeserializeSeed<'de, Value = T> + Copy,
+{
     let text = limits.response_text(body)?;
     let mut scanner = Scanner::new(&text, limits.max_depth, Reading::Response);
     root(&mut scanner, "methodResponse", "an XML-RPC response")?;
@@ -160,7 +177,7 @@ pub(crate) fn decode_answer<T: DeserializeOwned>(
     } else {
         scanner.open("params", "a response without params")?;
         scanner.open("param", "a response without a value")?;
-        let answer = outcome(&mut scanner)?;
+        let answer = outcome(seed, &mut scanner)?;
         scanner.close("param")?;
         scanner.close("params")?;
         answer
@@ -288,11 +305,14 @@ fn root(scanner: &mut Scanner<'_>, name: &'static str, expected: &'static str) -
 }
 
 /// Reads a value that is a struct with a `Status`, or else is the result itself.
-fn outcome<T: DeserializeOwned>(scanner: &mut Scanner<'_>) -> Result<Answer<T>, DecodeError> {
+fn outcome<'de, T, S>(seed: S, scanner: &mut Scanner<'de>) -> Result<Answer<T>, DecodeError>
+where
+    S: DeserializeSeed<'de, Value = T> + Copy,
+{
     let start = scanner.mark();
     if scanner.event()? != Event::Struct {
         scanner.back_to(start);
-        return read(scanner).map(Answer::Bare);
+        return read_with(seed, scanner).map(Answer::Bare);
     }
     let (mut status, mut value, mut failure) = (None, None, None);
     let mut first = true;
@@ -300,7 +320,9 @@ fn outcome<T: DeserializeOwned>(scanner: &mut Scanner<'_>) -> Result<Answer<T>, 
         let here = scanner.mark();
         match &*name {
             "Status" => status = Some(read::<String, _>(scanner)?),
-            "Value" if status.as_deref() == Some("Success") => value = Some(Read::Done(read(scanner)?)),
+            "Value" if status.as_deref() == Some("Success") => {
+                value = Some(Read::Done(read_with(seed, scanner)?));
+            }
             "Value" => {
                 scanner.skip()?;
                 value = Some(Read::At(here));
@@ -314,7 +336,7 @@ fn outcome<T: DeserializeOwned>(scanner: &mut Scanner<'_>) -> Result<Answer<T>, 
         (Some("Success"), Some(Read::Done(value)), _) => Ok(Answer::Returned(value)),
         (Some("Success"), Some(Read::At(mark)), _) => {
             scanner.back_to(mark);
-            let value = read(scanner)?;
+            let value = read_with(seed, scanner)?;
             scanner.back_to(end);
             Ok(Answer::Returned(value))
         }
@@ -324,7 +346,7 @@ fn outcome<T: DeserializeOwned>(scanner: &mut Scanner<'_>) -> Result<Answer<T>, 
         // A result that happens to be a struct.
         (None, None, None) => {
             scanner.back_to(start);
-            read(scanner).map(Answer::Bare)
+            read_with(seed, scanner).map(Answer::Bare)
         }
         _ => Err(scanner.malformed("a response whose Status is neither Success nor Failure")),
     }
