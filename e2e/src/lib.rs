@@ -2,7 +2,9 @@
 //! XAPI as checks.
 //!
 //! * [`conformance`]: what XAPI does, for simulators and real hosts to be held against.
+//! * [`dice`]: chance that can be repeated.
 //! * [`image`]: a 4 GiB disk with an ext4 file system full of files, as raw and as VHD.
+//! * [`kills`]: verbs that are killed at every step, and what reconciling makes of it.
 //! * [`pool`]: a simulated pool with a driver, and a census of what is in it.
 //! * [`service`]: the simulator as a service of HTTP requests.
 //! * [`sweep`]: every verb of the driver with every fault at every call.
@@ -10,7 +12,9 @@
 //! * [`tools`]: qemu-img, e2fsck and others, and what happens when one is missing.
 
 pub mod conformance;
+pub mod dice;
 pub mod image;
+pub mod kills;
 pub mod pool;
 pub mod service;
 pub mod sweep;

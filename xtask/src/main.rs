@@ -20,7 +20,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   tidy                check arrows between crates, forbidden modules, lengths, lints
   dist-plugins        build the dom0 plugins and target/dist/xapi-plugins-VERSION.tar.gz, checked for old hosts
   ci [--list]         run, or list, the steps of .ci/run that need nothing but Rust
-  faults [VERB...]    try every fault at every call of the driver's verbs, and print the table";
+  faults [VERB...]    try every fault at every call of the driver's verbs, and print the table
+  kills [VERB...]     kill a program at every step of a verb, reconcile, and print the table; --count=N --seed=N";
 
 fn main() -> ExitCode {
     match run() {
@@ -42,7 +43,8 @@ fn run() -> Result<()> {
         ["tidy"] => tidy::run(),
         ["ci"] => ci::run(ci::Mode::Run),
         ["ci", "--list"] => ci::run(ci::Mode::List),
-        ["faults", ref arguments @ ..] => faults(arguments),
+        ["faults", ref arguments @ ..] => trial("faults", arguments),
+        ["kills", ref arguments @ ..] => trial("kills", arguments),
         ["--help" | "help"] => {
             println!("{USAGE}");
             Ok(())
@@ -51,13 +53,20 @@ fn run() -> Result<()> {
     }
 }
 
-/// The sweep is a program of `e2e`, so that these chores do not take the whole workspace to build.
-fn faults(arguments: &[&str]) -> Result<()> {
-    let mut cargo = std::process::Command::new(env!("CARGO"));
-    cargo.args(["run", "--quiet", "--package", "e2e", "--bin", "faults", "--"]).args(arguments);
-    match cargo.current_dir(root()).status()?.success() {
+/// Long trials are programs of `e2e`, so that these chores do not take the whole workspace to build. Some of them start
+/// others of its programs, which are expected beside them.
+fn trial(name: &str, arguments: &[&str]) -> Result<()> {
+    let cargo = |what: &[&str]| {
+        let mut cargo = std::process::Command::new(env!("CARGO"));
+        cargo.current_dir(root()).args(what).args(["--quiet", "--package", "e2e"]);
+        cargo
+    };
+    if !cargo(&["build"]).arg("--bins").status()?.success() {
+        bail!("the programs of e2e do not build");
+    }
+    match cargo(&["run"]).args(["--bin", name, "--"]).args(arguments).status()?.success() {
         true => Ok(()),
-        false => bail!("something was left behind or told wrongly"),
+        false => bail!("something is wrong: see above"),
     }
 }
 

@@ -34,6 +34,7 @@ mod coalesce;
 mod convert;
 mod difference;
 mod digest;
+mod draft;
 mod error;
 mod image;
 mod incoming;

@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
-use tempfile::NamedTempFile;
 use vhd::zero;
 
+use crate::draft::Draft;
 use crate::error::Error;
 
 /// What to do when the target exists.
@@ -24,8 +24,8 @@ pub enum Existing {
     Replace,
 }
 
-/// A target in the making. A file is beside its place as `.NAME.XXXXXX.partial`: whatever interrupts the
-/// work, nobody takes a part for the whole. Dropped, it is removed.
+/// A target in the making. A file has no name until it is complete: whatever interrupts the work, nobody takes a part
+/// for the whole, and nothing is left.
 #[derive(Debug)]
 pub(crate) struct Partial {
     file: Target,
@@ -35,7 +35,7 @@ pub(crate) struct Partial {
 
 #[derive(Debug)]
 enum Target {
-    File(NamedTempFile),
+    File(Draft),
     Device(Device),
 }
 
@@ -88,18 +88,7 @@ impl Partial {
             let source = io::Error::other("it is not a regular file; devices take raw disks only");
             return Err(Error::Create { path, source });
         }
-        let Some(name) = path.file_name() else {
-            let source = io::Error::new(io::ErrorKind::InvalidInput, "the path names no file");
-            return Err(Error::Create { path, source });
-        };
-        let prefix = format!(".{}.", name.to_string_lossy());
-        let made = tempfile::Builder::new()
-            .prefix(&prefix)
-            .suffix(".partial")
-            // The target's own permissions follow the umask, as for any new file.
-            .permissions(std::fs::Permissions::from_mode(0o666))
-            .tempfile_in(folder(&path));
-        match made {
+        match Draft::beside(&path) {
             Ok(file) => Ok(Self { file: Target::File(file), path, existing }),
             Err(source) => Err(Error::Create { path, source }),
         }
@@ -151,12 +140,12 @@ impl Partial {
         file.as_file().set_len(len).map_err(failed)?;
         file.as_file().sync_all().map_err(failed)?;
         match existing {
-            Existing::Replace => file.persist(&path).map_err(|error| failed(error.error))?,
-            Existing::Refuse => file.persist_noclobber(&path).map_err(|error| match error.error.kind() {
+            Existing::Replace => file.replace(&path).map_err(failed)?,
+            Existing::Refuse => file.appear(&path).map_err(|error| match error.kind() {
                 io::ErrorKind::AlreadyExists => Error::Exists { path: path.clone() },
-                _ => failed(error.error),
+                _ => failed(error),
             })?,
-        };
+        }
         // The new name is durable only with its folder.
         File::open(folder(&path)).and_then(|folder| folder.sync_all()).map_err(failed)
     }
@@ -220,6 +209,6 @@ impl Device {
     }
 }
 
-fn folder(path: &Path) -> &Path {
+pub(crate) fn folder(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

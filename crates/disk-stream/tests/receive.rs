@@ -173,7 +173,7 @@ fn a_dropped_transfer_leaves_nothing() {
     let (vhd, _) = streams(&open(&sample(source.path())).unwrap());
     let path = folder.path().join("disk");
     let sink = VhdSink::create(&path, Existing::Refuse).unwrap();
-    assert_eq!(names(folder.path()).len(), 1, "a partial file while it is made");
+    assert!(names(folder.path()).is_empty(), "what is in the making has no name that a kill could leave");
     block_on(async {
         let (half, rest) = vhd.split_at(3 << 20);
         let frames: Vec<_> = half.chunks(65536).map(|c| Ok(Frame::data(Bytes::copy_from_slice(c)))).collect();

@@ -1,14 +1,15 @@
 //! Files and pipes.
 
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::content::{Content, Pending, Pull};
 use crate::digest::{Algorithm, Digest, Hasher};
+use crate::draft::{Draft, folder};
 use crate::error::{Error, Result};
 use crate::image::{Declared, Image, ImageSink, ImageSource, Stored};
 
@@ -146,27 +147,25 @@ impl ImageSink for FileSink {
             if !self.replace && self.path.exists() {
                 return Err(Error::Exists { what });
             }
-            let directory = match self.path.parent() {
-                Some(parent) if parent != Path::new("") => parent.to_owned(),
-                _ => PathBuf::from("."),
-            };
             let mut content = make().await?.content;
-            let mut file = tempfile::NamedTempFile::new_in(&directory).map_err(self.failed("create"))?;
+            let mut file = Draft::beside(&self.path).map_err(self.failed("create"))?;
             let (mut hasher, mut len) = (Hasher::new(Algorithm::Sha512), 0);
             while let Some(piece) = content.chunk().await? {
                 hasher.update(&piece);
                 len += piece.len() as u64;
-                file = blocking(move || file.write_all(&piece).map(|()| file))
+                file = blocking(move || file.as_file().write_all(&piece).map(|()| file))
                     .await
                     .map_err(self.failed("write"))?;
             }
             let (path, replace) = (self.path.clone(), self.replace);
             blocking(move || {
                 file.as_file().sync_all()?;
-                let kept = if replace { file.persist(&path) } else { file.persist_noclobber(&path) };
-                kept.map_err(|error| error.error)?;
-                // The name is durable when the directory is.
-                OpenOptions::new().read(true).open(&directory)?.sync_all()
+                match replace {
+                    true => file.replace(&path)?,
+                    false => file.appear(&path)?,
+                }
+                // The name is durable when the folder is.
+                File::open(folder(&path))?.sync_all()
             })
             .await
             .map_err(|error| match error.kind() {

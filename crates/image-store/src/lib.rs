@@ -21,6 +21,7 @@
 
 mod content;
 mod digest;
+mod draft;
 mod error;
 mod file;
 #[cfg(feature = "http")]

@@ -14,6 +14,7 @@ use crate::db::{Db, View};
 use crate::dispatch::Router;
 use crate::fault::Faults;
 use crate::link::Link;
+use crate::listen::Connections;
 use crate::schema::Schema;
 use crate::state::StateLock;
 use crate::storage::Storage;
@@ -28,6 +29,7 @@ pub struct Core {
     pub(crate) router: Router,
     pub(crate) clock: Clock,
     pub(crate) faults: Faults,
+    pub(crate) connections: Connections,
     pub(crate) config: Config,
     pub(crate) storage: Storage,
     pub(crate) certificate: Certificate,

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use xenapi_wire::Failure;
 
 use crate::core::Core;
@@ -23,8 +24,10 @@ pub enum Fault {
     LoseUpload,
     /// The call is carried out after a delay.
     Slow(Duration),
-    /// Nothing happens and no answer ever comes; the connection stays open.
+    /// Nothing happens and no answer ever comes; the connection stays open until [`Faults::clear`].
     Hang,
+    /// The call is carried out and no answer ever comes; the connection stays open until [`Faults::clear`].
+    Silence,
     /// The session has just expired and is gone: `SESSION_INVALID`, or 401 from a handler that is given a session.
     SessionExpired,
 }
@@ -38,6 +41,9 @@ pub struct Faults {
     planned: Mutex<Vec<Planned>>,
     /// The calls since [`Faults::record`].
     seen: Mutex<Option<Vec<String>>>,
+    struck: watch::Sender<usize>,
+    /// How often they were cleared: what hangs ends then.
+    cleared: watch::Sender<usize>,
 }
 
 #[derive(Debug)]
@@ -78,8 +84,15 @@ impl Faults {
         self.lock().push(Planned { target, left: k.max(1), fault, lasting, struck: false });
     }
 
-    /// Forgets all faults, and says how many have not struck.
+    /// How many faults have struck so far, for who waits for the next: [`Fault::Silence`] counts when the call has been
+    /// carried out, the others when it arrives.
+    pub fn struck(&self) -> watch::Receiver<usize> {
+        self.struck.subscribe()
+    }
+
+    /// Forgets all faults, ends the connections of those that hang, and says how many have not struck.
     pub fn clear(&self) -> usize {
+        self.cleared.send_modify(|times| *times += 1);
         std::mem::take(&mut *self.lock()).iter().filter(|plan| !plan.struck).count()
     }
 
@@ -121,14 +134,29 @@ impl Faults {
         due.map(|i| planned.remove(i).fault)
     }
 
+    /// Tells that a fault has struck, and waits until all are cleared.
+    pub(crate) async fn hang(&self) {
+        let mut cleared = self.cleared.subscribe();
+        self.count();
+        // It lives as long as the pool.
+        let _ = cleared.changed().await;
+    }
+
+    fn count(&self) {
+        self.struck.send_modify(|count| *count += 1);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Planned>> {
         self.planned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Fault {
-    /// What happens before the request is carried out; may never return.
+    /// What happens before the request is carried out; may take until the faults are cleared.
     pub(crate) async fn before(&self, core: &Core) -> Wire {
+        if !matches!(self, Self::Hang | Self::Silence) {
+            core.faults.count();
+        }
         match self {
             Self::Failure(failure) => Wire::Failure(failure.clone()),
             Self::SessionExpired => Wire::Failure(Failure::new("SESSION_INVALID", [""])),
@@ -137,8 +165,11 @@ impl Fault {
                 core.clock().sleep(*delay).await;
                 Wire::Go
             }
-            Self::Hang => std::future::pending().await,
-            Self::DropAfterExecution | Self::DropAfterBytes(_) | Self::LoseUpload => Wire::Go,
+            Self::Hang => {
+                core.faults.hang().await;
+                Wire::Drop
+            }
+            Self::DropAfterExecution | Self::DropAfterBytes(_) | Self::LoseUpload | Self::Silence => Wire::Go,
         }
     }
 }

@@ -69,6 +69,6 @@ mod transfer;
 pub mod world;
 
 pub use classes::vm::Guests;
-pub use listen::Listening;
+pub use listen::{Connections, Count, Listening};
 pub use simulator::{Builder, Simulator, StartError};
 pub use world::World;

@@ -13,6 +13,7 @@ use crate::db::{Db, StateError};
 use crate::dispatch::Router;
 use crate::fault::Faults;
 use crate::link::Link;
+use crate::listen::Connections;
 use crate::schema::Schema;
 use crate::state::StateLock;
 use crate::storage::Storage;
@@ -125,6 +126,7 @@ impl Builder {
             router,
             clock: self.clock.unwrap_or_else(Clock::system),
             faults: Faults::default(),
+            connections: Connections::default(),
             config: self.config,
             storage,
             certificate: Certificate::default(),
@@ -195,6 +197,11 @@ impl Simulator {
             });
             tables.filter(|(_, references): &(_, BTreeSet<String>)| !references.is_empty()).collect()
         })
+    }
+
+    /// The connections to its ports.
+    pub fn connections(&self) -> &Connections {
+        &self.core.connections
     }
 
     /// How many sessions are open.

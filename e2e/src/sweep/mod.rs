@@ -7,7 +7,7 @@
 //! and whether the verb can be repeated.
 
 pub mod mischief;
-mod outcome;
+pub(crate) mod outcome;
 pub mod scene;
 pub mod verb;
 

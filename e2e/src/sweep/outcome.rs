@@ -180,7 +180,7 @@ fn changes(verb: &Verb, now: &Census, before: &Census) -> Vec<String> {
 }
 
 /// Without what XAPI keeps of a snapshot that is gone until it coalesces.
-async fn visible(scene: &Scene, mut census: Census) -> Result<Census> {
+pub(crate) async fn visible(scene: &Scene, mut census: Census) -> Result<Census> {
     let vdis = scene.pool.client().all_records::<Vdi>().await?;
     let hidden: BTreeSet<String> =
         vdis.iter().filter(|(_, vdi)| !vdi.managed).map(|(vdi, _)| vdi.to_string()).collect();

@@ -51,6 +51,10 @@ impl Core {
         }
         match fault {
             Some(Fault::DropAfterExecution) => None,
+            Some(Fault::Silence) => {
+                self.faults().hang().await;
+                None
+            }
             Some(Fault::DropAfterBytes(len)) => Some((outcome, Some(len))),
             _ => Some((outcome, None)),
         }

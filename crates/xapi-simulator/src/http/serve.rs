@@ -84,7 +84,14 @@ async fn next(exchange: &mut Exchange) -> io::Result<After> {
                             exchange.conn.break_after(len);
                         }
                         let after = handler(exchange).await?;
-                        Ok(if fault == Fault::DropAfterExecution { After::Reset } else { after })
+                        Ok(match fault {
+                            Fault::Silence => {
+                                core.faults().hang().await;
+                                After::Reset
+                            }
+                            Fault::DropAfterExecution => After::Reset,
+                            _ => after,
+                        })
                     }
                     Wire::Failure(failure) => {
                         let page = Page::internal_error(Some(&failure.to_string()));

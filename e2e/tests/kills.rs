@@ -1,0 +1,18 @@
+//! Some of the kills in every build; `cargo xtask kills` makes all of them.
+
+#![allow(clippy::print_stdout, reason = "the table is what the run is for")]
+
+use anyhow::{Result, ensure};
+use e2e::kills::{self, Options, VERBS};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_killed_leaves_nothing_that_a_new_one_does_not_put_in_order() -> Result<()> {
+    let victim = env!("CARGO_BIN_EXE_victim").into();
+    let options = Options { victim, count: 40, seed: 1, only: None, jobs: 4 };
+    let table = kills::run(&VERBS.iter().collect::<Vec<_>>(), &options).await?;
+    println!("{table}");
+    ensure!(table.is_clean(), "\n{table}");
+    ensure!(table.kills() >= 20, "hardly any program was alive to be killed\n{table}");
+    ensure!(table.rows.iter().any(|(_, row)| row.findings > 0), "there was nothing to reconcile\n{table}");
+    Ok(())
+}
