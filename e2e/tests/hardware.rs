@@ -7,10 +7,11 @@ use anyhow::{Context, Result};
 use e2e::pool::{Census, NETWORK, Pool};
 use examples::demo_image::DemoImage;
 use tempfile::TempDir;
+use xapi_simulator::World;
 use xapi_simulator::fault::Fault;
 use xenapi_driver::spec::{ConfigDrive, Firmware, Flavor, Hardware, InstanceSpec, Nic, Power, VmMode};
 use xenapi_driver::{Cause, Instance, PowerChange, Progress, SpawnOptions, Stage, Which};
-use xenapi_types::{VbdMode, Vm, VmPowerState, VmRecord};
+use xenapi_types::{Pif, VbdMode, Vm, VmPowerState, VmRecord, network, network_sriov};
 use xenapi_wire::Failure;
 
 struct Bench {
@@ -22,10 +23,14 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Result<Self> {
+        Self::of(World::demo()).await
+    }
+
+    async fn of(world: World) -> Result<Self> {
         let files = tempfile::tempdir()?;
         let image = files.path().join("demo.img");
         DemoImage { virtual_bytes: 64 << 20, payload_bytes: 1 << 20 }.write(&image)?;
-        let pool = Pool::demo().await?;
+        let pool = Pool::of(world).await?;
         let before = pool.census().await?;
         Ok(Self { pool, _files: files, image, before })
     }
@@ -61,6 +66,7 @@ async fn firmware_topology_devices_and_tags() -> Result<()> {
         nested: true,
         device_id: Some("0002".into()),
         pci: vec!["0000:04:00.0".into(), "0000:05:00.1".into()],
+        ..Hardware::default()
     };
     spec.tags = vec!["team-a".into()];
     let instance = bench.spawn(spec).await?;
@@ -121,12 +127,19 @@ async fn what_a_machine_cannot_be_is_told_all_at_once() -> Result<()> {
         nested: false,
         device_id: Some("2".into()),
         pci: vec!["04:00.0".into(), "0000:04:00.0".into(), "0000:04.00:0".into()],
+        tpm: false,
+        gpus: vec!["GRID large".into()],
     };
     let error = bench.spawn(spec).await.unwrap_err();
     let text = error.to_string();
-    for part in
-        ["sockets of 2 cores", "mode hvm for UEFI", "four hexadecimal digits", "\"04:00.0\"", "0000:04.00:0"]
-    {
+    for part in [
+        "sockets of 2 cores",
+        "mode hvm for UEFI",
+        "four hexadecimal digits",
+        "\"04:00.0\"",
+        "0000:04.00:0",
+        "GRID large",
+    ] {
         assert!(text.contains(part), "{part:?} is missing in {text}");
     }
     bench.pool.census().await?.assert_as(&bench.before, "in the end");
@@ -169,4 +182,96 @@ async fn memory_is_never_promised_twice() -> Result<()> {
     spawn("d").await.unwrap_err();
     let instance = spawn("e").await?;
     bench.destroy(&instance).await
+}
+
+/// Virtual GPUs of one type as far as they go, a TPM, and what a guest has for itself; and nothing left of it when
+/// any of it fails.
+#[tokio::test]
+async fn tpm_and_virtual_gpus() -> Result<()> {
+    let bench = Bench::of(World::demo().with_devices()).await?;
+    let client = bench.pool.client();
+    let spec = |name: &str, gpus: &[&str]| {
+        let mut spec = bench.spec(name, Flavor::new(1, 512, 0));
+        spec.hardware.firmware = Firmware::Uefi { secure_boot: true };
+        spec.hardware.tpm = true;
+        spec.hardware.gpus = gpus.iter().map(|&gpu| gpu.to_owned()).collect();
+        spec.hardware.pci = vec!["0000:04:00.0".into()];
+        spec
+    };
+    let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    for (method, k) in [("VGPU.create", 1), ("VGPU.create", 2), ("VTPM.create", 1), ("VM.start_on", 1)] {
+        bench.pool.simulator.faults().on_nth(method, k, refusal.clone());
+        let error = bench.spawn(spec("web1", &["GRID small"; 2])).await.unwrap_err();
+        assert_eq!(bench.pool.simulator.faults().clear(), 0, "{method} {k}: {error}");
+        assert!(error.leftovers().is_empty(), "{method} {k}: {error}");
+        bench.pool.census().await?.assert_as(&bench.before, &format!("{method} {k}"));
+    }
+    let instance = bench.spawn(spec("web1", &["GRID small"; 3])).await?;
+    let vm = bench.record(&instance).await?;
+    assert_eq!((vm.vgpus.len(), vm.vtpms.len()), (3, 1));
+    for (device, vgpu) in vm.vgpus.iter().enumerate() {
+        let vgpu = client.record(vgpu).await?;
+        assert!(vgpu.currently_attached && !vgpu.resident_on.is_null(), "{vgpu:?}");
+        assert_eq!(vgpu.device, device.to_string());
+        assert_eq!(vgpu.other_config["nova-instance-uuid"], instance.uuid.to_string());
+    }
+    // One is left of the type that the GPU is divided into, and none of the other.
+    for gpus in [&["GRID small"; 2][..], &["GRID large"], &["GRID huge"]] {
+        let error = bench.spawn(spec("web2", gpus)).await.unwrap_err().to_string();
+        assert!(error.contains(gpus[0]) && error.contains("0000:04:00.0"), "{error}");
+    }
+    let mut other = spec("web2", &["GRID small"]);
+    other.hardware.pci.clear();
+    other.power = Power::Off;
+    let other = bench.spawn(other).await?;
+    bench.pool.driver.destroy(Which::Instance(other.uuid), Progress::none()).await?;
+    bench.destroy(&instance).await?;
+    let instance = bench.spawn(spec("web3", &["GRID large"; 2])).await?;
+    bench.destroy(&instance).await
+}
+
+/// What the edition or the release lacks is told before anything is made.
+#[tokio::test]
+async fn what_the_edition_lacks() -> Result<()> {
+    let bench =
+        Bench::of(World::demo().restricted(&["restrict_vtpm", "restrict_vgpu", "restrict_nested_virt"]))
+            .await?;
+    let mut spec = bench.spec("web1", Flavor::new(1, 512, 0));
+    spec.hardware = Hardware { tpm: true, nested: true, ..Hardware::default() };
+    let error = bench.spawn(spec.clone()).await.unwrap_err().to_string();
+    assert!(error.contains("a virtual TPM needs UEFI"), "{error}");
+    spec.hardware.firmware = Firmware::Uefi { secure_boot: false };
+    let error = bench.spawn(spec).await.unwrap_err().to_string();
+    for part in ["no virtual TPMs", "no nested virtualisation"] {
+        assert!(error.contains(part), "{part:?} is missing in {error}");
+    }
+    bench.pool.census().await?.assert_as(&bench.before, "in the end");
+    Ok(())
+}
+
+/// As many interfaces as the network card has virtual functions, and not one more.
+#[tokio::test]
+async fn parts_of_a_network_card() -> Result<()> {
+    let bench = Bench::of(World::demo().with_devices()).await?;
+    let client = bench.pool.client();
+    let network = network::Create { name_label: "fast".into(), ..network::Create::default() };
+    let network = client.call(network).await?;
+    let pif = client.all_records::<Pif>().await?.into_iter().find(|(_, pif)| pif.physical);
+    let (pif, _) = pif.context("a network card")?;
+    client.call(network_sriov::Create { pif, network: network.clone() }).await?;
+    let before = bench.pool.census().await?;
+    let spec = |name: &str, nics: usize| {
+        let mut spec = bench.spec(name, Flavor::new(1, 512, 0));
+        spec.nics = vec![Nic::on("fast"); nics];
+        spec
+    };
+    let error = bench.spawn(spec("web1", 5)).await.unwrap_err().to_string();
+    assert!(error.contains("\"fast\" has 4 virtual functions free"), "{error}");
+    bench.pool.census().await?.assert_as(&before, "too many");
+    let instance = bench.spawn(spec("web1", 3)).await?;
+    let error = bench.spawn(spec("web2", 2)).await.unwrap_err().to_string();
+    assert!(error.contains("\"fast\" has 1 virtual functions free"), "{error}");
+    bench.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+    bench.pool.census().await?.assert_as(&before, "in the end");
+    Ok(())
 }

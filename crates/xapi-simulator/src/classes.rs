@@ -2,6 +2,7 @@
 
 mod blob;
 pub(crate) mod event;
+mod gpu;
 mod host;
 mod message;
 mod network;
@@ -13,12 +14,14 @@ pub(crate) mod role;
 pub(crate) mod session;
 pub(crate) mod sm;
 mod sr;
+mod sriov;
 pub(crate) mod task;
 pub(crate) mod vbd;
 pub(crate) mod vdi;
 pub(crate) mod vif;
 mod vlan;
 pub(crate) mod vm;
+mod vtpm;
 
 use std::collections::BTreeMap;
 
@@ -31,6 +34,7 @@ use crate::dispatch::{Router, storable, void};
 pub(crate) fn register(router: &mut Router) {
     blob::register(router);
     event::register(router);
+    gpu::register(router);
     host::register(router);
     message::register(router);
     network::register(router);
@@ -41,12 +45,14 @@ pub(crate) fn register(router: &mut Router) {
     role::register(router);
     session::register(router);
     sr::register(router);
+    sriov::register(router);
     task::register(router);
     vbd::register(router);
     vdi::register(router);
     vif::register(router);
     vlan::register(router);
     vm::register(router);
+    vtpm::register(router);
     crate::console::register(&mut router.http);
     crate::rrd::register(&mut router.http);
     crate::http::dump::register(&mut router.http);

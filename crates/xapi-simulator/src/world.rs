@@ -1,5 +1,6 @@
 //! What a pool holds before anybody calls.
 
+mod devices;
 mod hosts;
 
 use std::collections::BTreeMap;
@@ -64,6 +65,25 @@ impl World {
     pub fn with_hosts(mut self, count: usize) -> Self {
         let copies: Vec<Seed> = (2..=count).flat_map(|n| hosts::copy(&self.objects, n)).collect();
         self.objects.extend(copies);
+        self
+    }
+
+    /// The same pool, whose first host has a GPU that can be two virtual ones ("GRID large") or four ("GRID small"),
+    /// and whose network cards can be divided.
+    pub fn with_devices(mut self) -> Self {
+        devices::add(&mut self.objects);
+        self
+    }
+
+    /// The same pool, whose edition lacks these features: `restrict_vtpm`.
+    pub fn restricted(mut self, features: &[&str]) -> Self {
+        for pool in self.objects.iter_mut().filter(|seed| seed.class == "pool") {
+            let restrictions =
+                pool.fields.entry("restrictions".to_owned()).or_insert_with(|| Json::Object(<_>::default()));
+            for feature in features {
+                restrictions[*feature] = "true".into();
+            }
+        }
         self
     }
 

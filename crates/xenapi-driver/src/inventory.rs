@@ -1,5 +1,7 @@
 //! What the endpoint has, as far as planning needs it.
 
+mod devices;
+
 use std::collections::BTreeMap;
 
 use xenapi_client::{Client, ErrorKind};
@@ -8,6 +10,8 @@ use xenapi_types::query::Query;
 use xenapi_types::{
     Host, HostRecord, Network as NetworkClass, NetworkRecord, Pbd, Pool, Ref, Sr, Vif, Vm, host, vm,
 };
+
+pub use devices::GpuOffer;
 
 use crate::error::Cause;
 use crate::spec::{InstanceSpec, MacChoice, Nic};
@@ -27,6 +31,14 @@ pub struct Inventory {
     pub name_taken_by: Option<String>,
     /// Requested MAC addresses that a VIF of the pool has already, with the VM's name.
     pub macs_taken: BTreeMap<String, String>,
+    /// `Pool.restrictions`: what the edition lacks, `restrict_…` = `true`.
+    pub restrictions: BTreeMap<String, String>,
+    /// Virtual GPUs that there can be, when some are wanted.
+    pub gpus: Vec<GpuOffer>,
+    /// Free virtual functions of SR-IOV networks on each host.
+    pub functions_free: BTreeMap<(Ref<NetworkClass>, Ref<Host>), i64>,
+    /// Names of the VMs that have devices of a host for themselves, by host and address, when some are wanted.
+    pub pci_taken: BTreeMap<(Ref<Host>, String), String>,
 }
 
 /// A host.
@@ -105,7 +117,8 @@ fn node(reference: Ref<Host>, record: HostRecord, memory_free_bytes: u64) -> Nod
 /// All that a plan for `spec` needs to know.
 pub(crate) async fn read(client: &Client, spec: &InstanceSpec) -> Result<Inventory, Cause> {
     let doing = |what: &'static str| Cause::host(format!("reading the pool's {what}"));
-    let (nodes, srs, pbds, pools, networks, name_taken_by, macs_taken) = tokio::try_join!(
+    let wanted = &spec.hardware;
+    let (nodes, srs, pbds, pools, networks, name_taken_by, macs_taken, gpus, functions_free, pci_taken) = tokio::try_join!(
         read_nodes(client),
         async { client.all_records::<Sr>().await.map_err(doing("storage repositories")) },
         async { client.all_records::<Pbd>().await.map_err(doing("storage connections")) },
@@ -113,14 +126,37 @@ pub(crate) async fn read(client: &Client, spec: &InstanceSpec) -> Result<Invento
         async { client.all_records::<NetworkClass>().await.map_err(doing("networks")) },
         async { name_taken(client, &spec.name).await.map_err(doing("VM names")) },
         async { macs_taken(client, &spec.nics).await.map_err(doing("MAC addresses")) },
+        if_wanted(!wanted.gpus.is_empty(), devices::gpus(client), doing("GPUs")),
+        if_wanted(!spec.nics.is_empty(), devices::functions(client), doing("network cards")),
+        if_wanted(!wanted.pci.is_empty(), devices::pci(client), doing("VMs' devices")),
     )?;
-    let default_sr = pools.into_values().next().map_or(Ref::NULL, |pool| pool.default_sr);
+    let (default_sr, restrictions) =
+        pools.into_values().next().map_or_else(Default::default, |pool| (pool.default_sr, pool.restrictions));
     let srs = srs
         .into_iter()
         .map(|(reference, record)| Repository::new(reference, &record, pbds.values()))
         .collect();
     let networks = sorted(networks);
-    Ok(Inventory { nodes, srs, default_sr, networks, name_taken_by, macs_taken })
+    Ok(Inventory {
+        nodes,
+        srs,
+        default_sr,
+        networks,
+        name_taken_by,
+        macs_taken,
+        restrictions,
+        gpus,
+        functions_free,
+        pci_taken,
+    })
+}
+
+async fn if_wanted<T: Default>(
+    wanted: bool,
+    read: impl Future<Output = xenapi_client::Result<T>>,
+    cause: impl FnOnce(xenapi_client::Error) -> Cause,
+) -> Result<T, Cause> {
+    if wanted { read.await.map_err(cause) } else { Ok(T::default()) }
 }
 
 /// The networks, in the order of their names.

@@ -2,6 +2,7 @@
 //! wanted and what there is to what will be done, or to everything that stands in the way.
 
 mod conflict;
+mod devices;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use config_drive::MacAddr;
 use uuid::Uuid;
 
 pub use conflict::{Conflict, Conflicts};
+pub use devices::GpuPlan;
 
 use xenapi_storage::device::UserDevice;
 use xenapi_storage::ownership::{DiskUse, Ownership};
@@ -17,9 +19,7 @@ use xenapi_types::{Host, Ref};
 
 use crate::inventory::{Inventory, Network, Node};
 use crate::mac;
-use crate::spec::{
-    Firmware, Flavor, Hardware, InstanceSpec, Locking, MacChoice, OsType, Power, RootImage, VmMode,
-};
+use crate::spec::{Firmware, Flavor, InstanceSpec, Locking, MacChoice, OsType, Power, RootImage, VmMode};
 
 /// The unit of a VHD's data.
 const VHD_BLOCK_BYTES: u64 = 2 << 20;
@@ -54,6 +54,8 @@ pub struct Plan {
     pub vm: VmPlan,
     /// Its network interfaces, in the order of their device numbers.
     pub nics: Vec<NicPlan>,
+    /// Its virtual GPUs.
+    pub gpus: Vec<GpuPlan>,
     /// Whether it is started.
     pub power: Power,
 }
@@ -105,6 +107,8 @@ pub struct VmPlan {
     pub mode: VmMode,
     /// What starts the boot loader of an HVM guest.
     pub firmware: Firmware,
+    /// Whether it gets a virtual TPM.
+    pub tpm: bool,
     /// `platform`.
     pub platform: BTreeMap<String, String>,
     /// `other_config`.
@@ -149,7 +153,7 @@ pub fn plan(
 
     check_name(spec, inventory, &mut found);
     check_flavor(spec, &mut found);
-    check_hardware(spec, &mut found);
+    devices::check(spec, inventory, &mut found);
     let node = note(&mut found, choose_node(spec, inventory));
     if let Some(node) = node {
         check_node(spec, node, &mut found);
@@ -178,6 +182,11 @@ pub fn plan(
         });
     }
     let nics = plan_nics(spec, inventory, &mark, &mut found);
+    let gpus = node.map(|node| {
+        let networks: Vec<&Network> = nics.iter().map(|nic| &nic.network).collect();
+        devices::check_on(spec, &networks, inventory, node, &mut found);
+        devices::gpus(spec, inventory, node, &mut found)
+    });
     let xenstore_data = xenstore_data(spec, &mut found);
 
     let (Some(node), Some(sr), true) = (node, sr, found.is_empty()) else {
@@ -204,6 +213,7 @@ pub fn plan(
         blank,
         vm: plan_vm(spec, &mark, xenstore_data),
         nics,
+        gpus: gpus.unwrap_or_default(),
         power: spec.power,
     })
 }
@@ -252,32 +262,6 @@ fn check_volumes(spec: &InstanceSpec, found: &mut Vec<Conflict>) {
         }
         taken.push(device);
     }
-}
-
-fn check_hardware(spec: &InstanceSpec, found: &mut Vec<Conflict>) {
-    let Hardware { firmware, cores_per_socket, device_id, pci, .. } = &spec.hardware;
-    let vcpus = spec.flavor.vcpus;
-    if let Some(cores) = *cores_per_socket
-        && (cores == 0 || !vcpus.is_multiple_of(cores))
-    {
-        found.push(Conflict::Cores { vcpus, cores });
-    }
-    if *firmware != Firmware::Bios && spec.vm_mode == Some(VmMode::Pv) {
-        found.push(Conflict::FirmwareOfPv);
-    }
-    if let Some(id) = device_id
-        && (id.len() != 4 || !id.bytes().all(|b| b.is_ascii_hexdigit()))
-    {
-        found.push(Conflict::DeviceId(id.clone()));
-    }
-    found.extend(pci.iter().filter(|address| !is_pci(address)).map(|address| Conflict::Pci(address.clone())));
-}
-
-/// `0000:04:00.0`: domain, bus, device and function in hexadecimal.
-fn is_pci(address: &str) -> bool {
-    let places: Vec<&str> = address.split([':', '.']).collect();
-    let shape = address.char_indices().filter(|(_, c)| !c.is_ascii_hexdigit());
-    places.iter().map(|place| place.len()).eq([4, 2, 2, 1]) && shape.eq([(4, ':'), (7, ':'), (10, '.')])
 }
 
 /// Use, place and size of the blank disks.
@@ -477,6 +461,7 @@ fn plan_vm(spec: &InstanceSpec, mark: &Ownership, xenstore_data: BTreeMap<String
         name_label: spec.name.clone(),
         tags: spec.tags.clone(),
         firmware: hardware.firmware,
+        tpm: hardware.tpm,
         memory_bytes: flavor.memory_bytes(),
         vcpus: flavor.vcpus,
         vcpus_params,

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use uuid::Uuid;
 use xenapi_storage::ownership;
 use xenapi_types::{
     OnCrashBehaviour, OnNormalExit, Ref, Sr, VbdMode, VbdType, Vdi, VdiType, VifLockingMode, Vm, vbd, vdi,
-    vif, vm,
+    vgpu, vif, vm,
 };
 
-use crate::plan::{DiskPlan, NicPlan, Plan};
+use crate::plan::{DiskPlan, GpuPlan, NicPlan, Plan};
 use crate::spec::{Firmware, Locking, VmMode};
 
 /// The VM. It has no devices yet, and is halted.
@@ -128,5 +129,16 @@ pub(crate) fn vif(nic: &NicPlan, vm: &Ref<Vm>) -> vif::Create {
         ipv4_allowed,
         ipv6_allowed,
         ..vif::Create::default()
+    }
+}
+
+/// A virtual GPU, with Nova's key.
+pub(crate) fn vgpu(gpu: &GpuPlan, vm: &Ref<Vm>, instance: Uuid) -> vgpu::Create {
+    vgpu::Create {
+        vm: vm.clone(),
+        gpu_group: gpu.group.clone(),
+        device: Some(gpu.device.to_string()),
+        other_config: Some(BTreeMap::from([("nova-instance-uuid".to_owned(), instance.to_string())])),
+        r#type: Some(gpu.kind.clone()),
     }
 }

@@ -12,7 +12,7 @@ use xenapi_client::ErrorKind;
 use xenapi_storage::DiskRequest;
 use xenapi_storage::device::UserDevice;
 use xenapi_storage::ownership::{self, Ownership};
-use xenapi_types::{Ref, Vm, VmPowerState, vdi, vm};
+use xenapi_types::{Ref, Vm, VmPowerState, vdi, vm, vtpm};
 
 use crate::cancel::Stop;
 use crate::drive;
@@ -321,6 +321,17 @@ async fn attach(
         let doing = format!("attaching interface {} to network {:?}", nic.device, nic.network.name);
         stop.check()?;
         job.client().call(record::vif(nic, vm)).await.map_err(Cause::host(doing))?;
+    }
+    for gpu in &plan.gpus {
+        let doing = format!("giving VM {:?} a virtual GPU of type {:?}", plan.vm.name_label, gpu.model);
+        stop.check()?;
+        job.client().call(record::vgpu(gpu, vm, plan.instance)).await.map_err(Cause::host(doing))?;
+    }
+    if plan.vm.tpm {
+        let doing = format!("giving VM {:?} a virtual TPM", plan.vm.name_label);
+        stop.check()?;
+        let call = vtpm::Create { vm: vm.clone(), is_unique: false };
+        job.client().call(call).await.map_err(Cause::host(doing))?;
     }
     Ok(())
 }

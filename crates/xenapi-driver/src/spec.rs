@@ -91,6 +91,10 @@ pub struct Hardware {
     pub device_id: Option<String>,
     /// Devices of the host that the guest gets for itself: `0000:04:00.0`.
     pub pci: Vec<String>,
+    /// Whether the guest has a virtual TPM. It needs UEFI, and a host that knows of them.
+    pub tpm: bool,
+    /// Virtual GPUs: each the name of a type (`VGPU_type.model_name`) or its uuid.
+    pub gpus: Vec<String>,
 }
 
 /// What starts a guest's boot loader.

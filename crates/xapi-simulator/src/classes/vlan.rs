@@ -85,7 +85,7 @@ fn create(tx: &mut Tx<'_>, tagged: &str, network: &str, tag: i64) -> Result<(Str
 
 /// # Errors
 /// `NETWORK_ALREADY_CONNECTED`: a host has one interface on a network.
-fn unconnected(view: &View, network: &str, host: &str) -> Result<(), Failure> {
+pub(super) fn unconnected(view: &View, network: &str, host: &str) -> Result<(), Failure> {
     let network = view.object("network", network)?;
     match view.follow(network, "PIFs", "PIF").find(|pif| pif.str("host") == host) {
         Some(pif) => Err(Failure::new("NETWORK_ALREADY_CONNECTED", [host, pif.reference()])),

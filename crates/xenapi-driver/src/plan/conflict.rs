@@ -48,6 +48,54 @@ pub enum Conflict {
     /// What is made a copy of must not be a volume.
     #[error("the image is a volume, of which no copy is made here; give an image, or boot from the volume")]
     VolumeAsImage,
+    /// A TPM is found by UEFI only.
+    #[error("a virtual TPM needs UEFI firmware; use it, or do without the TPM")]
+    TpmOfBios,
+    /// The edition, or the release, does not have it.
+    #[error("the pool's edition or release has no {0}; change its licence, or do without")]
+    Restricted(&'static str),
+    /// Somebody has the device.
+    #[error("device {address} of host {node:?} was given to VM {vm:?}; use another one")]
+    PciInUse {
+        /// The device's address.
+        address: String,
+        /// The host's name.
+        node: String,
+        /// The VM's name.
+        vm: String,
+    },
+    /// All virtual functions are in use.
+    #[error(
+        "SR-IOV network {network:?} has {free} virtual functions free on host {node:?}; use another host or network"
+    )]
+    FunctionsTaken {
+        /// The network's name.
+        network: String,
+        /// The host's name.
+        node: String,
+        /// What there is.
+        free: i64,
+    },
+    /// No GPU of the host has the type enabled.
+    #[error("no GPU of host {node:?} has the type {wanted:?} enabled; use one of {}", List(.have))]
+    NoSuchGpu {
+        /// The wanted type.
+        wanted: String,
+        /// The host's name.
+        node: String,
+        /// The types there are.
+        have: Vec<String>,
+    },
+    /// The GPUs are in use.
+    #[error(
+        "host {node:?} has not as many virtual GPUs of the type {model:?} free; use another host or type"
+    )]
+    GpusTaken {
+        /// The type.
+        model: String,
+        /// The host's name.
+        node: String,
+    },
     /// Several hosts, and none named.
     #[error("the pool has several hosts; name the one to use: {}", List(.have))]
     NodeNotNamed {

@@ -96,6 +96,16 @@ fn assert_elsewhere(view: &View, vm: &str, host: &str, map: &BTreeMap<String, Va
         return Err(Failure::new("VM_BAD_POWER_STATE", [vm.reference(), "running", state]));
     }
     let target = view.object("host", host)?;
+    // Parts of a host's own devices do not move, unless the vendor of the GPU knows how.
+    let tied = view.follow(vm, "VGPUs", "VGPU").any(|vgpu| {
+        view.find("VGPU_type", vgpu.str("type")).is_none_or(|kind| kind.str("implementation") != "nvidia")
+    });
+    if tied {
+        return Err(Failure::new("VM_HAS_VGPU", [vm.reference()]));
+    }
+    if super::super::sriov::has(view, vm) {
+        return Err(Failure::new("VM_HAS_SRIOV_VIF", [vm.reference()]));
+    }
     for vbd in view.follow(vm, "VBDs", "VBD") {
         let Some(vdi) = vbd.ref_opt("VDI").and_then(|vdi| view.find("VDI", vdi)) else { continue };
         match map.get(vdi.reference()).map(View::text_of) {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use xenapi_wire::{DateTime, Failure, Value};
 
+use super::super::{gpu, sriov};
 use super::guests::Guests;
 use super::memory::footprint_bytes;
 use super::operations::Power;
@@ -39,6 +40,8 @@ pub(super) fn assert_can_run_on(view: &View, vm: Object<'_>, host: &str) -> Resu
             return Err(Failure::new("VM_REQUIRES_NETWORK", [vm.reference(), network]));
         }
     }
+    gpu::assert_room(view, vm, host.reference())?;
+    sriov::assert_room(view, vm, host.reference())?;
     let (needed, free) = (footprint_bytes(vm), free_memory_bytes(view, host));
     if needed > free {
         return Err(Failure::new("HOST_NOT_ENOUGH_FREE_MEMORY", [needed.to_string(), free.to_string()]));
@@ -174,6 +177,8 @@ pub(super) fn started(
     for vif in refs(tx, vm, "VIFs")? {
         tx.set("VIF", &vif, "currently_attached", Value::Bool(true))?;
     }
+    let vgpus = refs(tx, vm, "VGPUs")?;
+    gpu::attach(tx, &vgpus, host)?;
     if guests.have_consoles {
         open_consoles(tx, vm, host)?;
     }
@@ -211,6 +216,9 @@ pub(super) fn halted(tx: &mut Tx<'_>, vm: &str, guests: &Guests) -> Result<(), F
         for device in refs(tx, vm, set)? {
             if tx.exists(class, &device) {
                 tx.set(class, &device, "currently_attached", Value::Bool(false))?;
+            }
+            if class == "VGPU" && tx.exists(class, &device) {
+                tx.set(class, &device, "resident_on", NULL)?;
             }
         }
     }
