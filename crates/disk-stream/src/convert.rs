@@ -4,16 +4,19 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use vhd::Layout;
-use vhd::format::SECTOR;
+use vhd::format::{BLOCK_SIZE, SECTOR};
+use vhd::layout::Segment;
 
+use crate::copy::{Step, copy};
 use crate::error::Error;
 use crate::image::Image;
-use crate::pool::PIECE;
-use crate::produce::{Produce, VhdStream};
 use crate::progress::Stage;
 use crate::sink::Saved;
 use crate::target::{Existing, Partial};
 use crate::upload::Upload;
+
+/// Bytes that a thread takes at a time where nothing else says how many belong together.
+const STEP: u64 = 2 << 20;
 
 impl Image {
     /// Writes the disk as a dynamic VHD file. Blocking.
@@ -32,24 +35,34 @@ impl Image {
         existing: Existing,
         upload: &Upload,
     ) -> Result<Saved, Error> {
-        let mut target = Partial::create(path, existing)?;
+        let target = Partial::create(path, existing)?;
         let plan = if upload.aligned { plan.aligned() } else { plan };
         let (stream_len, virtual_size) = (plan.stream_len(), plan.footer().current_size);
-        let mut stream = VhdStream::new(self.reader(), plan);
+        // A disk of 2040 GiB has about a million blocks.
+        let blocks = u32::try_from(plan.block_count()).unwrap_or(u32::MAX);
         upload.progress.begin(Stage::Streaming, stream_len, virtual_size);
-        upload.progress.set_data_size(stream.data_len());
-        let mut position = 0;
-        while let Some(piece) = stream.next()? {
-            target.write_at(position, &piece.bytes)?;
-            position += piece.bytes.len() as u64;
-            upload.progress.add_wire(piece.bytes.len());
-            if piece.data {
-                upload.progress.add_data(piece.bytes.len());
+        upload.progress.set_data_size(u64::from(blocks) * u64::from(BLOCK_SIZE));
+        let (mut segments, mut position) = (plan.into_segments(), 0);
+        copy(self, &target, &upload.progress, || {
+            for segment in segments.by_ref() {
+                let to = position;
+                match segment {
+                    Segment::Meta(bytes) => {
+                        position += bytes.len() as u64;
+                        return Ok(Some(Step::Put { bytes, to }));
+                    }
+                    Segment::Payload { virtual_offset: from, len } => {
+                        position += len;
+                        return Ok(Some(Step::Move { from, len, to }));
+                    }
+                    // A hole.
+                    Segment::Zeros { len } => position += len,
+                }
             }
-            upload.progress.reach(piece.virtual_end);
-        }
+            Ok(None)
+        })?;
         target.complete(stream_len)?;
-        Ok(Saved { virtual_size, stream_len, blocks: stream.blocks() })
+        Ok(Saved { virtual_size, stream_len, blocks })
     }
 
     /// Writes the disk as a sparse raw file, or to a block device (see [`Existing`]). Blocking.
@@ -83,7 +96,7 @@ impl Image {
         size: u64,
         tail: &[u8],
     ) -> Result<Saved, Error> {
-        let mut target = if tail.is_empty() {
+        let target = if tail.is_empty() {
             Partial::create_disk(path, existing)?
         } else {
             Partial::create(path, existing)?
@@ -91,20 +104,13 @@ impl Image {
         target.expect(size)?;
         let stream_len = size + tail.len() as u64;
         upload.progress.begin(Stage::Streaming, size, size);
-        let mut reader = self.reader();
-        let mut buffer = vec![0; PIECE];
-        let mut at = 0;
-        while let Some(extent) = reader.next_data(at, self.virtual_size())? {
-            // At most a piece.
-            let len = usize::try_from(extent.end - extent.start).unwrap_or(PIECE).min(PIECE);
-            reader.read(extent.start, &mut buffer[..len])?;
-            target.write_at(extent.start, &buffer[..len])?;
-            at = extent.start + len as u64;
-            upload.progress.add_wire(len);
-            upload.progress.add_data(len);
-            upload.progress.reach(at);
-        }
-        self.check_unchanged()?;
+        let (mut reader, mut at) = (self.reader(), 0);
+        copy(self, &target, &upload.progress, || {
+            let Some(extent) = reader.next_data(at, self.virtual_size())? else { return Ok(None) };
+            let (from, len) = (extent.start, (extent.end - extent.start).min(STEP));
+            at = from + len;
+            Ok(Some(Step::Move { from, len, to: from }))
+        })?;
         target.write_at(size, tail)?;
         target.complete(stream_len)?;
         Ok(Saved { virtual_size: size, stream_len, blocks: 0 })

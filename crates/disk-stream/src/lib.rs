@@ -32,6 +32,7 @@
 mod body;
 mod coalesce;
 mod convert;
+mod copy;
 mod difference;
 mod digest;
 mod draft;

@@ -95,10 +95,6 @@ impl VhdStream {
         let segments = layout.into_segments().peekable();
         Self { source: Source::new(reader), segments, blocks, payload: 0..0, virtual_end: 0 }
     }
-
-    pub(crate) fn blocks(&self) -> u32 {
-        self.blocks
-    }
 }
 
 impl Produce for VhdStream {

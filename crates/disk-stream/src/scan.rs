@@ -59,8 +59,11 @@ pub(crate) fn scan_while(
         progress,
         wanted,
     };
+    // Where a piece is left at its first byte that is not zero, holes inside of pieces need not be known.
+    let likely = zeros == Zeros::Detect && u64::from(piece_size) >= LIKELY;
+    let next = if likely { Reader::next_likely } else { Reader::next_data };
     let mut at = 0;
-    while let Some(extent) = scan.reader.next_data(at, image.virtual_size())? {
+    while let Some(extent) = next(&mut scan.reader, at, image.virtual_size())? {
         at = extent.end;
         scan.add(extent)?;
     }
@@ -117,20 +120,34 @@ impl Scan<'_> {
 
 /// The next part of the file from `at` on that may hold data.
 ///
-/// A file system that cannot tell, and every block device, holds data everywhere. `ENXIO` means
-/// that only a hole is left.
+/// A file system that cannot tell, and every block device, holds data everywhere.
 pub(crate) fn next_extent(file: &DiskFile, at: u64, end: u64) -> Option<Range<u64>> {
-    if at >= end {
-        return None;
-    }
+    let start = next_data(file, at, end)?;
     if file.is_device() {
-        return Some(at..end);
+        return Some(start..end);
     }
-    let start = match seek(file.file(), SeekFrom::Data(at)) {
-        Ok(start) => start.max(at),
-        Err(Errno::NXIO) => return None,
-        Err(_) => at,
-    };
     let hole = seek(file.file(), SeekFrom::Hole(start)).ok().filter(|hole| *hole > start);
-    Some(start..hole.unwrap_or(end).min(end)).filter(|extent| !extent.is_empty())
+    Some(start..hole.unwrap_or(end).min(end))
+}
+
+/// The same, without its exact end: it goes on to a multiple of [`LIKELY`] at most.
+pub(crate) fn likely_extent(file: &DiskFile, at: u64, end: u64) -> Option<Range<u64>> {
+    let start = next_data(file, at, end)?;
+    Some(start..(start + 1).next_multiple_of(LIKELY).min(end))
+}
+
+/// The size of a VHD's block, in which holes are looked for.
+const LIKELY: u64 = 2 << 20;
+
+/// `ENXIO` means that only a hole is left.
+fn next_data(file: &DiskFile, at: u64, end: u64) -> Option<u64> {
+    if file.is_device() {
+        return (at < end).then_some(at);
+    }
+    match seek(file.file(), SeekFrom::Data(at)) {
+        Ok(start) => Some(start.max(at)),
+        Err(Errno::NXIO) => None,
+        Err(_) => Some(at),
+    }
+    .filter(|start| *start < end)
 }

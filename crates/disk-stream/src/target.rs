@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use vhd::zero;
@@ -44,9 +45,8 @@ enum Target {
 struct Device {
     file: File,
     len: u64,
-    head: Vec<u8>,
-    /// Whether its old content is gone.
-    begun: bool,
+    /// There once its old content is gone.
+    head: Mutex<Option<Vec<u8>>>,
 }
 
 /// What a device begins with that is not complete.
@@ -96,8 +96,8 @@ impl Partial {
 
     /// Says how large the disk will be at least, as soon as that is known. A device on which that fits is
     /// overwritten from here on.
-    pub(crate) fn expect(&mut self, size: u64) -> Result<(), Error> {
-        let Target::Device(device) = &mut self.file else { return Ok(()) };
+    pub(crate) fn expect(&self, size: u64) -> Result<(), Error> {
+        let Target::Device(device) = &self.file else { return Ok(()) };
         if size > device.len {
             return Err(Error::DeviceTooSmall { path: self.path.clone(), len: device.len, size });
         }
@@ -105,12 +105,12 @@ impl Partial {
     }
 
     /// Writes at a place that was not written before; zeros become holes.
-    pub(crate) fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+    pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         self.expect(offset + bytes.len() as u64)?;
         let failed = |source| Error::Write { path: self.path.clone(), source };
         for run in zero::nonzero_runs(bytes, GRAIN) {
             let (bytes, offset) = (&bytes[run.clone()], offset + run.start as u64);
-            match &mut self.file {
+            match &self.file {
                 Target::File(file) => file.as_file().write_all_at(bytes, offset).map_err(failed)?,
                 Target::Device(device) => device.write_at(offset, bytes).map_err(failed)?,
             }
@@ -119,9 +119,9 @@ impl Partial {
     }
 
     /// Writes at a place that may have been written before.
-    pub(crate) fn overwrite_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+    pub(crate) fn overwrite_at(&self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         self.expect(offset + bytes.len() as u64)?;
-        match &mut self.file {
+        match &self.file {
             Target::File(file) => file.as_file().write_all_at(bytes, offset),
             Target::Device(device) => device.write_at(offset, bytes),
         }
@@ -129,7 +129,7 @@ impl Partial {
     }
 
     /// Makes the file `len` bytes long, durable, and visible. A device keeps its length.
-    pub(crate) fn complete(mut self, len: u64) -> Result<(), Error> {
+    pub(crate) fn complete(self, len: u64) -> Result<(), Error> {
         self.expect(len)?;
         let Self { file, path, existing } = self;
         let failed = |source| Error::Write { path: path.clone(), source };
@@ -160,12 +160,13 @@ impl Device {
         if len < HEAD as u64 {
             return Err(io::Error::other("the device has less than 4096 bytes"));
         }
-        Ok(Self { file, len, head: vec![0; HEAD], begun: false })
+        Ok(Self { file, len, head: Mutex::new(None) })
     }
 
     /// Marks it as incomplete, and makes the rest zero.
-    fn begin(&mut self) -> io::Result<()> {
-        if self.begun {
+    fn begin(&self) -> io::Result<()> {
+        let mut head = self.head();
+        if head.is_some() {
             return Ok(());
         }
         let mut mark = MARK.to_vec();
@@ -173,8 +174,13 @@ impl Device {
         self.file.write_all_at(&mark, 0)?;
         self.file.sync_all()?;
         self.clear()?;
-        self.begun = true;
+        *head = Some(vec![0; HEAD]);
         Ok(())
+    }
+
+    fn head(&self) -> MutexGuard<'_, Option<Vec<u8>>> {
+        // Whoever held it has not completed the device.
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes everything behind the mark zero, by the device's own means where it has them.
@@ -195,16 +201,19 @@ impl Device {
         Ok(())
     }
 
-    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    /// After [`Device::begin`].
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let inside = usize::try_from(offset).unwrap_or(HEAD).min(HEAD);
         let (head, rest) = bytes.split_at(bytes.len().min(HEAD - inside));
-        self.head[inside..inside + head.len()].copy_from_slice(head);
+        if let (false, Some(kept)) = (head.is_empty(), &mut *self.head()) {
+            kept[inside..inside + head.len()].copy_from_slice(head);
+        }
         self.file.write_all_at(rest, offset + head.len() as u64)
     }
 
     fn complete(self) -> io::Result<()> {
         self.file.sync_all()?;
-        self.file.write_all_at(&self.head, 0)?;
+        self.file.write_all_at(self.head().as_deref().unwrap_or_default(), 0)?;
         self.file.sync_all()
     }
 }

@@ -51,7 +51,7 @@ fn a_raw_image_becomes_a_vhd_of_what_it_holds() {
     expected.resize(22 << 20, 0);
     assert!(content_of(&back) == expected);
 
-    if has("qemu-img") {
+    if has_qemu_of_10() {
         let info = run("qemu-img", &["info", "-f", "vpc", "--output=json", text(&vhd)]);
         assert!(info.contains(&format!("\"virtual-size\": {}", 22 * MIB)), "{info}");
         run("qemu-img", &["compare", "-f", "vpc", "-F", "raw", text(&vhd), text(&raw)]);

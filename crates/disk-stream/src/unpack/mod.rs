@@ -20,7 +20,7 @@ mod problem;
 mod tar;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body::Body;
@@ -208,13 +208,12 @@ impl Packed {
     /// [`Error::Packed`], [`Error::Body`], and those of the file.
     pub async fn save_raw(self, path: &Path, existing: Existing, size: u64) -> Result<Unpacked, Error> {
         let Self { order, mut work, .. } = self;
-        let file = Arc::new(Mutex::new(Partial::create_disk(path, existing)?));
+        let file = Arc::new(Partial::create_disk(path, existing)?);
         let target = Box::new(ToFile(file.clone()));
         let _ = order.send(Order { target, size, rest: Rest::Zeros });
         let unpacked = work.end().await?;
         let complete = tokio::task::spawn_blocking(move || {
-            let file = Arc::into_inner(file).and_then(|file| file.into_inner().ok());
-            file.ok_or(Error::Interrupted)?.complete(size)
+            Arc::into_inner(file).ok_or(Error::Interrupted)?.complete(size)
         });
         complete.await.unwrap_or(Err(Error::Interrupted))?;
         Ok(unpacked)
@@ -222,11 +221,10 @@ impl Packed {
 }
 
 #[derive(Debug)]
-struct ToFile(Arc<Mutex<Partial>>);
+struct ToFile(Arc<Partial>);
 
 impl Target for ToFile {
     fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-        let mut file = self.0.lock().map_err(|_| Error::Interrupted)?;
-        file.overwrite_at(offset, bytes)
+        self.0.overwrite_at(offset, bytes)
     }
 }

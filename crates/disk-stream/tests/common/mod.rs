@@ -80,6 +80,21 @@ pub(crate) fn has(tool: &str) -> bool {
     found
 }
 
+/// Whether `qemu-img` is there and believes the size that a VHD states, whoever wrote it: before version 10, it takes
+/// the size from the geometry unless it knows the writer.
+pub(crate) fn has_qemu_of_10() -> bool {
+    if !has("qemu-img") {
+        return false;
+    }
+    let said = run("qemu-img", &["--version"]);
+    let major = said.split(' ').nth(2).and_then(|version| version.split('.').next()?.parse().ok());
+    let new = major.is_some_and(|major: u32| major >= 10);
+    if !new {
+        eprintln!("skipped: qemu-img is older than 10, and has our disks end with their last whole cylinder");
+    }
+    new
+}
+
 /// Runs a tool that must succeed and returns what it printed.
 #[track_caller]
 pub(crate) fn run(tool: &str, arguments: &[&str]) -> String {
