@@ -5,6 +5,7 @@
 //! `VDI_IO_ERROR ["Device I/O errors"]` in the task, and only there.
 //!
 //! * [`import`] and [`export`]: the helper's part: streams from and to disks.
+//! * `archive`: the members of an archive on its way in; `packing`: gzip and zstd.
 //! * `blob`: files that belong to objects.
 //! * [`handler`]: XAPI's part: who may, which disk, what is answered.
 //! * `source`: the disk behind a VDI, attached.
@@ -12,11 +13,13 @@
 //! * `xva`: whole VMs.
 //! * `pipe`: overlaps the socket with the disk.
 
+mod archive;
 mod blob;
 pub(crate) mod export;
 mod handler;
 pub(crate) mod import;
 pub(crate) mod nbd;
+mod packing;
 mod pipe;
 mod source;
 #[cfg(test)]

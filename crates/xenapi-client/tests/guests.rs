@@ -163,7 +163,7 @@ async fn a_vm_survives_the_journey() {
     let vm = bench.guest().await;
     let (disks, macs) = (bench.disks(&vm).await, bench.macs(&vm).await);
     assert!(disks["0"] == content(4, 1));
-    for compression in [None, Some(Compression::Gzip)] {
+    for compression in [None, Some(Compression::Gzip), Some(Compression::Zstd)] {
         let options = VmExport { compression: compression.clone(), ..VmExport::default() };
         let archive = bench.export(&vm, options).await;
         // Two of four MiB and the last one, and both of two; or else compressed.
@@ -286,4 +286,41 @@ async fn a_disk_comes_in_pieces() {
     decoder.finish().unwrap();
     assert!(disk == raw);
     assert_eq!(PieceName { disk: "vdi", index: 1 }.to_string(), "vdi/00000001");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_goes_in_pieces() {
+    let bench = bench().await;
+    let vm = bench.guest().await;
+    let disk = bench.disk(&vm, "2", content(4, 3)).await;
+    let tar = async |vdi: &Ref<Vdi>| {
+        let mut bytes = Vec::new();
+        let export = bench.client.export_vdi(vdi, ExportFormat::Tar, None).await.unwrap();
+        export.copy_to(&mut bytes, |_| {}).await.unwrap();
+        bytes
+    };
+    let archive = tar(&disk).await;
+    let copy = bench.disk(&vm, "3", vec![0; 4 * MIB]).await;
+    let imported = bench.client.import_vdi(&copy, ImportFormat::Tar, body(&archive)).await.unwrap();
+    assert_eq!(imported.bytes, archive.len() as u64);
+    assert!(bench.disks(&vm).await["3"] == content(4, 3));
+    assert!(tar(&copy).await == archive);
+
+    // What is wrong is found before the host has it.
+    let mut damaged = archive.clone();
+    damaged[70_000] ^= 1;
+    for (bytes, text) in [
+        (&damaged[..], "checksum of vdi/00000000"),
+        (&archive[..archive.len() - 1_024], "cut off"),
+        (b"a raw disk, for example".repeat(100).as_slice(), "no header"),
+    ] {
+        let error = bench.client.import_vdi(&copy, ImportFormat::Tar, body(bytes)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Body, "{error}");
+        assert!(error.to_string().contains(text), "{error}, not {text}");
+    }
+    // The host says what this side cannot see.
+    let small = bench.disk(&vm, "4", vec![0; 2 * MIB]).await;
+    let error = bench.client.import_vdi(&small, ImportFormat::Tar, body(&archive)).await.unwrap_err();
+    assert!(error.is("IMPORT_ERROR_UNEXPECTED_FILE"), "{error}");
+    assert_eq!(bench.tasks().await, 0);
 }

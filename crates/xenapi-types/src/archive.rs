@@ -29,6 +29,7 @@ mod decoder;
 use std::fmt;
 
 pub use decoder::{ArchiveError, ArchiveErrorKind, Decoder, Item};
+use sha1::{Digest, Sha1};
 use twox_hash::XxHash64;
 
 /// Bytes of a record: headers have this size, and contents are filled up to a multiple of it.
@@ -198,6 +199,15 @@ impl Checksum {
             _ => None,
         }
     }
+
+    /// Whether `written`, the content of such a member, is the checksum of `content`.
+    pub fn is_of(self, content: &[u8], written: &[u8]) -> bool {
+        let expected = match self {
+            Self::XxHash => format!("{:016X}", xxh64(content)),
+            Self::Sha1 => Sha1::digest(content).iter().map(|byte| format!("{byte:02X}")).collect(),
+        };
+        written.trim_ascii().eq_ignore_ascii_case(expected.as_bytes())
+    }
 }
 
 /// The checksum of a piece: XXH64 with seed 0.
@@ -275,6 +285,9 @@ mod tests {
         assert_eq!(xxh64(b""), 0xef46_db37_51d8_e999);
         assert_eq!(xxh64(b"abc"), 0x44bc_2cf5_ad77_0999);
         assert_eq!(xxh64(&vec![0; 1 << 20]), 0x87d2_a1b6_e116_3ef1);
+        assert!(Checksum::XxHash.is_of(b"abc", b"44BC2CF5AD770999"));
+        assert!(Checksum::Sha1.is_of(b"abc", b"a9993e364706816aba3e25717850c26c9cd0d89d\n"));
+        assert!(!Checksum::Sha1.is_of(b"abd", b"a9993e364706816aba3e25717850c26c9cd0d89d"));
     }
 
     #[test]

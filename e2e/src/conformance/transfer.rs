@@ -8,7 +8,7 @@ use http_body_util::Full;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use vhd::format::Timestamp;
 use vhd::layout::{Dialect, Layout, Parameters, Segment};
-use xenapi_client::{ErrorKind, ExportFormat, ImportFormat};
+use xenapi_client::{ErrorKind, ExportFormat, ImportFormat, VmExport};
 use xenapi_types::chunked::TERMINATOR;
 use xenapi_types::{Task, TaskRecord, TaskStatusType, Vdi, Vm, vdi, vm};
 use xenapi_wire::Ref;
@@ -25,6 +25,8 @@ super::checks! { "transfer";
     an_exported_vhd_holds_what_is_on_the_disk,
     an_exported_vhd_is_dynamic,
     a_clone_has_the_same_data,
+    an_exported_archive_is_taken_again,
+    a_damaged_archive_fails,
     a_broken_vhd_fails,
     a_truncated_vhd_fails_when_the_client_goes,
     junk_is_no_vhd,
@@ -46,6 +48,7 @@ super::checks! { "transfer";
     downloads_are_named_after_their_disk,
     only_known_methods_are_served,
     a_guest_is_exported_with_its_disk,
+    an_export_is_compressed_on_demand,
     an_exported_guest_is_imported_as_another,
     an_unknown_guest_gets_no_answer,
     a_running_guest_is_not_exported,
@@ -233,6 +236,26 @@ async fn a_clone_has_the_same_data(lab: &Lab) -> Result<()> {
 }
 
 /// XAPI calls everything that goes wrong on the way an I/O error.
+async fn an_exported_archive_is_taken_again(lab: &Lab) -> Result<()> {
+    let (first, second) = (lab.small_disk().await?, lab.small_disk().await?);
+    lab.upload(&first, ImportFormat::Raw, sparse()).await?;
+    let archive = lab.download(&first, ExportFormat::Tar).await?;
+    lab.upload(&second, ImportFormat::Tar, archive).await?;
+    lab.holds(&second, &sparse()).await
+}
+
+/// By hand, for the client does not let it pass.
+async fn a_damaged_archive_fails(lab: &Lab) -> Result<()> {
+    let vdi = lab.small_disk().await?;
+    lab.upload(&vdi, ImportFormat::Raw, sparse()).await?;
+    let mut archive = lab.download(&vdi, ExportFormat::Tar).await?;
+    archive[70_000] ^= 1;
+    let (status, record) =
+        lab.transfer("PUT /import_raw_vdi", &format!("&vdi={vdi}&format=tar"), &archive).await?;
+    same("HTTP status", status, 200)?;
+    same("status", record.status, TaskStatusType::Failure)
+}
+
 async fn a_broken_vhd_fails(lab: &Lab) -> Result<()> {
     let (vdi, vhd) = (lab.small_disk().await?, sparse_vhd()?);
     // Without the footer at its end, and with something behind it.
@@ -515,6 +538,24 @@ async fn a_guest_is_exported_with_its_disk(lab: &Lab) -> Result<()> {
     ensure!(xva.windows(uuid.len()).any(|window| window == uuid.as_bytes()), "the guest's uuid is not in it");
     // Of the disk's four pieces of one mebibyte, two have data; first and last are always there.
     ensure!(xva.len() > 2 * SIZE / 4, "it has {} bytes", xva.len());
+    Ok(())
+}
+
+/// Both kinds come back as the same guest.
+async fn an_export_is_compressed_on_demand(lab: &Lab) -> Result<()> {
+    let vm = guest(lab).await?;
+    for (compression, magic) in [("gzip", &[0x1f_u8, 0x8b][..]), ("zstd", &[0x28, 0xb5, 0x2f, 0xfd])] {
+        let options = VmExport { compression: Some(compression.into()), ..VmExport::default() };
+        let mut xva = Vec::new();
+        lab.client.export_vm(&vm, options).await?.copy_to(&mut xva, |_| {}).await?;
+        ensure!(xva.starts_with(magic), "{compression}: it begins with {:?}", &xva[..4]);
+        let importing = lab.client.import_vm(Full::new(Bytes::from(xva)));
+        let imported = importing.sr(&lab.site.sr()?.clone()).await?.remove(0);
+        lab.keep(Made::Vm(imported.clone()));
+        let vbds = lab.client.record(&imported).await?.vbds;
+        let vbd = lab.client.record(vbds.first().context("it has no disk")?).await?;
+        lab.holds(&vbd.vdi, &sparse()).await?;
+    }
     Ok(())
 }
 

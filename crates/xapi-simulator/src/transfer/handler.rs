@@ -280,9 +280,6 @@ impl Request<'_> {
         if let Some(encoding) = head.header("transfer-encoding") {
             return Err(Refusal::NotFound(format!("Cannot handle encoding: {encoding}")));
         }
-        if format == Format::Tar {
-            return Err(Refusal::NotFound("Unknown format tar".to_owned()));
-        }
         let length = head.content_length();
         if vdi.is_none() && (format != Format::Raw || length.is_none()) {
             let text = "Importing anything but raw of a known length directly into an SR not yet supported";
@@ -357,17 +354,21 @@ impl Request<'_> {
             _ => u64::MAX,
         };
         let mut body = (&mut self.exchange.conn).take(limit);
+        let failed = |error| io_failure("import", &error);
         let result = match plan.format {
             _ if self.exchange.fault == Some(Fault::LoseUpload) => {
                 let mut upload = (&mut body).take(plan.length.unwrap_or(u64::MAX));
-                tokio::io::copy(&mut upload, &mut tokio::io::sink()).await.map(drop).map_err(Into::into)
+                let lost = tokio::io::copy(&mut upload, &mut tokio::io::sink()).await;
+                lost.map(drop).map_err(|error| failed(error.into()))
             }
-            Format::Raw | Format::Tar => import::raw(&mut body, plan.length, &disk, &mut note).await,
-            Format::Chunked => import::chunked(&mut body, &disk).await,
-            Format::Vhd => import::vhd(&mut body, plan.length, &disk, &mut note).await,
+            Format::Raw => import::raw(&mut body, plan.length, &disk, &mut note).await.map_err(failed),
+            Format::Chunked => import::chunked(&mut body, &disk).await.map_err(failed),
+            Format::Vhd => import::vhd(&mut body, plan.length, &disk, &mut note).await.map_err(failed),
+            // XAPI reads these itself, and has more to say than its helper.
+            Format::Tar => import::tar(&mut body, &disk, &mut note).await,
         };
         *taken = limit - body.limit();
-        result.map_err(|error| io_failure("import", &error))?;
+        result?;
         settle(core, disk).await?;
         drop(plugged);
         Ok(vdi)

@@ -7,7 +7,12 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use vhd::Structure;
 use vhd::format::{DiskType, DynamicHeader, FOOTER_LEN, Footer, HEADER_LEN, SECTOR, UNALLOCATED};
 
+use xenapi_types::archive::PIECE_LEN;
+use xenapi_wire::Failure;
+
+use super::archive::{Archive, damaged, premature_eof};
 use super::pipe::Sink;
+use super::source::io_failure;
 use super::{Progress, TransferError};
 use crate::disk::{BLOCK, Disk};
 
@@ -84,6 +89,48 @@ async fn chunks(body: &mut (impl AsyncRead + Unpin), sink: &mut Sink) -> Result<
             at += len;
         }
     }
+}
+
+/// Reads the archive form up to its end: pieces of a MiB of a disk called `vdi`, each with its checksum. What is left
+/// out stays as it was. Everything is written before wrong checksums are told.
+///
+/// # Errors
+/// `IMPORT_ERROR…` as of a guest's archive; a piece behind the end of the disk is an unexpected file.
+pub(crate) async fn tar(
+    body: &mut (impl AsyncRead + Unpin),
+    disk: &Disk,
+    progress: Progress<'_>,
+) -> Result<(), Failure> {
+    let mut archive = Archive::plain(body);
+    let mut sink = Sink::new(disk.clone());
+    let result = tar_pieces(&mut archive, disk.len_bytes(), &mut sink, progress).await;
+    let settled = sink.settle(Ok(())).await.map_err(|error| io_failure("import", &error));
+    let is_intact = settled.and(result)?;
+    // The second of the two empty records.
+    archive.next().await?.map_or(Ok(()), |_| Err(premature_eof()))?;
+    if is_intact { Ok(()) } else { Err(damaged()) }
+}
+
+/// Writes all pieces; whether all checksums are right.
+async fn tar_pieces(
+    archive: &mut Archive<impl AsyncRead + Unpin>,
+    len_bytes: u64,
+    sink: &mut Sink,
+    progress: Progress<'_>,
+) -> Result<bool, Failure> {
+    let count = len_bytes.div_ceil(PIECE_LEN);
+    let (mut next, mut is_intact) = (0, true);
+    while let Some(piece) = archive.piece("vdi", next..count).await? {
+        is_intact &= piece.is_intact;
+        if piece.content.is_empty() {
+            continue;
+        }
+        next = piece.index + 1;
+        let written = sink.write(piece.index * PIECE_LEN, piece.content).await;
+        written.map_err(|error| io_failure("import", &error))?;
+        progress(next as f64 / count as f64);
+    }
+    Ok(is_intact)
 }
 
 /// Reads a dynamic or differencing VHD: footer, header, table, blocks in the order in which they come, the footer

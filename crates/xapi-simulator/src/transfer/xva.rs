@@ -6,13 +6,10 @@
 //!
 //! * `manifest`: records into the description, references replaced.
 //! * `objects`: the description into objects, undone when the import fails.
-//! * `input`: the members of an archive, compressed or not.
 //! * `output`: the way out, compressed or not.
 //!
-//! Not done: zstd (an export that asks for it fails, an import ends as junk does), `dry_run`, the memory of suspended
-//! VMs.
+//! Not done: `dry_run`, the memory of suspended VMs.
 
-mod input;
 mod manifest;
 mod objects;
 mod output;
@@ -20,15 +17,15 @@ mod output;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use xenapi_types::archive;
 use xenapi_types::handler::Compression;
 use xenapi_types::meta;
 use xenapi_wire::{Failure, Value};
 
-use self::input::Archive;
 use self::manifest::{Manifest, Scope};
 use self::output::Output;
+use super::archive::Archive;
 use super::handler::{CLOSING, Opened, Refusal, Request, Task, blocking, hosts_of, progress_of, shown};
 use super::source::{Source, io_failure};
 use super::{TransferError, export};
@@ -216,7 +213,11 @@ impl Call<'_> {
         );
         self.request.begin(&self.core, task, &head).await?;
         let length = self.request.exchange.head.content_length();
-        let mut archive = Archive::new(&mut self.request.exchange.conn);
+        let limit = match self.request.exchange.fault {
+            Some(Fault::DropAfterBytes(limit)) => limit as u64,
+            _ => u64::MAX,
+        };
+        let mut archive = Archive::new((&mut self.request.exchange.conn).take(limit));
         let options = objects::Options {
             restores: self.request.exchange.head.param("restore") == Some("true"),
             forces: self.request.exchange.head.param("force") == Some("true"),

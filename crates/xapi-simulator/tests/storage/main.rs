@@ -12,6 +12,7 @@ use vhd::format::Timestamp;
 use vhd::layout::{Dialect, Parameters, Segment};
 use xapi_simulator::fault::Fault;
 use xapi_simulator::{Simulator, World};
+use xenapi_types::archive::{self, PieceName};
 
 use client::Client;
 
@@ -323,6 +324,59 @@ async fn a_broken_upload_fails_its_task_and_leaves_no_vbd() {
     // Neither hinders the next attempt.
     assert_eq!(client.import(&vdi, "format=vhd", &stream).await["status"], "success");
     image.check_raw(&client, &vdi).await;
+}
+
+/// The archive form of pieces of a disk, each a MiB of this byte.
+fn tar(pieces: &[(u64, u8)]) -> Vec<u8> {
+    let piece = |&(index, byte): &(u64, u8)| {
+        archive::piece(PieceName { disk: "vdi", index }, &vec![byte; 1 << 20]).unwrap()
+    };
+    let mut tar: Vec<u8> = pieces.iter().flat_map(piece).collect();
+    tar.extend_from_slice(&archive::END);
+    tar
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_fills_a_disk() {
+    let (simulator, client) = pool().await;
+    let sr = client.sr("Local storage").await;
+    let vdi = client.vdi(&sr, 4 << 20).await;
+    let before = simulator.snapshot_of_objects();
+    let whole = tar(&[(0, 1), (2, 3), (3, 0)]);
+    assert_eq!(client.import(&vdi, "format=tar", &whole).await["status"], "success");
+    // As old hosts wrote them, and what is left out stays.
+    let old = |byte: u8| {
+        let mut old = archive::member("vdi/00000001", &vec![byte; 1 << 20], 0).unwrap();
+        let sha1 = b"3134e35b72775a28d7e7242e077709af45c3b9e9";
+        old.extend(archive::member("vdi/00000001.checksum", sha1, 0).unwrap());
+        old.extend_from_slice(&archive::END);
+        old
+    };
+    assert_eq!(client.import(&vdi, "format=tar", &old(2)).await["status"], "success");
+    let refused = client.import(&vdi, "format=tar", &old(4)).await;
+    assert_failed(&refused, "IMPORT_ERROR_SOME_CHECKSUMS_FAILED");
+    let bytes = client.export(&vdi, "format=raw").await;
+    let kinds: Vec<u8> = bytes.chunks(1 << 20).map(|piece| piece[piece.len() / 2]).collect();
+    // The damaged piece, too: only its task tells.
+    assert_eq!(kinds, [1, 4, 3, 0]);
+    assert!(bytes.chunks(1 << 20).all(|piece| piece.iter().all(|byte| *byte == piece[0])));
+
+    let mut foreign = archive::member("readme", b"hello", 0).unwrap();
+    foreign.extend_from_slice(&archive::END);
+    for (body, code) in [
+        (tar(&[(4, 1)]), "IMPORT_ERROR_UNEXPECTED_FILE"),
+        (tar(&[(2, 1), (1, 1)]), "IMPORT_ERROR_UNEXPECTED_FILE"),
+        (foreign, "IMPORT_ERROR_UNEXPECTED_FILE"),
+        (b"j".repeat(4_096), "IMPORT_ERROR_PREMATURE_EOF"),
+    ] {
+        assert_failed(&client.import(&vdi, "format=tar", &body).await, code);
+    }
+    let task = client.call("task.create", [json!("import"), json!("")]).await;
+    let task = task.as_str().unwrap();
+    let path = format!("/import_raw_vdi?vdi={vdi}&format=tar&task_id={task}");
+    client.put_and_hang_up(&path, whole.len(), &whole[..1 << 20]).await;
+    assert_failed(&client.finished(task).await, "IMPORT_ERROR_PREMATURE_EOF");
+    assert_eq!(simulator.snapshot_of_objects(), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

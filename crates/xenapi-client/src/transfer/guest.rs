@@ -3,18 +3,17 @@
 use std::collections::BTreeSet;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
-use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt;
-use xenapi_types::archive::{DESCRIPTION, Decoder, Header, RECORD};
+use bytes::Bytes;
+use http_body::Body;
+use xenapi_types::archive::Decoder;
 use xenapi_types::handler::{self, Compression};
 use xenapi_types::{Host, Pool, Sr, Vm, pool, vbd, vdi, vm};
 use xenapi_wire::{Limits, Ref, xmlrpc};
 
 use super::accept::negotiate;
 use super::body::{Fault, Length};
+use super::checked::Checked;
 use super::export::{Content, Subject};
 use super::import::{Progress, Upload, pour};
 use super::{Export, Meter, Route};
@@ -183,8 +182,8 @@ where
         let Self { client, body, sr, route, restore, force, label, progress } = self;
         let fault = Fault::default();
         let importing = async {
-            let body = Archive::open(body, force).await?;
-            let len = Length::exact(body.len);
+            let (body, len) = Checked::guest(body, force).await?;
+            let len = Length::exact(len);
             let route = match (route, &sr) {
                 (Some(route), _) => route,
                 (None, Some(sr)) => client.route_to_sr(sr).await?,
@@ -231,95 +230,4 @@ async fn default_sr(client: &Client) -> Result<Ref<Sr>> {
     sr.non_null().ok_or_else(|| {
         Error::new(ErrorKind::Config, "the pool has no default SR").remedy("name the SR for the disks")
     })
-}
-
-/// An archive whose beginning has been seen, and the rest of which is checked on its way.
-struct Archive<B> {
-    begin: Option<Bytes>,
-    rest: Pin<Box<B>>,
-    len: u64,
-    decoder: Option<Decoder>,
-}
-
-/// What compressed archives begin with: gzip and zstd.
-const COMPRESSED: [&[u8]; 2] = [&[0x1f, 0x8b], &[0x28, 0xb5, 0x2f, 0xfd]];
-
-impl<B> Archive<B>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
-    /// Reads the first record.
-    async fn open(body: B, is_forced: bool) -> Result<Self> {
-        let Some(len) = body.size_hint().exact() else {
-            return Err(wrong("the body does not know its length, which XAPI needs"));
-        };
-        let mut rest = Box::pin(body);
-        let mut begin = BytesMut::new();
-        while begin.len() < RECORD {
-            let Some(frame) = rest.frame().await else { break };
-            let frame = frame.map_err(|error| {
-                let error = error.into();
-                Error::new(ErrorKind::Body, error.to_string()).because(error)
-            })?;
-            begin.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
-        }
-        let is_compressed = COMPRESSED.iter().any(|magic| begin.starts_with(magic));
-        if !is_compressed {
-            let first = begin.first_chunk::<RECORD>().map(Header::parse);
-            match first {
-                Some(Ok(Some(header))) if header.name == DESCRIPTION => {}
-                Some(Ok(Some(header))) => {
-                    let text = format!("its first member is {:?}, not {DESCRIPTION}", header.name);
-                    return Err(wrong(format!("this is no archive of a VM: {text}")));
-                }
-                _ => return Err(wrong("this is no archive of a VM: it does not begin like a tar file")),
-            }
-        }
-        let decoder = (!is_compressed && !is_forced).then(Decoder::of_guest);
-        Ok(Self { begin: Some(begin.freeze()), rest, len, decoder })
-    }
-}
-
-fn wrong(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Body, message.into()).remedy("give an XVA file, as an export of a VM makes it")
-}
-
-impl<B> Body for Archive<B>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = match self.begin.take() {
-            Some(begin) => Some(Ok(Frame::data(begin))),
-            None => std::task::ready!(self.rest.as_mut().poll_frame(cx)),
-        };
-        Poll::Ready(match (frame, &mut self.decoder) {
-            (None, Some(decoder)) => decoder.finish().err().map(|error| Err(error.into())),
-            (None, None) => None,
-            (Some(Err(error)), _) => Some(Err(error.into())),
-            (Some(Ok(frame)), decoder) => Some(match (decoder, frame.data_ref()) {
-                (Some(decoder), Some(data)) => look(decoder, data).map(|()| frame),
-                _ => Ok(frame),
-            }),
-        })
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.len)
-    }
-}
-
-fn look(decoder: &mut Decoder, mut data: &[u8]) -> Result<(), BoxError> {
-    while !data.is_empty() {
-        decoder.next(&mut data)?;
-    }
-    Ok(())
 }

@@ -15,6 +15,7 @@ use xenapi_wire::Ref;
 
 use super::accept::{Accepted, Answer, Proposal, Reception, head, negotiate, receive};
 use super::body::{Fault, Gate, Gated, Length};
+use super::checked::Checked;
 use super::queue::Direction;
 use super::task::{Look, StallWatch};
 use super::{Diagnosis, Meter, Route, lost, unanswered};
@@ -38,6 +39,10 @@ pub enum ImportFormat {
     /// A dynamic or differencing VHD, whose allocated sectors are written. Not for raw LVM disks,
     /// which XAPI refuses.
     Vhd,
+    /// Pieces of a MiB of the disk's content in a tar archive, each with its checksum, as
+    /// [`ExportFormat::Tar`](super::ExportFormat::Tar) gives them; of a disk called `vdi`. What is left out stays as
+    /// it is. The archive is checked on the way, and by the host.
+    Tar,
 }
 
 impl fmt::Display for ImportFormat {
@@ -46,6 +51,7 @@ impl fmt::Display for ImportFormat {
             Self::Raw => "raw data",
             Self::RawChunked => "chunked raw data",
             Self::Vhd => "a VHD",
+            Self::Tar => "a tar archive",
         })
     }
 }
@@ -96,7 +102,7 @@ impl Client {
     ///
     /// # Errors
     /// The result is that of the transfer's task, whatever HTTP said. `Transfer` carries a
-    /// [`Diagnosis`]; `Body` when the body failed or has another length than it said.
+    /// [`Diagnosis`]; `Body` when the body failed, has another length than it said, or is a damaged archive.
     pub fn import_vdi<B>(&self, vdi: &Ref<Vdi>, format: ImportFormat, body: B) -> Import<B>
     where
         B: Body<Data = Bytes> + Send + 'static,
@@ -188,6 +194,7 @@ where
                 format: Some(match format {
                     ImportFormat::Raw | ImportFormat::RawChunked => Format::Raw,
                     ImportFormat::Vhd => Format::Vhd,
+                    ImportFormat::Tar => Format::Tar,
                 }),
                 chunked: Present(format == ImportFormat::RawChunked),
                 ..ImportRawVdi::default()
@@ -196,7 +203,7 @@ where
             sent: sent.clone(),
             fault: fault.clone(),
             queued,
-            body: Some(body),
+            body: Some(Checked::disk(body, format == ImportFormat::Tar)),
         };
         let route = match route {
             Some(route) => route,

@@ -14,6 +14,7 @@ mod accept;
 mod attached;
 mod blob;
 mod body;
+mod checked;
 mod diagnosis;
 mod export;
 mod guest;

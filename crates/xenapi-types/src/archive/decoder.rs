@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Checksum, DESCRIPTION, Header, HeaderError, PIECE_LEN, PieceName, RECORD, xxh64};
+use super::{Checksum, DESCRIPTION, Header, HeaderError, PIECE_LEN, PieceName, RECORD};
 
 /// The longest description that is held, in bytes.
 const MAX_DESCRIPTION: u64 = 64 << 20;
@@ -11,7 +11,7 @@ const MAX_DESCRIPTION: u64 = 64 << 20;
 const MAX_CHECKSUM: u64 = 64;
 
 /// Reads an archive piece by piece, out of bytes cut anywhere, and checks all that can be checked: that a guest's
-/// begins with its description, that pieces come in order and with their checksum (SHA-1 ones are not computed), that
+/// begins with its description, that pieces come in order and with their checksum, that
 /// the end is there and nothing behind it. Holds one piece at a time, or the description.
 #[derive(Debug)]
 pub struct Decoder {
@@ -213,8 +213,7 @@ impl Decoder {
             }
             State::Checksum { name, content, kind, len } => {
                 let found = &unit[..usize::try_from(len).unwrap_or(0)];
-                let expected = format!("{:016X}", xxh64(&content));
-                if kind == Checksum::XxHash && !found.eq_ignore_ascii_case(expected.as_bytes()) {
+                if !kind.is_of(&content, found) {
                     return Err(ArchiveErrorKind::Damaged { name });
                 }
                 item = PieceName::parse(&name).map(|piece| Item::Piece {

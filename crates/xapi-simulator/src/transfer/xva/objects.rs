@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
-use sha1::{Digest, Sha1};
+use tokio::io::AsyncRead;
 use uuid::Uuid;
-use xenapi_types::archive::{Checksum, DESCRIPTION, PIECE_LEN, PieceName, xxh64};
+use xenapi_types::archive::{DESCRIPTION, PIECE_LEN};
 use xenapi_types::meta::Ty;
 use xenapi_wire::{Failure, Limits, Value, xmlrpc};
 
+use super::super::archive::{Archive, damaged, premature_eof, unexpected};
 use super::super::handler::{blocking, progress_of};
 use super::super::pipe::Sink;
 use super::super::source::io_failure;
 use super::exit_if_cancelled;
-use super::input::{Archive, premature_eof};
 use crate::classes::vbd::{self, Plugged};
 use crate::classes::{vdi, vif, vm};
 use crate::db::{NULL, Tx, View};
@@ -43,12 +43,12 @@ const MAX_DESCRIPTION: u64 = 64 << 20;
 /// `IMPORT_ERROR…`, `VM_TO_IMPORT_IS_NOT_NEWER_VERSION`, and those of the SR.
 pub(super) async fn import(
     ctx: &Arc<Ctx>,
-    archive: &mut Archive<'_>,
+    archive: &mut Archive<impl AsyncRead + Unpin>,
     options: Options,
 ) -> Result<Vec<String>, Failure> {
     let first = archive.next().await?.ok_or_else(premature_eof)?;
     if first.name != DESCRIPTION {
-        return Err(Failure::new("IMPORT_ERROR_UNEXPECTED_FILE", [DESCRIPTION, &first.name]));
+        return Err(unexpected(DESCRIPTION, &first.name));
     }
     let description = Description::parse(archive.content(&first, MAX_DESCRIPTION).await?)?;
     description.check_version(ctx, &options)?;
@@ -409,7 +409,7 @@ const KEPT: [&str; 9] = [
 /// Fills the disks with the pieces that follow.
 async fn fill(
     ctx: &Arc<Ctx>,
-    archive: &mut Archive<'_>,
+    archive: &mut Archive<impl AsyncRead + Unpin>,
     disks: &[Empty],
     forces: bool,
 ) -> Result<(), Failure> {
@@ -432,7 +432,7 @@ async fn fill(
         settled?;
     }
     if is_damaged && !forces {
-        return Err(Failure::new("IMPORT_ERROR_SOME_CHECKSUMS_FAILED", [] as [&str; 0]));
+        return Err(damaged());
     }
     Ok(())
 }
@@ -440,7 +440,7 @@ async fn fill(
 /// Writes the pieces of one disk up to its last one; whether all checksums are right.
 async fn pieces(
     ctx: &Ctx,
-    archive: &mut Archive<'_>,
+    archive: &mut Archive<impl AsyncRead + Unpin>,
     disk: &Empty,
     sink: &mut Sink,
     progress: &mut (dyn FnMut(f64) + Send),
@@ -450,38 +450,15 @@ async fn pieces(
     let mut is_intact = true;
     while next < count {
         exit_if_cancelled(&ctx.core, &ctx.task)?;
-        let header = archive.next().await?.ok_or_else(premature_eof)?;
-        let piece = PieceName::parse(&header.name).filter(|piece| piece.disk == disk.name);
-        let Some(piece) = piece.filter(|piece| (next..count).contains(&piece.index)) else {
-            let expected = PieceName { disk: &disk.name, index: next }.to_string();
-            return Err(Failure::new("IMPORT_ERROR_UNEXPECTED_FILE", [expected, header.name.clone()]));
-        };
-        let content = archive.content(&header, PIECE_LEN).await?;
-        is_intact &= checksum(archive, &header.name, &content).await?;
-        if content.is_empty() {
+        let piece = archive.piece(&disk.name, next..count).await?.ok_or_else(premature_eof)?;
+        is_intact &= piece.is_intact;
+        if piece.content.is_empty() {
             continue;
         }
-        let mut buffer = sink.buffer(content.len()).await;
-        buffer.copy_from_slice(&content);
-        let written = sink.write(piece.index * PIECE_LEN, buffer).await;
+        let written = sink.write(piece.index * PIECE_LEN, piece.content).await;
         written.map_err(|error| io_failure("import", &error))?;
         next = piece.index + 1;
         progress(next as f64 / count as f64);
     }
     Ok(is_intact)
-}
-
-/// Reads the checksum that follows a piece; whether it is right.
-async fn checksum(archive: &mut Archive<'_>, piece: &str, content: &[u8]) -> Result<bool, Failure> {
-    let header = archive.next().await?.ok_or_else(premature_eof)?;
-    let expected = match Checksum::parse(&header.name, piece) {
-        Some(Checksum::XxHash) => format!("{:016X}", xxh64(content)),
-        Some(Checksum::Sha1) => Sha1::digest(content).iter().map(|byte| format!("{byte:02X}")).collect(),
-        None => {
-            let expected = format!("{piece}.xxhash");
-            return Err(Failure::new("IMPORT_ERROR_UNEXPECTED_FILE", [&expected, &header.name]));
-        }
-    };
-    let found = archive.content(&header, 64).await?;
-    Ok(String::from_utf8_lossy(&found).trim().eq_ignore_ascii_case(&expected))
 }

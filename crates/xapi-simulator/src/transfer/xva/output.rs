@@ -1,14 +1,14 @@
 //! The way out of an archive.
 
-use std::io::{self, Write};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use flate2::write::GzEncoder;
 use tokio::io::AsyncWrite;
 use xenapi_types::handler::Compression;
 use xenapi_wire::Failure;
 
+use super::super::packing::Packer;
 use crate::dispatch::internal_error;
 use crate::http::Conn;
 
@@ -16,27 +16,20 @@ use crate::http::Conn;
 /// connection stays open.
 pub(super) struct Output<'a> {
     conn: &'a mut Conn,
-    gzip: Option<GzEncoder<Vec<u8>>>,
+    packer: Option<Packer>,
     /// What the compressor has given and the connection has not taken yet.
     waiting: Vec<u8>,
 }
 
 impl<'a> Output<'a> {
     /// # Errors
-    /// A compression that is not simulated.
+    /// A compression that XAPI does not know.
     pub(super) fn new(conn: &'a mut Conn, compression: Option<&Compression>) -> Result<Self, Failure> {
-        let gzip = match compression.map(Compression::as_str) {
-            None | Some("false") => None,
-            Some("true" | "gzip") => Some(GzEncoder::new(Vec::new(), flate2::Compression::fast())),
-            Some(other) => return Err(internal_error(&format!("the compression {other} is not simulated"))),
-        };
-        Ok(Self { conn, gzip, waiting: Vec::new() })
+        let unknown = |name: String| internal_error(&format!("Unknown compression algorithm: {name}"));
+        Ok(Self { conn, packer: Packer::of(compression).map_err(unknown)?, waiting: Vec::new() })
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(gzip) = &mut self.gzip {
-            self.waiting.append(gzip.get_mut());
-        }
         while !self.waiting.is_empty() {
             let written = ready!(Pin::new(&mut *self.conn).poll_write(cx, &self.waiting))?;
             self.waiting.drain(..written);
@@ -48,9 +41,10 @@ impl<'a> Output<'a> {
 impl AsyncWrite for Output<'_> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_drain(cx))?;
-        match &mut self.gzip {
-            Some(gzip) => Poll::Ready(gzip.write(bytes)),
-            None => Pin::new(&mut *self.conn).poll_write(cx, bytes),
+        let this = &mut *self;
+        match &mut this.packer {
+            Some(packer) => Poll::Ready(packer.pack(bytes, &mut this.waiting)),
+            None => Pin::new(&mut *this.conn).poll_write(cx, bytes),
         }
     }
 
@@ -60,9 +54,8 @@ impl AsyncWrite for Output<'_> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(gzip) = self.gzip.take() {
-            let mut rest = gzip.finish()?;
-            self.waiting.append(&mut rest);
+        if let Some(packer) = self.packer.take() {
+            packer.finish(&mut self.waiting)?;
         }
         self.poll_flush(cx)
     }
