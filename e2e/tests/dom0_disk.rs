@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use e2e::pool::Pool;
 use e2e::tools;
 use tempfile::TempDir;
-use xenapi_driver::spec::{Flavor, InstanceSpec};
+use xenapi_driver::spec::{DiskSetup, Flavor, Grow, InstanceSpec};
 use xenapi_driver::{DiskWork, Injection, Instance, PowerChange, Progress, Shutdown, SpawnOptions, Which};
-use xenapi_types::{Ref, Vbd, Vdi};
+use xenapi_types::{Ref, Vbd, Vm};
 
 const TOOLS: &[&str] = &["sfdisk", "mkfs.ext4", "e2fsck", "resize2fs", "losetup", "mount", "debugfs"];
 const START: u64 = 2048 * 512;
@@ -27,7 +27,9 @@ struct World {
 impl World {
     async fn new() -> Result<Self> {
         let plugins = tempfile::tempdir()?;
-        symlink(env!("CARGO_BIN_EXE_dom0-plugins"), plugins.path().join("partition_utils.py"))?;
+        for name in ["partition_utils.py", "dom0_plugin_version.py"] {
+            symlink(env!("CARGO_BIN_EXE_dom0-plugins"), plugins.path().join(name))?;
+        }
         let pool = Pool::with_plugins(plugins.path()).await?;
         let scratch = tempfile::tempdir()?;
         let image = image(scratch.path())?;
@@ -42,44 +44,58 @@ impl World {
         self.pool.driver.work_on_disk(&self.instance.root_uuid, work, Progress::none()).await
     }
 
-    /// The simulator's file of the root disk.
-    async fn file(&self) -> Result<PathBuf> {
-        let name = format!("{}.raw", self.instance.root_uuid);
+    /// The content of a disk.
+    async fn disk(&self, uuid: &str) -> Result<PathBuf> {
         let files = self.pool.census().await?.disk_files;
+        let name = format!("{uuid}.raw");
         files.into_iter().find(|path| path.ends_with(&name)).map(PathBuf::from).context("the disk's file")
     }
 
-    /// The disk where dom0 has it while it is attached there.
-    async fn device(&self) -> Result<Device> {
-        let client = self.pool.client();
-        let vdi: Ref<Vdi> = client.by_uuid(&self.instance.root_uuid).await?;
-        let sr = client.record(&client.record(&vdi).await?.sr).await?;
-        let folder = Path::new("/dev/sm/backend").join(&sr.uuid);
-        std::fs::create_dir_all(&folder)?;
-        let link = folder.join(&self.instance.root_uuid);
-        symlink(self.file().await?, &link)?;
-        Ok(Device(link))
-    }
-
-    /// The first partition, in a file of its own.
-    async fn partition(&self) -> Result<PathBuf> {
-        let disk = std::fs::File::open(self.file().await?)?;
+    /// The first partition of a disk, in a file of its own.
+    async fn partition(&self, uuid: &str) -> Result<PathBuf> {
+        let disk = std::fs::File::open(self.disk(uuid).await?)?;
         let mut bytes = vec![0; (disk.metadata()?.len() - START) as usize];
         disk.read_exact_at(&mut bytes, START)?;
         let path = self.scratch.path().join("partition");
         std::fs::write(&path, bytes)?;
         Ok(path)
     }
+
+    async fn spawn(&self, name: &str, setup: DiskSetup) -> xenapi_driver::Result<Instance> {
+        let image = self.scratch.path().join("disk.raw");
+        let flavor = Flavor { swap_mib: 64, ephemeral_gib: 1, ..Flavor::new(1, 512, 1) };
+        let spec = InstanceSpec { disk_setup: setup, ..InstanceSpec::new(name, flavor, image) };
+        self.pool.driver.spawn(spec, SpawnOptions::default()).await
+    }
+
+    /// Uuid of the disk that an instance has in a place.
+    async fn disk_at(&self, instance: &Instance, place: &str) -> Result<String> {
+        let client = self.pool.client();
+        let vm: Ref<Vm> = client.by_uuid(&instance.vm_uuid).await?;
+        for vbd in client.record(&vm).await?.vbds {
+            let vbd = client.record(&vbd).await?;
+            if vbd.userdevice == place {
+                return Ok(client.record(&vbd.vdi).await?.uuid);
+            }
+        }
+        anyhow::bail!("nothing is at {place}")
+    }
 }
 
-/// A link that goes when the test ends.
-struct Device(PathBuf);
+fn file_in(partition: &Path, path: &str) -> Result<String> {
+    Ok(tools::run("debugfs", ["-R".as_ref(), format!("cat {path}").as_ref(), partition.as_os_str()])?)
+}
 
-impl Drop for Device {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-        let _ = self.0.parent().map(std::fs::remove_dir);
-    }
+/// Name and size of a file system as `dumpe2fs` has them.
+fn size_and_label(partition: &Path) -> Result<(u64, String)> {
+    let head = tools::run("dumpe2fs", ["-h".as_ref(), partition.as_os_str()])?;
+    let value = |name: &str| {
+        head.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned()
+    };
+    Ok((
+        value("Block count:").parse::<u64>()? * value("Block size:").parse::<u64>()?,
+        value("Filesystem volume name:"),
+    ))
 }
 
 /// A disk of 64 MiB with one partition, an ext4 with a file.
@@ -119,33 +135,108 @@ async fn a_root_disk_is_grown_written_to_and_shrunk() -> Result<()> {
         return Ok(());
     }
     let world = World::new().await?;
-    let _device = world.device().await?;
+    let root = &world.instance.root_uuid;
     let before = world.pool.census().await?;
 
     world.work(DiskWork::AutoConfigure).await?;
-    let partition = world.partition().await?;
+    let partition = world.partition(root).await?;
     tools::run("e2fsck", ["-fn".as_ref(), partition.as_os_str()])?;
-    let size = tools::run("dumpe2fs", ["-h".as_ref(), partition.as_os_str()])?;
-    let blocks = |text: &str| -> Option<u64> {
-        let value =
-            |name: &str| text.lines().find_map(|line| line.strip_prefix(name))?.trim().parse::<u64>().ok();
-        Some(value("Block count:")? * value("Block size:")?)
-    };
-    assert!(blocks(&size) > Some(1000 * MIB), "{size}");
+    assert!(size_and_label(&partition)?.0 > 1000 * MIB);
 
     let ssh_key = Some("ssh-ed25519 AAAA me".to_owned());
     world.work(DiskWork::Inject(Injection { ssh_key, ..Injection::default() })).await?;
     world.work(DiskWork::ResizeDown { len_bytes: 256 * MIB }).await?;
-    let partition = world.partition().await?;
+    let partition = world.partition(root).await?;
     std::fs::File::options().write(true).open(&partition)?.set_len(255 * MIB)?;
     tools::run("e2fsck", ["-fn".as_ref(), partition.as_os_str()])?;
-    for (path, content) in
-        [("/etc/hostname", "web1\n"), ("/root/.ssh/authorized_keys", "ssh-ed25519 AAAA me\n")]
-    {
-        let cat = format!("cat {path}");
-        assert_eq!(tools::run("debugfs", ["-R".as_ref(), cat.as_ref(), partition.as_os_str()])?, content);
-    }
+    assert_eq!(file_in(&partition, "/etc/hostname")?, "web1\n");
+    assert_eq!(file_in(&partition, "/root/.ssh/authorized_keys")?, "ssh-ed25519 AAAA me\n");
     world.pool.census().await?.assert_as(&before, "after all of it");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_instance_starts_with_its_disks_set_up() -> Result<()> {
+    if !is_possible() {
+        return Ok(());
+    }
+    let world = World::new().await?;
+    let setup = DiskSetup {
+        grow: Grow::Require,
+        injection: Some(Injection {
+            ssh_key: Some("ssh-ed25519 AAAA me".to_owned()),
+            ..Injection::default()
+        }),
+        format_swap: true,
+        ephemeral_fs: Some("ext3".to_owned()),
+    };
+    let instance = world.spawn("web2", setup).await?;
+    assert_eq!(instance.not_grown, None);
+
+    let partition = world.partition(&instance.root_uuid).await?;
+    tools::run("e2fsck", ["-fn".as_ref(), partition.as_os_str()])?;
+    assert!(size_and_label(&partition)?.0 > 1000 * MIB);
+    assert_eq!(file_in(&partition, "/etc/hostname")?, "web1\n");
+    assert_eq!(file_in(&partition, "/root/.ssh/authorized_keys")?, "ssh-ed25519 AAAA me\n");
+
+    let swap = world.disk_at(&instance, "2").await?;
+    let table = tools::run("sfdisk", ["-d".as_ref(), world.disk(&swap).await?.as_os_str()])?;
+    assert!(table.contains("type=82"), "{table}");
+    let head = std::fs::read(world.partition(&swap).await?)?;
+    assert_eq!(&head[4086..4096], b"SWAPSPACE2");
+
+    let ephemeral = world.disk_at(&instance, "4").await?;
+    let partition = world.partition(&ephemeral).await?;
+    tools::run("e2fsck", ["-fn".as_ref(), partition.as_os_str()])?;
+    assert_eq!(size_and_label(&partition)?.1, "ephemeral");
+    let held = world.pool.client().all_records::<Vbd>().await?;
+    assert!(held.values().all(|vbd| !vbd.device.starts_with("sm/backend")), "dom0 holds nothing");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_disk_that_cannot_grow_stops_only_who_requires_it() -> Result<()> {
+    if !is_possible() {
+        return Ok(());
+    }
+    let world = World::new().await?;
+    let image = world.scratch.path().join("disk.raw");
+    // Two partitions.
+    let script = world.scratch.path().join("table");
+    std::fs::write(&script, "2048,65536,83,*\n,,83\n")?;
+    let mut sfdisk = tools::command("sfdisk")?;
+    tools::output(sfdisk.arg("-q").arg("--force").arg(&image).stdin(std::fs::File::open(script)?))?;
+    let before = world.pool.census().await?;
+    let require = DiskSetup { grow: Grow::Require, ..DiskSetup::default() };
+    let error = world.spawn("web2", require).await.unwrap_err().to_string();
+    assert!(error.contains("partitions"), "{error}");
+    world.pool.census().await?.assert_as(&before, "after the refusal");
+
+    let instance = world.spawn("web2", DiskSetup { grow: Grow::Try, ..DiskSetup::default() }).await?;
+    let why = instance.not_grown.context("a reason")?;
+    assert!(why.contains("partitions"), "{why}");
+    let (mut disk, mut wanted) = (vec![0; 64 << 20], vec![0; 64 << 20]);
+    std::fs::File::open(world.disk(&instance.root_uuid).await?)?.read_exact_at(&mut disk, 0)?;
+    std::fs::File::open(image)?.read_exact_at(&mut wanted, 0)?;
+    assert!(disk == wanted, "the disk is not as it was");
+    Ok(())
+}
+
+#[tokio::test]
+async fn setup_without_the_plugin_is_refused_before_anything_is_made() -> Result<()> {
+    if !is_possible() {
+        return Ok(());
+    }
+    let world = World::new().await?;
+    std::fs::remove_file(world.plugins.path().join("dom0_plugin_version.py"))?;
+    let before = world.pool.census().await?;
+    let setup = DiskSetup { format_swap: true, ..DiskSetup::default() };
+    let error = world.spawn("web2", setup).await.unwrap_err().to_string();
+    assert!(error.contains("its plugins lack generate_disk; install the plugins there"), "{error}");
+    let setup = DiskSetup { ephemeral_fs: Some("zfs".to_owned()), ..DiskSetup::default() };
+    let error = world.spawn("web2", setup).await.unwrap_err().to_string();
+    assert!(error.contains("\"zfs\" cannot be made on an ephemeral disk"), "{error}");
+    world.pool.census().await?.assert_as(&before, "after the refusals");
     Ok(())
 }
 
@@ -155,7 +246,6 @@ async fn what_the_plugin_refuses_is_told_and_nothing_stays_attached() -> Result<
         return Ok(());
     }
     let world = World::new().await?;
-    let _device = world.device().await?;
     let before = world.pool.census().await?;
     let error = world.work(DiskWork::ResizeDown { len_bytes: 2 * MIB }).await.unwrap_err().to_string();
     assert!(error.contains("its files need"), "{error}");

@@ -50,7 +50,8 @@ struct Options {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     hosts: u8,
 
-    /// Run the programs in this directory as plugins (host.call_plugin), as the user of the simulator.
+    /// Run the programs in this directory as plugins (host.call_plugin), as the user of the simulator. As
+    /// root, they find disks that dom0 has attached under /dev.
     #[arg(long, value_name = "DIR")]
     plugins: Option<PathBuf>,
 

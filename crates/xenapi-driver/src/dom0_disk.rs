@@ -9,6 +9,7 @@ use xenapi_client::Client;
 use xenapi_storage::ownership::{Claim, Ownership};
 use xenapi_types::{Host, Pbd, Ref, Vbd, VbdMode, VbdType, Vdi, VdiRecord, Vm, vbd};
 
+use crate::cancel::Stop;
 use crate::driver::Driver;
 use crate::error::{Cause, Op};
 use crate::job::Job;
@@ -124,27 +125,35 @@ impl Driver {
         self.verb(Op::WorkOnDisk, format!("disk {uuid}"), progress, move |job, stop| {
             Box::pin(async move {
                 let target = job.stage(Stage::Find, find(job, &uuid)).await?;
-                let attached = job
-                    .stage(Stage::Devices, async {
-                        stop.check()?;
-                        attach(job, &target).await
-                    })
-                    .await?;
-                let working = call(job, &target.host, &attached, &work);
-                job.stage(Stage::RootDisk, working).await?;
-                let doing = || format!("detaching disk {uuid} from the control domain");
-                let detaching = async { detach(job.client(), &attached).await.map_err(Cause::host(doing())) };
-                job.stage(Stage::Remove, detaching).await
+                job.stage(Stage::DiskSetup, self::work(job, &target, &work, stop)).await
             })
         })
     }
 }
 
 /// A disk, an enabled host that has its SR connected, and whose work it is.
-struct Target {
-    vdi: Ref<Vdi>,
-    host: Ref<Host>,
-    mark: Ownership,
+pub(crate) struct Target {
+    pub(crate) vdi: Ref<Vdi>,
+    pub(crate) host: Ref<Host>,
+    pub(crate) mark: Ownership,
+}
+
+/// Attaches the disk to the control domain, has the work done, and detaches it. What is attached is on the undo stack
+/// too.
+pub(crate) async fn work(job: &Job, target: &Target, work: &DiskWork, stop: &Stop) -> Result<(), Cause> {
+    stop.check()?;
+    let attached = attach(job, target).await?;
+    let done = call(job, &target.host, &attached, work).await;
+    let doing = "detaching the disk from the control domain";
+    let detached = detach(job.client(), &attached).await.map_err(Cause::host(doing));
+    done.and(detached)
+}
+
+/// Whether a plugin looked at the disk and left it as it was.
+pub(crate) fn is_refusal(error: &xenapi_client::Error) -> bool {
+    error
+        .failure()
+        .is_some_and(|failure| failure.params.get(1).is_some_and(|class| class == "CannotResizeDisk"))
 }
 
 async fn find(job: &Job, uuid: &str) -> Result<Target, Cause> {

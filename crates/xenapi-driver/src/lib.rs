@@ -42,6 +42,7 @@ mod agent;
 mod cancel;
 pub mod compatibility;
 mod destroy;
+mod disk_setup;
 mod dom0_disk;
 mod drive;
 mod driver;
@@ -81,6 +82,7 @@ pub mod volume;
 
 pub use agent::{Agent, AgentProblem, AgentTimeouts};
 pub use destroy::Destroyed;
+pub use disk_setup::{DiskSetup, Grow};
 pub use dom0_disk::{DiskWork, Injection};
 pub use drive::NewDrive;
 pub use driver::{Driver, Settings};

@@ -160,6 +160,7 @@ pub fn plan(
     }
     check_volumes(spec, &mut found);
     let from_volume = matches!(spec.image, RootImage::Volume(_));
+    found.extend(spec.disk_setup.conflicts(from_volume));
     let virtual_bytes = match spec.flavor.root_bytes() {
         Some(bytes) if !from_volume => bytes,
         _ => image.virtual_bytes,

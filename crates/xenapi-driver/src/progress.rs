@@ -20,6 +20,8 @@ pub enum Stage {
     RootDisk,
     /// Reading the root disk back and comparing it with the image.
     RootDiskCheck,
+    /// Working on a disk's partitions and files in dom0.
+    DiskSetup,
     /// Building the config drive and importing it.
     ConfigDrive,
     /// Reading the config drive back and comparing it.
@@ -58,6 +60,7 @@ impl Stage {
             Self::Scan => "scan",
             Self::RootDisk => "root disk",
             Self::RootDiskCheck => "root disk check",
+            Self::DiskSetup => "disk setup",
             Self::ConfigDrive => "config drive",
             Self::ConfigDriveCheck => "config drive check",
             Self::Vm => "VM",

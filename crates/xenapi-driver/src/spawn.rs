@@ -15,6 +15,7 @@ use xenapi_storage::ownership::{self, Ownership};
 use xenapi_types::{Ref, Vm, VmPowerState, vdi, vm, vtpm};
 
 use crate::cancel::Stop;
+use crate::disk_setup::{self, DiskSetup};
 use crate::drive;
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op};
@@ -77,6 +78,8 @@ pub struct Instance {
     pub root_import: Transfer,
     /// Whether the root disk was read back and found equal to the image.
     pub root_checked: bool,
+    /// Why the root disk's file system did not grow, where it was to be tried ([`Grow::Try`](crate::Grow::Try)).
+    pub not_grown: Option<String>,
     /// Uuid of the config drive.
     pub config_drive_uuid: Option<String>,
     /// MAC addresses in the order of the devices.
@@ -132,10 +135,15 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
             async |stop| config_drive(job, &plan, drive, checks, &stop).await,
         )
         .await?;
-    let (vm, vm_uuid) = job.stage(Stage::Vm, create_vm(job, &plan, stop)).await?;
     let (own_root, root_import) = own_root.unzip();
-    job.stage(Stage::Devices, attach(job, &plan, &vm, own_root.as_ref(), config_drive.as_ref(), stop))
-        .await?;
+    let mut not_grown = None;
+    if let Some(root) = own_root.as_ref().filter(|_| spec.disk_setup != DiskSetup::default()) {
+        let setting_up = disk_setup::root(job, &spec.disk_setup, &plan, root, stop);
+        not_grown = job.stage(Stage::DiskSetup, setting_up).await?;
+    }
+    let (vm, vm_uuid) = job.stage(Stage::Vm, create_vm(job, &plan, stop)).await?;
+    let attaching = attach(job, spec, &plan, &vm, own_root.as_ref(), config_drive.as_ref(), stop);
+    job.stage(Stage::Devices, attaching).await?;
     let (root_uuid, root_bytes) = match (own_root, volumes(job, spec, &plan, &vm, stop).await?) {
         (Some(root), _) => (root.uuid, root.virtual_bytes),
         (None, Some(volume)) => (volume.vdi_uuid, volume.virtual_bytes),
@@ -156,6 +164,7 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
         root_bytes,
         root_import: root_import.unwrap_or_default(),
         root_checked: checks == Checks::AllDisks && source.can_be_read_again(),
+        not_grown,
         config_drive_uuid: config_drive.map(|disk| disk.uuid),
         macs: plan.nics.iter().map(|nic| nic.mac.to_string()).collect(),
     })
@@ -177,6 +186,7 @@ async fn decide(
     }
     let owner = &job.driver.settings().owner;
     let mut plan = plan::plan(spec, &inventory, &source.facts(), owner, job.operation)?;
+    disk_setup::check(job, &spec.disk_setup, &plan).await?;
     if plan.power != Power::Off {
         job.driver.0.ledger.reserve(job.operation, &plan.node.uuid, plan.vm.memory_bytes);
     }
@@ -295,6 +305,7 @@ async fn create_vm(job: &Job, plan: &Plan, stop: &Stop) -> Result<(Ref<Vm>, Stri
 /// Disks and interfaces; they go with their VM when it is removed.
 async fn attach(
     job: &Job,
+    spec: &InstanceSpec,
     plan: &Plan,
     vm: &Ref<Vm>,
     root: Option<&Disk>,
@@ -313,6 +324,7 @@ async fn attach(
     }
     for wanted in &plan.blank {
         let disk = job.create_disk(wanted, &plan.sr, stop).await?;
+        disk_setup::blank(job, &spec.disk_setup, plan, wanted, &disk, stop).await?;
         let doing = format!("attaching disk {:?} as device {}", wanted.name_label, wanted.userdevice);
         let call = record::vbd(wanted, vm, &disk.reference, keys.clone());
         job.client().call(call).await.map_err(Cause::host(doing))?;

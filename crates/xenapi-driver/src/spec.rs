@@ -11,6 +11,7 @@ pub use disk_stream::Declared as ImageFormat;
 use uuid::Uuid;
 pub use xenapi_storage::Choice as SrChoice;
 
+pub use crate::disk_setup::{DiskSetup, Grow};
 pub use crate::image::RootImage;
 pub use crate::volume::Mount;
 
@@ -32,6 +33,8 @@ pub struct InstanceSpec {
     pub node: Option<Uuid>,
     /// Where the disks go.
     pub sr: SrChoice,
+    /// What dom0 does to the disks before the first start.
+    pub disk_setup: DiskSetup,
     /// Volumes that it has from the beginning, besides a root disk that is one ([`RootImage::Volume`]).
     pub volumes: Vec<Mount>,
     /// Network interfaces in the order the guest sees them, device 0 first.
@@ -64,6 +67,7 @@ impl InstanceSpec {
             image_format: ImageFormat::Unknown,
             node: None,
             sr: SrChoice::PoolDefault,
+            disk_setup: DiskSetup::default(),
             volumes: Vec::new(),
             nics: Vec::new(),
             vm_mode: None,

@@ -1,7 +1,10 @@
 //! Programs in dom0 that clients may run: plugins and extensions.
 //!
 //! Plugins are real programs in the directory of [`Config::plugins`](crate::core::Config::plugins). There are no
-//! extensions: each is missing.
+//! extensions: each is missing. A disk that dom0 has attached is there as a device while a program runs that is told
+//! of it.
+
+mod devices;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -65,7 +68,9 @@ async fn call(ctx: Arc<Ctx>, args: Args) -> Result<Value, Failure> {
         args: texts.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect(),
     };
     let argument = call.encode().map_err(|e| internal_error(&e.to_string()))?;
-    match process::run(&program, argument, ctx.core.config().plugin_timeout).await {
+    let texts = call.args.into_values().collect();
+    let running = process::run(&program, argument, ctx.core.config().plugin_timeout);
+    match devices::with(&ctx.core, args.str(0), texts, running).await {
         Ok(ended) => outcome(&ended).map(Value::String),
         Err(error) => {
             // XAPI's child starts the plugin, and dies without a word when that cannot be done.

@@ -2,10 +2,9 @@
 
 use xenapi_config::{Origin, Settings as Options};
 
-use super::{Compatibility, HostPlugins, Mode, Row, Strictness, Verdict};
+use crate::disk_setup::FORMATS;
 
-/// File systems that generated disks can have.
-const FORMATS: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "vfat"];
+use super::{Compatibility, HostPlugins, Mode, Row, Strictness, Verdict};
 
 /// `inside`: the VM that this machine is, uuid and name, or why it is none of the endpoint's.
 pub(super) fn report(
@@ -79,7 +78,7 @@ impl Facts<'_> {
                 "auto_disk_config",
                 self.in_dom0(
                     "auto_configure_disk",
-                    "Driver::work_on_disk has it done in dom0, before the first start",
+                    "dom0 does it before the first start, where InstanceSpec::disk_setup asks for it",
                 ),
             ),
             row(
@@ -92,7 +91,7 @@ impl Facts<'_> {
                 "swap and ephemeral disks",
                 self.in_dom0(
                     "generate_disk",
-                    "Driver::work_on_disk has an empty disk partitioned and formatted in dom0",
+                    "dom0 partitions and formats them before the first start, where InstanceSpec::disk_setup asks for it",
                 ),
             ),
             row(
@@ -190,7 +189,10 @@ impl Facts<'_> {
         if self.is_strict {
             return refused("the specification refuses it in independent mode", "use a config drive");
         }
-        self.in_dom0("inject", "Driver::work_on_disk writes the files in dom0, before the start")
+        self.in_dom0(
+            "inject",
+            "dom0 writes the files before the first start, where InstanceSpec::disk_setup asks for it",
+        )
     }
 
     /// What the plugin `partition_utils` does, where every host has it.

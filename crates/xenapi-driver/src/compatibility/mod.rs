@@ -12,6 +12,7 @@ use xenapi_config::Settings as Options;
 use xenapi_types::Vm;
 
 pub use machine::Machine;
+pub(crate) use plugins::state;
 pub use plugins::{HostPlugins, PluginState};
 
 use crate::driver::Driver;

@@ -44,7 +44,7 @@ pub enum PluginState {
 }
 
 impl PluginState {
-    pub(super) fn has(&self, plugin: &str, function: &str) -> bool {
+    pub(crate) fn has(&self, plugin: &str, function: &str) -> bool {
         match self {
             Self::Installed { functions, .. } => {
                 functions.get(plugin).is_some_and(|names| names.iter().any(|name| name == function))
@@ -62,7 +62,7 @@ pub(super) async fn ask(client: &Client, nodes: &[Node]) -> Vec<HostPlugins> {
     plugins
 }
 
-async fn state(client: &Client, node: &Node) -> PluginState {
+pub(crate) async fn state(client: &Client, node: &Node) -> PluginState {
     #[derive(Deserialize)]
     struct Answer {
         #[serde(rename = "xapi-plugins")]

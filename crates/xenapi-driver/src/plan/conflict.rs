@@ -96,6 +96,30 @@ pub enum Conflict {
         /// The host's name.
         node: String,
     },
+    /// A file system that dom0 does not make.
+    #[error("{wanted:?} cannot be made on an ephemeral disk; use one of {}", .known.join(", "))]
+    FileSystem {
+        /// The one that was asked for.
+        wanted: String,
+        /// Those that can be made.
+        known: &'static [&'static str],
+    },
+    /// A volume's partitions and files are not worked on.
+    #[error(
+        "the root disk is a volume, which is neither grown nor written to; leave that out, or boot from an image"
+    )]
+    SetupOfVolume,
+    /// The host's dom0 cannot work on the disks.
+    #[error(
+        "host {node:?} cannot set up the disks in dom0: {why}; install the plugins there (example `plugins`), or \
+         leave the setup to the guest"
+    )]
+    NoPlugin {
+        /// The host's name.
+        node: String,
+        /// What is missing.
+        why: String,
+    },
     /// Several hosts, and none named.
     #[error("the pool has several hosts; name the one to use: {}", List(.have))]
     NodeNotNamed {
