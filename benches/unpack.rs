@@ -56,7 +56,11 @@ fn main() {
     let packed = runtime.block_on(async {
         let image = Image::open_blocking(&raw, Declared::Raw).expect("a disk made here");
         let vhd = image.vhd_body(Upload::default()).await.expect("a VHD");
-        PackBody::new(vhd, Package::VhdArchive, None).collect().await.expect("packed").to_bytes()
+        PackBody::new(vhd, Package::VhdArchive { layers: 1 }, None)
+            .collect()
+            .await
+            .expect("packed")
+            .to_bytes()
     });
     std::fs::write(&archive, &packed).expect("/dev/shm has room");
     println!("disk of {} MiB, image of {} MiB", SIZE >> 20, packed.len() >> 20);

@@ -182,6 +182,12 @@ pub enum Error {
     /// The stream is a VHD that holds only what differs from another disk.
     #[error("the received stream is a differencing VHD: only a part of a disk")]
     PartOfDisk,
+    /// The stream is another kind of VHD than was asked for.
+    #[error("the received stream is not {wanted}")]
+    Kind {
+        /// What it should be.
+        wanted: &'static str,
+    },
     /// A stream of more or fewer bytes than it must have.
     #[error("the stream has {got} bytes{}, it must have {expected}", if got > expected { " or more" } else { "" })]
     Length {

@@ -19,6 +19,7 @@
 //! * [`Image::save_vhd`], [`Image::save_raw`] and [`Image::save_difference`] write files.
 //! * [`Packed`] is a disk in a stream that is compressed, an archive of layers, or both; it becomes a
 //!   [`ChunkedBody`] or a raw file while it arrives. [`PackBody`] is the other direction.
+//! * [`Identified`] gives the VHDs that a host exports uuids and parents of one's own choice.
 //! * [`receive`] gives a body to a [`VhdSink`], a [`RawSink`] (files that appear complete or not at
 //!   all; devices that are marked until they are complete), a [`Recode`] (a canonical VHD while it passes)
 //!   or a [`Verifier`] (is it the image that was sent?); [`Digesting`] computes its digest on the way.
@@ -37,6 +38,7 @@ mod difference;
 mod digest;
 mod draft;
 mod error;
+mod identity;
 mod image;
 mod incoming;
 mod journal;
@@ -63,6 +65,7 @@ pub use body::DiskBody;
 pub use coalesce::{Coalesced, coalesce};
 pub use digest::{Digesting, StreamDigest};
 pub use error::Error;
+pub use identity::{Identified, Identity};
 pub use image::{Declared, Format, Image, Opening};
 pub use journal::{Receipt, UploadJournal};
 pub use layer::Layer;

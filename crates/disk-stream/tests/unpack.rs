@@ -2,19 +2,22 @@
 
 mod common;
 
+use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
 use common::layers::{Layer, layers, render, uuid};
 use common::*;
 use disk_stream::{
-    Compression, Declared, Error, Existing, Format, PackBody, Package, Packed, Packing, Problem, Progress,
-    Rest, Unpack,
+    Compression, Declared, Error, Existing, Format, Identified, Identity, Image, Opening, PackBody, Package,
+    Packed, Packing, Parents, Problem, Progress, Rest, Unpack, Upload,
 };
 use flate2::write::GzEncoder;
-use http_body_util::{Full, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody};
 use proptest::prelude::*;
 use tempfile::tempdir;
+use uuid::Uuid;
 use vhd::format::{BLOCK_SIZE, DiskType, Footer, Timestamp};
 use vhd::layout::Parent;
 
@@ -332,12 +335,17 @@ async fn what_is_packed_is_what_is_unpacked() {
     let size = image.virtual_size().next_multiple_of(u64::from(BLOCK_SIZE));
     let disk = padded(std::fs::read(&raw).unwrap(), size as usize);
     let vhd = || image.vhd_body(disk_stream::Upload::default());
-    for (package, level) in
-        [(Package::VhdArchive, None), (Package::VhdArchive, Some(1)), (Package::Vhd, None)]
-    {
+    for (package, level) in [
+        (Package::VhdArchive { layers: 1 }, None),
+        (Package::VhdArchive { layers: 1 }, Some(1)),
+        (Package::Vhd, None),
+    ] {
         let packed = collect(PackBody::new(vhd().await.unwrap(), package, level)).await;
         let found = *open(&packed, Unpack::default()).await.unwrap().found();
-        assert_eq!((found.archive, found.virtual_size), (package == Package::VhdArchive, Some(size)));
+        assert_eq!(
+            (found.archive, found.virtual_size),
+            (package == Package::VhdArchive { layers: 1 }, Some(size))
+        );
         assert!(unpacked(&packed, Unpack::default(), size).await.unwrap() == disk, "{package:?}");
     }
     let package = Package::RawArchive(disk.len() as u64);
@@ -354,7 +362,7 @@ async fn what_is_packed_is_what_is_unpacked() {
     // A disk that is not whole is no package.
     let whole = collect(vhd().await.unwrap()).await;
     for (bytes, package) in [
-        (whole[..whole.len() - 512].to_vec(), Package::VhdArchive),
+        (whole[..whole.len() - 512].to_vec(), Package::VhdArchive { layers: 1 }),
         (disk.clone(), Package::Vhd),
         (disk.clone(), Package::RawArchive(size + 1)),
         (disk, Package::RawArchive(size - 1)),
@@ -383,4 +391,73 @@ async fn a_body_that_fails_at_any_place_is_no_disk() {
     // Dropping it at any time is no trouble either.
     let packed = Packed::open(Full::new(Bytes::from(archive)), Unpack::default()).await.unwrap();
     drop(packed.chunked_body(10 * MIB, Rest::Zeros, Progress::new()));
+}
+
+/// XAPI's exports of a disk's versions, each against the one before, as a chain that any tool can follow.
+#[tokio::test]
+async fn layers_that_came_one_by_one_are_a_chain() {
+    let folder = tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (raw, upload) = (at("disk.raw"), Upload::default);
+    let size = 10 * MIB;
+    std::fs::write(&raw, vec![7; size as usize]).unwrap();
+    common::open(&raw).unwrap().save_vhd(&at("full"), Existing::Refuse, &upload()).unwrap();
+    for (number, byte) in [("first", 1_u8), ("second", 2)] {
+        let before = at("before.raw");
+        std::fs::copy(&raw, &before).unwrap();
+        let file = File::options().write(true).open(&raw).unwrap();
+        file.write_all_at(&[byte; 5000], u64::from(byte) * 4 * MIB + 1024).unwrap();
+        let before = common::open(&before).unwrap();
+        common::open(&raw)
+            .unwrap()
+            .save_difference(&before, &at(number), Existing::Refuse, &upload())
+            .unwrap();
+    }
+    let disk = std::fs::read(&raw).unwrap();
+    let layer = |file: &str, number: u128, last: bool| {
+        let path = format!("{}.vhd", number + 1);
+        let parent = Parent { uuid: Uuid::from_u128(number + 2), timestamp: Timestamp(0), path };
+        let identity = Identity { uuid: Uuid::from_u128(number + 1), parent: (!last).then_some(parent) };
+        Identified::new(Full::new(Bytes::from(std::fs::read(at(file)).unwrap())), identity)
+    };
+    let layers = async |files: &[&str], last: &str| {
+        let mut stream = Vec::new();
+        for (number, file) in files.iter().enumerate() {
+            let collected = BodyExt::collect(layer(file, number as u128, file == &last)).await;
+            stream.extend_from_slice(&collected.unwrap().to_bytes());
+        }
+        Full::new(Bytes::from(stream))
+    };
+    let names = ["second", "first", "full"];
+    let package = Package::VhdArchive { layers: 3 };
+    let packed = collect(PackBody::new(layers(&names, "full").await, package, Some(1))).await;
+    assert!(unpacked(&packed, Unpack::default(), size).await.unwrap() == disk);
+
+    // Their names hold outside of the archive, too.
+    std::fs::write(at("archive"), &packed).unwrap();
+    let chain = at("chain");
+    std::fs::create_dir(&chain).unwrap();
+    if has("tar") {
+        run("tar", &["-xzf", text(&at("archive")), "-C", text(&chain)]);
+        let opening = Opening { parents: Parents::Within(chain.clone()), ..Opening::default() };
+        let image = Image::open_with(&chain.join("0.vhd"), &opening).unwrap();
+        assert_eq!((image.layers().len(), image.chain_warnings()), (3, &[][..]));
+        image.save_raw(&at("again.raw"), Existing::Refuse, &upload()).unwrap();
+        assert!(std::fs::read(at("again.raw")).unwrap() == disk);
+    }
+
+    // Too few, too many, in the wrong order, or not the kind that they should be.
+    for (count, files, last) in [
+        (4, &names[..], "full"),
+        (2, &names[..], "full"),
+        (3, &["second", "full", "first"][..], "full"),
+        (1, &["second"][..], ""),
+    ] {
+        let package = Package::VhdArchive { layers: count };
+        let packing = PackBody::new(layers(files, last).await, package, None);
+        assert!(BodyExt::collect(packing).await.is_err(), "{count} of {files:?}");
+    }
+    for (file, last) in [("full", false), ("first", true), ("disk.raw", true)] {
+        assert!(BodyExt::collect(layer(file, 0, last)).await.is_err(), "{file}");
+    }
 }

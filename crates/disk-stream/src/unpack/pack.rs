@@ -10,6 +10,7 @@ use flate2::write::GzEncoder;
 use http_body::{Body, Frame};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use vhd::format::{DiskType, FOOTER_LEN};
 use vhd::{Decoder, Event};
 
 use crate::error::Error;
@@ -20,8 +21,12 @@ use crate::unpack::tar;
 /// What a disk is packed as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Package {
-    /// A gzip tar of one VHD, `0.vhd`: what XenServer's images are, a chain of one.
-    VhdArchive,
+    /// A gzip tar of VHDs, `0.vhd` the leaf: what XenServer's images are. The body brings so many of them, one right
+    /// after the other; all but the last are differencing ones.
+    VhdArchive {
+        /// How many; one is a whole disk.
+        layers: usize,
+    },
     /// The VHD as it comes.
     Vhd,
     /// A gzip tar of a raw disk, `disk.raw`, of so many bytes.
@@ -47,7 +52,7 @@ impl Drop for Work {
 }
 
 impl PackBody {
-    /// Packs what `body` brings: for [`Package::RawArchive`] the disk's bytes, otherwise a dynamic VHD. `level` is
+    /// Packs what `body` brings: for [`Package::RawArchive`] the disk's bytes, otherwise VHDs. `level` is
     /// gzip's, from 1 to 9, or its usual one.
     ///
     /// # Panics
@@ -62,8 +67,8 @@ impl PackBody {
         let level =
             level.map_or_else(flate2::Compression::default, |level| flate2::Compression::new(level.min(9)));
         let work = Work(tokio::spawn(pump(body, move |from| match package {
-            Package::Vhd => vhd(from, to),
-            Package::VhdArchive => vhd(from, GzEncoder::new(to, level)),
+            Package::Vhd => layers(from, to, 1),
+            Package::VhdArchive { layers: count } => layers(from, GzEncoder::new(to, level), count),
             Package::RawArchive(len) => raw(from, GzEncoder::new(to, level), len),
         })));
         Self { pieces, work, ended: false }
@@ -74,46 +79,73 @@ const PIECE: usize = 256 << 10;
 
 /// Where a disk is written to, with an archive around it or without one.
 trait Around: Write {
-    fn begin_archive(&mut self, name: &str, len: u64) -> io::Result<()>;
-    fn end_archive(self, len: u64) -> io::Result<()>;
+    fn begin_member(&mut self, name: &str, len: u64) -> io::Result<()>;
+    fn end_member(&mut self, len: u64) -> io::Result<()>;
+    fn end(self) -> io::Result<()>;
 }
 
 impl Around for Pieces {
-    fn begin_archive(&mut self, _: &str, _: u64) -> io::Result<()> {
+    fn begin_member(&mut self, _: &str, _: u64) -> io::Result<()> {
         Ok(())
     }
 
-    fn end_archive(mut self, _: u64) -> io::Result<()> {
+    fn end_member(&mut self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn end(mut self) -> io::Result<()> {
         self.send()
     }
 }
 
 impl Around for GzEncoder<Pieces> {
-    fn begin_archive(&mut self, name: &str, len: u64) -> io::Result<()> {
+    fn begin_member(&mut self, name: &str, len: u64) -> io::Result<()> {
         self.write_all(&tar::header(name, len))
     }
 
-    fn end_archive(mut self, len: u64) -> io::Result<()> {
-        self.write_all(&tar::trailer(len))?;
+    fn end_member(&mut self, len: u64) -> io::Result<()> {
+        self.write_all(tar::padding(len))
+    }
+
+    fn end(mut self) -> io::Result<()> {
+        self.write_all(&tar::END)?;
         self.finish()?.send()
     }
 }
 
-/// Passes a VHD on, and looks at it on the way. Its length, which an archive wants first, follows from its table.
-fn vhd(mut from: BodyReader, mut to: impl Around) -> Result<(), Error> {
+/// Passes VHDs on, leaf first, and looks at them on the way.
+fn layers(mut from: BodyReader, mut to: impl Around, layers: usize) -> Result<(), Error> {
+    for layer in 0..layers {
+        vhd(&mut from, &mut to, layer, layer + 1 == layers)?;
+    }
+    match from.read(&mut [0]).map_err(gone)? {
+        0 => to.end().map_err(gone),
+        _ => Err(Error::Kind { wanted: "what was announced: it goes on behind the last VHD" }),
+    }
+}
+
+/// Passes one VHD on. Its length, which an archive wants first, follows from its table; nothing behind it is read.
+fn vhd(from: &mut BodyReader, to: &mut impl Around, layer: usize, last: bool) -> Result<(), Error> {
     let (mut decoder, mut buffer, mut held) = (Decoder::new(), vec![0; PIECE], Vec::new());
-    let mut announced = None;
+    let (mut announced, mut position) = (None, 0_u64);
     loop {
-        let len = tar::fill(&mut from, &mut buffer).map_err(gone)?;
+        // The table ends before the VHD does, by a footer at least.
+        let most = announced.map_or(FOOTER_LEN, |len: u64| usize::try_from(len - position).unwrap_or(PIECE));
+        let len = tar::fill(from, &mut buffer[..most.min(PIECE)]).map_err(gone)?;
         if len == 0 {
             break;
         }
+        position += len as u64;
         let mut input = &buffer[..len];
         while let Some(event) = decoder.feed(&mut input).map_err(Error::Stream)? {
-            whole_disk(&event)?;
+            if last {
+                whole_disk(&event)?;
+            } else if matches!(&event, Event::Footer(footer) if footer.disk_type != DiskType::Differencing) {
+                return Err(Error::Kind { wanted: "the difference to an earlier disk" });
+            }
             if let Event::Table { stream_len, .. } = event {
                 announced = Some(stream_len);
-                to.begin_archive("0.vhd", stream_len).map_err(gone)?;
+                to.begin_member(&format!("{layer}.vhd"), stream_len).map_err(gone)?;
                 to.write_all(&std::mem::take(&mut held)).map_err(gone)?;
             }
         }
@@ -127,18 +159,18 @@ fn vhd(mut from: BodyReader, mut to: impl Around) -> Result<(), Error> {
     if summary.stream_len != expected {
         return Err(Error::Length { got: summary.stream_len, expected });
     }
-    to.end_archive(expected).map_err(gone)
+    to.end_member(expected).map_err(gone)
 }
 
 /// Packs exactly `len` bytes.
 fn raw(mut from: BodyReader, mut to: impl Around, len: u64) -> Result<(), Error> {
-    to.begin_archive("disk.raw", len).map_err(gone)?;
+    to.begin_member("disk.raw", len).map_err(gone)?;
     let got = io::copy(&mut from.by_ref().take(len), &mut to).map_err(gone)?;
     let more = from.read(&mut [0]).map_err(gone)? as u64;
     if got + more != len {
         return Err(Error::Length { got: got + more, expected: len });
     }
-    to.end_archive(len).map_err(gone)
+    to.end_member(len).and_then(|()| to.end()).map_err(gone)
 }
 
 /// The stream broke, which it tells by itself; or nobody wants the pieces.

@@ -227,12 +227,15 @@ pub(super) fn header(name: &str, size: u64) -> [u8; RECORD] {
     head
 }
 
-/// What follows the only file of an archive: its padding, and the end mark.
-pub(super) fn trailer(size: u64) -> Vec<u8> {
-    let padding = size.next_multiple_of(RECORD as u64) - size;
+/// What follows a file of this size, up to the next record.
+pub(super) fn padding(size: u64) -> &'static [u8] {
     // Less than a record.
-    vec![0; usize::try_from(padding).unwrap_or(0) + 2 * RECORD]
+    let len = size.next_multiple_of(RECORD as u64) - size;
+    &END[..usize::try_from(len).unwrap_or(0)]
 }
+
+/// The end mark of an archive.
+pub(super) const END: [u8; 2 * RECORD] = [0; 2 * RECORD];
 
 /// Reads until the buffer is full or the stream ends.
 pub(super) fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
