@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -13,9 +14,10 @@ use examples::ui::Ui;
 use examples::world::World;
 use image_store::glance::NewImage;
 use uuid::Uuid;
+use xenapi_driver::backup::BackupOptions;
 use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec};
 use xenapi_driver::upload::{UploadFormat, UploadOptions};
-use xenapi_driver::{Existing, SpawnOptions, Which};
+use xenapi_driver::{Existing, InstanceDisk, SpawnOptions, Which};
 
 /// Snapshot an instance's root disk, running or not, and write it as a dynamic VHD, or put it somewhere as an image.
 ///
@@ -34,16 +36,29 @@ struct Cli {
     /// Replace the file if it exists.
     #[arg(long, requires = "output")]
     force: bool,
+    /// A file made before with --keep: write only what has changed since. It names the earlier file as its parent, and
+    /// is restored by spawning from chain:FILE.
+    #[arg(long, value_name = "FILE", requires = "output")]
+    base: Option<PathBuf>,
+    /// Keep the snapshot in the storage repository, so that the next file can be based on this one.
+    #[arg(long, requires = "output")]
+    keep: bool,
     /// Where to put an image instead. Glance is found by the OS_* variables of OpenStack's own tools.
     #[arg(long, value_name = images::PLACES, conflicts_with = "output")]
     to: Option<String>,
-    /// What the image is: vhd-archive (a gzip tar of one VHD, as Nova's images for XenServer are), vhd, or
-    /// raw-archive.
+    /// All disks of the instance at the same moment, not only the root disk: {} in --to is the number of each.
+    #[arg(long, requires = "to")]
+    all: bool,
+    /// What the image is: vhd-archive (a gzip tar of one VHD, as Nova's images for XenServer are), vhd-chain (the same
+    /// with a layer for each earlier snapshot), vhd, or raw-archive.
     #[arg(long, value_name = "FORMAT", default_value = "vhd-archive", value_parser = upload_format, requires = "to")]
     format: UploadFormat,
     /// gzip's level.
     #[arg(long, value_name = "1-9", value_parser = clap::value_parser!(u32).range(1..=9), requires = "to")]
     compression_level: Option<u32>,
+    /// Wait so long until the storage repository has merged what the snapshot has split, and fail if it has not.
+    #[arg(long, value_name = "SECONDS", requires = "to", conflicts_with = "all")]
+    await_coalesce: Option<u64>,
     /// A property for Glance, such as os_type=linux; may be given several times.
     #[arg(long, value_name = "KEY=VALUE", value_parser = cli::key_value, requires = "to")]
     property: Vec<(String, String)>,
@@ -78,25 +93,57 @@ async fn snapshot(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
         let (container, disk) = cli.format.names();
         let mut image = NewImage::new("", container, disk);
         image.properties = cli.property.iter().cloned().collect();
-        let sink = images::sink(place, image)?;
         let (format, compression_level) = (cli.format, cli.compression_level);
-        let options = UploadOptions { format, compression_level, progress: ui.progress() };
+        let coalesce_patience = cli.await_coalesce.map(Duration::from_secs);
+        let options = UploadOptions { format, compression_level, coalesce_patience, progress: ui.progress() };
+        if cli.all {
+            return all(place, &image, which, options, world, ui).await;
+        }
+        let sink = images::sink(place, image)?;
         let uploaded = ui.until_interrupted(world.driver().upload(which, sink, options)).await?;
-        return Ok(Report::of_upload(&uploaded, ui));
+        return Ok(Report::of_uploads(&[uploaded], ui));
     }
     let output = cli.output.as_ref().context("which file? Name it with --output")?;
     let existing = if cli.force { Existing::Replace } else { Existing::Refuse };
+    if cli.keep || cli.base.is_some() {
+        let (base, keep, progress) = (cli.base.clone(), cli.keep, ui.progress());
+        let options = BackupOptions { base, existing, keep, progress };
+        let backup = ui.until_interrupted(world.driver().backup(which, output, options)).await?;
+        return Ok(Report::of_backup(&backup, ui));
+    }
     let snapshot = world.driver().snapshot(which, output, existing, ui.progress());
     let snapshot = ui.until_interrupted(snapshot).await?;
     Ok(Report::of_snapshot(&snapshot, ui))
 }
 
+/// Puts each disk where the place with its number says.
+async fn all(
+    place: &str,
+    image: &NewImage,
+    which: Which,
+    options: UploadOptions,
+    world: &World,
+    ui: &Ui,
+) -> Result<Report> {
+    if !place.contains("{}") {
+        bail!("several disks need several places: put {{}} for their numbers into --to");
+    }
+    // Which numbers there will be is not known yet: what is wrong with the place shows with any of them.
+    images::sink(&place.replace("{}", "0"), image.clone())?;
+    let (place, image) = (place.to_owned(), image.clone());
+    let sinks =
+        move |disk: &InstanceDisk| images::sink(&place.replace("{}", &disk.userdevice), image.clone()).ok();
+    let uploaded = ui.until_interrupted(world.driver().upload_disks(which, sinks, options)).await?;
+    Ok(Report::of_uploads(&uploaded, ui))
+}
+
 fn upload_format(text: &str) -> Result<UploadFormat, String> {
     match text {
         "vhd-archive" => Ok(UploadFormat::VhdArchive),
+        "vhd-chain" => Ok(UploadFormat::VhdChain),
         "vhd" => Ok(UploadFormat::Vhd),
         "raw-archive" => Ok(UploadFormat::RawArchive),
-        _ => Err(format!("unknown format {text:?}: use vhd-archive, vhd or raw-archive")),
+        _ => Err(format!("unknown format {text:?}: use vhd-archive, vhd-chain, vhd or raw-archive")),
     }
 }
 

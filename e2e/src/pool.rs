@@ -11,13 +11,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use disk_stream::DiskBody;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use xapi_simulator::core::Config as Behaviour;
 use xapi_simulator::{Simulator, World};
-use xenapi_client::{Client, Config, Timeouts, connect_fn};
+use xenapi_client::{Client, Config, ExportFormat, ImportFormat, Timeouts, connect_fn};
 use xenapi_driver::{Driver, Settings};
-use xenapi_types::Task;
+use xenapi_types::{Task, Vdi};
 
 /// A pool of one host with an SR of type ext ([`EXT`], the default) and one of type lvm ([`LVM`]).
 pub struct Pool {
@@ -148,6 +149,36 @@ impl Pool {
     /// Breaks every connection that carries an upload once so many bytes have gone over it.
     pub fn cut_uploads_after(&self, bytes: u64) {
         self.cut.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What is on a disk.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub async fn content(&self, vdi_uuid: &str) -> Result<Vec<u8>> {
+        let vdi = self.client().by_uuid::<Vdi>(vdi_uuid).await?;
+        let mut export = self.client().export_vdi(&vdi, ExportFormat::Raw, None).await?;
+        let mut disk = Vec::new();
+        while let Some(chunk) = export.chunk().await? {
+            disk.extend_from_slice(&chunk);
+        }
+        Ok(disk)
+    }
+
+    /// Writes whole sectors to a disk, as its guest would. It must not be in use.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be done.
+    pub async fn write(&self, vdi_uuid: &str, offset: u64, bytes: &[u8]) -> Result<()> {
+        let vdi = self.client().by_uuid::<Vdi>(vdi_uuid).await?;
+        let len = u32::try_from(bytes.len())?;
+        let chunk = [&offset.to_le_bytes()[..], &len.to_le_bytes(), bytes, &[0; 12]].concat();
+        let body = DiskBody::from_bytes(chunk);
+        self.client().import_vdi(&vdi, ImportFormat::RawChunked, body).await?;
+        self.client().wait_until_detached(&vdi, Duration::from_secs(60)).await?;
+        Ok(())
     }
 
     /// Counts what there is. Waits a little for what goes away by itself: the records of finished

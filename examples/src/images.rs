@@ -1,8 +1,8 @@
-//! Where images are, in the words of a command line: `PATH`, `https://…`, `glance:NAME` or `-`.
+//! Where images are, in the words of a command line: `PATH`, `chain:PATH`, `https://…`, `glance:NAME` or `-`.
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use image_store::glance::{Credentials, Glance, GlanceSink, GlanceSource, Keystone, NewImage};
 use image_store::http::{Client, HttpSink, HttpSource, Timeouts, Trust};
 use image_store::{Declared, Digest, FileSink, FileSource, ImageSink, ImageSource, StdinSource};
@@ -11,7 +11,7 @@ use xenapi_driver::spec::RootImage;
 /// How places are written.
 pub const PLACES: &str = "PATH|https://…|glance:NAME";
 
-/// An image to read; `-` is the standard input. A file is opened as the disk that it is, unless it has to have a
+/// An image to read; `-` is the standard input, `chain:PATH` a VHD with those it is based on beside it. A file is opened as the disk that it is, unless it has to have a
 /// digest: then it is read once, from front to back.
 ///
 /// # Errors
@@ -23,6 +23,11 @@ pub fn source(place: &str, digest: Option<Digest>) -> Result<RootImage> {
         Arc::new(digests.into_iter().fold(GlanceSource::new(glance()?, name), GlanceSource::digest))
     } else if is_url(place) {
         Arc::new(digests.into_iter().fold(HttpSource::new(client(), place)?, HttpSource::digest))
+    } else if let Some(path) = place.strip_prefix("chain:") {
+        if digest.is_some() {
+            bail!("a chain of files has no digest of its own");
+        }
+        return Ok(RootImage::Chain(path.into()));
     } else if place == "-" {
         Arc::new(StdinSource::new(Declared::default(), digests))
     } else {

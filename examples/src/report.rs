@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use indicatif::HumanBytes;
 use serde_json::{Map, Value, json};
+use xenapi_driver::backup::Backup;
 use xenapi_driver::image_cache::CachedImage;
 use xenapi_driver::upload::Uploaded;
 use xenapi_driver::{Instance, Leftover, Snapshot};
@@ -66,17 +67,45 @@ impl Report {
         report
     }
 
-    /// What is known of an image that was uploaded.
-    pub fn of_upload(uploaded: &Uploaded, ui: &Ui) -> Self {
+    /// What is known of images that were uploaded.
+    pub fn of_uploads(uploads: &[Uploaded], ui: &Ui) -> Self {
         let mut report = Self { lines: Vec::new(), json: Map::new() };
-        report.add("image", &uploaded.stored.place);
-        report.add("digest", &uploaded.stored.digest.to_string());
-        report.add("disk", &uploaded.disk_uuid);
-        let (image, size) = (HumanBytes(uploaded.stored.len), HumanBytes(uploaded.virtual_bytes));
-        report.lines.push(("size".into(), format!("{image} for a disk of {size}")));
-        report.json.insert("image_bytes".into(), json!(uploaded.stored.len));
-        report.json.insert("virtual_bytes".into(), json!(uploaded.virtual_bytes));
-        report.add_leftovers(&uploaded.leftovers);
+        let mut images = Vec::new();
+        for uploaded in uploads {
+            report.add("image", &uploaded.stored.place);
+            report.add("digest", &uploaded.stored.digest.to_string());
+            report.add("disk", &uploaded.disk_uuid);
+            let (image, size) = (HumanBytes(uploaded.stored.len), HumanBytes(uploaded.virtual_bytes));
+            report.lines.push(("size".into(), format!("{image} for a disk of {size}")));
+            report.json.insert("image_bytes".into(), json!(uploaded.stored.len));
+            report.json.insert("virtual_bytes".into(), json!(uploaded.virtual_bytes));
+            report.add_leftovers(&uploaded.leftovers);
+            images.push(Value::Object(std::mem::take(&mut report.json)));
+        }
+        // One image is the object itself.
+        report.json = match <[Value; 1]>::try_from(images) {
+            Ok([Value::Object(image)]) => image,
+            Ok([other]) => Map::from_iter([("images".to_owned(), json!([other]))]),
+            Err(images) => Map::from_iter([("images".to_owned(), json!(images))]),
+        };
+        report.add_times(ui);
+        report
+    }
+
+    /// What `snapshot --keep` or `--base` has written.
+    pub fn of_backup(backup: &Backup, ui: &Ui) -> Self {
+        let mut report = Self { lines: Vec::new(), json: Map::new() };
+        report.add("file", &backup.path.display().to_string());
+        report.add("disk", &backup.disk_uuid);
+        report.add("snapshot", &backup.snapshot_uuid);
+        let (file, size) = (HumanBytes(backup.file_bytes), HumanBytes(backup.virtual_bytes));
+        report.lines.push(("size".into(), format!("{file} for a disk of {size}")));
+        let kept = if backup.kept { "yes: the next file can be based on this one" } else { "no" };
+        report.lines.push(("kept".into(), kept.into()));
+        report.json.insert("file_bytes".into(), json!(backup.file_bytes));
+        report.json.insert("virtual_bytes".into(), json!(backup.virtual_bytes));
+        report.json.insert("kept".into(), json!(backup.kept));
+        report.add_leftovers(&backup.leftovers);
         report.add_times(ui);
         report
     }

@@ -1,6 +1,7 @@
 //! A VHD stream under an identity of one's own.
 
 use std::fmt;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -8,10 +9,12 @@ use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body, Frame};
 use uuid::Uuid;
 use vhd::Structure;
-use vhd::format::{DiskType, DynamicHeader, FOOTER_LEN, Footer, HEADER_LEN};
+use vhd::format::{DiskType, DynamicHeader, FOOTER_LEN, Footer, HEADER_LEN, Timestamp};
 use vhd::layout::Parent;
 
+use crate::difference::parent_of;
 use crate::error::Error;
+use crate::image::Image;
 
 /// What a VHD is called, and what it builds on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +23,27 @@ pub struct Identity {
     pub uuid: Uuid,
     /// The parent of a differencing VHD; `None` for a whole disk.
     pub parent: Option<Parent>,
+}
+
+impl Identity {
+    /// Of a whole disk.
+    pub fn whole(uuid: Uuid) -> Self {
+        Self { uuid, parent: None }
+    }
+
+    /// Of what differs from a VHD with the uuid `parent`, which will be found at `path`: relative to the folder of the
+    /// new one, with `/` between names.
+    pub fn child(uuid: Uuid, parent: Uuid, path: impl Into<String>) -> Self {
+        Self { uuid, parent: Some(Parent { uuid: parent, timestamp: Timestamp(0), path: path.into() }) }
+    }
+
+    /// Of what differs from the VHD `base`, to be kept at `place`.
+    ///
+    /// # Errors
+    /// When `base` cannot be named from there, or cannot be anybody's parent.
+    pub fn child_of(uuid: Uuid, base: &Image, place: &Path) -> Result<Self, Error> {
+        Ok(Self { uuid, parent: Some(parent_of(base, place)?) })
+    }
 }
 
 /// A dynamic or differencing VHD stream that gets another identity while it passes.
@@ -90,10 +114,10 @@ impl<B> Identified<B> {
     }
 
     /// What can be passed on once these bytes have come.
-    fn take(&mut self, bytes: Bytes) -> Result<Bytes, Error> {
+    fn take(&mut self, bytes: &[u8]) -> Result<Bytes, Error> {
         let mut held = match self.head.take() {
             Some(mut head) => {
-                head.extend_from_slice(&bytes);
+                head.extend_from_slice(bytes);
                 if head.len() < HEAD {
                     self.head = Some(head);
                     return Ok(Bytes::new());
@@ -102,7 +126,7 @@ impl<B> Identified<B> {
                 head
             }
             None => {
-                self.tail.extend_from_slice(&bytes);
+                self.tail.extend_from_slice(bytes);
                 self.tail.split()
             }
         };
@@ -137,7 +161,7 @@ where
         while !self.ended {
             let bytes = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(bytes) => self.take(bytes)?,
+                    Ok(bytes) => self.take(&bytes)?,
                     Err(_) => continue,
                 },
                 Some(Err(error)) => {

@@ -89,7 +89,7 @@ async fn unpacked(bytes: &[u8], options: Unpack, size: u64) -> Result<Vec<u8>, E
 /// What a host makes of the framing, on a disk that was used before or was not.
 async fn through_chunks(bytes: &[u8], size: usize, rest: Rest) -> Result<Vec<u8>, String> {
     let body = open(bytes, Unpack::default()).await.unwrap().chunked_body(size as u64, rest, Progress::new());
-    let stream = http_body_util::BodyExt::collect(body).await.map_err(|error| error.to_string())?.to_bytes();
+    let stream = BodyExt::collect(body).await.map_err(|error| error.to_string())?.to_bytes();
     let mut disk = vec![if rest == Rest::Zeros { 0 } else { 0x55 }; size];
     let mut at = 0;
     loop {
@@ -324,7 +324,7 @@ async fn bad_input_is_refused_with_a_reason_and_leaves_nothing() {
 async fn through_chunks_fails(bytes: &[u8], size: u64) -> bool {
     let Ok(packed) = open(bytes, Unpack::default()).await else { return true };
     let body = packed.chunked_body(size, Rest::Zeros, Progress::new());
-    http_body_util::BodyExt::collect(body).await.is_err()
+    BodyExt::collect(body).await.is_err()
 }
 
 #[tokio::test]
@@ -334,7 +334,7 @@ async fn what_is_packed_is_what_is_unpacked() {
     let image = common::open(&raw).unwrap();
     let size = image.virtual_size().next_multiple_of(u64::from(BLOCK_SIZE));
     let disk = padded(std::fs::read(&raw).unwrap(), size as usize);
-    let vhd = || image.vhd_body(disk_stream::Upload::default());
+    let vhd = || image.vhd_body(Upload::default());
     for (package, level) in [
         (Package::VhdArchive { layers: 1 }, None),
         (Package::VhdArchive { layers: 1 }, Some(1)),
@@ -368,7 +368,7 @@ async fn what_is_packed_is_what_is_unpacked() {
         (disk, Package::RawArchive(size - 1)),
     ] {
         let packing = PackBody::new(Full::new(Bytes::from(bytes)), package, None);
-        assert!(http_body_util::BodyExt::collect(packing).await.is_err(), "{package:?}");
+        assert!(BodyExt::collect(packing).await.is_err(), "{package:?}");
     }
 }
 
@@ -383,7 +383,7 @@ async fn a_body_that_fails_at_any_place_is_no_disk() {
             Err(error) => error,
             Ok(packed) => {
                 let body = packed.chunked_body(10 * MIB, Rest::Zeros, Progress::new());
-                http_body_util::BodyExt::collect(body).await.unwrap_err()
+                BodyExt::collect(body).await.unwrap_err()
             }
         };
         assert!(matches!(error, Error::Body { position, .. } if position == len as u64), "{len}: {error:?}");

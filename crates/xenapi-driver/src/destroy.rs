@@ -6,6 +6,7 @@ use uuid::Uuid;
 use xenapi_client::ErrorKind;
 use xenapi_types::{Ref, Sr, Vdi, VdiRecord, Vm, VmRecord, sr};
 
+use crate::backup;
 use crate::cancel::Stop;
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op};
@@ -35,7 +36,7 @@ impl Driver {
     ///
     /// It can be repeated, after a crash too: what is gone already is no error. A repository that nobody uses any
     /// more because the call broke off between the VM and it is left to [`Driver::reconcile`]. Disks of others stay,
-    /// copies and snapshots of the instance's disks among them. Cancelling it leaves the rest in place
+    /// copies and snapshots of the instance's disks among them, but for those that [`Driver::backup`] kept. Cancelling it leaves the rest in place
     /// for the next call.
     ///
     /// # Errors
@@ -131,7 +132,7 @@ async fn find(job: &Job, which: &Which) -> Result<Found, Cause> {
         let shared = record.vbds.iter().any(|vbd| !attached.iter().any(|(own, _)| own == vbd));
         let is_ours = find::made_for(&record.other_config, &record.uuid, owner) == Some(instance)
             && record.managed
-            && !record.is_a_snapshot;
+            && (!record.is_a_snapshot || backup::is_kept(&record));
         // dom0 may still hold a disk whose import failed; such a disk has no VBD of our VM.
         if is_ours && (!shared || !is_attached) {
             ours.push((vdi, record));

@@ -375,6 +375,29 @@ pub enum Cause {
     /// What came from the host could not be kept or compared.
     #[error("{}; check the target's directory, its rights and free space", Chain(.0))]
     File(#[source] disk_stream::Error),
+    /// The repository has not merged what the snapshot split.
+    #[error(
+        "SR {sr:?} has not coalesced the chain of disk {disk} within {seconds} s; wait longer or not at all, \
+         or see in SMlog on its host what its garbage collector does"
+    )]
+    NotCoalesced {
+        /// The disk's uuid.
+        disk: String,
+        /// The SR's name.
+        sr: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// The snapshot that an earlier file was made from cannot be compared with.
+    #[error("{} was made from snapshot {snapshot}, which {why}; take a full copy", base.display())]
+    NoBase {
+        /// The earlier file.
+        base: std::path::PathBuf,
+        /// The snapshot's uuid.
+        snapshot: uuid::Uuid,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// The task that ran the operation ended early.
     #[error(
         "the program's runtime was shut down during the operation; destroy the instance to remove what is left of it"

@@ -24,6 +24,9 @@ use crate::volume::Volume;
 pub enum RootImage {
     /// A file or block device: raw, VHD or qcow2; also compressed, and archives as [`disk_stream::Packed`] reads them.
     File(PathBuf),
+    /// A VHD and those it is based on, as [`Driver::backup`](crate::Driver::backup) makes them: in its folder or below.
+    /// They name each other, so that this is not for files of people who should not see what else is there.
+    Chain(PathBuf),
     /// Any other place. Besides what a file may be, it is verified on the way with the digests that are known of it;
     /// qcow2 cannot be read from there.
     Source(Arc<dyn ImageSource>),

@@ -16,7 +16,7 @@ use crate::plan::DiskPlan;
 use crate::progress::{Event, Progress, Stage};
 use crate::record;
 use crate::remove::{self, Dom0};
-use crate::rollback::Rollback;
+use crate::rollback::{Leftover, Rollback};
 
 /// One call of a verb.
 pub(crate) struct Job {
@@ -79,6 +79,37 @@ impl Driver {
             match body(&job, &stop).await {
                 Ok(value) => {
                     job.rollback.commit();
+                    Ok(value)
+                }
+                Err(Failed { stage, cause }) => {
+                    let leftovers = job.rollback.undo(&job.progress).await;
+                    Err(Error::new(op, name, stage, cause).with_leftovers(leftovers))
+                }
+            }
+        })
+    }
+}
+
+/// The result of a verb that takes back what it made even when it succeeds.
+pub(crate) trait Leaves {
+    /// Takes what could not be taken back.
+    fn leave(&mut self, leftovers: Vec<Leftover>);
+}
+
+impl Driver {
+    /// As [`Driver::verb`], for what is only made on the way to the result.
+    pub(crate) fn passing<T: Leaves + Send + 'static>(
+        &self,
+        op: Op,
+        object: String,
+        progress: Progress,
+        body: impl for<'a> FnOnce(&'a Job, &'a Stop) -> Body<'a, T> + Send + 'static,
+    ) -> Operation<T> {
+        let (job, name) = (Job::new(self.clone(), progress), object.clone());
+        Operation::start(&self.0.running, op, object, move |stop| async move {
+            match body(&job, &stop).await {
+                Ok(mut value) => {
+                    value.leave(job.rollback.undo(&Progress::none()).await);
                     Ok(value)
                 }
                 Err(Failed { stage, cause }) => {

@@ -39,6 +39,7 @@
 //! any source of `image-store`, streamed into the disk.
 
 mod agent;
+pub mod backup;
 mod cancel;
 pub mod compatibility;
 mod destroy;
@@ -57,6 +58,7 @@ mod instances;
 pub mod interface;
 pub mod inventory;
 mod job;
+mod layers;
 mod ledger;
 pub mod live;
 mod mac;
@@ -94,5 +96,5 @@ pub use operation::Operation;
 pub use power::{Otherwise, PowerChange, Shutdown};
 pub use progress::{Event, Progress, Stage, Transfer};
 pub use rollback::Leftover;
-pub use snapshot::{Existing, Snapshot};
+pub use snapshot::{Existing, InstanceDisk, Snapshot};
 pub use spawn::{Checks, Instance, SpawnOptions};

@@ -16,6 +16,7 @@ use xenapi_types::{
     VmPowerState, VmRecord, secret, vdi,
 };
 
+use crate::backup;
 use crate::driver::Driver;
 use crate::error::{Cause, Op};
 use crate::job::Job;
@@ -124,7 +125,7 @@ impl fmt::Display for Finding {
             }
             Kind::HeldDisk => write!(f, "detach disk {uuid} from dom0"),
             Kind::PassingSnapshot => write!(f, "remove snapshot {uuid}"),
-            Kind::Mark => write!(f, "remove a mark from disk {uuid}"),
+            Kind::Mark => write!(f, "remove a mark from {uuid}"),
             Kind::OrphanedDisk => write!(f, "remove disk {uuid}, which has no instance"),
             Kind::UnusedRepository => write!(f, "forget storage repository {uuid}, which nobody uses"),
             Kind::UnusedSecret => write!(f, "remove secret {uuid}, which nobody uses"),
@@ -299,11 +300,14 @@ impl Look<'_> {
 
     fn vms(&self, all: &mut All) {
         for (reference, vm) in &self.pool.vms {
+            let object = || Object::Vm(reference.clone());
+            if let Some(operation) = mark(&vm.other_config) {
+                self.note(all, operation, passing(vm.is_a_snapshot), &vm.uuid, object());
+            }
             let Some((operation, _)) = self.made(&vm.other_config, &vm.uuid) else { continue };
             if vm.is_a_snapshot || vm.is_a_template {
                 continue;
             }
-            let object = || Object::Vm(reference.clone());
             if vm.other_config.contains_key(ownership::UNFINISHED) {
                 self.note(all, operation, Kind::UnfinishedInstance, &vm.uuid, object());
                 continue;
@@ -368,6 +372,7 @@ impl Look<'_> {
             .pool
             .vms
             .values()
+            .filter(|vm| !vm.is_a_snapshot)
             .filter_map(|vm| self.made(&vm.other_config, &vm.uuid).map(|(_, instance)| instance))
             .collect();
         let in_dom0: BTreeSet<&Ref<Vdi>> = self
@@ -379,12 +384,9 @@ impl Look<'_> {
             .collect();
         for (reference, vdi) in self.pool.vdis.iter().filter(|(_, vdi)| vdi.managed) {
             self.moved(all, vdi);
-            let marks = vdi.other_config.keys().filter_map(|key| Some((key, operation_of(key)?)));
-            let mark = marks.max_by_key(|(_, operation)| *operation);
             let object = || Object::Vdi(reference.clone());
-            if let Some((_, operation)) = mark {
-                let kind = if vdi.is_a_snapshot { Kind::PassingSnapshot } else { Kind::Mark };
-                self.note(all, operation, kind, &vdi.uuid, object());
+            if let Some(operation) = mark(&vdi.other_config) {
+                self.note(all, operation, passing(vdi.is_a_snapshot), &vdi.uuid, object());
                 continue;
             }
             let Some((operation, instance)) = self.made(&vdi.other_config, &vdi.uuid) else { continue };
@@ -392,6 +394,9 @@ impl Look<'_> {
                 let user = self.pool.vbds.get(vbd).and_then(|vbd| self.pool.vms.get(&vbd.vm));
                 user.is_some_and(|vm| !vm.is_control_domain)
             });
+            if backup::is_kept(vdi) && instances.contains(&instance) {
+                continue;
+            }
             if vdi.is_a_snapshot {
                 self.note(all, operation, Kind::PassingSnapshot, &vdi.uuid, object());
             } else if !instances.contains(&instance) && !is_attached {
@@ -450,7 +455,17 @@ impl Look<'_> {
     }
 }
 
-/// The operation in a key that marks a disk while something is copied from it.
+/// The last operation that marked an object.
+fn mark(other_config: &BTreeMap<String, String>) -> Option<Uuid> {
+    other_config.keys().filter_map(|key| operation_of(key)).max()
+}
+
+/// What a marked object is.
+fn passing(is_a_snapshot: bool) -> Kind {
+    if is_a_snapshot { Kind::PassingSnapshot } else { Kind::Mark }
+}
+
+/// The operation in a key that marks an object while something is copied from it.
 fn operation_of(key: &str) -> Option<Uuid> {
     let rest = key.strip_prefix("xenapi-rs:snapshot:").or_else(|| key.strip_prefix("xenapi-rs:resize:"))?;
     rest.parse().ok()
@@ -475,6 +490,7 @@ async fn settle(job: &Job, Found { finding, object }: &Found) -> Result<(), Caus
             let record = client.record(vm).await.map_err(Cause::host("reading the VM"))?;
             return live::reseal(job, &record).await.map(drop);
         }
+        (Object::Vm(vm), Kind::Mark) => unmark_vm(client, vm).await,
         (Object::Vm(vm), _) => remove::vm(client, vm, patience).await,
         (Object::Vdi(vdi), Kind::HeldDisk) => remove::detach_from_dom0(client, vdi).await,
         (Object::Vdi(vdi), Kind::Mark) => unmark(client, vdi).await,
@@ -505,6 +521,14 @@ async fn unmark(client: &Client, vdi: &Ref<Vdi>) -> xenapi_client::Result<()> {
     let Some(record) = client.record_opt(vdi).await? else { return Ok(()) };
     for key in record.other_config.keys().filter(|key| operation_of(key).is_some()) {
         client.remove_from(vdi, vdi::field::OTHER_CONFIG, key.as_str()).await?;
+    }
+    Ok(())
+}
+
+async fn unmark_vm(client: &Client, vm: &Ref<Vm>) -> xenapi_client::Result<()> {
+    let Some(record) = client.record_opt(vm).await? else { return Ok(()) };
+    for key in record.other_config.keys().filter(|key| operation_of(key).is_some()) {
+        client.remove_from(vm, xenapi_types::vm::field::OTHER_CONFIG, key.as_str()).await?;
     }
     Ok(())
 }

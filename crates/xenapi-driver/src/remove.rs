@@ -158,6 +158,26 @@ pub(crate) async fn marked_snapshots(
     Ok(())
 }
 
+/// Removes the snapshots of a VM that have a key in their `other_config`, and the key from the VM. Their disks stay.
+pub(crate) async fn marked_vm_snapshots(
+    client: &Client,
+    original: &Ref<Vm>,
+    key: &str,
+    patience: Duration,
+) -> Result<()> {
+    let Some(record) = client.record_opt(original).await? else { return Ok(()) };
+    if record.other_config.contains_key(key) {
+        client.remove_from(original, vm::field::OTHER_CONFIG, key).await?;
+    }
+    for reference in &record.snapshots {
+        let Some(snapshot) = client.record_opt(reference).await? else { continue };
+        if snapshot.is_a_snapshot && snapshot.other_config.contains_key(key) {
+            vm(client, reference, patience).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether an operation made this object, which is no copy of one that it made.
 fn made_by(other_config: &BTreeMap<String, String>, uuid: &str, operation: Uuid) -> bool {
     match Claim::read(other_config, uuid) {

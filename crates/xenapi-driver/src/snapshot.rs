@@ -1,16 +1,17 @@
 //! An instance's root disk as a VHD file.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 pub use disk_stream::Existing;
 use xenapi_storage::ownership::{self, Ownership};
-use xenapi_types::{Ref, Vdi, VdiRecord, vdi};
+use xenapi_types::{Ref, Vdi, VdiRecord, Vm, vdi, vm};
 
 use crate::cancel::Stop;
 use crate::driver::Driver;
-use crate::error::{Cause, Error, Op};
+use crate::error::{Cause, Op};
 use crate::find::{self, Which};
-use crate::job::{Disk, Failed, Job};
+use crate::job::{Disk, Job, Leaves};
 use crate::operation::Operation;
 use crate::progress::{Progress, Stage};
 use crate::remove;
@@ -51,41 +52,25 @@ impl Driver {
         existing: Existing,
         progress: Progress,
     ) -> Operation<Snapshot> {
-        let object = format!("instance {which}");
-        let (name, path) = (object.clone(), path.into());
-        let job = Job::new(self.clone(), progress);
-        Operation::start(&self.0.running, Op::Snapshot, object, |stop| async move {
-            match body(&job, &which, &path, existing, &stop).await {
-                Ok(snapshot) => {
-                    let leftovers = job.rollback.undo(&Progress::none()).await;
-                    Ok(Snapshot { leftovers, ..snapshot })
-                }
-                Err(Failed { stage, cause }) => {
-                    let leftovers = job.rollback.undo(&job.progress).await;
-                    Err(Error::new(Op::Snapshot, name, stage, cause).with_leftovers(leftovers))
-                }
-            }
+        let (object, path) = (format!("instance {which}"), path.into());
+        self.passing(Op::Snapshot, object, progress, move |job, stop| {
+            Box::pin(async move {
+                let (root, record) = job.stage(Stage::Find, find_root(job, &which)).await?;
+                let disk = job.stage(Stage::Snapshot, take(job, &root, &record, stop)).await?;
+                let saving = transfer::export_to_file(job, &disk, &path, existing, stop);
+                let saved = job.stage(Stage::Export, saving).await?;
+                let (file_bytes, virtual_bytes) = (saved.stream_len, saved.virtual_size);
+                let (disk_uuid, leftovers) = (record.uuid, Vec::new());
+                Ok(Snapshot { path, file_bytes, virtual_bytes, disk_uuid, leftovers })
+            })
         })
     }
 }
 
-async fn body(
-    job: &Job,
-    which: &Which,
-    path: &Path,
-    existing: Existing,
-    stop: &Stop,
-) -> Result<Snapshot, Failed> {
-    let (root, record) = job.stage(Stage::Find, find_root(job, which)).await?;
-    let disk = job.stage(Stage::Snapshot, take(job, &root, &record, stop)).await?;
-    let saved = job.stage(Stage::Export, transfer::export_to_file(job, &disk, path, existing, stop)).await?;
-    Ok(Snapshot {
-        path: path.to_owned(),
-        file_bytes: saved.stream_len,
-        virtual_bytes: saved.virtual_size,
-        disk_uuid: record.uuid,
-        leftovers: Vec::new(),
-    })
+impl Leaves for Snapshot {
+    fn leave(&mut self, leftovers: Vec<Leftover>) {
+        self.leftovers = leftovers;
+    }
 }
 
 pub(crate) async fn find_root(job: &Job, which: &Which) -> Result<(Ref<Vdi>, VdiRecord), Cause> {
@@ -106,30 +91,139 @@ pub(crate) async fn find_root(job: &Job, which: &Which) -> Result<(Ref<Vdi>, Vdi
 /// A key that the disk has while it is taken goes with it into the snapshot, and so even a snapshot whose
 /// reference was lost on the way can be told from those of others.
 pub(crate) async fn take(job: &Job, root: &Ref<Vdi>, record: &VdiRecord, stop: &Stop) -> Result<Disk, Cause> {
-    let doing = || format!("taking a snapshot of disk {}", record.uuid);
-    let client = job.client();
-    let marker = format!("xenapi-rs:snapshot:{}", job.operation);
+    let doing = || Cause::host(format!("taking a snapshot of disk {}", record.uuid));
     stop.check()?;
-    let (undo, original, key) = (client.clone(), root.clone(), marker.clone());
-    let patience = job.driver.settings().detach_timeout;
-    job.rollback.push_sweep(format!("snapshots of disk {} with key {marker}", record.uuid), async move {
-        remove::marked_snapshots(&undo, &original, &key, patience).await
-    });
-    let mark = client.add_to(root, vdi::field::OTHER_CONFIG, &*marker, "true");
-    mark.await.map_err(Cause::host(doing()))?;
+    remember_marked(job, None, vec![root.clone()]);
+    mark(job, root).await.map_err(doing())?;
     let call = vdi::Snapshot { vdi: root.clone(), driver_params: None };
-    let snapshot = client.call(call).await.map_err(Cause::host(doing()))?;
+    let snapshot = job.client().call(call).await.map_err(doing())?;
     job.remember_disk(&snapshot, "snapshot");
-    let unmark = client.remove_from(root, vdi::field::OTHER_CONFIG, &*marker);
-    unmark.await.map_err(Cause::host(doing()))?;
-    let taken = client.record(&snapshot).await.map_err(Cause::host(doing()))?;
-    // The keys are those of the original; from now on they say what this is.
-    let mut keys = taken.other_config.clone();
+    unmark(job, root).await.map_err(doing())?;
+    seal(job, &snapshot).await.map_err(doing())
+}
+
+fn marker(job: &Job) -> String {
+    format!("xenapi-rs:snapshot:{}", job.operation)
+}
+
+/// Has the snapshots of a VM and of disks that have our mark removed in the end, and the marks with them.
+fn remember_marked(job: &Job, vm: Option<Ref<Vm>>, disks: Vec<Ref<Vdi>>) {
+    let (client, key) = (job.client().clone(), marker(job));
+    let patience = job.driver.settings().detach_timeout;
+    job.rollback.push_sweep(format!("snapshots of disks with key {key}"), async move {
+        let mut result = match vm {
+            Some(vm) => remove::marked_vm_snapshots(&client, &vm, &key, patience).await,
+            None => Ok(()),
+        };
+        for original in disks {
+            result = result.and(remove::marked_snapshots(&client, &original, &key, patience).await);
+        }
+        result
+    });
+}
+
+async fn mark(job: &Job, vdi: &Ref<Vdi>) -> xenapi_client::Result<()> {
+    job.client().add_to(vdi, vdi::field::OTHER_CONFIG, marker(job), "true").await
+}
+
+async fn unmark(job: &Job, vdi: &Ref<Vdi>) -> xenapi_client::Result<()> {
+    job.client().remove_from(vdi, vdi::field::OTHER_CONFIG, marker(job)).await
+}
+
+/// Replaces a snapshot's keys, which are those of its original: from now on they say what it is. The mark stays, so
+/// that it is found by that as well.
+async fn seal(job: &Job, snapshot: &Ref<Vdi>) -> xenapi_client::Result<Disk> {
+    let taken = job.client().record(snapshot).await?;
+    let keys = own_keys(job, taken.other_config, &taken.uuid);
+    job.client().set_field(snapshot, vdi::field::OTHER_CONFIG, keys).await?;
+    let virtual_bytes = u64::try_from(taken.virtual_size).unwrap_or(0);
+    Ok(Disk { reference: snapshot.clone(), uuid: taken.uuid, virtual_bytes })
+}
+
+fn own_keys(job: &Job, mut keys: BTreeMap<String, String>, uuid: &str) -> BTreeMap<String, String> {
     let instance = keys.get(ownership::INSTANCE).and_then(|uuid| uuid.parse().ok()).unwrap_or_default();
     let owner = job.driver.settings().owner.clone();
     keys.extend(Ownership { owner, instance, operation: job.operation }.keys());
-    keys.insert(ownership::SELF.to_owned(), taken.uuid.clone());
-    client.set_field(&snapshot, vdi::field::OTHER_CONFIG, keys).await.map_err(Cause::host(doing()))?;
-    let virtual_bytes = u64::try_from(taken.virtual_size).unwrap_or(0);
-    Ok(Disk { reference: snapshot, uuid: taken.uuid, virtual_bytes })
+    keys.insert(ownership::SELF.to_owned(), uuid.to_owned());
+    keys
+}
+
+/// Turns a snapshot that was passing into one that stays.
+pub(crate) async fn keep(job: &Job, snapshot: &Ref<Vdi>) -> xenapi_client::Result<()> {
+    let mut keys = job.client().get_field(snapshot, vdi::field::OTHER_CONFIG).await?;
+    keys.remove(&marker(job));
+    keys.insert(ownership::KEPT.to_owned(), "true".to_owned());
+    job.client().set_field(snapshot, vdi::field::OTHER_CONFIG, keys).await
+}
+
+/// A disk of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InstanceDisk {
+    /// Its number in the VM; `0` is the root disk.
+    pub userdevice: String,
+    /// Its uuid.
+    pub uuid: String,
+    /// Its `name_label`.
+    pub name: String,
+    /// Its size in bytes.
+    pub virtual_bytes: u64,
+}
+
+/// A snapshot, and what it was taken of.
+pub(crate) struct Taken {
+    pub(crate) of: InstanceDisk,
+    pub(crate) snapshot: Disk,
+}
+
+/// Snapshots of those disks of an instance that are `wanted`, all of the same moment.
+///
+/// As [`take`]: all of it is on the undo stack.
+pub(crate) async fn take_all(
+    job: &Job,
+    which: &Which,
+    wanted: impl Fn(&InstanceDisk) -> bool,
+    stop: &Stop,
+) -> Result<Vec<Taken>, Cause> {
+    let client = job.client();
+    let Some((vm, vm_record)) = find::vm(client, which).await? else {
+        return Err(which.unknown());
+    };
+    let doing = || Cause::host(format!("taking a snapshot of VM {}", vm_record.uuid));
+    let (mut chosen, mut ignore_vdis) = (Vec::new(), Vec::new());
+    for (_, vbd) in find::disks(client, &vm_record).await? {
+        let record = client.record(&vbd.vdi).await.map_err(doing())?;
+        let (uuid, name) = (record.uuid.clone(), record.name_label.clone());
+        let virtual_bytes = u64::try_from(record.virtual_size).unwrap_or(0);
+        let disk = InstanceDisk { userdevice: vbd.userdevice, uuid, name, virtual_bytes };
+        if wanted(&disk) { chosen.push((vbd.vdi, disk)) } else { ignore_vdis.push(vbd.vdi) }
+    }
+    stop.check()?;
+    let new_name = format!("{} (snapshot of {})", vm_record.name_label, job.operation);
+    remember_marked(job, Some(vm.clone()), chosen.iter().map(|(vdi, _)| vdi.clone()).collect());
+    client.add_to(&vm, vm::field::OTHER_CONFIG, marker(job), "true").await.map_err(doing())?;
+    for (vdi, _) in &chosen {
+        mark(job, vdi).await.map_err(doing())?;
+    }
+    // Hosts before XAPI 21.4 do not know of it.
+    let ignore_vdis = Some(ignore_vdis).filter(|disks| !disks.is_empty());
+    let call = vm::Snapshot { vm: vm.clone(), new_name, ignore_vdis };
+    let snapshot = client.call(call).await.map_err(doing())?;
+    client.remove_from(&vm, vm::field::OTHER_CONFIG, marker(job)).await.map_err(doing())?;
+    let record = client.record(&snapshot).await.map_err(doing())?;
+    let keys = own_keys(job, record.other_config.clone(), &record.uuid);
+    client.set_field(&snapshot, vm::field::OTHER_CONFIG, keys).await.map_err(doing())?;
+    let mut snapshots = BTreeMap::new();
+    for (_, vbd) in find::disks(client, &record).await? {
+        job.remember_disk(&vbd.vdi, "snapshot");
+        snapshots.insert(vbd.userdevice, seal(job, &vbd.vdi).await.map_err(doing())?);
+    }
+    let mut taken = Vec::new();
+    for (vdi, of) in chosen {
+        unmark(job, &vdi).await.map_err(doing())?;
+        let snapshot =
+            snapshots.remove(&of.userdevice).ok_or_else(|| Cause::NoRootDisk(record.uuid.clone()))?;
+        taken.push(Taken { of, snapshot });
+    }
+    Ok(taken)
 }

@@ -9,7 +9,10 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use disk_stream::{DiskBody, Existing, Image, Packed, Rest, Saved, Upload, Verifier, VhdSink, receive};
+use disk_stream::{
+    Declared, DiskBody, Existing, Image, Opening, Packed, Parents, Rest, Saved, Upload, Verifier, VhdSink,
+    receive,
+};
 use futures_core::Stream;
 use http_body::{Body, Frame};
 use xenapi_client::{Export, ExportFormat, ImportFormat};
@@ -48,12 +51,21 @@ impl Source {
             RootImage::Source(source) => return Ok(Self::Arriving(Arriving::open(&**source, spec).await?)),
             RootImage::Cached(image, copying) => return Ok(Self::Cached(image.clone(), *copying)),
             RootImage::Volume(volume) => return Ok(Self::Volume(volume.clone())),
+            RootImage::Chain(path) => return Self::open_chain(path).await,
             RootImage::File(path) => path,
         };
         if let Some(source) = image::packed_file(path, spec.image_format).await {
             return Ok(Self::Arriving(Arriving::open(&source, spec).await?));
         }
         Image::open(path, spec.image_format).await.map(Self::Disk).map_err(Cause::Image)
+    }
+
+    async fn open_chain(leaf: &Path) -> Result<Self, Cause> {
+        let folder = leaf.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let (declared, parents) = (Declared::Vhd, Parents::Within(folder.to_owned()));
+        let (path, opening) = (leaf.to_owned(), Opening { declared, parents, ..Opening::default() });
+        let opened = tokio::task::spawn_blocking(move || Image::open_with(&path, &opening)).await;
+        opened.unwrap_or(Err(disk_stream::Error::Interrupted)).map(Self::Disk).map_err(Cause::Image)
     }
 
     pub(crate) fn facts(&self) -> ImageFacts {
@@ -372,8 +384,7 @@ pub(crate) async fn export(
 ) -> Result<Download, Cause> {
     let export = stop.guard(job.client().export_vdi(&disk.reference, format, None)).await?;
     let export = export.map_err(Cause::host(doing()))?;
-    let progress = job.progress.clone();
-    Ok(Download { export, stage, progress, virtual_bytes: disk.virtual_bytes, told: None })
+    Ok(Download::new(export, stage, job.progress.clone(), disk.virtual_bytes))
 }
 
 /// An export as a body whose bytes are counted.
@@ -383,6 +394,12 @@ pub(crate) struct Download {
     progress: Progress,
     virtual_bytes: u64,
     told: Option<Instant>,
+}
+
+impl Download {
+    pub(crate) fn new(export: Export, stage: Stage, progress: Progress, virtual_bytes: u64) -> Self {
+        Self { export, stage, progress, virtual_bytes, told: None }
+    }
 }
 
 impl Body for Download {
@@ -407,7 +424,11 @@ impl Body for Download {
 }
 
 /// Tells what failed in the host from what failed `here`.
-fn received(error: disk_stream::Error, doing: String, here: fn(disk_stream::Error) -> Cause) -> Cause {
+pub(crate) fn received(
+    error: disk_stream::Error,
+    doing: String,
+    here: fn(disk_stream::Error) -> Cause,
+) -> Cause {
     match error {
         disk_stream::Error::Body { position, source } => match source.downcast::<xenapi_client::Error>() {
             Ok(source) => Cause::Host { doing, source: *source },

@@ -1,6 +1,8 @@
 //! An instance's root disk as an image in some other place.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use disk_stream::{PackBody, Package};
 use image_store::{Content, Declared, Image, ImageSink, Pending, Stored};
@@ -8,13 +10,15 @@ use xenapi_client::ExportFormat;
 
 use crate::cancel::Stop;
 use crate::driver::Driver;
-use crate::error::{Cause, Error, Op};
+use crate::error::{Cause, Op};
 use crate::find::Which;
-use crate::job::{Disk, Failed, Job};
+use crate::job::{Disk, Job, Leaves};
+use crate::layers::{self, Exports};
 use crate::operation::Operation;
 use crate::progress::{Progress, Stage};
 use crate::rollback::Leftover;
-use crate::{snapshot, transfer};
+use crate::snapshot::{self, InstanceDisk, Taken};
+use crate::transfer;
 
 /// What the image is, and how it is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -25,6 +29,10 @@ pub enum UploadFormat {
     VhdArchive,
     /// One dynamic VHD (`vhd` in `bare`).
     Vhd,
+    /// A gzip tar of the disk's layers, `0.vhd` what has changed since `1.vhd` and so on: one for each earlier snapshot
+    /// of the disk and for the cached image it was cloned from, as far as the SR has them; 16 at most. What Nova's
+    /// `direct_vhd` uploads (`vhd` in `ovf`).
+    VhdChain,
     /// A gzip tar with the raw disk (`raw` in `tgz`).
     RawArchive,
 }
@@ -33,7 +41,7 @@ impl UploadFormat {
     /// Glance's names for it: of the container and of the disk.
     pub fn names(self) -> (&'static str, &'static str) {
         match self {
-            Self::VhdArchive => ("ovf", "vhd"),
+            Self::VhdArchive | Self::VhdChain => ("ovf", "vhd"),
             Self::Vhd => ("bare", "vhd"),
             Self::RawArchive => ("tgz", "raw"),
         }
@@ -47,6 +55,10 @@ pub struct UploadOptions {
     pub format: UploadFormat,
     /// gzip's level, from 1 to 9; its usual one if left out. Nova calls it `image_compression_level`.
     pub compression_level: Option<u32>,
+    /// How long to wait until the SR has merged what the snapshot has split, if it is going to; `None` does not wait.
+    /// No image is wrong without it: hosts read a chain as the disk that it is. But for a while, a host then does not
+    /// do both at once. Nova waits 100 seconds (`vhd_coalesce_max_attempts` times `vhd_coalesce_poll_interval`).
+    pub coalesce_patience: Option<Duration>,
     /// Who is told what happens.
     pub progress: Progress,
 }
@@ -65,17 +77,31 @@ pub struct Uploaded {
     pub leftovers: Vec<Leftover>,
 }
 
+impl Leaves for Uploaded {
+    fn leave(&mut self, leftovers: Vec<Leftover>) {
+        self.leftovers = leftovers;
+    }
+}
+
+/// With the first image.
+impl Leaves for Vec<Uploaded> {
+    fn leave(&mut self, leftovers: Vec<Leftover>) {
+        if let Some(first) = self.first_mut() {
+            first.leave(leftovers);
+        }
+    }
+}
+
 impl Driver {
     /// Snapshots the root disk of an instance, running or not, streams the snapshot to `sink`, and removes it from its
     /// SR. Nothing is staged on the way; where the sink tries again, the same snapshot is read again.
     ///
-    /// The guest is not asked: the disk is as it would be after a power cut. A chain is read as the one disk that it
-    /// is, so that it does not matter when the SR coalesces it; an image of several layers is not made.
+    /// The guest is not asked: the disk is as it would be after a power cut.
     ///
     /// # Errors
     ///
-    /// [`Cause::NoSuchInstance`], [`Cause::NoRootDisk`], [`Cause::Host`], and [`Cause::Source`] from the sink. There is
-    /// neither image nor snapshot then.
+    /// [`Cause::NoSuchInstance`], [`Cause::NoRootDisk`], [`Cause::NotCoalesced`], [`Cause::Host`], and
+    /// [`Cause::Source`] from the sink. There is neither image nor snapshot then.
     pub fn upload(
         &self,
         which: Which,
@@ -83,35 +109,64 @@ impl Driver {
         options: UploadOptions,
     ) -> Operation<Uploaded> {
         let object = format!("instance {which}");
-        let name = object.clone();
-        let job = Job::new(self.clone(), options.progress.clone());
-        Operation::start(&self.0.running, Op::Snapshot, object, |stop| async move {
-            match body(&job, &which, &*sink, &options, &stop).await {
-                Ok(uploaded) => {
-                    let leftovers = job.rollback.undo(&Progress::none()).await;
-                    Ok(Uploaded { leftovers, ..uploaded })
-                }
-                Err(Failed { stage, cause }) => {
-                    let leftovers = job.rollback.undo(&job.progress).await;
-                    Err(Error::new(Op::Snapshot, name, stage, cause).with_leftovers(leftovers))
-                }
-            }
+        self.passing(Op::Snapshot, object, options.progress.clone(), |job, stop| {
+            Box::pin(async move {
+                let (root, record) = job.stage(Stage::Find, snapshot::find_root(job, &which)).await?;
+                let taking = async {
+                    let before = layers::before(job, &record).await?;
+                    let disk = snapshot::take(job, &root, &record, stop).await?;
+                    if let Some(patience) = options.coalesce_patience {
+                        layers::coalesced(job, &root, &record, &before, patience, stop).await?;
+                    }
+                    Ok(disk)
+                };
+                let disk = job.stage(Stage::Snapshot, taking).await?;
+                let stored = job.stage(Stage::Export, pour(job, &disk, &*sink, &options, stop)).await?;
+                let (virtual_bytes, disk_uuid) = (disk.virtual_bytes, record.uuid);
+                Ok(Uploaded { stored, virtual_bytes, disk_uuid, leftovers: Vec::new() })
+            })
         })
     }
-}
 
-async fn body(
-    job: &Job,
-    which: &Which,
-    sink: &dyn ImageSink,
-    options: &UploadOptions,
-    stop: &Stop,
-) -> Result<Uploaded, Failed> {
-    let (root, record) = job.stage(Stage::Find, snapshot::find_root(job, which)).await?;
-    let disk = job.stage(Stage::Snapshot, snapshot::take(job, &root, &record, stop)).await?;
-    let stored = job.stage(Stage::Export, pour(job, &disk, sink, options, stop)).await?;
-    let (virtual_bytes, disk_uuid) = (disk.virtual_bytes, record.uuid);
-    Ok(Uploaded { stored, virtual_bytes, disk_uuid, leftovers: Vec::new() })
+    /// As [`Driver::upload`], for several disks of an instance: all snapshots are of the same moment (`VM.snapshot`).
+    /// `sinks` is asked where each disk goes, `None` leaves it out; the images are in the order of their disks.
+    ///
+    /// The order of a chain's layers is not waited for: [`UploadOptions::coalesce_patience`] is for single disks.
+    ///
+    /// # Errors
+    ///
+    /// As [`Driver::upload`]. No snapshot is left then, but images that were complete before stay; the progress names
+    /// them.
+    pub fn upload_disks(
+        &self,
+        which: Which,
+        sinks: impl Fn(&InstanceDisk) -> Option<Arc<dyn ImageSink>> + Send + Sync + 'static,
+        options: UploadOptions,
+    ) -> Operation<Vec<Uploaded>> {
+        let object = format!("instance {which}");
+        self.passing(Op::Snapshot, object, options.progress.clone(), |job, stop| {
+            Box::pin(async move {
+                let places = Mutex::new(BTreeMap::new());
+                let wanted = |disk: &InstanceDisk| {
+                    let sink = sinks(disk);
+                    let mut places = places.lock().unwrap_or_else(PoisonError::into_inner);
+                    sink.map(|sink| places.insert(disk.uuid.clone(), sink)).is_some()
+                };
+                let taking = snapshot::take_all(job, &which, wanted, stop);
+                let taken = job.stage(Stage::Snapshot, taking).await?;
+                let mut sinks = places.into_inner().unwrap_or_else(PoisonError::into_inner);
+                let mut images = Vec::new();
+                for Taken { of, snapshot } in taken {
+                    let Some(sink) = sinks.remove(&of.uuid) else { continue };
+                    let stored = pour(job, &snapshot, &*sink, &options, stop);
+                    let stored = job.stage(Stage::Export, stored).await?;
+                    let (virtual_bytes, disk_uuid) = (snapshot.virtual_bytes, of.uuid);
+                    images.push(Uploaded { stored, virtual_bytes, disk_uuid, leftovers: Vec::new() });
+                }
+                Ok(images)
+            })
+        })
+    }
 }
 
 async fn pour(
@@ -142,22 +197,28 @@ async fn pour(
 
 async fn export(job: &Job, disk: &Disk, options: &UploadOptions, stop: &Stop) -> Result<Image, Cause> {
     let (format, package) = match options.format {
-        UploadFormat::VhdArchive => (ExportFormat::Vhd, Package::VhdArchive),
+        UploadFormat::VhdChain => {
+            let found = layers::find(job, disk).await?;
+            let package = Package::VhdArchive { layers: found.len() };
+            let body = Exports::new(job, &found);
+            return Ok(image(disk, options, PackBody::new(body, package, options.compression_level)));
+        }
+        UploadFormat::VhdArchive => (ExportFormat::Vhd, Package::VhdArchive { layers: 1 }),
         UploadFormat::Vhd => (ExportFormat::Vhd, Package::Vhd),
         UploadFormat::RawArchive => (ExportFormat::Raw, Package::RawArchive(disk.virtual_bytes)),
     };
     let doing = || format!("exporting disk {}", disk.uuid);
     let body = transfer::export(job, Stage::Export, disk, format, doing, stop).await?;
-    let content = PackBody::new(body, package, options.compression_level);
+    Ok(image(disk, options, PackBody::new(body, package, options.compression_level)))
+}
+
+fn image(disk: &Disk, options: &UploadOptions, content: PackBody) -> Image {
     let (container, kind) = options.format.names();
     let declared = Declared {
         container: Some(container.to_owned()),
         disk: Some(kind.to_owned()),
         ..Declared::default()
     };
-    Ok(Image {
-        declared,
-        len: None,
-        content: Content::from_body(format!("disk {}", disk.uuid), None, content),
-    })
+    let content = Content::from_body(format!("disk {}", disk.uuid), None, content);
+    Image { declared, len: None, content }
 }

@@ -13,6 +13,7 @@
 pub mod device;
 mod facts;
 mod identity;
+pub mod lineage;
 pub mod ownership;
 mod repository;
 mod select;

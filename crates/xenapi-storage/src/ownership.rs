@@ -18,6 +18,9 @@ pub const OWNER: &str = "xenapi-rs:owner";
 /// The object's own uuid. Without it the object was being created when its creator went away.
 pub const SELF: &str = "xenapi-rs:self";
 
+/// On a snapshot that stays, so that the next backup can be based on it. It ends with its instance.
+pub const KEPT: &str = "xenapi-rs:kept";
+
 /// On a VM that is still being made: without it, the instance is complete.
 pub const UNFINISHED: &str = "xenapi-rs:unfinished";
 
