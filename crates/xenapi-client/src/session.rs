@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
-use xenapi_types::FailureExt;
-use xenapi_wire::Failure;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use xenapi_types::{FailureExt, Host};
+use xenapi_wire::{Failure, Ref};
 
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
@@ -15,11 +15,13 @@ use crate::secret::Secret;
 pub(crate) struct Session {
     pub(crate) endpoint: Endpoint,
     pub(crate) reference: Secret,
+    /// The host that the session is with, once somebody has asked.
+    pub(crate) coordinator: OnceCell<Option<Ref<Host>>>,
 }
 
 impl Session {
     pub(crate) fn new(endpoint: Endpoint, reference: String) -> Self {
-        Self { endpoint, reference: reference.into() }
+        Self { endpoint, reference: reference.into(), coordinator: OnceCell::new() }
     }
 
     /// Whether this failure is XAPI's not knowing this session, rather than another one that a
@@ -89,12 +91,12 @@ impl Sessions {
     }
 
     /// Takes a new session, or gives it back when all has ended meanwhile.
-    pub(crate) fn install(&self, session: Session) -> Result<Arc<Session>, Session> {
+    pub(crate) fn install(&self, session: Session) -> Result<Arc<Session>, Arc<Session>> {
+        let session = Arc::new(session);
         let mut state = self.lock();
         if state.closed {
             return Err(session);
         }
-        let session = Arc::new(session);
         state.seat = session.endpoint.clone();
         state.current = Some(Arc::clone(&session));
         state.ever = true;

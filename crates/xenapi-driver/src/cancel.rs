@@ -7,6 +7,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::sync::watch;
 
@@ -97,6 +98,28 @@ impl Stop {
     }
 }
 
+/// Does independent things at the same time, all of them to their end, and returns the first error.
+pub(crate) async fn all<E>(works: impl IntoIterator<Item = Work<'_, E>>) -> Result<(), E> {
+    let mut works: Vec<_> = works.into_iter().map(Some).collect();
+    let mut first_error = None;
+    std::future::poll_fn(move |cx| {
+        for work in &mut works {
+            if let Some(Poll::Ready(done)) = work.as_mut().map(|work| work.as_mut().poll(cx)) {
+                *work = None;
+                first_error = first_error.take().or(done.err());
+            }
+        }
+        match works.iter().all(Option::is_none) {
+            true => Poll::Ready(first_error.take().map_or(Ok(()), Err)),
+            false => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// One of the things that [`all`] does.
+pub(crate) type Work<'a, E> = Pin<Box<dyn Future<Output = Result<(), E>> + Send + 'a>>;
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -114,6 +137,24 @@ mod tests {
         parent.stop();
         let result = tokio::time::timeout(Duration::from_secs(5), waiting).await;
         assert_eq!(result.unwrap().unwrap(), Err(Stopped));
+    }
+
+    #[tokio::test]
+    async fn everything_is_done_to_its_end_and_the_first_error_told() {
+        let done = std::sync::atomic::AtomicUsize::new(0);
+        let work = |turns: usize, result: Result<(), usize>| -> Work<'_, usize> {
+            let done = &done;
+            Box::pin(async move {
+                for _ in 0..turns {
+                    tokio::task::yield_now().await;
+                }
+                done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                result
+            })
+        };
+        assert_eq!(all([work(3, Ok(())), work(2, Err(2)), work(1, Err(1))]).await, Err(1));
+        assert_eq!(done.into_inner(), 3);
+        assert_eq!(all::<()>([]).await, Ok(()));
     }
 
     #[tokio::test]

@@ -360,7 +360,7 @@ pub(crate) async fn root_disk(
     client.call(call).await.map_err(Cause::host(doing()))?;
     let virtual_bytes = u64::try_from(made.virtual_size).unwrap_or(0);
     let moved = Transfer { wire_bytes: 0, wire_total_bytes: Some(0), virtual_bytes };
-    Ok((Disk { reference: vdi, uuid: made.uuid, virtual_bytes }, moved))
+    Ok((Disk { reference: vdi, sr: made.sr, uuid: made.uuid, virtual_bytes }, moved))
 }
 
 fn now() -> u64 {

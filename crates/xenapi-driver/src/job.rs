@@ -1,12 +1,15 @@
 //! What every verb that changes something works with.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
 use uuid::Uuid;
-use xenapi_client::{Client, Task};
+use xenapi_client::{Client, Route, Task};
 use xenapi_storage::{Repository, ownership};
-use xenapi_types::{Call, Ref, Vdi, vdi};
+use xenapi_types::{Call, Ref, Sr, Vdi, vdi};
 
 use crate::cancel::Stop;
 use crate::driver::Driver;
@@ -24,6 +27,8 @@ pub(crate) struct Job {
     pub(crate) operation: Uuid,
     pub(crate) rollback: Rollback,
     pub(crate) progress: Progress,
+    /// The way to the disks of an SR, once somebody has asked.
+    routes: Mutex<BTreeMap<Ref<Sr>, Arc<OnceCell<Route>>>>,
     _active: Active,
 }
 
@@ -54,6 +59,7 @@ pub(crate) struct Failed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Disk {
     pub(crate) reference: Ref<Vdi>,
+    pub(crate) sr: Ref<Sr>,
     pub(crate) uuid: String,
     /// In bytes, as the SR made it: never less than asked for.
     pub(crate) virtual_bytes: u64,
@@ -126,11 +132,19 @@ impl Job {
         // Its time is in it: reconciling leaves alone what may still be under way elsewhere.
         let operation = Uuid::now_v7();
         let _active = Active::new(&driver, operation);
-        Self { driver, operation, rollback: Rollback::default(), progress, _active }
+        let (rollback, routes) = (Rollback::default(), Mutex::default());
+        Self { driver, operation, rollback, progress, routes, _active }
     }
 
     pub(crate) fn client(&self) -> &Client {
         self.driver.client()
+    }
+
+    /// The host that the data of an SR's disks go through: the same one in the whole job.
+    pub(crate) async fn route(&self, sr: &Ref<Sr>) -> xenapi_client::Result<Route> {
+        let routes = || self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let cell = Arc::clone(routes().entry(sr.clone()).or_default());
+        cell.get_or_try_init(|| self.client().route_to_sr(sr)).await.cloned()
     }
 
     /// Runs a part of the verb as `stage`. Its future goes to the heap: those of all stages of a verb,
@@ -224,7 +238,7 @@ impl Job {
         let seal = self.client().add_to(&reference, vdi::field::OTHER_CONFIG, ownership::SELF, &made.uuid);
         seal.await.map_err(Cause::host(doing()))?;
         let virtual_bytes = u64::try_from(made.virtual_size).unwrap_or(0);
-        Ok(Disk { reference, uuid: made.uuid, virtual_bytes })
+        Ok(Disk { reference, sr: made.sr, uuid: made.uuid, virtual_bytes })
     }
 
     /// Has the disk removed if the operation fails.

@@ -65,7 +65,7 @@ pub(crate) async fn find(job: &Job, snapshot: &Disk) -> Result<Vec<Disk>, Cause>
     for reference in lineage::versions(&disks, record).into_iter().take(MOST - 1) {
         let record = &disks[&reference];
         let virtual_bytes = u64::try_from(record.virtual_size).unwrap_or(0);
-        found.push(Disk { reference, uuid: record.uuid.clone(), virtual_bytes });
+        found.push(Disk { reference, sr: record.sr.clone(), uuid: record.uuid.clone(), virtual_bytes });
     }
     Ok(found)
 }

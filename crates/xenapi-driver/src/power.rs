@@ -327,11 +327,14 @@ async fn give_up<T>(task: &Task<()>, wait: impl Future<Output = T>) -> T {
 
 /// Console logs in dom0 are named by the domain, which is unknown once the guest has stopped.
 pub(crate) async fn note_domain(job: &Job, vm: &Ref<Vm>) -> Result<(), Cause> {
-    let noted = async {
-        let domid = job.client().get_field(vm, vm::field::DOMID).await?;
-        job.client().put_in(vm, vm::field::OTHER_CONFIG, "last_dom_id", &domid.to_string()).await
-    };
-    noted.await.map_err(Cause::host("noting the guest's domain"))
+    let domid = job.client().get_field(vm, vm::field::DOMID).await;
+    note_domid(job, vm, domid.map_err(Cause::host("asking for the guest's domain"))?).await
+}
+
+/// [`note_domain`], where the domain is known.
+pub(crate) async fn note_domid(job: &Job, vm: &Ref<Vm>, domid: i64) -> Result<(), Cause> {
+    let noted = job.client().put_in(vm, vm::field::OTHER_CONFIG, "last_dom_id", &domid.to_string()).await;
+    noted.map_err(Cause::host("noting the guest's domain"))
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use crate::progress::{Event, Progress};
 
 /// The steps of an operation that can be undone, oldest first.
 ///
-/// Parts of an operation that run at the same time share one stack. Undoing runs every step, last
-/// one first, whatever becomes of the others; what could not be undone is reported by name.
+/// Parts of an operation that run at the same time share one stack. Undoing runs every step, VMs first and else
+/// the last one first, whatever becomes of the others; what could not be undone is reported by name.
 #[derive(Default)]
 pub(crate) struct Rollback {
     steps: Mutex<Vec<Step>>,
@@ -24,6 +24,8 @@ struct Step {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     One,
+    /// Removes a VM, before the disks that it may have by now.
+    Vm,
     /// Removes again whatever the later steps should have removed.
     Sweep,
 }
@@ -55,6 +57,15 @@ impl Rollback {
         undo: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
         self.push_kind(what.into(), Kind::One, undo);
+    }
+
+    /// As [`Rollback::push`], for a VM: it is removed before all disks, whichever was made first.
+    pub(crate) fn push_vm<E: Into<BoxError>>(
+        &self,
+        what: impl Into<String>,
+        undo: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        self.push_kind(what.into(), Kind::Vm, undo);
     }
 
     /// As [`Rollback::push`], before anything is done: `undo` finds by itself what there is to remove,
@@ -89,7 +100,8 @@ impl Rollback {
 
     /// Takes everything back and returns what could not be.
     pub(crate) async fn undo(self, progress: &Progress) -> Vec<Leftover> {
-        let steps = std::mem::take(&mut *self.lock());
+        let mut steps = std::mem::take(&mut *self.lock());
+        steps.sort_by_key(|step| step.kind == Kind::Vm);
         progress.send(Event::Undoing { steps: steps.len() });
         let mut leftovers = Vec::new();
         for Step { what, kind, undo } in steps.into_iter().rev() {
@@ -141,6 +153,25 @@ mod tests {
         let left = rollback.undo(&Progress::none()).await;
         assert_eq!(*log.lock().unwrap(), ["vif", "vm", "disk"]);
         assert_eq!(left.iter().map(ToString::to_string).collect::<Vec<_>>(), ["vm (host gone)"]);
+    }
+
+    #[tokio::test]
+    async fn a_vm_goes_before_its_disks_whichever_was_made_first() {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let rollback = Rollback::default();
+        let step = |name| {
+            let log = Arc::clone(&log);
+            async move {
+                log.lock().unwrap().push(name);
+                Ok::<_, String>(())
+            }
+        };
+        rollback.push_sweep("all", step("all"));
+        rollback.push("root", step("root"));
+        rollback.push_vm("vm", step("vm"));
+        rollback.push("drive", step("drive"));
+        assert!(rollback.undo(&Progress::none()).await.is_empty());
+        assert_eq!(*log.lock().unwrap(), ["vm", "drive", "root", "all"]);
     }
 
     #[tokio::test]

@@ -137,7 +137,7 @@ async fn seal(job: &Job, snapshot: &Ref<Vdi>) -> xenapi_client::Result<Disk> {
     let keys = own_keys(job, taken.other_config, &taken.uuid);
     job.client().set_field(snapshot, vdi::field::OTHER_CONFIG, keys).await?;
     let virtual_bytes = u64::try_from(taken.virtual_size).unwrap_or(0);
-    Ok(Disk { reference: snapshot.clone(), uuid: taken.uuid, virtual_bytes })
+    Ok(Disk { reference: snapshot.clone(), sr: taken.sr, uuid: taken.uuid, virtual_bytes })
 }
 
 fn own_keys(job: &Job, mut keys: BTreeMap<String, String>, uuid: &str) -> BTreeMap<String, String> {

@@ -1,8 +1,9 @@
 //! From an image to a running instance.
 //!
 //! ```text
-//! image head ─► plan ─┬─► root disk: create, import, (compare) ──────┬─► VM ─► devices ─► start
-//!  + inventory        └─► config drive: create, import, (compare) ───┘
+//! image head ─► plan ─┬─► root disk: create, import, (compare) ──────┬─► devices ─► start
+//!  + inventory        ├─► config drive: create, import, (compare) ───┤
+//!                     └─► VM ────────────────────────────────────────┘
 //! ```
 
 use std::time::Duration;
@@ -14,7 +15,7 @@ use xenapi_storage::device::UserDevice;
 use xenapi_storage::ownership::{self, Ownership};
 use xenapi_types::{Ref, Vm, VmPowerState, vdi, vm, vtpm};
 
-use crate::cancel::Stop;
+use crate::cancel::{self, Stop, Work};
 use crate::disk_setup::{self, DiskSetup};
 use crate::drive;
 use crate::driver::Driver;
@@ -129,10 +130,17 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
         volume::remember_mounts(job);
     }
 
-    let (own_root, config_drive) = stop
+    let ((own_root, config_drive), (vm, vm_uuid)) = stop
         .both(
-            async |stop| root_disk(job, &plan, &source, prepared, checks, &stop).await,
-            async |stop| config_drive(job, &plan, drive, checks, &stop).await,
+            async |stop| {
+                stop.both(
+                    async |stop| root_disk(job, &plan, &source, prepared, checks, &stop).await,
+                    async |stop| config_drive(job, &plan, drive, checks, &stop).await,
+                )
+                .await
+            },
+            // Its name is taken from now on: of two with the same one, the second moves no data in vain.
+            async |stop| job.stage(Stage::Vm, create_vm(job, &plan, &stop)).await,
         )
         .await?;
     let (own_root, root_import) = own_root.unzip();
@@ -141,7 +149,6 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
         let setting_up = disk_setup::root(job, &spec.disk_setup, &plan, root, stop);
         not_grown = job.stage(Stage::DiskSetup, setting_up).await?;
     }
-    let (vm, vm_uuid) = job.stage(Stage::Vm, create_vm(job, &plan, stop)).await?;
     let attaching = attach(job, spec, &plan, &vm, own_root.as_ref(), config_drive.as_ref(), stop);
     job.stage(Stage::Devices, attaching).await?;
     let (root_uuid, root_bytes) = match (own_root, volumes(job, spec, &plan, &vm, stop).await?) {
@@ -149,10 +156,11 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
         (None, Some(volume)) => (volume.vdi_uuid, volume.virtual_bytes),
         (None, None) => unreachable!("without a disk of its own, it boots from a volume"),
     };
-    if plan.power != Power::Off {
-        job.stage(Stage::Start, start(job, &plan, &vm, &vm_uuid, stop)).await?;
-    }
-    job.stage(Stage::Vm, complete(job, &vm, stop)).await?;
+    let domid = match plan.power {
+        Power::Off => None,
+        _ => Some(job.stage(Stage::Start, start(job, &plan, &vm, &vm_uuid, stop)).await?),
+    };
+    job.stage(Stage::Vm, complete(job, &vm, domid, stop)).await?;
     Ok(Instance {
         uuid: plan.instance,
         name: plan.vm.name_label.clone(),
@@ -234,7 +242,7 @@ async fn root_disk(
                 grow(job, plan, &mut disk, stop).await?;
                 return Ok((disk, moved));
             }
-            let mut disk = job.create_disk(&plan.root, &plan.sr, stop).await?;
+            let mut disk = disk_to_fill(job, &plan.root, plan, stop).await?;
             grow(job, plan, &mut disk, stop).await?;
             let moved = transfer::import_image(job, plan, source, prepared, &disk, stop).await?;
             Ok((disk, moved))
@@ -245,6 +253,13 @@ async fn root_disk(
         job.stage(Stage::RootDiskCheck, check).await?;
     }
     Ok(Some((disk, moved)))
+}
+
+/// Makes a disk, and finds out meanwhile how data get there.
+async fn disk_to_fill(job: &Job, wanted: &DiskPlan, plan: &Plan, stop: &Stop) -> Result<Disk, Cause> {
+    // If there is no way, the transfer says so.
+    let (disk, _) = tokio::join!(job.create_disk(wanted, &plan.sr, stop), job.route(&plan.sr.reference));
+    disk
 }
 
 /// SRs round sizes up, so that there is nothing to do; one that rounded down would lose the image's end.
@@ -269,7 +284,7 @@ async fn config_drive(
     stop: &Stop,
 ) -> Result<Option<Disk>, Failed> {
     let Some((wanted, image)) = plan.config_drive.as_ref().zip(image) else { return Ok(None) };
-    let making = job.create_disk(wanted, &plan.sr, stop);
+    let making = disk_to_fill(job, wanted, plan, stop);
     drive::fill(job, &plan.vm.name_label, &image, making, checks, stop).await.map(Some)
 }
 
@@ -278,16 +293,18 @@ async fn create_vm(job: &Job, plan: &Plan, stop: &Stop) -> Result<(Ref<Vm>, Stri
     stop.check()?;
     let vm = job.client().call(record::vm(plan)).await.map_err(Cause::host(doing()))?;
     let (client, undo, patience) = (job.client().clone(), vm.clone(), job.driver.settings().detach_timeout);
-    job.rollback.push(format!("VM {:?} ({vm})", plan.vm.name_label), async move {
+    job.rollback.push_vm(format!("VM {:?} ({vm})", plan.vm.name_label), async move {
         remove::vm(&client, &undo, patience).await
     });
-    let uuid = job.client().get_field(&vm, vm::field::UUID).await.map_err(Cause::host(doing()))?;
+    // Two at the same time both found the name free. Whoever sees the other one gives way.
+    let (uuid, same_name) = tokio::join!(
+        job.client().get_field(&vm, vm::field::UUID),
+        job.client().all_by_name_label::<Vm>(&plan.vm.name_label)
+    );
+    let (uuid, same_name) = (uuid.map_err(Cause::host(doing()))?, same_name.map_err(Cause::host(doing()))?);
     // From now on the keys are those of this very VM, and of no clone of it.
     let seal = job.client().add_to(&vm, vm::field::OTHER_CONFIG, ownership::SELF, &uuid);
     seal.await.map_err(Cause::host(doing()))?;
-    // Two at the same time both found the name free. Whoever sees the other one gives way.
-    let same_name = job.client().all_by_name_label::<Vm>(&plan.vm.name_label).await;
-    let same_name = same_name.map_err(Cause::host(doing()))?;
     for other in same_name.into_iter().filter(|other| *other != vm) {
         match job.client().get_field(&other, vm::field::UUID).await {
             Ok(other) => {
@@ -314,26 +331,33 @@ async fn attach(
 ) -> Result<(), Cause> {
     let owner = job.driver.settings().owner.clone();
     let keys = Ownership { owner, instance: plan.instance, operation: job.operation }.keys();
-    let disks = [(Some(&plan.root), root), (plan.config_drive.as_ref(), config_drive)];
-    for (wanted, disk) in disks.into_iter().filter_map(|(wanted, disk)| wanted.zip(disk)) {
-        let DiskPlan { name_label, userdevice, .. } = wanted;
-        let doing = format!("attaching disk {name_label:?} as device {userdevice}");
-        stop.check()?;
-        let call = record::vbd(wanted, vm, &disk.reference, keys.clone());
-        job.client().call(call).await.map_err(Cause::host(doing))?;
-    }
-    for wanted in &plan.blank {
-        let disk = job.create_disk(wanted, &plan.sr, stop).await?;
-        disk_setup::blank(job, &spec.disk_setup, plan, wanted, &disk, stop).await?;
+    stop.check()?;
+    let plug = async |wanted: &DiskPlan, disk: &Disk| -> Result<(), Cause> {
         let doing = format!("attaching disk {:?} as device {}", wanted.name_label, wanted.userdevice);
         let call = record::vbd(wanted, vm, &disk.reference, keys.clone());
         job.client().call(call).await.map_err(Cause::host(doing))?;
-    }
-    for nic in &plan.nics {
-        let doing = format!("attaching interface {} to network {:?}", nic.device, nic.network.name);
-        stop.check()?;
-        job.client().call(record::vif(nic, vm)).await.map_err(Cause::host(doing))?;
-    }
+        Ok(())
+    };
+    let made = [(Some(&plan.root), root), (plan.config_drive.as_ref(), config_drive)];
+    let made = made.into_iter().filter_map(|(wanted, disk)| wanted.zip(disk));
+    let made = made.map(|(wanted, disk)| -> Work<'_, Cause> { Box::pin(plug(wanted, disk)) });
+    // One after the other: dom0 sets them up.
+    let blank: Work<'_, Cause> = Box::pin(async {
+        for wanted in &plan.blank {
+            let disk = job.create_disk(wanted, &plan.sr, stop).await?;
+            disk_setup::blank(job, &spec.disk_setup, plan, wanted, &disk, stop).await?;
+            plug(wanted, &disk).await?;
+        }
+        Ok(())
+    });
+    let nics = plan.nics.iter().map(|nic| -> Work<'_, Cause> {
+        Box::pin(async move {
+            let doing = format!("attaching interface {} to network {:?}", nic.device, nic.network.name);
+            job.client().call(record::vif(nic, vm)).await.map_err(Cause::host(doing))?;
+            Ok(())
+        })
+    });
+    cancel::all(made.chain([blank]).chain(nics)).await?;
     for gpu in &plan.gpus {
         let doing = format!("giving VM {:?} a virtual GPU of type {:?}", plan.vm.name_label, gpu.model);
         stop.check()?;
@@ -372,7 +396,8 @@ async fn volumes(
     Ok(root)
 }
 
-async fn start(job: &Job, plan: &Plan, vm: &Ref<Vm>, vm_uuid: &str, stop: &Stop) -> Result<(), Cause> {
+/// The domain it runs as.
+async fn start(job: &Job, plan: &Plan, vm: &Ref<Vm>, vm_uuid: &str, stop: &Stop) -> Result<i64, Cause> {
     let client = job.client();
     let doing = || format!("starting VM {:?} on host {:?}", plan.vm.name_label, plan.node.name);
     stop.check()?;
@@ -385,20 +410,26 @@ async fn start(job: &Job, plan: &Plan, vm: &Ref<Vm>, vm_uuid: &str, stop: &Stop)
     let wanted = if start_paused { VmPowerState::Paused } else { VmPowerState::Running };
     let running = client.wait_until(vm, patience, move |vm| vm.power_state == wanted);
     match stop.guard(running).await? {
-        Ok(_) => {}
+        Ok(record) => Ok(record.domid),
         Err(error) if error.kind() == ErrorKind::Timeout => {
-            return Err(not_running(job, vm, vm_uuid, patience).await?);
+            Err(not_running(job, vm, vm_uuid, patience).await?)
         }
-        Err(error) => return Err(Cause::host(doing())(error)),
+        Err(error) => Err(Cause::host(doing())(error)),
     }
-    power::note_domain(job, vm).await
 }
 
 /// From here on, nobody takes it for the rest of a spawn that broke off.
-async fn complete(job: &Job, vm: &Ref<Vm>, stop: &Stop) -> Result<(), Cause> {
+async fn complete(job: &Job, vm: &Ref<Vm>, domid: Option<i64>, stop: &Stop) -> Result<(), Cause> {
     stop.check()?;
-    let noted = job.client().remove_from(vm, vm::field::OTHER_CONFIG, ownership::UNFINISHED).await;
-    noted.map_err(Cause::host("noting that the instance is complete"))
+    let domain = async {
+        match domid {
+            Some(domid) => power::note_domid(job, vm, domid).await,
+            None => Ok(()),
+        }
+    };
+    let complete = job.client().remove_from(vm, vm::field::OTHER_CONFIG, ownership::UNFINISHED);
+    let (domain, complete) = tokio::join!(domain, complete);
+    domain.and(complete.map_err(Cause::host("noting that the instance is complete")))
 }
 
 async fn not_running(job: &Job, vm: &Ref<Vm>, vm_uuid: &str, patience: Duration) -> Result<Cause, Cause> {

@@ -258,18 +258,19 @@ where
     let at = move |wire_bytes, virtual_bytes| Transfer { wire_bytes, wire_total_bytes, virtual_bytes };
     let (progress, virtual_bytes) = (job.progress.clone(), disk.virtual_bytes);
     progress.send(Event::Bytes(stage, at(0, virtual_bytes)));
+    let patience = job.driver.settings().detach_timeout;
+    let route = job.route(&disk.sr).await.map_err(Cause::host(doing()))?;
     let import = job
         .client()
         .import_vdi(&disk.reference, format, body)
+        .via(route)
+        .until_detached(patience)
         .label(label)
         .on_progress(move |sent| progress.send(Event::Bytes(stage, at(sent, virtual_bytes))));
     // Closing the connection is the only way to make a host give up a transfer.
     let imported = stop.guard(import.into_future()).await?.map_err(Cause::host(doing()))?;
     let moved = at(imported.bytes, virtual_bytes);
     job.progress.send(Event::Bytes(stage, moved));
-    let patience = job.driver.settings().detach_timeout;
-    let detached = stop.guard(job.client().wait_until_detached(&disk.reference, patience)).await?;
-    detached.map_err(Cause::host(format!("waiting until the host lets go of disk {}", disk.uuid)))?;
     Ok(moved)
 }
 
@@ -328,8 +329,9 @@ pub(crate) async fn read_config_drive(
     mut look: impl FnMut(&[u8]) -> Result<(), Cause>,
 ) -> Result<(), Cause> {
     let doing = || format!("reading the config drive back from disk {}", disk.uuid);
-    let export = stop.guard(job.client().export_vdi(&disk.reference, ExportFormat::Raw, None)).await?;
-    let mut export = export.map_err(Cause::host(doing()))?;
+    let route = job.route(&disk.sr).await.map_err(Cause::host(doing()))?;
+    let export = job.client().export_vdi_via(route, &disk.reference, ExportFormat::Raw, None);
+    let mut export = stop.guard(export).await?.map_err(Cause::host(doing()))?;
     while let Some(chunk) = stop.guard(export.chunk()).await?.map_err(Cause::host(doing()))? {
         look(&chunk)?;
         let wire_bytes = export.bytes_received();
@@ -382,7 +384,9 @@ pub(crate) async fn export(
     doing: impl Fn() -> String,
     stop: &Stop,
 ) -> Result<Download, Cause> {
-    let export = stop.guard(job.client().export_vdi(&disk.reference, format, None)).await?;
+    let route = job.route(&disk.sr).await.map_err(Cause::host(doing()))?;
+    let export = job.client().export_vdi_via(route, &disk.reference, format, None);
+    let export = stop.guard(export).await?;
     let export = export.map_err(Cause::host(doing()))?;
     Ok(Download::new(export, stage, job.progress.clone(), disk.virtual_bytes))
 }

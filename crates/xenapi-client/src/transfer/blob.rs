@@ -60,7 +60,7 @@ impl Client {
             let endpoint = self.session().await?.endpoint.clone();
             let accepted = negotiate(self, proposal, endpoint, "upload of a blob", &name(blob)).await?;
             let endpoint = accepted.endpoint.clone();
-            let poured = pour(accepted, self, &len, &sent, None).await;
+            let poured = pour(accepted, self, &len, &sent, None, async { Ok(()) }).await;
             poured.and_then(Poured::complete).map_err(|error| error.at(&endpoint))
         };
         let result = writing.await;

@@ -302,6 +302,12 @@ impl Content {
         Self::Archive { decoder: Box::new(decoder), wrong: None }
     }
 
+    /// How large the disk is, in bytes, when all of it shall come.
+    async fn size(&self, client: &Client) -> Option<u64> {
+        let Self::Raw(vdi) = self else { return None };
+        u64::try_from(client.get_field(vdi, vdi::field::VIRTUAL_SIZE).await.ok()?).ok()
+    }
+
     /// Looks at what has come. What is wrong is told when it is known whether the host knows better.
     fn look(&mut self, mut data: &[u8]) {
         if let Self::Archive { decoder, wrong } = self {
@@ -375,9 +381,10 @@ impl Pump {
             }
         };
         drop((incoming, connection));
-        let ended = task.finish().await;
+        // A disk's size is asked for while the task is.
+        let (ended, size) = tokio::join!(task.finish(), self.content.size(&self.client));
         let page = first.filter(|held| held.starts_with(SECOND_ANSWER));
-        self.judge(ended, broken, page.as_deref()).await.map_err(|error| error.at(&self.endpoint))?;
+        self.judge(ended, broken, page.as_deref(), size).map_err(|error| error.at(&self.endpoint))?;
         Ok(Exported { bytes: self.received.bytes(), endpoint: self.endpoint, sha256: None })
     }
 
@@ -393,11 +400,12 @@ impl Pump {
     }
 
     /// Whether what came is the whole disk: the task decides, and what can be checked is checked.
-    async fn judge(
+    fn judge(
         &self,
         ended: Result<TaskRecord>,
         broken: Option<Broken>,
         page: Option<&[u8]>,
+        size: Option<u64>,
     ) -> Result<()> {
         let bytes = self.received.bytes();
         let incomplete = |what: String| {
@@ -430,10 +438,8 @@ impl Pump {
             }
             Content::Vhd if self.tail.starts_with(VHD_COOKIE) => Ok(()),
             Content::Vhd => Err(incomplete(format!("the VHD has no footer at its end, after {bytes} bytes"))),
-            Content::Raw(vdi) => match self.client.get_field(vdi, vdi::field::VIRTUAL_SIZE).await {
-                Ok(size) if u64::try_from(size).is_ok_and(|size| bytes < size) => {
-                    Err(incomplete(format!("only {bytes} of {size} bytes came")))
-                }
+            Content::Raw(_) => match size {
+                Some(size) if bytes < size => Err(incomplete(format!("only {bytes} of {size} bytes came"))),
                 _ => Ok(()),
             },
         }

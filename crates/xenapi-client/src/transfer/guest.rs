@@ -202,7 +202,7 @@ where
             let accepted = negotiate(&client, proposal, route.endpoint, &label, "a VM").await?;
             let endpoint = accepted.endpoint.clone();
             // XAPI does not read the archive's end, and resets the connection when it has what it wants.
-            let poured = pour(accepted, &client, &len, &sent, progress).await;
+            let poured = pour(accepted, &client, &len, &sent, progress, async { Ok(()) }).await;
             let record = poured.map_err(|error| error.at(&endpoint))?.record;
             xmlrpc::decode_value(&record.result, &Limits::RESPONSE).map_err(|e| {
                 Error::new(ErrorKind::Protocol, format!("the task's result cannot be read: {e}"))

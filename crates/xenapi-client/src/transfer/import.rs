@@ -87,6 +87,7 @@ pub struct Import<B> {
     progress: Option<Progress>,
     queued: Option<Queued>,
     checksum: bool,
+    detached: Option<Duration>,
 }
 
 impl Client {
@@ -98,7 +99,7 @@ impl Client {
     /// cannot be sent twice: a failed upload is made again with a new body.
     ///
     /// When this returns, the disk may be attached to dom0 for some seconds more:
-    /// [`Client::wait_until_detached`].
+    /// [`Import::until_detached`].
     ///
     /// # Errors
     /// The result is that of the transfer's task, whatever HTTP said. `Transfer` carries a
@@ -118,6 +119,7 @@ impl Client {
             progress: None,
             queued: None,
             checksum: false,
+            detached: None,
         }
     }
 }
@@ -148,6 +150,13 @@ impl<B> Import<B> {
         self
     }
 
+    /// Does not return before dom0 has let go of the disk, as [`Client::wait_until_detached`]; this fails with
+    /// `Timeout` although the data have been written.
+    pub fn until_detached(mut self, patience: Duration) -> Self {
+        self.detached = Some(patience);
+        self
+    }
+
     /// The name of the task in the host, which operators see.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
@@ -174,7 +183,7 @@ where
     B::Error: Into<BoxError>,
 {
     async fn run(self) -> Result<Imported> {
-        let Self { client, vdi, format, body, route, label, progress, queued, checksum } = self;
+        let Self { client, vdi, format, body, route, label, progress, queued, checksum, detached } = self;
         let subject = format!("import of {format} into {}", name(&vdi));
         let len = match body.size_hint().exact() {
             // XAPI starts the transfer and fails it with VDI_IO_ERROR.
@@ -212,7 +221,13 @@ where
         let transfer = async {
             let accepted = negotiate(&client, proposal, route.endpoint, &label, &name(&vdi)).await?;
             let endpoint = accepted.endpoint.clone();
-            let pouring = pour(accepted, &client, &len, &sent, progress).await;
+            let until_detached = async {
+                match detached {
+                    Some(patience) => client.wait_until_detached(&vdi, patience).await,
+                    None => Ok(()),
+                }
+            };
+            let pouring = pour(accepted, &client, &len, &sent, progress, until_detached).await;
             pouring.and_then(Poured::complete).map_err(|error| error.at(&endpoint))?;
             Ok::<_, Error>(Imported { bytes: sent.bytes(), endpoint, sha256: sent.checksum() })
         };
@@ -330,13 +345,14 @@ impl Poured {
     }
 }
 
-/// Waits for the end: of the connection, then of the task.
+/// Waits for the end: of the connection, then of the task, then of the `rest` if all went well.
 pub(super) async fn pour<B>(
     accepted: Accepted<Gated<B>>,
     client: &Client,
     len: &Length,
     sent: &Meter,
     mut progress: Option<Progress>,
+    rest: impl Future<Output = Result<()>>,
 ) -> Result<Poured> {
     let Accepted { answer: Answer { incoming, connection }, task, .. } = accepted;
     let timeouts = &client.inner.config.timeouts;
@@ -388,7 +404,7 @@ pub(super) async fn pour<B>(
     drop(wire);
     tell_now(sent.bytes());
     // However the connection ended, the task knows.
-    match (task.finish().await, broken) {
+    match (task.finish_and(rest).await, broken) {
         (Ok(record), _) => Ok(Poured { record, is_complete: sent.bytes() == len.bytes() }),
         (Err(error), Some(cut)) if error.kind() == ErrorKind::OutcomeUnknown => Err(lost(cut)),
         (Err(error), _) => Err(error),

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use xenapi_types::{Host, Pool, Sr, Vdi, host, pbd, sr, vdi};
+use xenapi_types::query::Query;
+use xenapi_types::{Host, Pbd, Pool, Sr, Vdi, host, sr, vdi};
 use xenapi_wire::Ref;
 
 use crate::client::Client;
@@ -48,8 +49,7 @@ impl Client {
     /// # Errors
     /// `NotFound` when there is no such repository; `Failure` with `SR_HAS_NO_PBDS` when no host has it attached.
     pub async fn route_to_sr(&self, sr: &Ref<Sr>) -> Result<Route> {
-        let hosts = self.hosts_of(sr).await?;
-        let coordinator = self.coordinator().await?;
+        let (hosts, coordinator) = tokio::try_join!(self.hosts_of(sr), self.coordinator())?;
         // Through the coordinator when it sees the storage: it needs no other address, and for
         // shared storage XAPI prefers it too. Else the same host each time, so that parallel
         // transfers of one disk meet.
@@ -68,13 +68,13 @@ impl Client {
 
     /// The hosts that have a storage repository attached.
     pub(super) async fn hosts_of(&self, sr: &Ref<Sr>) -> Result<Vec<Ref<Host>>> {
-        let mut hosts = Vec::new();
-        for pbd in self.get_field(sr, sr::field::PBDS).await? {
-            if self.get_field(&pbd, pbd::field::CURRENTLY_ATTACHED).await? {
-                hosts.push(self.get_field(&pbd, pbd::field::HOST).await?);
-            }
+        let of_it = Query::eq("SR", sr.to_string())?.and(Query::eq("currently_attached", "true")?);
+        let plugged = self.records_where::<Pbd>(&of_it).await?;
+        if plugged.is_empty() {
+            // No such repository is another matter than one that nobody has attached.
+            self.get_field(sr, sr::field::UUID).await?;
         }
-        Ok(hosts)
+        Ok(plugged.into_values().map(|pbd| pbd.host).collect())
     }
 
     /// Where one of several hosts is spoken to: the coordinator if it is one of them, or if any will do.
@@ -97,9 +97,14 @@ impl Client {
         self.member(host).await
     }
 
+    /// It stays the same for as long as the session that was opened with it.
     async fn coordinator(&self) -> Result<Option<Ref<Host>>> {
-        let pools = self.all_records::<Pool>().await?;
-        Ok(pools.into_values().next().map(|pool| pool.master))
+        let session = self.session().await?;
+        let asked = session.coordinator.get_or_try_init(|| async {
+            let pools = self.all_records::<Pool>().await?;
+            Ok::<_, Error>(pools.into_values().next().map(|pool| pool.master))
+        });
+        asked.await.cloned()
     }
 
     async fn member(&self, host: &Ref<Host>) -> Result<Endpoint> {

@@ -105,13 +105,20 @@ impl TransferTask {
     }
 
     /// Waits for the end of the task after the connection has ended, and takes its record away.
-    pub(super) async fn finish(mut self) -> Result<TaskRecord> {
+    pub(super) async fn finish(self) -> Result<TaskRecord> {
+        self.finish_and(async { Ok(()) }).await
+    }
+
+    /// [`TransferTask::finish`], with something else that is waited for when it ended well.
+    pub(super) async fn finish_and(mut self, rest: impl Future<Output = Result<()>>) -> Result<TaskRecord> {
         let ended = tokio::time::timeout(AFTERMATH, self.task().settle(|_| {})).await;
         let task = self.task.take().expect("taken only here");
         match ended {
             Ok(Ok(record)) => {
-                task.destroy_record().await;
-                task::check(&self.client, &record).map(|()| Arc::unwrap_or_clone(record))
+                let checked = task::check(&self.client, &record);
+                let rest = async { if checked.is_ok() { rest.await } else { Ok(()) } };
+                let ((), rested) = tokio::join!(task.destroy_record(), rest);
+                checked.and(rested).map(|()| Arc::unwrap_or_clone(record))
             }
             Ok(Err(error)) => {
                 task.destroy_record().await;

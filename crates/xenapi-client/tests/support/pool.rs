@@ -93,9 +93,9 @@ impl State {
         let refs = |list: &[&str]| Value::Array(list.iter().map(|r| text(r)).collect());
         Ok(match method {
             "VDI.get_SR" => text("OpaqueRef:sr"),
-            "SR.get_PBDs" => refs(&["OpaqueRef:pbd"]),
-            "PBD.get_currently_attached" => Value::Bool(true),
-            "PBD.get_host" => text("OpaqueRef:host"),
+            "PBD.get_all_records_where" => {
+                record(&[("OpaqueRef:pbd", record(&[("host", text("OpaqueRef:host"))]))])
+            }
             "host.get_address" => text("10.0.0.9"),
             "pool.get_all_records" => {
                 record(&[("OpaqueRef:pool", record(&[("master", text("OpaqueRef:host"))]))])

@@ -93,7 +93,8 @@ impl Change {
         }
         let target = self.target(job, journal, stop).await?;
         self.copy(job, &self.vdi, self.base.as_ref(), &target, stop).await?;
-        let copy = Disk { reference: target, uuid: self.record.uuid.clone(), virtual_bytes: self.bytes };
+        let sr = self.sr.reference.clone();
+        let copy = Disk { reference: target, sr, uuid: self.record.uuid.clone(), virtual_bytes: self.bytes };
         drive::verify(job, &self.record, &copy, stop).await
     }
 

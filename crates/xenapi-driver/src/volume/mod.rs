@@ -436,7 +436,8 @@ impl Drive {
 
     pub(crate) fn as_disk(&self) -> Disk {
         let virtual_bytes = u64::try_from(self.disk.virtual_size).unwrap_or(0);
-        Disk { reference: self.vdi.clone(), uuid: self.disk.uuid.clone(), virtual_bytes }
+        let (sr, uuid) = (self.disk.sr.clone(), self.disk.uuid.clone());
+        Disk { reference: self.vdi.clone(), sr, uuid, virtual_bytes }
     }
 
     fn answers_to(&self, name: &str) -> bool {
