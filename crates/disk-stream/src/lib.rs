@@ -38,6 +38,8 @@ mod difference;
 mod digest;
 mod draft;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 mod image;
 mod incoming;

@@ -149,6 +149,17 @@ proptest! {
     }
 
     #[test]
+    fn a_stream_tells_the_same_whole_and_in_pieces(
+        shape in shape(),
+        cut in any::<u8>(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+    ) {
+        let mut stream = render(&shape).0;
+        damage.into_iter().for_each(|(place, byte)| *place.get_mut(&mut stream) = byte);
+        disk_stream::fuzzing::stream(&[&[cut][..], &stream].concat());
+    }
+
+    #[test]
     fn raw_disks_of_any_shape_come_back(
         size in 1..12 * MIB,
         extents in prop::collection::vec((0..12 * MIB, 1..300_000_u64), 0..5),

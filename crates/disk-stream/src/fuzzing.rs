@@ -1,0 +1,53 @@
+//! What tests and fuzz targets share: a stream of whatever format, taken whole and in pieces.
+
+use std::ops::Range;
+
+use crate::error::Error;
+use crate::incoming::{Incoming, Part};
+use crate::sink::Saved;
+
+/// What a stream told until its end, or until what is wrong with it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Told {
+    sizes: Vec<u64>,
+    plan: Vec<Range<u64>>,
+    /// Neighbours joined.
+    data: Vec<(u64, Vec<u8>)>,
+}
+
+/// A stream that is fed whole and in pieces, whose length the first byte gives, tells the same and ends the same way.
+///
+/// # Panics
+/// When it does not.
+pub fn stream(bytes: &[u8]) {
+    let Some((cut, stream)) = bytes.split_first() else { return };
+    let whole = read([stream].into_iter());
+    let pieces = read(stream.chunks(usize::from(*cut) + 1));
+    assert_eq!(whole.1, pieces.1);
+    // What comes before an error that spoils it does not count.
+    if whole.1.is_ok() {
+        assert_eq!(whole.0, pieces.0);
+    }
+}
+
+fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Told, Result<Saved, String>) {
+    let mut told = Told::default();
+    let mut incoming = Incoming::Unknown(Vec::new());
+    let fed = pieces.map(|piece| incoming.feed(piece, &mut |part| told.take(part))).find(Result::is_err);
+    let end = fed.unwrap_or(Ok(())).and_then(|()| incoming.finish());
+    (told, end.map_err(|error| error.to_string()))
+}
+
+impl Told {
+    fn take(&mut self, part: Part<'_>) -> Result<(), Error> {
+        match part {
+            Part::Size(size) => self.sizes.push(size),
+            Part::Plan(extents) => self.plan.extend(extents),
+            Part::Data(at, bytes) => match self.data.last_mut() {
+                Some((start, last)) if *start + last.len() as u64 == at => last.extend_from_slice(bytes),
+                _ => self.data.push((at, bytes.to_vec())),
+            },
+        }
+        Ok(())
+    }
+}
