@@ -35,6 +35,15 @@ fn member(name: &str, kind: u8, size: u64, content: &[u8]) -> Vec<u8> {
     head
 }
 
+/// An archive of `0.vhd`, whose header is changed.
+fn altered(content: &[u8], change: impl Fn(&mut [u8])) -> Vec<u8> {
+    let mut all = member("0.vhd", b'0', content.len() as u64, content);
+    change(&mut all[..512]);
+    seal(&mut all[..512]);
+    all.resize(all.len() + 1024, 0);
+    all
+}
+
 fn seal(head: &mut [u8]) {
     head[148..156].fill(b' ');
     let sum: u32 = head[..512].iter().map(|byte| u32::from(*byte)).sum();
@@ -183,6 +192,15 @@ async fn every_packing_is_recognised() {
         |bytes: &[u8]| ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest);
     let (raw, blocks, flat) = (Format::Raw, Format::Vhd(DiskType::Dynamic), Format::Vhd(DiskType::Fixed));
     let (gz, zs) = (Some(Compression::Gzip), Some(Compression::Zstd));
+    let prefixed = |head: &mut [u8]| {
+        head[257..265].copy_from_slice(b"ustar\x0000");
+        head[345] = b'.';
+    };
+    let len = dynamic.len() as u64;
+    let sized = |head: &mut [u8]| {
+        head[124..136].copy_from_slice(&[&[0x80, 0, 0, 0][..], &len.to_be_bytes()].concat());
+    };
+    let longer = |name: &str| member("././@LongLink", b'L', name.len() as u64, name.as_bytes());
     // (what, bytes, compression, archive, format, whether the size is known)
     let cases = [
         ("raw", disk.clone(), None, false, raw, true),
@@ -199,6 +217,11 @@ async fn every_packing_is_recognised() {
         ("any.vhd in tar.zst", zstd(&tar(&[("my disk.vhd", &dynamic)])), zs, true, blocks, true),
         ("with a leftover", tar(&[("swap.vhd", b"what"), ("0.vhd", &dynamic)]), None, true, blocks, true),
         ("raw in tar.gz", gzip(&tar(&[("disk.raw", &disk)])), gz, true, raw, true),
+        ("a name after a name", altered(&dynamic, |head| head[6] = b'x'), None, true, blocks, true),
+        ("a prefix", altered(&dynamic, prefixed), None, true, blocks, true),
+        ("a size in base 256", altered(&dynamic, sized), None, true, blocks, true),
+        ("a long name", [longer("./0.vhd\0"), altered(&dynamic, |_| ())].concat(), None, true, blocks, true),
+        ("another number", tar(&[("00.vhd", &dynamic)]), None, true, blocks, true),
     ];
     for (what, bytes, compression, archive, format, sized) in cases {
         let options = || Unpack { len: Some(bytes.len() as u64), ..Unpack::default() };
@@ -241,11 +264,38 @@ async fn bad_input_is_refused_with_a_reason_and_leaves_nothing() {
     bad_crc[len - 6] ^= 1;
     let bomb = gzip(&vec![0; 64 << 20]);
     let link = [member("0.vhd", b'2', 0, b""), vec![0; 1024]].concat();
+    let longer = |name: &str| member("././@LongLink", b'L', name.len() as u64, name.as_bytes());
     let endless = [tar(&[("0.vhd", &dynamic)]), vec![0; 5 << 20]].concat();
     let pax = |text: &str| {
         [member("x", b'x', text.len() as u64, text.as_bytes()), tar(&[("0.vhd", &dynamic)])].concat()
     };
+    let sized = |field: &[u8; 12]| altered(&dynamic, |head| head[124..136].copy_from_slice(field));
+    let (many, _) = chain(&vec![layer(MIB, vec![]); 31]);
+    let numbers: Vec<_> = (0..31).map(|number| format!("{number}.vhd")).collect();
+    let many: Vec<_> =
+        numbers.iter().zip(&many).map(|(name, file)| (name.as_str(), file.as_slice())).collect();
+    let special = |kind: u8| [member("0.vhd", kind, 0, b""), vec![0; 1024]].concat();
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("junk behind the gzip", [gzip(&disk), vec![7; 700]].concat(), "gzip stream is damaged"),
+        ("a negative size", sized(&[0xff; 12]), "size is no number"),
+        ("a size that is not octal", sized(b"99999999999\0"), "size is no number"),
+        (
+            "a size beyond all measure",
+            sized(&[0x80, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255]),
+            "beyond all measure",
+        ),
+        ("a name in Latin-1", altered(&dynamic, |head| head[0] = 0xe4), "not UTF-8"),
+        (
+            "a name without end",
+            [longer(&"9".repeat(70_000)), tar(&[("0.vhd", &dynamic)])].concat(),
+            "too long",
+        ),
+        ("a FIFO", special(b'6'), "neither a file nor a directory"),
+        ("a device", special(b'3'), "neither a file nor a directory"),
+        ("a hard link", special(b'1'), "neither a file nor a directory"),
+        ("a folder of the name", special(b'5'), "no disk in its tar"),
+        ("31 layers", tar(&many), "30"),
+        ("another number and a number", tar(&[("00.vhd", &two[0]), ("1.vhd", &two[1])]), "several disks"),
         ("nothing", vec![], "is empty"),
         ("nothing, compressed", gzip(b""), "is empty"),
         ("cut gzip", gzip(&disk)[..2000].to_vec(), "gzip stream is damaged or cut short"),
