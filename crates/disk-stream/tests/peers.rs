@@ -1,7 +1,8 @@
-//! What other libraries make of our files: `dissect.hypervisor` and `libvhdi` from PyPI.
+//! What other libraries make of our files, and we of theirs: `dissect.hypervisor` and `libvhdi` from PyPI, and
+//! `vhd-lib` of Xen Orchestra from npm (0.7.2).
 //!
-//! Optional: a library that is not there is a visible skip. `DISK_PEERS=required` makes it a failure, for
-//! machines on which they were installed; `DISK_PEERS_PYTHON` names another interpreter than `python3`.
+//! Optional: a library that is not there is a visible skip, unless it was said to be there: `DISK_PEERS_PYTHON`
+//! names an interpreter that has the first two, `DISK_PEERS_NODE` a folder `node_modules` with the third.
 #![allow(clippy::print_stderr)]
 
 mod common;
@@ -39,11 +40,33 @@ while piece := disk.read(1 << 20):
 print(sum.hexdigest())
 ";
 
-/// Whether a library is there.
-fn has(what: &str, probe: &mut Command) -> bool {
+/// Prints the SHA-256 of a disk, or writes one with pieces of 64 KiB at these places, each of one byte.
+const VHD_LIB: &str = "
+const fs = require('fs'), vhd = require('vhd-lib');
+const files = {
+  openFile: (path, flags) => fs.promises.open(path, flags),
+  closeFile: file => file.close(),
+  read: (file, buffer, at) => file.read(buffer, 0, buffer.length, at),
+  getSize: async file => (await file.stat()).size,
+};
+const [path, ...places] = process.argv.slice(1);
+const content = function* () {
+  for (const at of places.map(Number)) yield { logicalAddressBytes: at, data: Buffer.alloc(65536, at / 65536 + 1) };
+};
+if (places.length === 0) {
+  const sum = require('crypto').createHash('sha256');
+  vhd.createContentStream(files, path).on('data', bytes => sum.update(bytes)).on('end', () => console.log(sum.digest('hex')));
+} else {
+  vhd.createReadableSparseStream(22 << 20, 65536, places.map(Number), content())
+    .then(stream => stream.pipe(fs.createWriteStream(path)));
+}
+";
+
+/// Whether a library is there; it must be if `said` says so.
+fn has(what: &str, said: &str, probe: &mut Command) -> bool {
     let found = probe.output().is_ok_and(|output| output.status.success());
     if !found {
-        assert!(std::env::var("DISK_PEERS").as_deref() != Ok("required"), "{what} is not installed");
+        assert!(std::env::var_os(said).is_none(), "{what} is not installed, and {said} says that it is");
         eprintln!("skipped: {what} is not installed");
     }
     found
@@ -52,6 +75,15 @@ fn has(what: &str, probe: &mut Command) -> bool {
 fn python(script: &str) -> Command {
     let mut command = Command::new(std::env::var_os("DISK_PEERS_PYTHON").unwrap_or("python3".into()));
     command.args(["-c", script]);
+    command
+}
+
+fn node(script: &str) -> Command {
+    let mut command = Command::new("node");
+    if let Some(modules) = std::env::var_os("DISK_PEERS_NODE") {
+        command.env("NODE_PATH", modules);
+    }
+    command.args(["-e", script, "--"]);
     command
 }
 
@@ -77,7 +109,7 @@ fn files(folder: &Path) -> Vec<(&'static str, String)> {
 
 #[test]
 fn libvhdi_reads_ours() {
-    if !has("libvhdi", &mut python("import pyvhdi")) {
+    if !has("libvhdi", "DISK_PEERS_PYTHON", &mut python("import pyvhdi")) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -100,7 +132,8 @@ fn libvhdi_reads_ours() {
 
 #[test]
 fn dissect_reads_ours() {
-    if !has("dissect.hypervisor", &mut python("from dissect.hypervisor.disk import vhd")) {
+    if !has("dissect.hypervisor", "DISK_PEERS_PYTHON", &mut python("from dissect.hypervisor.disk import vhd"))
+    {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -108,4 +141,31 @@ fn dissect_reads_ours() {
         let output = python(DISSECT).arg(folder.path().join(name)).output().unwrap();
         assert_eq!(said(&output, name), expected, "{name}");
     }
+}
+
+#[test]
+fn vhd_lib_reads_ours_and_we_read_its() {
+    if !has("vhd-lib", "DISK_PEERS_NODE", &mut node("require('vhd-lib')")) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // It reads no fixed disks.
+    for (name, expected) in files(folder.path()).into_iter().filter(|(name, _)| *name != "fixed.vhd") {
+        let output = node(VHD_LIB).arg(folder.path().join(name)).output().unwrap();
+        assert_eq!(said(&output, name), expected, "{name}");
+    }
+    // Bitmaps with the written sectors only, a table that is longer than the disk, a size of whole cylinders.
+    let places: [u64; 4] = [0, 65536, 4 * MIB, 9 * MIB];
+    let path = folder.path().join("theirs.vhd");
+    let output = node(VHD_LIB).arg(&path).args(places.map(|at| at.to_string())).output().unwrap();
+    said(&output, "it writes");
+    let theirs = open(&path).unwrap();
+    let mut disk = vec![0; usize::try_from(theirs.virtual_size()).unwrap()];
+    for at in places {
+        let start = usize::try_from(at).unwrap();
+        disk[start..start + 65536].fill((at / 65536 + 1) as u8);
+    }
+    assert!(content_of(&theirs) == disk);
+    let output = node(VHD_LIB).arg(&path).output().unwrap();
+    assert_eq!(said(&output, "it reads its own"), sha256(&disk));
 }

@@ -129,7 +129,9 @@ pub fn layout_of_bytes(bytes: &[u8]) {
             start..size.min(start + number((at + 3).min(bytes.len() - 1)) / 8)
         })
         .collect();
-    let cuts: Vec<usize> = bytes.iter().skip(30).take(8).map(|byte| usize::from(*byte) * 5003).collect();
+    // Not byte by byte, which takes seconds: `parse` does that, of shorter streams.
+    let cuts: Vec<usize> =
+        bytes.iter().skip(30).take(8).map(|byte| usize::from(*byte) * 5003 + 509).collect();
     let dialect = if bytes[0].is_multiple_of(2) { Dialect::XenapiRs } else { Dialect::Xapi };
     layout(size, &extents, dialect, &cuts);
 }
