@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use e2e::pool::{Census, NETWORK, Pool};
 use examples::demo_image::DemoImage;
 use tempfile::TempDir;
+use uuid::Uuid;
 use xapi_simulator::World;
 use xapi_simulator::fault::Fault;
+use xenapi_driver::reconcile::{Kind, ReconcileOptions};
 use xenapi_driver::spec::{ConfigDrive, Firmware, Flavor, Hardware, InstanceSpec, Nic, Power, VmMode};
-use xenapi_driver::{Cause, Instance, PowerChange, Progress, SpawnOptions, Stage, Which};
-use xenapi_types::{Pif, VbdMode, Vm, VmPowerState, VmRecord, network, network_sriov};
+use xenapi_driver::{Cause, Instance, PowerChange, Progress, Settings, SpawnOptions, Stage, Which};
+use xenapi_types::{Host, Pif, VbdMode, Vm, VmPowerState, VmRecord, host, network, network_sriov};
 use xenapi_wire::Failure;
 
 struct Bench {
@@ -46,6 +49,13 @@ impl Bench {
     async fn record(&self, instance: &Instance) -> Result<VmRecord> {
         let vm = self.pool.client().by_uuid::<Vm>(&instance.vm_uuid).await?;
         Ok(self.pool.client().record(&vm).await?)
+    }
+
+    /// The keys by which memory is promised.
+    async fn promises(&self) -> Result<Vec<String>> {
+        let hosts = self.pool.client().all_records::<Host>().await?;
+        let keys = hosts.into_values().flat_map(|host| host.other_config.into_keys());
+        Ok(keys.filter(|key| key.starts_with("xenapi-rs:memory")).collect())
     }
 
     async fn destroy(&self, instance: &Instance) -> Result<()> {
@@ -176,6 +186,7 @@ async fn memory_is_never_promised_twice() -> Result<()> {
         assert!(matches!(error.cause(), Cause::Conflicts(_)), "{error}");
     }
     bench.destroy(made[0]).await?;
+    assert_eq!(bench.promises().await?, [""; 0]);
     // What was promised is free again, after a failure too.
     let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
     bench.pool.simulator.faults().on("VM.create", refusal);
@@ -273,5 +284,56 @@ async fn parts_of_a_network_card() -> Result<()> {
     assert!(error.contains("\"fast\" has 1 virtual functions free"), "{error}");
     bench.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
     bench.pool.census().await?.assert_as(&before, "in the end");
+    Ok(())
+}
+
+/// Programs that know nothing of each other, each with several instances to make, and room for three in all. Whoever
+/// is made starts, and whoever is refused is refused before a disk is made.
+#[tokio::test]
+async fn several_programs_never_promise_memory_twice() -> Result<()> {
+    let bench = Bench::new().await?;
+    let node = bench.pool.driver.nodes().await?.into_iter().next().context("a node")?;
+    let third = (node.memory_free_bytes / 100 * 30) >> 20;
+    for round in 0..3 {
+        let mut spawns = tokio::task::JoinSet::new();
+        for program in 0..3 {
+            let driver = bench.pool.driver_with(Settings::default())?;
+            for n in 0..2 {
+                let spec = bench.spec(&format!("web-{round}-{program}-{n}"), Flavor::new(1, third, 0));
+                let driver = driver.clone();
+                spawns.spawn(async move { driver.spawn(spec, SpawnOptions::default()).await });
+            }
+        }
+        let (made, refused): (Vec<_>, Vec<_>) = spawns.join_all().await.into_iter().partition(Result::is_ok);
+        assert!(!made.is_empty() && made.len() <= 3, "{} were made", made.len());
+        for error in refused.into_iter().filter_map(Result::err) {
+            assert_eq!(error.stage(), Stage::Plan, "{error}");
+            assert!(error.to_string().contains("of memory free"), "{error}");
+        }
+        assert_eq!(bench.promises().await?, [""; 0]);
+        for instance in made.into_iter().flatten() {
+            bench.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+        }
+        bench.pool.census().await?.assert_as(&bench.before, "after a round");
+    }
+    Ok(())
+}
+
+/// A program that crashed has promised memory to an instance that will never be.
+#[tokio::test]
+async fn a_promise_without_an_instance_is_taken_back() -> Result<()> {
+    let bench = Bench::new().await?;
+    let client = bench.pool.client();
+    let host = client.all::<Host>().await?.pop().context("a host")?;
+    let free = bench.pool.driver.nodes().await?[0].memory_free_bytes;
+    for owner in ["xenapi-rs", "somebody else"] {
+        let key = format!("xenapi-rs:memory:{}", Uuid::now_v7());
+        client.add_to(&host, host::field::OTHER_CONFIG, key, format!("{}/{owner}", 1 << 30)).await?;
+    }
+    assert_eq!(bench.pool.driver.nodes().await?[0].memory_free_bytes, free - (2 << 30));
+    let options = ReconcileOptions { older_than: Duration::ZERO, ..ReconcileOptions::default() };
+    let done = bench.pool.driver.reconcile(options).await?.done;
+    assert_eq!(done.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [Kind::StalePromise]);
+    assert_eq!(bench.pool.driver.nodes().await?[0].memory_free_bytes, free - (1 << 30));
     Ok(())
 }

@@ -10,7 +10,6 @@ use xenapi_client::Client;
 use crate::error::{Cause, Error, Op, Result};
 use crate::gates::Gates;
 use crate::inventory::{self, Node};
-use crate::ledger::Ledger;
 use crate::operation::Running;
 use crate::progress::Stage;
 
@@ -28,7 +27,6 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) running: Running,
     pub(crate) gates: Gates,
-    pub(crate) ledger: Ledger,
     /// The operations under way.
     active: Mutex<HashSet<Uuid>>,
 }
@@ -87,7 +85,6 @@ impl Driver {
             settings,
             running: Running::default(),
             gates: Gates::default(),
-            ledger: Ledger::default(),
             active: Mutex::default(),
         }))
     }

@@ -14,6 +14,7 @@ use xenapi_types::{
 pub use devices::GpuOffer;
 
 use crate::error::Cause;
+use crate::ledger;
 use crate::spec::{InstanceSpec, MacChoice, Nic};
 
 /// A picture of the pool, taken before an operation.
@@ -58,7 +59,7 @@ pub struct Node {
     pub product: String,
     /// Number of physical CPUs.
     pub cpus: u32,
-    /// Memory for new guests in bytes, as XAPI computes it.
+    /// Memory for new guests in bytes, as XAPI computes it, without what instances that are being made were promised.
     pub memory_free_bytes: u64,
 }
 
@@ -92,6 +93,9 @@ pub(crate) async fn read_nodes(client: &Client) -> Result<Vec<Node>, Cause> {
                 return Err(Cause::host(doing)(error));
             }
         };
+        // In this order: who starts in between is counted twice rather than not at all.
+        let memory_free_bytes =
+            memory_free_bytes.saturating_sub(ledger::promised_bytes(&record.other_config));
         nodes.push(node(reference, record, memory_free_bytes));
     }
     nodes.sort_by(|a, b| (&a.name, &a.uuid).cmp(&(&b.name, &b.uuid)));

@@ -45,7 +45,6 @@ impl Active {
 impl Drop for Active {
     fn drop(&mut self) {
         self.0.0.active().remove(&self.1);
-        self.0.0.ledger.release(self.1);
     }
 }
 

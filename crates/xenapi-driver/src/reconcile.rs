@@ -12,14 +12,15 @@ use uuid::Uuid;
 use xenapi_client::Client;
 use xenapi_storage::ownership::{self, Claim};
 use xenapi_types::{
-    Network, NetworkRecord, Ref, Sr, SrRecord, Vbd, VbdRecord, Vdi, VdiRecord, Vif, VifRecord, Vm,
-    VmPowerState, VmRecord, secret, vdi,
+    Host, HostRecord, Network, NetworkRecord, Ref, Sr, SrRecord, Vbd, VbdRecord, Vdi, VdiRecord, Vif,
+    VifRecord, Vm, VmPowerState, VmRecord, secret, vdi,
 };
 
 use crate::backup;
 use crate::driver::Driver;
 use crate::error::{Cause, Op};
 use crate::job::Job;
+use crate::ledger;
 use crate::live;
 use crate::network;
 use crate::operation::Operation;
@@ -105,6 +106,8 @@ pub enum Kind {
     UnusedSecret,
     /// A network that was being made: it is removed.
     UnfinishedNetwork,
+    /// Memory that was promised to an instance that was never started: the promise is taken back.
+    StalePromise,
 }
 
 impl fmt::Display for Finding {
@@ -129,6 +132,7 @@ impl fmt::Display for Finding {
             Kind::OrphanedDisk => write!(f, "remove disk {uuid}, which has no instance"),
             Kind::UnusedRepository => write!(f, "forget storage repository {uuid}, which nobody uses"),
             Kind::UnusedSecret => write!(f, "remove secret {uuid}, which nobody uses"),
+            Kind::StalePromise => write!(f, "take back the memory promised to operation {uuid}"),
             Kind::UnfinishedNetwork => write!(f, "remove network {uuid}, which was being made"),
         }
     }
@@ -194,6 +198,7 @@ struct Pool {
     vifs: BTreeMap<Ref<Vif>, VifRecord>,
     srs: BTreeMap<Ref<Sr>, SrRecord>,
     networks: BTreeMap<Ref<Network>, NetworkRecord>,
+    hosts: BTreeMap<Ref<Host>, HostRecord>,
     /// Secrets by uuid, with their keys; their values are not read.
     secrets: BTreeMap<String, BTreeMap<String, String>>,
     used_secrets: BTreeSet<String>,
@@ -205,13 +210,14 @@ impl Pool {
     }
 
     async fn read_from(client: &Client) -> xenapi_client::Result<Self> {
-        let (vms, vdis, vbds, vifs, srs, networks, pbds) = tokio::try_join!(
+        let (vms, vdis, vbds, vifs, srs, networks, hosts, pbds) = tokio::try_join!(
             client.all_records::<Vm>(),
             client.all_records::<Vdi>(),
             client.all_records::<Vbd>(),
             client.all_records::<Vif>(),
             client.all_records::<Sr>(),
             client.all_records::<Network>(),
+            client.all_records::<Host>(),
             client.all_records::<xenapi_types::Pbd>(),
         )?;
         let mut secrets = BTreeMap::new();
@@ -222,7 +228,7 @@ impl Pool {
         let configs = pbds.into_values().map(|pbd| pbd.device_config);
         let used_secrets =
             configs.flatten().filter(|(key, _)| key.ends_with("_secret")).map(|(_, uuid)| uuid).collect();
-        Ok(Self { vms, vdis, vbds, vifs, srs, networks, secrets, used_secrets })
+        Ok(Self { vms, vdis, vbds, vifs, srs, networks, hosts, secrets, used_secrets })
     }
 }
 
@@ -239,6 +245,7 @@ enum Object {
     Vif(Ref<Vif>),
     Sr(Ref<Sr>),
     Network(Ref<Network>),
+    Host(Ref<Host>),
     Secret,
 }
 
@@ -444,6 +451,12 @@ impl Look<'_> {
                 self.note(all, operation, Kind::UnusedSecret, uuid, Object::Secret);
             }
         }
+        for (reference, host) in &self.pool.hosts {
+            for promise in ledger::promises(&host.other_config).filter(|p| p.owner == self.owner()) {
+                let (operation, object) = (promise.operation, Object::Host(reference.clone()));
+                self.note(all, operation, Kind::StalePromise, &operation.to_string(), object);
+            }
+        }
         for (reference, network) in &self.pool.networks {
             if let Claim::Unsealed(maker) = Claim::read(&network.other_config, &network.uuid)
                 && maker.owner == self.owner()
@@ -472,7 +485,7 @@ fn operation_of(key: &str) -> Option<Uuid> {
 }
 
 /// Whether an operation began so long ago. Those of earlier releases do not say when they began.
-fn is_older(operation: Uuid, than: Duration) -> bool {
+pub(crate) fn is_older(operation: Uuid, than: Duration) -> bool {
     let Some((seconds, nanos)) = operation.get_timestamp().map(|time| time.to_unix()) else { return true };
     let begun = UNIX_EPOCH + Duration::new(seconds, nanos);
     SystemTime::now().duration_since(begun).is_ok_and(|age| age >= than) || than.is_zero()
@@ -507,6 +520,10 @@ async fn settle(job: &Job, Found { finding, object }: &Found) -> Result<(), Caus
         (Object::Sr(sr), _) => {
             release::forget_if_unused(client, &driver.settings().owner, sr).await.map(drop)
         }
+        (Object::Host(host), _) => match finding.uuid.parse() {
+            Ok(operation) => ledger::release(client, host, operation).await,
+            Err(_) => Ok(()),
+        },
         (Object::Network(network), _) => network::remove(client, network).await,
         (Object::Secret, _) => match client.by_uuid_opt::<xenapi_types::Secret>(&finding.uuid).await {
             Ok(Some(secret)) => gone_is_fine(client.destroy(&secret).await),

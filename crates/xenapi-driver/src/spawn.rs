@@ -23,6 +23,7 @@ use crate::error::{Cause, Error, Op};
 use crate::image_cache;
 use crate::inventory;
 use crate::job::{Disk, Failed, Job};
+use crate::ledger;
 use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts, DiskPlan, Plan};
 use crate::power;
@@ -121,7 +122,7 @@ impl Driver {
 
 async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Result<Instance, Failed> {
     let source = job.stage(Stage::Image, Source::open(spec)).await?;
-    let (plan, drive) = job.stage(Stage::Plan, decide(job, spec, &source)).await?;
+    let (plan, drive) = job.stage(Stage::Plan, decide(job, spec, &source, stop)).await?;
     let prepared = job.stage(Stage::Scan, prepare(job, &plan, &source, drive.as_ref(), stop)).await?;
     let disks =
         plan.config_drive.iter().chain([&plan.root]).chain(&plan.blank).map(|disk| disk.name_label.clone());
@@ -184,27 +185,27 @@ async fn decide(
     job: &Job,
     spec: &InstanceSpec,
     source: &Source,
+    stop: &Stop,
 ) -> Result<(Plan, Option<config_drive::Image>), Cause> {
-    // One at a time: what one has been promised, the next one must not count on.
+    // One at a time, so that those of this program do not get in each other's way.
     let _gate = job.driver.0.gates.enter("placement").await;
-    let mut inventory = inventory::read(job.client(), spec).await?;
-    for node in &mut inventory.nodes {
-        let reserved = job.driver.0.ledger.reserved_bytes(&node.uuid);
-        node.memory_free_bytes = node.memory_free_bytes.saturating_sub(reserved);
-    }
+    let inventory = inventory::read(job.client(), spec).await?;
     let owner = &job.driver.settings().owner;
     let mut plan = plan::plan(spec, &inventory, &source.facts(), owner, job.operation)?;
     disk_setup::check(job, &spec.disk_setup, &plan).await?;
-    if plan.power != Power::Off {
-        job.driver.0.ledger.reserve(job.operation, &plan.node.uuid, plan.vm.memory_bytes);
-    }
-    let Some((wanted, disk)) = spec.config_drive.as_ref().zip(plan.config_drive.as_mut()) else {
-        return Ok((plan, None));
+    let drive = match spec.config_drive.as_ref().zip(plan.config_drive.as_mut()) {
+        Some((wanted, disk)) => {
+            let guest = drive::Guest::planned(spec, &plan.nics);
+            let image = drive::build(&guest, wanted).map_err(Cause::ConfigDrive)?;
+            disk.virtual_bytes = image.len_bytes();
+            Some(image)
+        }
+        None => None,
     };
-    let guest = drive::Guest::planned(spec, &plan.nics);
-    let image = drive::build(&guest, wanted).map_err(Cause::ConfigDrive)?;
-    disk.virtual_bytes = image.len_bytes();
-    Ok((plan, Some(image)))
+    if plan.power != Power::Off {
+        ledger::reserve(job, &plan.node, plan.vm.memory_bytes, stop).await?;
+    }
+    Ok((plan, drive))
 }
 
 /// The upload of the root disk, made ready; then it is known how much both disks really take.
@@ -405,7 +406,10 @@ async fn start(job: &Job, plan: &Plan, vm: &Ref<Vm>, vm_uuid: &str, stop: &Stop)
     let call = vm::StartOn { vm: vm.clone(), host, start_paused, force: false };
     power::run(job, call, doing(), stop).await?;
     // From now on the host counts it itself.
-    job.driver.0.ledger.release(job.operation);
+    if let Err(error) = ledger::release(client, &plan.node.reference, job.operation).await {
+        // Reconciling will find it, and it lapses by itself.
+        tracing::warn!(%error, "the reservation of memory stays for now");
+    }
     let patience = job.driver.settings().running_timeout;
     let wanted = if start_paused { VmPowerState::Paused } else { VmPowerState::Running };
     let running = client.wait_until(vm, patience, move |vm| vm.power_state == wanted);
