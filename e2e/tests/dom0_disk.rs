@@ -1,6 +1,7 @@
 //! The driver has the real plugin work on the disk of a simulated host: through XAPI's calls, as a program,
 //! on bytes that other people's tools judge.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -8,9 +9,11 @@ use anyhow::{Context, Result};
 use e2e::pool::Pool;
 use e2e::tools;
 use tempfile::TempDir;
+use xenapi_client::ExportFormat;
+use xenapi_driver::resize::ResizeOptions;
 use xenapi_driver::spec::{DiskSetup, Flavor, Grow, InstanceSpec};
 use xenapi_driver::{DiskWork, Injection, Instance, PowerChange, Progress, Shutdown, SpawnOptions, Which};
-use xenapi_types::{Ref, Vbd, Vm};
+use xenapi_types::{Ref, Vbd, Vdi, Vm, VmPowerState};
 
 const TOOLS: &[&str] = &["sfdisk", "mkfs.ext4", "e2fsck", "resize2fs", "losetup", "mount", "debugfs"];
 const START: u64 = 2048 * 512;
@@ -66,6 +69,26 @@ impl World {
         let flavor = Flavor { swap_mib: 64, ephemeral_gib: 1, ..Flavor::new(1, 512, 1) };
         let spec = InstanceSpec { disk_setup: setup, ..InstanceSpec::new(name, flavor, image) };
         self.pool.driver.spawn(spec, SpawnOptions::default()).await
+    }
+
+    /// Uuids of the disks that are no base copies.
+    async fn disks(&self) -> Result<BTreeSet<String>> {
+        let all = self.pool.client().all_records::<Vdi>().await?;
+        Ok(all.into_values().filter(|vdi| vdi.managed).map(|vdi| vdi.uuid).collect())
+    }
+
+    /// The bytes of a disk that no guest uses, as many as its image has.
+    async fn exported(&self, uuid: &str) -> Result<Vec<u8>> {
+        let vdi = self.pool.client().by_uuid::<Vdi>(uuid).await?;
+        let mut export = self.pool.client().export_vdi(&vdi, ExportFormat::Raw, None).await?;
+        let mut bytes = Vec::new();
+        while bytes.len() < (64 * MIB) as usize
+            && let Some(chunk) = export.chunk().await?
+        {
+            bytes.extend_from_slice(&chunk);
+        }
+        bytes.truncate((64 * MIB) as usize);
+        Ok(bytes)
     }
 
     /// Uuid of the disk that an instance has in a place.
@@ -191,6 +214,87 @@ async fn an_instance_starts_with_its_disks_set_up() -> Result<()> {
     assert_eq!(size_and_label(&partition)?.1, "ephemeral");
     let held = world.pool.client().all_records::<Vbd>().await?;
     assert!(held.values().all(|vbd| !vbd.device.starts_with("sm/backend")), "dom0 holds nothing");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_root_disk_is_resized_down_and_up_again() -> Result<()> {
+    if !is_possible() {
+        return Ok(());
+    }
+    let world = World::new().await?;
+    let setup = DiskSetup { grow: Grow::Require, ..DiskSetup::default() };
+    let spec = InstanceSpec::new("web2", Flavor::new(1, 512, 2), world.scratch.path().join("disk.raw"));
+    let spec = InstanceSpec { disk_setup: setup, ..spec };
+    let instance = world.pool.driver.spawn(spec, SpawnOptions::default()).await?;
+    let which = || Which::Instance(instance.uuid);
+    let smaller = || ResizeOptions {
+        flavor: Some(Flavor::new(1, 512, 1)),
+        shutdown: Shutdown::Hard,
+        ..ResizeOptions::default()
+    };
+    let before = world.disks().await?;
+
+    world.pool.driver.resize(which(), smaller()).await?;
+    let root = world.disk_at(&instance, "0").await?;
+    assert_ne!(root, instance.root_uuid);
+    assert_eq!(std::fs::metadata(world.disk(&root).await?)?.len(), 1024 * MIB);
+    let partition = world.partition(&root).await?;
+    tools::run("e2fsck", ["-fn".as_ref(), partition.as_os_str()])?;
+    assert_eq!(file_in(&partition, "/etc/hostname")?, "web1\n");
+    world.pool.driver.revert_resize(which(), Progress::none()).await?;
+    assert_eq!(world.disk_at(&instance, "0").await?, instance.root_uuid);
+    assert_eq!(world.disks().await?, before);
+
+    world.pool.driver.resize(which(), smaller()).await?;
+    world.pool.driver.confirm_resize(which(), Progress::none()).await?;
+    let root = world.disk_at(&instance, "0").await?;
+    tools::run("e2fsck", ["-fn".as_ref(), world.partition(&root).await?.as_os_str()])?;
+    let vdis = world.pool.client().all_records::<Vdi>().await?;
+    assert!(vdis.values().all(|vdi| vdi.uuid != instance.root_uuid), "the old disk is still there");
+    assert!(vdis.values().all(|vdi| vdi.uuid == root || vdi.name_label != "web2"), "a clone is still there");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_disk_whose_files_do_not_fit_stays_and_so_does_its_instance() -> Result<()> {
+    if !is_possible() {
+        return Ok(());
+    }
+    let world = World::new().await?;
+    // Not grown: one that is larger than the disk that is wanted, and not its only partition.
+    let image = world.scratch.path().join("large.raw");
+    std::fs::copy(world.scratch.path().join("disk.raw"), &image)?;
+    std::fs::File::options().write(true).open(&image)?.set_len(2048 * MIB)?;
+    let script = world.scratch.path().join("table");
+    std::fs::write(&script, "2048,129024,83,*\n,,83\n")?;
+    let mut sfdisk = tools::command("sfdisk")?;
+    tools::output(sfdisk.arg("-q").arg("--force").arg(&image).stdin(std::fs::File::open(script)?))?;
+    let spec = InstanceSpec::new("web2", Flavor::new(1, 512, 2), image);
+    let instance = world.pool.driver.spawn(spec, SpawnOptions::default()).await?;
+    world
+        .pool
+        .driver
+        .power(Which::Instance(instance.uuid), PowerChange::Off(Shutdown::Hard), Progress::none())
+        .await?;
+    let before = world.disks().await?;
+    let content = world.exported(&instance.root_uuid).await?;
+    world.pool.driver.power(Which::Instance(instance.uuid), PowerChange::On, Progress::none()).await?;
+    let flavor = Some(Flavor::new(1, 512, 1));
+    let smaller = ResizeOptions { flavor, shutdown: Shutdown::Hard, ..ResizeOptions::default() };
+    let error =
+        world.pool.driver.resize(Which::Instance(instance.uuid), smaller).await.unwrap_err().to_string();
+    assert!(error.contains("partitions"), "{error}");
+    let vm: Ref<Vm> = world.pool.client().by_uuid(&instance.vm_uuid).await?;
+    assert_eq!(world.pool.client().record(&vm).await?.power_state, VmPowerState::Running);
+    assert_eq!(world.disk_at(&instance, "0").await?, instance.root_uuid);
+    assert_eq!(world.disks().await?, before);
+    world
+        .pool
+        .driver
+        .power(Which::Instance(instance.uuid), PowerChange::Off(Shutdown::Hard), Progress::none())
+        .await?;
+    assert!(world.exported(&instance.root_uuid).await? == content, "the disk changed");
     Ok(())
 }
 

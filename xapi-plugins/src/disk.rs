@@ -15,6 +15,8 @@ use crate::plugins::Error;
 const TOOL_LIMIT: Duration = Duration::from_secs(120);
 /// How long a call waits for another one on the same disk.
 const LOCK_LIMIT: Duration = Duration::from_secs(60);
+/// What a copy reads at once: a block of a VHD.
+const PIECE_BYTES: usize = 2 << 20;
 const DETACH_POLL: Duration = Duration::from_millis(100);
 const DETACH_POLLS: u32 = 100;
 const LOCK_POLL: Duration = Duration::from_millis(500);
@@ -85,6 +87,29 @@ impl<'a> Disk<'a> {
 
     pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), Error> {
         self.file.write_all_at(bytes, offset).map_err(|e| self.failed(&e))
+    }
+
+    /// Calls `differs` with each piece of the first `len` bytes that is not the same on another disk, and where.
+    pub(crate) fn compare(
+        &self,
+        other: &Self,
+        len: u64,
+        mut differs: impl FnMut(u64, &[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        for offset in (0..len).step_by(PIECE_BYTES) {
+            let piece = (PIECE_BYTES as u64).min(len - offset);
+            let bytes = self.read(offset, piece)?;
+            if bytes != other.read(offset, piece)? {
+                differs(offset, &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has what is read next come from the disk and not from memory.
+    pub(crate) fn forget_cached(&self) -> Result<(), Error> {
+        let advice = rustix::fs::Advice::DontNeed;
+        rustix::fs::fadvise(&self.file, 0, None, advice).map_err(|e| self.failed(&e.into()))
     }
 
     pub(crate) fn sync(&self) -> Result<(), Error> {

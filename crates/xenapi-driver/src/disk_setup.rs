@@ -4,7 +4,7 @@ use xenapi_storage::device::UserDevice;
 use xenapi_storage::ownership::{DiskUse, Ownership};
 
 use crate::cancel::Stop;
-use crate::compatibility::{self, PluginState};
+use crate::compatibility;
 use crate::dom0_disk::{self, DiskWork, Injection, Target};
 use crate::error::Cause;
 use crate::job::{Disk, Job};
@@ -83,18 +83,14 @@ impl DiskSetup {
 /// Sees that the host has what is needed, before anything is made.
 pub(crate) async fn check(job: &Job, setup: &DiskSetup, plan: &Plan) -> Result<(), Cause> {
     let functions = setup.functions(plan);
+    // Who wants nothing of the host does not ask it.
     if functions.is_empty() {
         return Ok(());
     }
-    let state = compatibility::state(job.client(), &plan.node).await;
-    let lacking: Vec<&str> =
-        functions.into_iter().filter(|function| !state.has("partition_utils", function)).collect();
-    let why = match state {
-        PluginState::Unknown { why } => why,
-        _ if lacking.is_empty() => return Ok(()),
-        _ => format!("its plugins lack {}", lacking.join(", ")),
-    };
-    Err(Conflicts::from(Conflict::NoPlugin { node: plan.node.name.clone(), why }).into())
+    match compatibility::state(job.client(), &plan.node).await.lacks("partition_utils", &functions) {
+        None => Ok(()),
+        Some(why) => Err(Conflicts::from(Conflict::NoPlugin { node: plan.node.name.clone(), why }).into()),
+    }
 }
 
 /// Grows the root disk's file system and writes into it. Why it did not grow, if it was only to be tried.

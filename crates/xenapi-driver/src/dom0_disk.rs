@@ -143,10 +143,38 @@ pub(crate) struct Target {
 pub(crate) async fn work(job: &Job, target: &Target, work: &DiskWork, stop: &Stop) -> Result<(), Cause> {
     stop.check()?;
     let attached = attach(job, target).await?;
-    let done = call(job, &target.host, &attached, work).await;
-    let doing = "detaching the disk from the control domain";
-    let detached = detach(job.client(), &attached).await.map_err(Cause::host(doing));
-    done.and(detached)
+    let done = match device(job, &attached).await {
+        Ok(device) => call(job, &target.host, work.function(), work.arguments(&device)).await,
+        Err(cause) => Err(cause),
+    };
+    done.and(let_go(job, &attached).await)
+}
+
+/// Copies the first bytes of a disk to another one in the same dom0, and compares them.
+pub(crate) async fn copy(
+    job: &Job,
+    from: &Target,
+    to: &Target,
+    len_bytes: u64,
+    stop: &Stop,
+) -> Result<(), Cause> {
+    stop.check()?;
+    let source = attach(job, from).await?;
+    let done = async {
+        let target = attach(job, to).await?;
+        let copied = async {
+            let args = BTreeMap::from([
+                ("source".to_owned(), device(job, &source).await?),
+                ("dev".to_owned(), device(job, &target).await?),
+                ("size_bytes".to_owned(), len_bytes.to_string()),
+            ]);
+            call(job, &to.host, "copy_disk", args).await
+        };
+        let done = copied.await;
+        done.and(let_go(job, &target).await)
+    };
+    let done = done.await;
+    done.and(let_go(job, &source).await)
 }
 
 /// Whether a plugin looked at the disk and left it as it was.
@@ -207,14 +235,26 @@ async fn attach(job: &Job, target: &Target) -> Result<Ref<Vbd>, Cause> {
     Ok(vbd)
 }
 
-async fn call(job: &Job, host: &Ref<Host>, vbd: &Ref<Vbd>, work: &DiskWork) -> Result<(), Cause> {
-    let client = job.client();
-    let doing = || format!("having the plugin {PLUGIN} do {}", work.function());
-    let device = client.record(vbd).await.map_err(Cause::host(doing()))?.device;
+async fn device(job: &Job, vbd: &Ref<Vbd>) -> Result<String, Cause> {
+    let doing = "looking for the disk in the control domain";
+    Ok(job.client().record(vbd).await.map_err(Cause::host(doing))?.device)
+}
+
+async fn call(
+    job: &Job,
+    host: &Ref<Host>,
+    function: &str,
+    args: BTreeMap<String, String>,
+) -> Result<(), Cause> {
+    let doing = || format!("having the plugin {PLUGIN} do {function}");
     // The answer is for Nova's clients; that it came is what counts here.
-    let patient = client.with_deadline(WORK_LIMIT);
-    let answer = patient.call_plugin(host, PLUGIN, work.function(), &work.arguments(&device)).await;
+    let answer = job.client().with_deadline(WORK_LIMIT).call_plugin(host, PLUGIN, function, &args).await;
     answer.map(drop).map_err(Cause::host(doing()))
+}
+
+async fn let_go(job: &Job, vbd: &Ref<Vbd>) -> Result<(), Cause> {
+    let doing = "detaching the disk from the control domain";
+    detach(job.client(), vbd).await.map_err(Cause::host(doing))
 }
 
 /// Unplugs and destroys; gone already is fine.

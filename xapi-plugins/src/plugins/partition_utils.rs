@@ -27,6 +27,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::serialized("generate_disk", generate_disk),
     Function::serialized("auto_configure_disk", auto_configure_disk),
     Function::serialized("resize_down", resize_down),
+    Function::serialized("copy_disk", copy_disk),
     Function::serialized("inject", inject),
 ];
 
@@ -51,7 +52,7 @@ fn wait_for_dev(dom0: &dyn Dom0, args: &Args) -> Outcome {
 /// `make_partition(dev, partition_start, partition_end)`: one Linux partition from a sector to the
 /// end of the disk, in an MBR table.
 fn make_partition(dom0: &dyn Dom0, args: &Args) -> Outcome {
-    let dev = device(args)?;
+    let dev = device(args, "dev")?;
     let start: u64 = args.required("partition_start")?.trim_end_matches('s').parse().map_err(|_| {
         Error::Argument { name: "partition_start", reason: "a sector number is wanted".to_owned() }
     })?;
@@ -68,7 +69,7 @@ fn make_partition(dom0: &dyn Dom0, args: &Args) -> Outcome {
 
 /// `mkfs(dev, partnum, fs_type, fs_label)`: a file system or swap space on a partition.
 fn mkfs(dom0: &dyn Dom0, args: &Args) -> Outcome {
-    let dev = device(args)?;
+    let dev = device(args, "dev")?;
     let number = args.number("partnum", None, 128)?;
     let format = Format::of(args)?;
     let disk = Disk::open(dom0, &dev)?;
@@ -82,7 +83,7 @@ fn mkfs(dom0: &dyn Dom0, args: &Args) -> Outcome {
 /// `generate_disk(dev, fs_type, fs_label)`: a swap or ephemeral disk in one call: its only partition, of
 /// the type that belongs to what is in it, and the file system.
 fn generate_disk(dom0: &dyn Dom0, args: &Args) -> Outcome {
-    let dev = device(args)?;
+    let dev = device(args, "dev")?;
     let format = Format::of(args)?;
     let disk = Disk::open(dom0, &dev)?;
     let made = partition(&disk, ALIGNED_START, format.partition_kind())?;
@@ -93,7 +94,7 @@ fn generate_disk(dom0: &dyn Dom0, args: &Args) -> Outcome {
 /// `auto_configure_disk(dev)`: grows the only partition and its file system to the disk. Answers
 /// `{"partition_start", "partition_sectors", "fs_type", "fs_bytes"}`.
 fn auto_configure_disk(dom0: &dyn Dom0, args: &Args) -> Outcome {
-    let disk = Disk::open(dom0, &device(args)?)?;
+    let disk = Disk::open(dom0, &device(args, "dev")?)?;
     resize::grow(&disk).map(|resized| answer(&resized))
 }
 
@@ -101,7 +102,7 @@ fn auto_configure_disk(dom0: &dyn Dom0, args: &Args) -> Outcome {
 /// `size_bytes` of the disk, so that these can be copied to a smaller one; with its table's end there.
 /// Answers as `auto_configure_disk`.
 fn resize_down(dom0: &dyn Dom0, args: &Args) -> Outcome {
-    let dev = device(args)?;
+    let dev = device(args, "dev")?;
     let len_bytes = args.number("size_bytes", None, u64::MAX)?;
     if len_bytes == 0 || !len_bytes.is_multiple_of(SECTOR) {
         let reason = format!("{len_bytes} is not a number of whole sectors");
@@ -111,12 +112,42 @@ fn resize_down(dom0: &dyn Dom0, args: &Args) -> Outcome {
     resize::shrink(&disk, len_bytes).map(|resized| answer(&resized))
 }
 
+/// `copy_disk(source, dev, size_bytes)`: makes the first bytes of a disk those of another, and reads both again to
+/// compare them. Only what differs is written, so that a sparse disk stays sparse, and a call that is repeated goes
+/// on where the last one stopped. Answers how many bytes that was.
+fn copy_disk(dom0: &dyn Dom0, args: &Args) -> Outcome {
+    let (source, dev) = (device(args, "source")?, device(args, "dev")?);
+    let len = args.number("size_bytes", None, u64::MAX)?;
+    if source == dev {
+        return Err(Error::Argument { name: "source", reason: "it is the target too".to_owned() });
+    }
+    let (source, target) = (Disk::open(dom0, &source)?, Disk::open(dom0, &dev)?);
+    let room = source.sectors()?.min(target.sectors()?) * SECTOR;
+    if len > room {
+        let reason = format!("{len} is more than the {room} bytes that both disks have");
+        return Err(Error::Argument { name: "size_bytes", reason });
+    }
+    let mut written = 0;
+    source.compare(&target, len, |offset, bytes| {
+        written += bytes.len();
+        target.write_at(bytes, offset)
+    })?;
+    target.sync()?;
+    for disk in [&source, &target] {
+        disk.forget_cached()?;
+    }
+    source.compare(&target, len, |offset, _| {
+        Err(Error::Other(format!("the disks differ at byte {offset} after the copy")))
+    })?;
+    Ok(Pickle::Int(i64::try_from(written).unwrap_or(i64::MAX)))
+}
+
 /// `inject(dev, files, ssh_key, root_password_hash, interfaces, agent_path)`: writes into the root file
 /// system of a guest that does not run; each may be left out. Answers whether it did: `False` for a guest
 /// whose file `agent_path` says that it has an agent. Not done: labels of SELinux, which such a guest sets
 /// itself when `/.autorelabel` is among the files.
 fn inject(dom0: &dyn Dom0, args: &Args) -> Outcome {
-    let dev = device(args)?;
+    let dev = device(args, "dev")?;
     let injection = Injection::of(args)?;
     injection.write(&Disk::open(dom0, &dev)?).map(Pickle::Bool)
 }
@@ -198,8 +229,8 @@ impl<'a> Format<'a> {
 
 /// `/dev/<dev>` where `dev` is what XAPI calls a VDI that is attached to the control domain: `xvdb`, or
 /// `sm/backend/<SR>/<VDI>`. The host's own disks have other names and are out of reach.
-fn device(args: &Args) -> Result<PathBuf, Error> {
-    let name = args.required("dev")?;
+fn device(args: &Args, argument: &'static str) -> Result<PathBuf, Error> {
+    let name = args.required(argument)?;
     let name = name.strip_prefix("/dev/").unwrap_or(name);
     let is_xvd =
         |letters: &str| (1..=2).contains(&letters.len()) && letters.bytes().all(|b| b.is_ascii_lowercase());
@@ -210,7 +241,7 @@ fn device(args: &Args) -> Result<PathBuf, Error> {
     };
     if !is_vdi {
         return Err(Error::Argument {
-            name: "dev",
+            name: argument,
             reason: format!(
                 "{name:?} is not what a VDI attached to the control domain is called, such as xvdb"
             ),
@@ -267,6 +298,29 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_is_copied_as_far_as_it_differs() {
+        let files = [(); 2].map(|()| tempfile::NamedTempFile::new().unwrap());
+        let [source, target] = [0, 1].map(|n: usize| files[n].path());
+        let mut bytes = vec![0; 24 << 20];
+        bytes[5] = 1;
+        bytes[17 << 20] = 2;
+        std::fs::write(source, &bytes).unwrap();
+        files[1].as_file().set_len(20 << 20).unwrap();
+        let dom0 =
+            Fake::default().with_file_as_disk("/dev/xvdb", source).with_file_as_disk("/dev/xvdc", target);
+        let copy = |from, len| {
+            copy_disk(&dom0, &Args::of(&[("source", from), ("dev", "xvdc"), ("size_bytes", len)]))
+        };
+        let wrong = |outcome| matches!(outcome, Err(Error::Argument { .. }));
+        assert!(
+            wrong(copy("xvdc", "512")) && wrong(copy("../xvdb", "512")) && wrong(copy("xvdb", "20971521"))
+        );
+        assert!(matches!(copy("xvdb", "20971520"), Ok(Pickle::Int(n)) if n > 0 && n < 16 << 20));
+        assert!(std::fs::read(target).unwrap() == bytes[..20 << 20]);
+        assert_eq!(copy("xvdb", "20971520"), Ok(Pickle::Int(0)));
+    }
+
+    #[test]
     fn hostile_arguments() {
         let dom0 = Fake::default();
         let long = "sm/backend/../../../sda1/6bdbfb6a-6f4e-4b9a-9f43-0c6d5e1a2b3c";
@@ -293,7 +347,8 @@ mod tests {
     #[test]
     fn both_names_of_an_attached_vdi() {
         let uuid = "6bdbfb6a-6f4e-4b9a-9f43-0c6d5e1a2b3c";
-        let device = |dev: &str| device(&Args::of(&[("dev", dev)])).map(|path| path.display().to_string());
+        let device =
+            |dev: &str| device(&Args::of(&[("dev", dev)]), "dev").map(|path| path.display().to_string());
         assert_eq!(device("/dev/xvdab"), Ok("/dev/xvdab".to_owned()));
         let backend = format!("sm/backend/{uuid}/{uuid}");
         assert_eq!(device(&backend), Ok(format!("/dev/{backend}")));

@@ -163,14 +163,16 @@ impl Facts<'_> {
     }
 
     fn resize_down(&self) -> Verdict {
-        let why = "Driver::resize refuses a smaller disk before the VM is touched";
-        match self.in_dom0("resize_down", "") {
-            Verdict::Differently { .. } if !self.is_strict => refused(
-                why,
-                "Driver::work_on_disk makes the file system fit; copy the disk's first bytes to a smaller one then",
-            ),
-            _ => refused(why, "keep the size, or make a new instance"),
+        if self.is_strict {
+            return refused(
+                "the specification refuses it in independent mode",
+                "keep the size, or make a new instance",
+            );
         }
+        self.in_dom0(
+            "copy_disk",
+            "dom0 makes a copy of the disk fit, and Driver::resize keeps the old one until it is confirmed",
+        )
     }
 
     fn other_images(&self) -> Verdict {
@@ -231,7 +233,7 @@ mod tests {
     use super::*;
 
     fn hosts(with_plugin: bool) -> Vec<HostPlugins> {
-        let functions = ["auto_configure_disk", "resize_down", "generate_disk", "inject"].map(str::to_owned);
+        let functions = ["auto_configure_disk", "copy_disk", "generate_disk", "inject"].map(str::to_owned);
         let functions = BTreeMap::from([("partition_utils".to_owned(), functions.to_vec())]);
         let state = match with_plugin {
             true => PluginState::Installed { version: "1".to_owned(), functions },
@@ -274,9 +276,7 @@ mod tests {
     #[test]
     fn what_can_be_done_is_not_refused() {
         let report = judge(&[], Strictness::Able, false, true);
-        let always =
-            ["joining hosts to a pool", "resize to a smaller root disk", "separate kernel and ramdisk"];
-        assert_eq!(refused_features(&report), always);
+        assert_eq!(refused_features(&report), ["joining hosts to a pool", "separate kernel and ramdisk"]);
         assert_eq!(report.check(), Ok(()));
     }
 

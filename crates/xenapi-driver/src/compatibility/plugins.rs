@@ -44,12 +44,25 @@ pub enum PluginState {
 }
 
 impl PluginState {
-    pub(crate) fn has(&self, plugin: &str, function: &str) -> bool {
+    pub(super) fn has(&self, plugin: &str, function: &str) -> bool {
         match self {
             Self::Installed { functions, .. } => {
                 functions.get(plugin).is_some_and(|names| names.iter().any(|name| name == function))
             }
             Self::Foreign { .. } | Self::Missing | Self::Unknown { .. } => false,
+        }
+    }
+}
+
+impl PluginState {
+    /// Which of a plugin's functions are missing, in words, or why that is not known.
+    pub(crate) fn lacks(&self, plugin: &str, functions: &[&str]) -> Option<String> {
+        let lacking: Vec<&str> =
+            functions.iter().copied().filter(|function| !self.has(plugin, function)).collect();
+        match self {
+            _ if lacking.is_empty() => None,
+            Self::Unknown { why } => Some(why.clone()),
+            _ => Some(format!("its plugins lack {}", lacking.join(", "))),
         }
     }
 }

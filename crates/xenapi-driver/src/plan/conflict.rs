@@ -111,8 +111,8 @@ pub enum Conflict {
     SetupOfVolume,
     /// The host's dom0 cannot work on the disks.
     #[error(
-        "host {node:?} cannot set up the disks in dom0: {why}; install the plugins there (example `plugins`), or \
-         leave the setup to the guest"
+        "host {node:?} cannot work on disks in its dom0: {why}; install the plugins there (example `plugins`), or do \
+         without"
     )]
     NoPlugin {
         /// The host's name.

@@ -1,14 +1,16 @@
-//! New disks for old ones: larger ones on the same repository, or copies on another.
+//! New disks for old ones: larger ones on the same repository, copies on another, or smaller ones.
 
 use xenapi_storage::ownership::{self, Ownership};
 use xenapi_storage::{Repository, device::UserDevice};
 use xenapi_types::{Ref, Vdi, VdiRecord, VmRecord, vdi};
 
 use super::journal::{Journal, Replaced};
+use super::shrink;
 use crate::cancel::Stop;
 use crate::drive::{self, Renewal};
 use crate::error::Cause;
 use crate::find;
+use crate::inventory::Node;
 use crate::job::{Disk, Job};
 use crate::plan::DiskPlan;
 use crate::progress::Stage;
@@ -29,13 +31,25 @@ pub(super) struct Change {
     base: Option<Ref<Vdi>>,
     /// The new disk is not to be a copy of the old one.
     renewal: Option<Renewal>,
+    /// The host whose dom0 makes it smaller.
+    pub(super) shrunk_on: Option<Node>,
 }
 
 impl Change {
     /// A larger one, or a copy elsewhere.
     pub(super) fn new(old: Drive, sr: Repository, bytes: u64) -> Self {
         let place = Replaced::of(&old);
-        Self { place, vdi: old.vdi, record: old.disk, sr, bytes, made: None, base: None, renewal: None }
+        Self {
+            place,
+            vdi: old.vdi,
+            record: old.disk,
+            sr,
+            bytes,
+            made: None,
+            base: None,
+            renewal: None,
+            shrunk_on: None,
+        }
     }
 
     /// A config drive with another content.
@@ -44,10 +58,15 @@ impl Change {
         Self { renewal: Some(renewal), ..Self::new(old, sr, bytes) }
     }
 
+    /// A smaller one, made in the dom0 of a host.
+    pub(super) fn shrinking(node: Node, old: Drive, sr: Repository, bytes: u64) -> Self {
+        Self { shrunk_on: Some(node), ..Self::new(old, sr, bytes) }
+    }
+
     /// Whether what is on the disk moves. One that stays on its repository need not be copied: a clone shares its
     /// blocks.
     pub(super) fn is_copied(&self) -> bool {
-        self.renewal.is_none() && self.sr.reference != self.record.sr
+        self.renewal.is_none() && self.shrunk_on.is_none() && self.sr.reference != self.record.sr
     }
 
     pub(super) fn made(&self) -> Option<&Ref<Vdi>> {
@@ -87,6 +106,10 @@ impl Change {
             self.made = Some(made.reference);
             return Ok(());
         }
+        if self.shrunk_on.is_some() {
+            self.mark(job, journal).await?;
+            return shrink::make(job, vm, self, journal, stop).await;
+        }
         if !self.is_copied() {
             self.mark(job, journal).await?;
             return self.clone_larger(job, journal).await;
@@ -112,6 +135,18 @@ impl Change {
     }
 
     async fn clone_larger(&mut self, job: &Job, journal: &Journal) -> Result<(), Cause> {
+        let clone = self.clone_disk(job, journal).await?;
+        if self.bytes > u64::try_from(self.record.virtual_size).unwrap_or(0) {
+            let call = vdi::Resize { vdi: clone.clone(), size: self.bytes as i64 };
+            let doing = Cause::host(format!("growing a clone of disk {}", self.record.uuid));
+            job.client().call(call).await.map_err(doing)?;
+        }
+        self.made = Some(clone);
+        Ok(())
+    }
+
+    /// A clone of the old disk, of this operation.
+    pub(super) async fn clone_disk(&self, job: &Job, journal: &Journal) -> Result<Ref<Vdi>, Cause> {
         let client = job.client();
         let doing = || Cause::host(format!("cloning disk {}", self.record.uuid));
         let call = vdi::Clone { vdi: self.vdi.clone(), driver_params: None };
@@ -122,16 +157,16 @@ impl Change {
         keys.insert(ownership::OPERATION.to_owned(), journal.operation.to_string());
         keys.insert(ownership::SELF.to_owned(), record.uuid);
         client.set_field(&clone, vdi::field::OTHER_CONFIG, keys).await.map_err(doing())?;
-        if self.bytes > u64::try_from(record.virtual_size).unwrap_or(0) {
-            let call = vdi::Resize { vdi: clone.clone(), size: self.bytes as i64 };
-            client.call(call).await.map_err(doing())?;
-        }
-        self.made = Some(clone);
-        Ok(())
+        Ok(clone)
     }
 
-    /// The new disk on the other repository, empty.
-    async fn target(&mut self, job: &Job, journal: &Journal, stop: &Stop) -> Result<Ref<Vdi>, Cause> {
+    /// The new disk, empty.
+    pub(super) async fn target(
+        &mut self,
+        job: &Job,
+        journal: &Journal,
+        stop: &Stop,
+    ) -> Result<Ref<Vdi>, Cause> {
         if let Some(made) = &self.made {
             return Ok(made.clone());
         }

@@ -9,6 +9,7 @@ mod disks;
 pub(crate) mod journal;
 mod rebuild;
 pub(crate) mod restore;
+mod shrink;
 
 use uuid::Uuid;
 use xenapi_storage::{DiskRequest, Place, Repository};
@@ -35,7 +36,8 @@ pub use rebuild::RebuildOptions;
 /// What an instance is to become. What is `None` stays as it is.
 #[derive(Debug, Clone)]
 pub struct ResizeOptions {
-    /// Its new size. The root disk can grow only; 0 GiB leaves it as it is.
+    /// Its new size; 0 GiB leaves the root disk as it is. A smaller one wants the plugin `partition_utils` on the
+    /// host, and a single partition with an ext2, ext3 or ext4 whose files fit.
     pub flavor: Option<Flavor>,
     /// The host it is to be on.
     pub node: Option<Uuid>,
@@ -93,7 +95,7 @@ pub struct Resized {
 impl Driver {
     /// Gives an instance another size, another host, or other repositories for its disks. A running guest is
     /// brought down and up again; disks that move are copied beforehand, so that it is down only for what
-    /// has changed since. Its VM, its interfaces and its volumes stay the same.
+    /// has changed since. A root disk that becomes smaller is shrunk while it is down, in dom0, as a copy. Its VM, its interfaces and its volumes stay the same.
     ///
     /// The old disks are kept until [`Driver::confirm_resize`]; [`Driver::revert_resize`] has it all as it was.
     /// When this fails or is cancelled, that happens at once. A program that ends in the middle leaves a
@@ -101,8 +103,8 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// Before anything is done: [`Cause::Conflicts`] for what does not fit, [`Cause::Shrink`] for a smaller
-    /// root disk, [`Cause::ResizePending`], [`Cause::WrongState`] for an instance neither running nor halted,
+    /// Before anything is done: [`Cause::Conflicts`] for what does not fit and for a smaller root disk on a host
+    /// without the plugin, [`Cause::ResizePending`], [`Cause::WrongState`] for an instance neither running nor halted,
     /// [`Cause::NotConnected`] for a volume that the host does not reach. Later: [`Cause::Host`],
     /// [`Cause::GuestStays`].
     pub fn resize(&self, which: Which, options: ResizeOptions) -> Operation<Resized> {
@@ -228,7 +230,10 @@ async fn decide(job: &Job, vm: &Ref<Vm>, options: &ResizeOptions) -> Result<Plan
         let wanted = options.flavor.as_ref().and_then(Flavor::root_bytes);
         let wanted_bytes = wanted.filter(|_| disks::is_root(&drive.record.userdevice)).unwrap_or(have_bytes);
         if wanted_bytes < have_bytes {
-            return Err(Cause::Shrink { disk: drive.disk.uuid, have_bytes, wanted_bytes });
+            let wanted_bytes = sr.facts().round_size(wanted_bytes).unwrap_or(wanted_bytes);
+            let shrunk_on = shrink::place(job, &nodes, &node, present, sr).await?;
+            changes.push(Change::shrinking(shrunk_on, drive, sr.clone(), wanted_bytes));
+            continue;
         }
         if wanted_bytes > have_bytes || sr.reference != drive.disk.sr {
             changes.push(Change::new(drive, sr.clone(), wanted_bytes));
