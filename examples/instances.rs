@@ -17,7 +17,7 @@ use xenapi_driver::reconcile::ReconcileOptions;
 use xenapi_driver::rescue::RescueOptions;
 use xenapi_driver::resize::ResizeOptions;
 use xenapi_driver::spec::{Flavor, SrChoice};
-use xenapi_driver::{PowerChange, Shutdown, Which};
+use xenapi_driver::{LiveUpdate, PowerChange, Shutdown, Which};
 
 /// List and change the instances of a pool.
 #[derive(Debug, Parser)]
@@ -72,6 +72,13 @@ enum Command {
     },
     /// End a rescue.
     Unrescue { instance: String },
+    /// Change an instance's metadata, as its guest finds it in xenstore.
+    Metadata {
+        instance: String,
+        /// A key to set (KEY=VALUE) or to remove (KEY).
+        #[arg(required = true, value_name = "KEY[=VALUE]")]
+        changes: Vec<String>,
+    },
     /// Compare an instance's config drive with what was written to it.
     CheckDrive { instance: String },
     /// Remove an instance with its disks.
@@ -152,6 +159,20 @@ async fn run(command: &Command, world: &World, ui: &Ui) -> Result<Table> {
             let options = RescueOptions { progress: progress(), ..RescueOptions::with(image) };
             ui.until_interrupted(driver.rescue(Which::parse(instance), options)).await?;
             done(instance, "rescued".to_owned())
+        }
+        Command::Metadata { instance, changes } => {
+            let change = |text: &String| match text.split_once('=') {
+                Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+                None => (text.clone(), None),
+            };
+            let changes = changes.iter().map(change).collect();
+            let changed = driver.change_metadata(Which::parse(instance), changes, progress());
+            let state = match ui.until_interrupted(changed).await? {
+                LiveUpdate::Written => "the guest finds it now",
+                LiveUpdate::NotRunning => "the guest finds it when it is started",
+                _ => "the guest finds it after its next boot: the host has no plugin for more",
+            };
+            done(instance, state.to_owned())
         }
         Command::CheckDrive { instance } => {
             ui.until_interrupted(driver.check_config_drive(Which::parse(instance), progress())).await?;

@@ -3,6 +3,7 @@
 //!
 //! * [`conformance`]: what XAPI does, for simulators and real hosts to be held against.
 //! * [`dice`]: chance that can be repeated.
+//! * [`dom0`]: a directory of real plugins, and a xenstore in files for them.
 //! * [`image`]: a 4 GiB disk with an ext4 file system full of files, as raw and as VHD.
 //! * [`kills`]: verbs that are killed at every step, and what reconciling makes of it.
 //! * [`pool`]: a simulated pool with a driver, and a census of what is in it.
@@ -13,6 +14,7 @@
 
 pub mod conformance;
 pub mod dice;
+pub mod dom0;
 pub mod image;
 pub mod kills;
 pub mod pool;

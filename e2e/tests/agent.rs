@@ -44,7 +44,7 @@ async fn an_agent_that_does_what_it_is_asked_for() -> Result<()> {
     assert_eq!(world.agent.version().await?, "1.39.1");
     assert_eq!(world.agent.set_password("pa$$wörd").await?, Digest::Sha256);
     assert_eq!(std::fs::read_to_string(world.plugins.path().join("password"))?, "pa$$wörd");
-    world.agent.reset_network().await?;
+    world.agent.reset_network("web1").await?;
     assert!(world.agent.update("1.39.1", "1.40", "http://agents/1.40", "0f").await?);
     assert!(!world.agent.update("1.39.1", "1.39.1", "http://agents/1.39", "0f").await?);
     Ok(())
@@ -71,7 +71,7 @@ async fn a_guest_that_reboots_and_stays_where_it_was() -> Result<()> {
     let world = World::new().await?;
     // The domain is still the one that is said to be gone: it is waited for, and then given up.
     world.mood("reboot")?;
-    let error = world.agent.reset_network().await.unwrap_err().to_string();
+    let error = world.agent.reset_network("web1").await.unwrap_err().to_string();
     assert!(error.contains("the guest rebooted and did not come back"), "{error}");
     Ok(())
 }
@@ -92,7 +92,7 @@ async fn a_guest_that_reboots_and_comes_back_is_asked_again() -> Result<()> {
         }
         anyhow::Ok(())
     };
-    let (asked, rebooted) = tokio::join!(agent.reset_network(), reboot);
+    let (asked, rebooted) = tokio::join!(agent.reset_network("web1"), reboot);
     rebooted?;
     asked?;
     Ok(())

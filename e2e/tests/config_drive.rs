@@ -175,7 +175,7 @@ async fn another_one_with_a_rebuild() -> Result<()> {
     let bench = Bench::new(1).await?;
     let (instance, which) = bench.spawn().await?;
     let old = bench.drive(&instance).await?;
-    let address = Address { address: "10.0.0.77".parse()?, prefix_len: 24, gateway: None, dns: vec![] };
+    let address = Address::new("10.0.0.77".parse()?, 24);
     let drive = NewDrive {
         metadata: BTreeMap::from([("role".to_owned(), "back-end".to_owned())]),
         addresses: BTreeMap::from([(MAC.parse()?, vec![address])]),

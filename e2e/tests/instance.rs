@@ -101,7 +101,11 @@ async fn the_record_of_an_hvm_guest() -> Result<()> {
     // XAPI adds this one to every HVM guest.
     vm.platform.remove("device-model");
     assert_eq!(vm.platform, platform);
-    let data = map([("vm-data/allowvssprovider", "false"), ("vm-data/user-metadata/role_name", "\"front\"")]);
+    let data = map([
+        ("vm-data/allowvssprovider", "false"),
+        ("vm-data/auto-disk-config", "False"),
+        ("vm-data/user-metadata/role_name", "\"front\""),
+    ]);
     assert_eq!(vm.xenstore_data, data);
     for (key, value) in [
         ("nova_uuid", &id),

@@ -46,7 +46,9 @@ pub use image::Image;
 pub use mac::{InvalidMac, MacAddr};
 pub use metadata::device::{Bus, Device, DeviceKind};
 pub use metadata::ec2::Ec2MetaData;
-pub use metadata::network::{Addressing, Ipv6Mode, Link, LinkKind, Network, NetworkData, Route, Service};
+pub use metadata::network::{
+    Addressing, Ipv6Mode, Link, LinkKind, Network, NetworkData, Route, Service, netmask,
+};
 pub use metadata::openstack::{KeyKind, KeyPair, MetaData};
 pub use nocloud::NoCloud;
 pub use options::{Format, ImageOptions, ImageSize, Label};

@@ -16,6 +16,7 @@ use crate::driver::Driver;
 use crate::error::{Cause, Error, Op, Result};
 use crate::find::{self, Which};
 use crate::progress::Stage;
+use crate::xenstore;
 
 /// The name that Nova's clients use, which the installer makes.
 const PLUGIN: &str = "agent.py";
@@ -165,14 +166,34 @@ impl Agent {
         self.told(done).map(drop)
     }
 
-    /// Has the guest configure its network from `vm-data/hostname` and `vm-data/networking`.
+    /// Has the guest configure its network from `vm-data/networking`, and take this host name, which
+    /// `vm-data/hostname` has as long as this lasts.
     ///
     /// # Errors
     ///
     /// As those of the [agent](Agent).
-    pub async fn reset_network(&self) -> Result<()> {
-        let done = self.ask("resetnetwork", &Command::ResetNetwork, [], self.timeouts.reset_network).await;
-        self.told(done).map(drop)
+    pub async fn reset_network(&self, hostname: &str) -> Result<()> {
+        let resetting = async {
+            let name = self.write_hostname(Some(hostname)).await;
+            let done = match name {
+                Ok(()) => {
+                    self.ask("resetnetwork", &Command::ResetNetwork, [], self.timeouts.reset_network).await
+                }
+                Err(cause) => Err(cause),
+            };
+            // Whatever came of it: the name is not for the next boot.
+            let removed = self.write_hostname(None).await;
+            done.and(removed)
+        };
+        self.told(resetting.await)
+    }
+
+    async fn write_hostname(&self, hostname: Option<&str>) -> std::result::Result<(), Cause> {
+        let record = self.client.record(&self.vm).await;
+        let record = record.map_err(Cause::host(format!("reading VM {}", self.uuid)))?;
+        let name = hostname.map(|name| xenstore::host_name(name, xenstore::is_windows(&record)));
+        let change = BTreeMap::from([(xenstore::HOSTNAME.to_owned(), name)]);
+        xenstore::write(&self.client, &self.vm, &self.uuid, &change).await.map(drop)
     }
 
     /// Has the agent replace itself by a version that is newer than the one that runs; whether it is.

@@ -10,10 +10,13 @@ use config_drive::{
     Network, NetworkData, Route, Service,
 };
 use uuid::Uuid;
+use xenapi_types::{Vif, VifRecord, VmRecord};
 
 pub use disk::NewDrive;
 pub(crate) use disk::{Renewal, fill, is_config_drive, verify};
 
+use crate::error::Cause;
+use crate::job::Job;
 use crate::plan::NicPlan;
 use crate::spec::{self, Address, InstanceSpec};
 
@@ -37,6 +40,8 @@ pub(crate) struct Interface<'a> {
     pub(crate) mac: MacAddr,
     /// In bytes; 0 where it is not known.
     pub(crate) mtu: i64,
+    /// The name of its network.
+    pub(crate) label: &'a str,
     /// What the network service calls it.
     pub(crate) port: Option<&'a str>,
     /// None means DHCP.
@@ -50,12 +55,52 @@ impl<'a> Guest<'a> {
             device: plan.device,
             mac: plan.mac,
             mtu: plan.network.mtu,
+            label: &plan.network.name,
             port: nic.other_config.get(PORT).map(String::as_str),
             addresses: &nic.addresses,
         });
         let interfaces = interfaces.collect();
         Self { instance: spec.uuid, name: &spec.name, metadata: &spec.metadata, interfaces }
     }
+}
+
+impl<'a> Interface<'a> {
+    /// One that is there.
+    pub(crate) fn of(
+        mac: MacAddr,
+        vif: &'a VifRecord,
+        label: &'a str,
+        addresses: &'a BTreeMap<MacAddr, Vec<Address>>,
+    ) -> Self {
+        Self {
+            device: vif.device.parse().unwrap_or(0),
+            mac,
+            mtu: vif.mtu,
+            label,
+            port: vif.other_config.get(PORT).map(String::as_str),
+            addresses: addresses.get(&mac).map_or(&[], Vec::as_slice),
+        }
+    }
+}
+
+/// The interfaces of a VM in the order of their devices; the addresses must all be of one of them.
+pub(crate) async fn vifs(
+    job: &Job,
+    vm: &VmRecord,
+    addresses: &BTreeMap<MacAddr, Vec<Address>>,
+) -> Result<Vec<(MacAddr, VifRecord)>, Cause> {
+    let mut found: Vec<(MacAddr, VifRecord)> = Vec::new();
+    for vif in &vm.vifs {
+        let doing = || Cause::host(format!("reading the interfaces of VM {}", vm.uuid));
+        let Some(record) = job.client().record_opt::<Vif>(vif).await.map_err(doing())? else { continue };
+        found.extend(record.mac.parse().ok().map(|mac| (mac, record)));
+    }
+    found.sort_by_key(|(_, vif)| vif.device.parse::<usize>().unwrap_or(usize::MAX));
+    if let Some(mac) = addresses.keys().find(|mac| !found.iter().any(|(known, _)| known == *mac)) {
+        let have = found.iter().map(|(mac, _)| mac.to_string()).collect();
+        return Err(Cause::NoSuchInterface { wanted: mac.to_string(), vm: vm.uuid.clone(), have });
+    }
+    Ok(found)
 }
 
 /// Neutron's key on a VIF.
@@ -67,7 +112,7 @@ const PORT: &str = "neutron-port-id";
 ///
 /// What the config drive refuses: a host name or key that no guest can use, or too much content.
 pub(crate) fn build(guest: &Guest<'_>, wanted: &spec::ConfigDrive) -> Result<Image, config_drive::Error> {
-    let hostname = wanted.hostname.clone().unwrap_or_else(|| hostname_of(guest.name, guest.instance));
+    let hostname = hostname(Some(wanted), guest.name, guest.instance);
     let keys = wanted.ssh_keys.iter().map(|(name, key)| KeyPair::ssh(name, key)).collect();
     let meta_data = MetaData {
         availability_zone: wanted.availability_zone.clone(),
@@ -117,7 +162,7 @@ fn network_data(interfaces: &[Interface<'_>]) -> NetworkData {
         for known in interface.addresses {
             add(
                 Addressing::Static { address: known.address, prefix: known.prefix_len },
-                known.gateway.map(Route::default_via).into_iter().collect(),
+                known.gateway.map(Route::default_via).into_iter().chain(known.routes.clone()).collect(),
                 known.dns.iter().copied().map(Service::Dns).collect(),
             );
         }
@@ -138,6 +183,11 @@ fn ec2(guest: &Guest<'_>, wanted: &spec::ConfigDrive) -> Ec2MetaData {
         availability_zone: wanted.availability_zone.clone(),
         ..Ec2MetaData::default()
     }
+}
+
+/// The host name of an instance.
+pub(crate) fn hostname(wanted: Option<&spec::ConfigDrive>, name: &str, instance: Uuid) -> String {
+    wanted.and_then(|wanted| wanted.hostname.clone()).unwrap_or_else(|| hostname_of(name, instance))
 }
 
 /// A host name made from an instance's name: what a DNS label can have, the rest left out.

@@ -96,6 +96,8 @@ pub enum Op {
     Images,
     /// `Driver::check_config_drive`.
     ConfigDrive,
+    /// `Driver::change_metadata`, `Driver::tell_network`.
+    Metadata,
     /// `Driver::close`.
     Close,
 }
@@ -494,6 +496,7 @@ impl fmt::Display for Op {
             Self::Interfaces => "look at the interfaces of",
             Self::Network => "change",
             Self::ConfigDrive => "check the config drive of",
+            Self::Metadata => "change the guest's data of",
             Self::Close => "log out from",
         })
     }

@@ -81,6 +81,7 @@ pub mod spec;
 mod transfer;
 pub mod upload;
 pub mod volume;
+mod xenstore;
 
 pub use agent::{Agent, AgentProblem, AgentTimeouts};
 pub use destroy::Destroyed;
@@ -98,3 +99,4 @@ pub use progress::{Event, Progress, Stage, Transfer};
 pub use rollback::Leftover;
 pub use snapshot::{Existing, InstanceDisk, Snapshot};
 pub use spawn::{Checks, Instance, SpawnOptions};
+pub use xenstore::LiveUpdate;

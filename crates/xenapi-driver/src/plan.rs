@@ -17,9 +17,13 @@ use xenapi_storage::ownership::{DiskUse, Ownership};
 use xenapi_storage::{DiskRequest, Place, Repository};
 use xenapi_types::{Host, Ref};
 
+use crate::drive;
 use crate::inventory::{Inventory, Network, Node};
 use crate::mac;
-use crate::spec::{Firmware, Flavor, InstanceSpec, Locking, MacChoice, OsType, Power, RootImage, VmMode};
+use crate::spec::{
+    Firmware, Flavor, Grow, InstanceSpec, Locking, MacChoice, OsType, Power, RootImage, VmMode,
+};
+use crate::xenstore;
 
 /// The unit of a VHD's data.
 const VHD_BLOCK_BYTES: u64 = 2 << 20;
@@ -188,7 +192,7 @@ pub fn plan(
         devices::check_on(spec, &networks, inventory, node, &mut found);
         devices::gpus(spec, inventory, node, &mut found)
     });
-    let xenstore_data = xenstore_data(spec, &mut found);
+    let xenstore_data = xenstore_data(spec, &nics, &mut found);
 
     let (Some(node), Some(sr), true) = (node, sr, found.is_empty()) else {
         return Err(Conflicts::new(found));
@@ -489,25 +493,21 @@ pub(crate) fn vcpus_params(flavor: &Flavor) -> BTreeMap<String, String> {
 }
 
 /// What the guest finds in xenstore: `vm-data/…`.
-fn xenstore_data(spec: &InstanceSpec, found: &mut Vec<Conflict>) -> BTreeMap<String, String> {
-    // XenServer's VSS provider would snapshot the guest's volumes behind the driver's back.
-    let mut data = BTreeMap::from([("vm-data/allowvssprovider".to_owned(), "false".to_owned())]);
-    for (key, value) in &spec.metadata {
-        let safe: String = key
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '@') { c } else { '_' })
-            .collect();
-        let value = json_text(value);
-        if data.insert(format!("vm-data/user-metadata/{safe}"), value).is_some() {
-            found.push(Conflict::MetadataKeys { key: key.clone(), written_as: safe });
-        }
+fn xenstore_data(
+    spec: &InstanceSpec,
+    nics: &[NicPlan],
+    found: &mut Vec<Conflict>,
+) -> BTreeMap<String, String> {
+    let hostname = drive::hostname(spec.config_drive.as_ref(), &spec.name, spec.uuid);
+    let guest = drive::Guest::planned(spec, nics);
+    let grows = spec.disk_setup.grow != Grow::No;
+    let mut data = xenstore::first(&hostname, spec.os_type, grows, &guest.interfaces);
+    let metadata = spec.metadata.iter().map(|(key, value)| (key.clone(), Some(value.clone())));
+    match xenstore::metadata(&metadata.collect()) {
+        Ok(written) => data.extend(written.into_iter().filter_map(|(key, value)| Some((key, value?)))),
+        Err(conflict) => found.push(conflict),
     }
     data
-}
-
-/// `text` as a JSON string.
-fn json_text(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Booting an instance from another disk, with its own root disk beside it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use xenapi_client::{Client, Result};
@@ -7,7 +9,7 @@ use xenapi_storage::device::UserDevice;
 use xenapi_types::{Ref, Vdi, Vm, VmPowerState, VmRecord, vm};
 
 use crate::cancel::Stop;
-use crate::drive::{NewDrive, Renewal};
+use crate::drive::{self, NewDrive, Renewal};
 use crate::driver::Driver;
 use crate::error::{Cause, Op};
 use crate::find::{self, Which, plugs};
@@ -21,6 +23,7 @@ use crate::resize::journal::{Replaced, Shape};
 use crate::resize::{self, restore};
 use crate::spec::{ImageFormat, RootImage, SrChoice};
 use crate::volume;
+use crate::xenstore;
 
 /// What is written down before anything changes.
 const KEY: &str = "xenapi-rs:rescue";
@@ -192,6 +195,10 @@ async fn rescue(
     job.stage(Stage::Devices, exchanging).await?;
     let starting = async {
         stop.check()?;
+        let hostname = drive::hostname(None, &record.name_label, instance);
+        let told =
+            BTreeMap::from([(xenstore::HOSTNAME.to_owned(), Some(xenstore::rescue_name(record, &hostname)))]);
+        xenstore::change(job, vm, record, &told).await?;
         power::change(job, vm, &halted(record), PowerChange::On, stop).await?;
         power::note_domain(job, vm).await?;
         let noted = client.add_to(vm, vm::field::OTHER_CONFIG, DONE, "true").await;
@@ -263,6 +270,7 @@ pub(crate) async fn end(driver: &Driver, vm: &Ref<Vm>) -> Result<()> {
         restore::put(driver, vm, &record, place, &own, journal.operation).await?;
     }
     restore::remove_of(driver, journal.operation).await?;
+    client.remove_from(vm, vm::field::XENSTORE_DATA, xenstore::HOSTNAME).await?;
     restart(client, vm, &record, journal.was_running).await?;
     for key in [KEY, DONE] {
         client.remove_from(vm, vm::field::OTHER_CONFIG, key).await?;

@@ -33,6 +33,7 @@ use crate::remove;
 use crate::spec::{InstanceSpec, Power, RootImage};
 use crate::transfer::{self, Prepared, Source};
 use crate::volume::{self, AttachedVolume, Mount};
+use crate::xenstore;
 
 /// How an instance is made.
 #[derive(Debug, Clone, Default)]
@@ -425,15 +426,17 @@ async fn start(job: &Job, plan: &Plan, vm: &Ref<Vm>, vm_uuid: &str, stop: &Stop)
 /// From here on, nobody takes it for the rest of a spawn that broke off.
 async fn complete(job: &Job, vm: &Ref<Vm>, domid: Option<i64>, stop: &Stop) -> Result<(), Cause> {
     stop.check()?;
-    let domain = async {
-        match domid {
-            Some(domid) => power::note_domid(job, vm, domid).await,
-            None => Ok(()),
-        }
+    let booted = async {
+        let Some(domid) = domid else { return Ok(()) };
+        // The name was for the first boot; the guest that runs still finds it.
+        let told = job.client().remove_from(vm, vm::field::XENSTORE_DATA, xenstore::HOSTNAME);
+        let (told, noted) = tokio::join!(told, power::note_domid(job, vm, domid));
+        told.map_err(Cause::host("removing the host name for the first boot"))?;
+        noted
     };
     let complete = job.client().remove_from(vm, vm::field::OTHER_CONFIG, ownership::UNFINISHED);
-    let (domain, complete) = tokio::join!(domain, complete);
-    domain.and(complete.map_err(Cause::host("noting that the instance is complete")))
+    let (booted, complete) = tokio::join!(booted, complete);
+    booted.and(complete.map_err(Cause::host("noting that the instance is complete")))
 }
 
 async fn not_running(job: &Job, vm: &Ref<Vm>, vm_uuid: &str, patience: Duration) -> Result<Cause, Cause> {

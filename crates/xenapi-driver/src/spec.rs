@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 pub use config_drive::Format as ConfigDriveFormat;
 use config_drive::MacAddr;
+pub use config_drive::Route;
 pub use disk_stream::Declared as ImageFormat;
 use uuid::Uuid;
 pub use xenapi_storage::Choice as SrChoice;
@@ -217,7 +218,7 @@ pub struct Nic {
     pub mac: MacChoice,
     /// What the virtual switch lets through.
     pub locking: Locking,
-    /// Addresses told to the guest in the config drive; empty means DHCP.
+    /// Addresses told to the guest in the config drive and in xenstore; empty means DHCP.
     pub addresses: Vec<Address>,
     /// The MTU in bytes; `None` takes the network's.
     pub mtu: Option<u32>,
@@ -253,6 +254,15 @@ pub struct Address {
     pub gateway: Option<IpAddr>,
     /// Name servers to use.
     pub dns: Vec<IpAddr>,
+    /// Routes besides the default one.
+    pub routes: Vec<Route>,
+}
+
+impl Address {
+    /// An address without gateway, name servers or routes.
+    pub fn new(address: IpAddr, prefix_len: u8) -> Self {
+        Self { address, prefix_len, gateway: None, dns: Vec::new(), routes: Vec::new() }
+    }
 }
 
 /// Where a VIF's MAC address comes from.

@@ -259,13 +259,16 @@ fn bits(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
-fn netmask(address: IpAddr, prefix: u8) -> IpAddr {
+/// The mask of a prefix of so many bits, in the address's family; longer prefixes than addresses count as whole.
+pub fn netmask(address: IpAddr, prefix: u8) -> IpAddr {
     match address {
         IpAddr::V4(_) => {
-            Ipv4Addr::from_bits(u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)).into()
+            Ipv4Addr::from_bits(u32::MAX.checked_shl(32_u32.saturating_sub(prefix.into())).unwrap_or(0))
+                .into()
         }
         IpAddr::V6(_) => {
-            Ipv6Addr::from_bits(u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0)).into()
+            Ipv6Addr::from_bits(u128::MAX.checked_shl(128_u32.saturating_sub(prefix.into())).unwrap_or(0))
+                .into()
         }
     }
 }
@@ -282,6 +285,7 @@ mod tests {
             ("10.0.0.1", 32, "255.255.255.255"),
             ("fd00::1", 0, "::"),
             ("fd00::1", 64, "ffff:ffff:ffff:ffff::"),
+            ("10.0.0.1", 33, "255.255.255.255"),
             ("fd00::1", 128, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
         ] {
             assert_eq!(netmask(address.parse().unwrap(), prefix).to_string(), expected);

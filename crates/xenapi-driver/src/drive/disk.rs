@@ -6,9 +6,9 @@ use config_drive::{Image, MacAddr};
 use sha2::{Digest, Sha256};
 use xenapi_storage::ownership::{DiskUse, NOVA_DISK_TYPE, Ownership};
 use xenapi_storage::{DiskRequest, Repository};
-use xenapi_types::{VdiRecord, Vif, VifRecord, VmRecord, vdi};
+use xenapi_types::{VdiRecord, VmRecord, vdi};
 
-use super::{Guest, Interface, PORT, build};
+use super::{Guest, Interface, build, vifs};
 use crate::cancel::Stop;
 use crate::driver::Driver;
 use crate::error::{Cause, Op};
@@ -155,18 +155,8 @@ impl Renewal {
         old: &Drive,
         sr: Repository,
     ) -> Result<Self, Cause> {
-        let vifs = vifs(job, vm).await?;
-        if let Some(mac) = wanted.addresses.keys().find(|mac| !vifs.iter().any(|(known, _)| known == *mac)) {
-            let have = vifs.iter().map(|(mac, _)| mac.to_string()).collect();
-            return Err(Cause::NoSuchInterface { wanted: mac.to_string(), vm: vm.uuid.clone(), have });
-        }
-        let interfaces = vifs.iter().map(|(mac, vif)| Interface {
-            device: vif.device.parse().unwrap_or(0),
-            mac: *mac,
-            mtu: vif.mtu,
-            port: vif.other_config.get(PORT).map(String::as_str),
-            addresses: wanted.addresses.get(mac).map_or(&[], Vec::as_slice),
-        });
+        let vifs = vifs(job, vm, &wanted.addresses).await?;
+        let interfaces = vifs.iter().map(|(mac, vif)| Interface::of(*mac, vif, "", &wanted.addresses));
         let guest = Guest {
             instance: find::made_for(&vm.other_config, &vm.uuid, &job.driver.settings().owner)
                 .unwrap_or_default(),
@@ -211,15 +201,4 @@ impl Renewal {
         let making = job.make_disk(&plan, &self.sr, stop, |_| {});
         fill(job, &vm.name_label, &self.image, making, self.checks, stop).await
     }
-}
-
-async fn vifs(job: &Job, vm: &VmRecord) -> Result<Vec<(MacAddr, VifRecord)>, Cause> {
-    let mut found = Vec::new();
-    for vif in &vm.vifs {
-        let doing = || Cause::host(format!("reading the interfaces of VM {}", vm.uuid));
-        let Some(record) = job.client().record_opt::<Vif>(vif).await.map_err(doing())? else { continue };
-        found.extend(record.mac.parse().ok().map(|mac| (mac, record)));
-    }
-    found.sort_by_key(|(_, vif)| vif.device.parse::<usize>().unwrap_or(usize::MAX));
-    Ok(found)
 }

@@ -2,7 +2,7 @@ use xenapi_storage::Connection;
 use xenapi_types::Ref;
 
 use super::*;
-use crate::spec::{ConfigDrive, Flavor, Nic, SrChoice};
+use crate::spec::{ConfigDrive, Flavor, Grow, Nic, SrChoice};
 
 const OPERATION: Uuid = Uuid::from_u128(0xabcd);
 
@@ -102,7 +102,14 @@ fn an_hvm_guest() {
             ("viridian", "false"),
         ])
     );
-    assert_eq!(plan.vm.xenstore_data, map([("vm-data/allowvssprovider", "false")]));
+    assert_eq!(
+        plan.vm.xenstore_data,
+        map([
+            ("vm-data/allowvssprovider", "false"),
+            ("vm-data/auto-disk-config", "False"),
+            ("vm-data/hostname", "web1"),
+        ])
+    );
     assert_eq!(plan.vm.vcpus_params, map([]));
     assert_eq!(
         plan.vm.other_config,
@@ -182,6 +189,8 @@ fn metadata_goes_to_xenstore_as_json() {
     let plan = planned(|spec| spec.metadata = map([("hi.there", "say \"x\""), ("ok-key@1", "")]));
     assert_eq!(plan.vm.xenstore_data["vm-data/user-metadata/hi_there"], r#""say \"x\"""#);
     assert_eq!(plan.vm.xenstore_data["vm-data/user-metadata/ok-key@1"], "\"\"");
+    let plan = planned(|spec| spec.disk_setup.grow = Grow::Try);
+    assert_eq!(plan.vm.xenstore_data["vm-data/auto-disk-config"], "True");
 }
 
 #[test]

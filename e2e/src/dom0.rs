@@ -1,0 +1,98 @@
+//! A dom0 for the real plugins: a directory of plugins for a simulated host, and tools of xenstore that keep their keys
+//! in files.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::Result;
+use tempfile::TempDir;
+
+/// Each key is a file; `/` in its name is `%`.
+const TOOLS: &[(&str, &str)] = &[
+    ("xenstore-read", r#"[ "$1" = -- ] && shift; cat "$STORE/$(printf %s "$1" | tr / %)""#),
+    (
+        "xenstore-write",
+        r#"[ "$1" = -- ] && shift; f="$STORE/$(printf %s "$1" | tr / %)"; printf %s "$2" > "$f.new.$$" && mv "$f.new.$$" "$f""#,
+    ),
+    ("xenstore-rm", r#"[ "$1" = -- ] && shift; rm -f "$STORE/$(printf %s "$1" | tr / %)""#),
+    ("xenstore-exists", r#"[ "$1" = -- ] && shift; [ -e "$STORE/$(printf %s "$1" | tr / %)" ]"#),
+];
+
+/// The plugins and their xenstore.
+pub struct Dom0 {
+    root: TempDir,
+}
+
+impl Dom0 {
+    /// With these plugins of the program (`xenstore.py`), as the installer would name them.
+    ///
+    /// # Errors
+    ///
+    /// When its files cannot be written.
+    pub fn new(program: &str, plugins: &[&str]) -> Result<Self> {
+        let root = tempfile::tempdir()?;
+        let path = |part: &str| root.path().join(part);
+        for folder in ["plugins", "tools", "store"] {
+            std::fs::create_dir(path(folder))?;
+        }
+        let (tools, store) = (path("tools"), path("store"));
+        for (name, body) in TOOLS {
+            script(&tools.join(name), &format!("STORE='{}'\n{body}", store.display()))?;
+        }
+        for plugin in plugins {
+            let body = format!("PATH='{}':\"$PATH\"\nexec -a {plugin} '{program}' \"$@\"", tools.display());
+            script(&path("plugins").join(plugin), &body)?;
+        }
+        Ok(Self { root })
+    }
+
+    /// What a simulated host takes its plugins from.
+    pub fn plugins(&self) -> std::path::PathBuf {
+        self.root.path().join("plugins")
+    }
+
+    /// What a domain's xenstore has at a path.
+    pub fn read(&self, domid: i64, path: &str) -> Option<String> {
+        std::fs::read_to_string(self.file(domid, path)).ok()
+    }
+
+    /// Writes to a domain's xenstore, as its guest would.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn write(&self, domid: i64, path: &str, value: &str) -> Result<()> {
+        // A reader must not see half of it.
+        let file = self.file(domid, path);
+        let new = file.with_extension("new-from-guest");
+        std::fs::write(&new, value)?;
+        Ok(std::fs::rename(new, file)?)
+    }
+
+    /// Removes a key.
+    pub fn remove(&self, domid: i64, path: &str) {
+        let _ = std::fs::remove_file(self.file(domid, path));
+    }
+
+    /// The keys below a path of a domain with their values.
+    pub fn below(&self, domid: i64, path: &str) -> std::collections::BTreeMap<String, String> {
+        let prefix = format!("/local/domain/{domid}/{path}/").replace('/', "%");
+        let entries = std::fs::read_dir(self.root.path().join("store")).into_iter().flatten().flatten();
+        let keys = entries.filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let key = name.strip_prefix(&prefix).filter(|key| !key.contains(".new"))?.replace('%', "/");
+            Some((key, std::fs::read_to_string(entry.path()).ok()?))
+        });
+        keys.collect()
+    }
+
+    fn file(&self, domid: i64, path: &str) -> std::path::PathBuf {
+        let key = format!("/local/domain/{domid}/{path}").replace('/', "%");
+        self.root.path().join("store").join(key)
+    }
+}
+
+fn script(path: &Path, body: &str) -> Result<()> {
+    std::fs::write(path, format!("#!/bin/bash\n{body}\n"))?;
+    Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?)
+}
