@@ -2,6 +2,7 @@
 
 mod blob;
 pub(crate) mod event;
+pub(crate) mod extension;
 mod gpu;
 mod host;
 mod message;
@@ -41,6 +42,7 @@ pub(crate) fn register(router: &mut Router) {
     pbd::register(router);
     pif::register(router);
     plugin::register(router);
+    extension::register(router);
     pool::register(router);
     role::register(router);
     session::register(router);

@@ -72,7 +72,10 @@ pub struct Config {
     /// Where the programs are that `host.call_plugin` runs, on whatever host; a real host keeps them in
     /// `/etc/xapi.d/plugins`. Without a directory there is none.
     pub plugins: Option<PathBuf>,
-    /// How long a plugin may run before it is killed; on a real host, for ever.
+    /// Where the programs are that answer methods which XAPI does not have, alone and through `host.call_extension`; a
+    /// real host keeps them in `/etc/xapi.d/extensions`. Without a directory there is none.
+    pub extensions: Option<PathBuf>,
+    /// How long a plugin or an extension may run before it is killed; on a real host, for ever.
     pub plugin_timeout: Duration,
 }
 
@@ -88,6 +91,7 @@ impl Default for Config {
             bandwidth: None,
             guests: Guests::new(),
             plugins: None,
+            extensions: None,
             plugin_timeout: Duration::from_secs(3600),
             targets: Targets::default(),
         }

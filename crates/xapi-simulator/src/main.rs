@@ -54,6 +54,9 @@ struct Options {
     /// root, they find disks that dom0 has attached under /dev.
     #[arg(long, value_name = "DIR")]
     plugins: Option<PathBuf>,
+    /// Run the programs in this directory as extensions (methods XAPI does not have), as the user of the simulator.
+    #[arg(long, value_name = "DIRECTORY")]
+    extensions: Option<PathBuf>,
 
     /// The password of root. Other users can see a command line: prefer the environment.
     #[arg(long, env = "XAPI_SIMULATOR_PASSWORD", hide_env_values = true, default_value = "xapi-test")]
@@ -73,7 +76,12 @@ async fn main() -> anyhow::Result<()> {
             World::from_json(&text).with_context(|| format!("{} is no world", path.display()))?
         }
     };
-    let config = Config { password: options.password, plugins: options.plugins, ..Config::default() };
+    let config = Config {
+        password: options.password,
+        plugins: options.plugins,
+        extensions: options.extensions,
+        ..Config::default()
+    };
     let mut builder = Simulator::builder().world(world.with_hosts(options.hosts.into())).config(config);
     if let Some(directory) = options.state {
         builder = builder.state_dir(directory);

@@ -8,8 +8,8 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin, Command};
 
 /// How much a program may write to each of its outputs before it is killed.
 const MAX_OUTPUT_BYTES: u64 = 16 << 20;
@@ -22,29 +22,39 @@ pub(crate) struct Ended {
     pub(crate) stderr: Vec<u8>,
 }
 
-/// Runs a program to its end, without input and with nothing of the simulator's environment but `PATH`.
+/// Runs a program to its end, with this input and with nothing of the simulator's environment but `PATH`.
 ///
 /// A program that takes longer than `limit`, or writes more than 16 MiB to one of its outputs, is killed, and so is
 /// one whose call is given up. What it started itself in its process group dies with it.
 ///
 /// # Errors
 /// When it cannot be started.
-pub(crate) async fn run(program: &Path, argument: impl AsRef<OsStr>, limit: Duration) -> io::Result<Ended> {
+pub(crate) async fn run(
+    program: &Path,
+    argument: impl AsRef<OsStr>,
+    input: &[u8],
+    limit: Duration,
+) -> io::Result<Ended> {
     let mut command = Command::new(program);
     command.arg(argument).env_clear().current_dir("/");
     if let Some(path) = std::env::var_os("PATH") {
         command.env("PATH", path);
     }
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() });
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut group = Group(command.process_group(0).spawn()?);
     // These stay open until the program has ended: one that is to be killed shall not see a broken pipe first.
+    let stdin = group.0.stdin.take();
     let (mut out, mut err) = (group.0.stdout.take(), group.0.stderr.take());
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let ended = async {
-        tokio::try_join!(group.0.wait(), read(out.as_mut(), &mut stdout), read(err.as_mut(), &mut stderr))
+        let outputs = (read(out.as_mut(), &mut stdout), read(err.as_mut(), &mut stderr));
+        let (status, (), (), ()) =
+            tokio::try_join!(group.0.wait(), outputs.0, outputs.1, write(stdin, input))?;
+        Ok::<_, io::Error>(status)
     };
     let status = match tokio::time::timeout(limit, ended).await {
-        Ok(Ok((status, (), ()))) => status,
+        Ok(Ok(status)) => status,
         Ok(Err(_)) | Err(_) => {
             group.kill();
             group.0.wait().await?
@@ -59,6 +69,14 @@ async fn read(output: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) -> io:
         MAX_OUTPUT_BYTES => Err(io::ErrorKind::FileTooLarge.into()),
         _ => Ok(()),
     }
+}
+
+/// Hands over the input. A program need not read it.
+async fn write(stdin: Option<ChildStdin>, input: &[u8]) -> io::Result<()> {
+    if let Some(mut stdin) = stdin {
+        let _ = stdin.write_all(input).await;
+    }
+    Ok(())
 }
 
 /// A program with those it started.

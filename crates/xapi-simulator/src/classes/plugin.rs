@@ -1,15 +1,13 @@
-//! Programs in dom0 that clients may run: plugins and extensions.
+//! Plugins: programs in dom0 that clients may run.
 //!
-//! Plugins are real programs in the directory of [`Config::plugins`](crate::core::Config::plugins). There are no
-//! extensions: each is missing. A disk that dom0 has attached is there as a device while a program runs that is told
-//! of it.
+//! They are real programs in the directory of [`Config::plugins`](crate::core::Config::plugins). A disk that dom0 has
+//! attached is there as a device while a program runs that is told of it.
 
 mod devices;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::Deserialize;
 use xenapi_wire::plugin::{PluginCall, decode_response};
 use xenapi_wire::{DecodeError, DecodeErrorKind, Failure, Limits, Value};
 
@@ -25,29 +23,13 @@ pub(super) fn register(router: &mut Router) {
         ctx.read(|view| operations::check(view.object("VM", args.str(0))?, "call_plugin", None))?;
         Err(missing(args.str(1)))
     });
-    router.raw("host.has_extension", |ctx, args| {
-        ctx.read(|view| online(view, args.str(0))).map(|()| Value::Bool(false))
-    });
-    router.raw("pool.has_extension", |ctx, args| {
-        ctx.read(|view| view.object("pool", args.str(0)).map(|_| Value::Bool(false)))
-    });
-    router.raw("host.call_extension", |ctx, args| {
-        #[derive(Deserialize)]
-        struct Extension {
-            method: String,
-        }
-        ctx.read(|view| online(view, args.str(0)))?;
-        let call: Extension = serde_json::from_str(args.str(1))
-            .map_err(|e| internal_error(&format!("Yojson__Common.Json_error({:?})", e.to_string())))?;
-        Err(Failure::new("MESSAGE_METHOD_UNKNOWN", [call.method]))
-    });
 }
 
 /// Checks that there is a host to send a call to.
 ///
 /// # Errors
 /// `HOST_OFFLINE`, also for a host that never was.
-fn online(view: &View, host: &str) -> Result<(), Failure> {
+pub(super) fn online(view: &View, host: &str) -> Result<(), Failure> {
     match view.exists("host", host) {
         true => Ok(()),
         false => Err(Failure::new("HOST_OFFLINE", [host])),
@@ -60,7 +42,8 @@ fn missing(plugin: &str) -> Failure {
 
 async fn call(ctx: Arc<Ctx>, args: Args) -> Result<Value, Failure> {
     ctx.read(|view| online(view, args.str(0)))?;
-    let program = find(&ctx, args.str(1)).ok_or_else(|| missing(args.str(1)))?;
+    let plugins = ctx.core.config().plugins.as_deref();
+    let program = find(plugins, args.str(1)).ok_or_else(|| missing(args.str(1)))?;
     let texts = args.map(3).iter();
     let call = PluginCall {
         function: args.str(2).to_owned(),
@@ -69,7 +52,7 @@ async fn call(ctx: Arc<Ctx>, args: Args) -> Result<Value, Failure> {
     };
     let argument = call.encode().map_err(|e| internal_error(&e.to_string()))?;
     let texts = call.args.into_values().collect();
-    let running = process::run(&program, argument, ctx.core.config().plugin_timeout);
+    let running = process::run(&program, argument, &[], ctx.core.config().plugin_timeout);
     match devices::with(&ctx.core, args.str(0), texts, running).await {
         Ok(ended) => outcome(&ended).map(Value::String),
         Err(error) => {
@@ -80,11 +63,12 @@ async fn call(ctx: Arc<Ctx>, args: Args) -> Result<Value, Failure> {
     }
 }
 
-/// A plugin is an entry of the directory and nothing else: no path leads out of it.
-fn find(ctx: &Ctx, name: &str) -> Option<PathBuf> {
-    let directory = ctx.core.config().plugins.as_ref()?;
-    let mut entries = std::fs::read_dir(directory).ok()?;
-    entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() == name)).then(|| directory.join(name))
+/// A program is an entry of the directory and nothing else: no path leads out of it.
+pub(super) fn find(directory: Option<&Path>, name: &str) -> Option<PathBuf> {
+    let mut entries = std::fs::read_dir(directory?).ok()?;
+    entries
+        .any(|entry| entry.is_ok_and(|entry| entry.file_name() == name))
+        .then(|| directory.map(|directory| directory.join(name)))?
 }
 
 fn failed<const N: usize>(params: [&str; N]) -> Failure {

@@ -9,7 +9,7 @@ use xenapi_wire::{Failure, Value};
 
 use super::unmarshal::{internal_error, unmarshal};
 use super::{Args, Ctx, implicit};
-use crate::classes::{session, task};
+use crate::classes::{extension, session, task};
 use crate::core::Core;
 use crate::fault::{Fault, Wire};
 use crate::rpc::{Answer, Outcome, Request};
@@ -87,8 +87,11 @@ impl Core {
             // It might be an extension, which only users may look for.
             if let Some(Value::String(session)) = params.first() {
                 session::check(self, session)?;
+                if let Some(answer) = extension::run(self, name, &params).await {
+                    return answer.map(Answer::Value);
+                }
             }
-            return Err(Failure::new("MESSAGE_METHOD_UNKNOWN", [name]));
+            return Err(extension::unknown(name));
         };
         let (session, args) = arguments(message, params)?;
         if let Some(session) = &session {

@@ -1,4 +1,4 @@
-//! Plugins that do not end by themselves.
+//! Plugins that do not end by themselves, and extensions.
 
 use std::path::Path;
 use std::time::Duration;
@@ -75,4 +75,83 @@ async fn none_outlives_the_simulator() {
     while running() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// A program in a directory of its own.
+fn script(directory: &Path, name: &str, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let path = directory.join(name);
+    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+const VALUE: &str = "<methodResponse><params><param><value><struct><member><name>Status</name><value>Success</value>\
+    </member><member><name>Value</name><value>turned</value></member></struct></value></param></params>\
+    </methodResponse>";
+
+#[tokio::test]
+async fn extensions_add_methods() {
+    let directory = tempfile::tempdir().unwrap();
+    let seen = directory.path().join("seen");
+    script(
+        directory.path(),
+        "Widget.turn",
+        &format!("cat > {}; echo \"$1\" >&2\necho '{VALUE}'", seen.display()),
+    );
+    let failure = VALUE.replace("Success", "Failure").replace("Value<", "ErrorDescription<");
+    let list = "<value><array><data><value>WIDGET_STUCK</value><value>left</value></data></array></value>";
+    let failure = failure.replace("<value>turned</value>", list);
+    script(directory.path(), "Widget.fail", &format!("echo '{failure}'"));
+    script(directory.path(), "Widget.die", "echo out; echo err >&2; exit 3");
+    script(directory.path(), "Widget.mumble", "echo nonsense");
+    let config = Config { extensions: Some(directory.path().to_owned()), ..Config::default() };
+    let simulator = Simulator::builder().world(World::demo()).config(config).build().await.unwrap();
+    let mut client = Client::log_in(simulator.connect()).await;
+    let host = client.call("host.get_all", &[]).await.unwrap()[0].clone();
+    let pool = client.call("pool.get_all", &[]).await.unwrap()[0].clone();
+
+    for (name, is_there) in [("Widget.turn", true), ("Widget.bend", false), ("../Widget.turn", false)] {
+        let answer = client.call("host.has_extension", &[host.clone(), json!(name)]).await;
+        assert_eq!(answer, Ok(json!(is_there)), "{name}");
+        assert_eq!(
+            client.call("pool.has_extension", &[pool.clone(), json!(name)]).await,
+            Ok(json!(is_there))
+        );
+    }
+    // As a method of the API: it gets the whole call.
+    assert_eq!(client.call("Widget.turn", &[json!("left"), json!(3)]).await, Ok(json!("turned")));
+    let call = std::fs::read_to_string(&seen).unwrap();
+    for part in ["<methodName>Widget.turn</methodName>", &client.session, "left", "3"] {
+        assert!(call.contains(part), "{part} in {call}");
+    }
+    // Wrapped in JSON.
+    let wrapped = |method: &str| json!(json!({"method": method, "params": ["x"]}).to_string());
+    let answer = client.call("host.call_extension", &[host.clone(), wrapped("Widget.turn")]).await;
+    assert_eq!(answer, Ok(json!("\"turned\"")));
+    assert!(std::fs::read_to_string(&seen).unwrap().contains("<value>x</value>"));
+
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    for (name, expected) in [
+        ("Widget.fail", vec!["WIDGET_STUCK".to_owned(), "left".to_owned()]),
+        (
+            "Widget.die",
+            ["INTERNAL_ERROR", &path("Widget.die"), "non-zero exit", "out\n", "err\n"].map(Into::into).into(),
+        ),
+        ("Widget.bend", vec!["MESSAGE_METHOD_UNKNOWN".to_owned(), "Widget.bend".to_owned()]),
+    ] {
+        let wrapped = client.call("host.call_extension", &[host.clone(), wrapped(name)]).await.unwrap_err();
+        let direct = client.call(name, &[]).await.unwrap_err();
+        for error in [wrapped, direct] {
+            let mut list = vec![error["message"].as_str().unwrap().to_owned()];
+            list.extend(
+                error["data"].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()),
+            );
+            assert_eq!(list, expected);
+        }
+    }
+    let error = client.call("Widget.mumble", &[]).await.unwrap_err();
+    assert_eq!(error["data"][1], "failed to parse extension output");
+    // Nobody else may even look.
+    let answer = client.raw("Widget.turn", json!(["OpaqueRef:none"])).await.unwrap();
+    assert_eq!(answer["error"]["message"], "SESSION_INVALID");
 }
