@@ -104,6 +104,11 @@ impl Head {
             .or_else(|| self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()))
     }
 
+    /// The client's task that the request is to end, if it names one.
+    pub fn task(&self) -> Option<&str> {
+        self.param("task_id").or_else(|| self.header("task-id"))
+    }
+
     /// The length of the body, when it is announced.
     pub fn content_length(&self) -> Option<u64> {
         self.header("content-length")?.parse().ok()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::head::{Head, HeadError, Verb};
 use super::page::{self, Page};
 use super::{After, Conn, Exchange};
-use crate::classes::session;
+use crate::classes::{session, task};
 use crate::core::Core;
 use crate::fault::{Fault, Wire};
 use crate::rpc;
@@ -95,6 +95,9 @@ async fn next(exchange: &mut Exchange) -> io::Result<After> {
                     }
                     Wire::Failure(failure) => {
                         let page = Page::internal_error(Some(&failure.to_string()));
+                        if let Some(task) = exchange.head.task() {
+                            task::finish(&core, task, Err(failure));
+                        }
                         exchange.conn.send(&page.bytes(version)).await?;
                         Ok(After::Close)
                     }

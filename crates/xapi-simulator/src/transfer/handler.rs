@@ -129,9 +129,7 @@ impl Request<'_> {
                 return Ok(None);
             }
         };
-        let head = &self.exchange.head;
-        let given = head.param("task_id").or_else(|| head.header("task-id"));
-        let task = match given {
+        let task = match self.exchange.head.task() {
             Some(given) => Task { reference: given.to_owned(), own: false },
             None => {
                 let made = task::create(&core, &host, &login.session, label, "");
