@@ -1,4 +1,5 @@
-//! `/rrd_updates`, `/vm_rrd`, `/host_rrd`: what a host measures of itself and of the VMs on it.
+//! `/rrd_updates`, `/vm_rrd`, `/host_rrd`, `/sr_rrd`: what a host measures of itself, of the VMs on it and of the SRs
+//! plugged into it.
 //!
 //! Nothing is measured and nothing stored: each value follows from the object, the source's name and the time, so that
 //! whoever asks twice, in either form and at any resolution, gets the same. Values are there from the moment at which
@@ -7,7 +8,7 @@
 //! * `source`: what is measured, and the values.
 //! * `write`: the two forms of the two documents.
 //!
-//! Not done: `/sr_rrd`, archives of VMs that do not run.
+//! Not done: archives of VMs that do not run.
 
 mod source;
 mod write;
@@ -16,13 +17,14 @@ use self::source::Owner;
 use self::write::Form;
 use crate::classes::session;
 use crate::core::Core;
-use crate::db::View;
+use crate::db::{Object, View};
 use crate::http::{After, Exchange, Handlers, Head, Page, Verb, authenticate, page};
 
 pub(crate) fn register(handlers: &mut Handlers) {
     handlers.add(Verb::Get, "/rrd_updates", |e| Box::pin(answer(e, "rrd_updates", updates)));
     handlers.add(Verb::Get, "/vm_rrd", |e| Box::pin(answer(e, "vm_rrd", vm)));
     handlers.add(Verb::Get, "/host_rrd", |e| Box::pin(answer(e, "host_rrd", host)));
+    handlers.add(Verb::Get, "/sr_rrd", |e| Box::pin(answer(e, "sr_rrd", sr)));
 }
 
 /// Seconds between measurements.
@@ -141,6 +143,8 @@ fn updates(core: &Core, view: &View, host: &str, head: &Head, form: Form) -> Out
     let here = view.objects("VM").filter(|vm| vm.str("resident_on") == host);
     let here = here.filter(|vm| wanted.is_none_or(|wanted| vm.str("uuid") == wanted));
     owners.extend(here.map(|vm| Owner::vm(view, vm)));
+    let sr = head.param("sr_uuid").and_then(|uuid| view.by_uuid("SR", uuid).ok());
+    owners.extend(sr.filter(|sr| is_plugged(view, *sr, host)).map(Owner::sr));
     let only = head.param("cf");
     let kept = Consolidation::ALL.into_iter().filter(|cf| only.is_none_or(|only| only == cf.name()));
     let kept: Vec<_> = kept.filter(|cf| !archive.is_plain || *cf == Consolidation::Average).collect();
@@ -165,4 +169,19 @@ fn host(core: &Core, view: &View, host: &str, _: &Head, form: Form) -> Outcome {
     let Some(host) = view.find("host", host) else { return Outcome::No(Page::not_found()) };
     let now = core.clock().now().as_second();
     Outcome::Document(write::whole(&Owner::host(view, host), now, form))
+}
+
+fn sr(core: &Core, view: &View, host: &str, head: &Head, form: Form) -> Outcome {
+    let sr = head.param("uuid").and_then(|uuid| view.by_uuid("SR", uuid).ok());
+    match sr.filter(|sr| is_plugged(view, *sr, host)) {
+        None => Outcome::No(Page::not_found()),
+        Some(sr) => {
+            let now = core.clock().now().as_second();
+            Outcome::Document(write::whole(&Owner::sr(sr), now, form))
+        }
+    }
+}
+
+fn is_plugged(view: &View, sr: Object<'_>, host: &str) -> bool {
+    view.follow(sr, "PBDs", "PBD").any(|pbd| pbd.str("host") == host && pbd.bool("currently_attached"))
 }

@@ -6,7 +6,7 @@
 //!
 //! * [`import`] and [`export`]: the helper's part: streams from and to disks.
 //! * `archive`: the members of an archive on its way in; `packing`: gzip and zstd.
-//! * `blob`: files that belong to objects.
+//! * `blob`: files that belong to objects; `database`: whether a backup of the pool could be restored.
 //! * [`handler`]: XAPI's part: who may, which disk, what is answered.
 //! * `source`: the disk behind a VDI, attached.
 //! * `nbd`: disks to read, without HTTP.
@@ -15,6 +15,7 @@
 
 mod archive;
 mod blob;
+mod database;
 pub(crate) mod export;
 mod handler;
 pub(crate) mod import;
@@ -32,6 +33,7 @@ use crate::dispatch::Router;
 /// Registers the handlers.
 pub(crate) fn register(router: &mut Router) {
     blob::register(router);
+    database::register(router);
     handler::register(router);
     xva::register(router);
 }

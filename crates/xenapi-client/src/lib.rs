@@ -22,10 +22,10 @@
 //! * [`Cache`]: a copy of the classes one needs, kept up to date.
 //! * [`Client::import_vdi`], [`Client::export_vdi`]: the content of disks. [`Client::import_vm`],
 //!   [`Client::export_vm`]: whole VMs. [`Client::blob`], [`Client::put_blob`]: files that belong to objects.
-//!   [`Client::export_database`]: the pool's database.
+//!   [`Client::export_database`], [`Client::check_database`]: the pool's database.
 //! * [`Client::console`], [`Client::vm_console`]: screens and terminals of running VMs.
 //! * [`Client::open_nbd`]: reads anywhere in a disk.
-//! * [`Client::rrd_updates`], [`Client::vm_rrd`], [`Client::host_rrd`]: what hosts measure.
+//! * [`Client::rrd_updates`], [`Client::vm_rrd`], [`Client::host_rrd`], [`Client::sr_rrd`]: what hosts measure.
 //! * [`Client::call_plugin`]: scripts in dom0.
 //! * [`Error`], whose [`ErrorKind`] tells when to try again; [`RetryPolicy`], by which the client does so
 //!   itself; [`Client::create_marked`] for what must not be made twice.

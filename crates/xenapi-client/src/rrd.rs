@@ -1,4 +1,4 @@
-//! What hosts measure: round-robin databases (RRDs) of hosts and VMs.
+//! What hosts measure: round-robin databases (RRDs) of hosts, VMs and SRs.
 //!
 //! The documents come in two forms with the same content, XML and a JSON in which `NaN` and `Infinity` are bare words;
 //! old hosts leave out the quotes of its keys, too. [`RrdUpdates`] and [`Rrd`] read both, whatever their origin.
@@ -9,8 +9,8 @@ mod xml;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use xenapi_types::handler::{HostRrd, RrdUpdates as Updates, VmRrd};
-use xenapi_types::{Host, Vm, host, vm};
+use xenapi_types::handler::{HostRrd, RrdUpdates as Updates, SrRrd, VmRrd};
+use xenapi_types::{Host, Sr, Vm, host, sr, vm};
 use xenapi_wire::Ref;
 
 use self::tree::Tree;
@@ -73,13 +73,15 @@ pub struct RrdQuery {
     pub with_host: bool,
     /// Of one VM only, by uuid.
     pub vm_uuid: Option<String>,
+    /// Of this SR, too, by uuid.
+    pub sr_uuid: Option<String>,
 }
 
 impl RrdQuery {
     /// The averages of everything on the host since then.
     pub fn since(since: SystemTime) -> Self {
         let consolidation = Some(Consolidation::Average);
-        Self { since, interval: None, consolidation, with_host: true, vm_uuid: None }
+        Self { since, interval: None, consolidation, with_host: true, vm_uuid: None, sr_uuid: None }
     }
 }
 
@@ -161,7 +163,7 @@ impl Client {
             interval: query.interval.map(|interval| i64::try_from(interval.as_secs()).unwrap_or(i64::MAX)),
             host: query.with_host,
             vm_uuid: query.vm_uuid.clone(),
-            sr_uuid: None,
+            sr_uuid: query.sr_uuid.clone(),
             json: true,
         };
         let subject = format!("measurements on {}", name(host));
@@ -204,6 +206,22 @@ impl Client {
             self.get_field(host, host::field::UUID).await?;
             let endpoint = self.endpoint_of(host).await?;
             let body = self.fetch(HostRrd { json: true }, endpoint.clone(), MAX_BYTES).await?;
+            Rrd::parse(&body).map_err(|error| error.at(&endpoint))
+        };
+        reading.await.map_err(|error| error.renamed(subject))
+    }
+
+    /// Everything that is kept of an SR's measurements, of a host that it is plugged into.
+    ///
+    /// # Errors
+    /// `NotFound` when nothing is measured of it, as of most types; else as [`Client::rrd_updates`].
+    pub async fn sr_rrd(&self, sr: &Ref<Sr>) -> Result<Rrd> {
+        let subject = format!("measurements of {}", name(sr));
+        let reading = async {
+            let uuid = self.get_field(sr, sr::field::UUID).await?;
+            let endpoint = self.route_to_sr(sr).await?.endpoint().clone();
+            let request = SrRrd { uuid: Some(uuid), json: true };
+            let body = self.fetch(request, endpoint.clone(), MAX_BYTES).await?;
             Rrd::parse(&body).map_err(|error| error.at(&endpoint))
         };
         reading.await.map_err(|error| error.renamed(subject))
@@ -262,7 +280,7 @@ impl RrdSeries {
 }
 
 impl Rrd {
-    /// Reads what `/vm_rrd` and `/host_rrd` give, in either form.
+    /// Reads what `/vm_rrd`, `/host_rrd` and `/sr_rrd` give, in either form.
     ///
     /// # Errors
     /// `Protocol`, with what is wrong.

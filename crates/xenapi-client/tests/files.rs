@@ -11,7 +11,7 @@ use xapi_simulator::fault::Fault;
 use xapi_simulator::{Simulator, World};
 use xenapi_client::{Client, Config, ErrorKind, connect_fn};
 use xenapi_types::{Message, Pool, Task, blob, message, pool};
-use xenapi_wire::{DateTime, Ref};
+use xenapi_wire::{DateTime, Failure, Ref};
 
 async fn bench() -> (Arc<Simulator>, Client) {
     let simulator = Arc::new(Simulator::builder().world(World::demo()).password("pw").build().await.unwrap());
@@ -91,6 +91,42 @@ async fn the_database_comes_whole_or_not_at_all() {
     let mut file = Vec::new();
     let error = client.export_database().await.unwrap().copy_to(&mut file, |_| {}).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Transfer, "{error}");
+    assert_eq!(client.all::<Task>().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_backup_is_tried_before_it_is_needed() {
+    let (simulator, client) = bench().await;
+    let mut file = Vec::new();
+    client.export_database().await.unwrap().copy_to(&mut file, |_| {}).await.unwrap();
+    let before = simulator.snapshot_of_objects();
+    let check = async |document: &str| {
+        client.check_database(Full::new(Bytes::copy_from_slice(document.as_bytes()))).await
+    };
+    let backup = String::from_utf8(file).unwrap();
+    check(&backup).await.unwrap();
+    let newer = backup.replacen("value=\"909\"", "value=\"910\"", 1);
+    let foreign = backup.replace("device=\"eth0\"", "device=\"eth7\"");
+    for (document, code) in [
+        (newer.as_str(), "RESTORE_INCOMPATIBLE_VERSION"),
+        ("<html/>", "RESTORE_INCOMPATIBLE_VERSION"),
+        (&foreign, "RESTORE_TARGET_MGMT_IF_NOT_IN_BACKUP"),
+        (&backup[..backup.len() / 2], "INTERNAL_ERROR"),
+    ] {
+        let error = check(document).await.unwrap_err();
+        assert!(error.is(code), "{error}, not {code}");
+    }
+    assert_eq!(simulator.snapshot_of_objects(), before);
+    assert_eq!(client.all::<Task>().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_handler_that_fails_ends_its_task() {
+    let (simulator, client) = bench().await;
+    let failure = Failure::new("SR_BACKEND_FAILURE_46", ["", "The VDI is not available", ""]);
+    simulator.faults().on("/pool/xmldbdump", Fault::Failure(failure));
+    let error = client.export_database().await.unwrap_err();
+    assert!(error.is("SR_BACKEND_FAILURE_46"), "{error}");
     assert_eq!(client.all::<Task>().await.unwrap(), []);
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use xapi_simulator::{Simulator, World};
 use xenapi_client::{Client, Config, Consolidation, ErrorKind, Rrd, RrdQuery, RrdUpdates, connect_fn};
-use xenapi_types::{Host, OnCrashBehaviour, OnNormalExit, Vm, vm};
+use xenapi_types::{Host, OnCrashBehaviour, OnNormalExit, Sr, Vm, vm};
 use xenapi_wire::Ref;
 
 struct Bench {
@@ -139,4 +139,22 @@ async fn a_host_measures_itself_and_its_vms() {
         assert!(low <= mean && mean <= high, "{low} {mean} {high}");
     }
     assert!(host.latest("loadavg").is_some());
+}
+
+#[tokio::test]
+async fn a_storage_repository_is_measured() {
+    let bench = bench().await;
+    let sr = bench.client.by_name_label::<Sr>("Local storage").await.unwrap();
+    let record = bench.client.record(&sr).await.unwrap();
+    let rrd = bench.client.sr_rrd(&sr).await.unwrap();
+    assert_eq!(rrd.latest("size"), Some(record.physical_size as f64));
+    assert_eq!(rrd.latest("physical_utilisation"), Some(record.physical_utilisation as f64));
+    let xml = Rrd::parse(&bench.raw(&format!("/sr_rrd?uuid={}", record.uuid)).await).unwrap();
+    assert_eq!(xml.sources, rrd.sources);
+    let since = SystemTime::now() - Duration::from_secs(60);
+    let query = RrdQuery { with_host: false, sr_uuid: Some(record.uuid.clone()), ..RrdQuery::since(since) };
+    let updates = bench.client.rrd_updates(&bench.host, &query).await.unwrap();
+    assert!(updates.series.iter().any(|series| series.kind == "sr" && series.uuid == record.uuid));
+    let error = bench.client.sr_rrd(&Ref::from("OpaqueRef:none")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 }

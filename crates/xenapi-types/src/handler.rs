@@ -483,6 +483,14 @@ handler! {
 }
 
 handler! {
+    /// Replaces the pool's database by one that was read before.
+    RestoreDatabase: Put "/pool/xmldbdump" {
+        /// Only looks whether that could be done.
+        dry_run "dry_run": bool,
+    }
+}
+
+handler! {
     /// Recent measurements of a host and the VMs on it.
     RrdUpdates: Get "/rrd_updates" {
         /// The first moment of interest, in seconds since 1970.
@@ -515,6 +523,16 @@ handler! {
 handler! {
     /// All measurements of a host.
     HostRrd: Get "/host_rrd" {
+        /// JSON instead of XML.
+        json "json": bool,
+    }
+}
+
+handler! {
+    /// All measurements of an SR, of a host that it is plugged into.
+    SrRrd: Get "/sr_rrd" {
+        /// The SR.
+        uuid "uuid": Option<String>,
         /// JSON instead of XML.
         json "json": bool,
     }

@@ -6,7 +6,6 @@ use crate::classes::session;
 
 pub(crate) fn register(handlers: &mut Handlers) {
     handlers.add(Verb::Get, "/console", |exchange| Box::pin(answer(exchange, "connect_console_ws")));
-    handlers.add(Verb::Get, "/sr_rrd", |exchange| Box::pin(answer(exchange, "sr_rrd")));
 }
 
 async fn answer(exchange: &mut Exchange, action: &str) -> std::io::Result<After> {

@@ -13,6 +13,9 @@ pub(crate) fn register(handlers: &mut Handlers) {
     handlers.add(Verb::Get, "/pool/xmldbdump", |exchange| Box::pin(answer(exchange)));
 }
 
+/// Of the tables and their columns: major and minor version.
+pub(crate) const SCHEMA: (u32, u32) = (5, 909);
+
 const ACCEPTED: &[u8] = b"HTTP/1.1 200 OK\r\nConnection: close\r\nCache-Control: no-cache, no-store\r\n\r\n";
 
 async fn answer(exchange: &mut Exchange) -> std::io::Result<After> {
@@ -45,8 +48,10 @@ async fn answer(exchange: &mut Exchange) -> std::io::Result<After> {
 fn write(view: &View) -> String {
     let mut out = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><database><manifest>\
-         <pair key=\"schema_major_vsn\" value=\"5\"/><pair key=\"schema_minor_vsn\" value=\"909\"/>\
+         <pair key=\"schema_major_vsn\" value=\"{}\"/><pair key=\"schema_minor_vsn\" value=\"{}\"/>\
          <pair key=\"generation_count\" value=\"{}\"/></manifest>",
+        SCHEMA.0,
+        SCHEMA.1,
         view.generation()
     );
     for class in view.schema().classes().filter(|class| class.persistent) {

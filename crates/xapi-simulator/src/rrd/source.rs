@@ -5,9 +5,9 @@ use xenapi_types::archive::xxh64;
 use super::{Archive, Consolidation, STEP};
 use crate::db::{Object, View};
 
-/// A VM or a host with what is measured of it.
+/// A VM, a host or an SR with what is measured of it.
 pub(super) struct Owner {
-    /// `vm` or `host`.
+    /// `vm`, `host` or `sr`.
     pub(super) kind: &'static str,
     pub(super) uuid: String,
     /// Since when there are values, in seconds since 1970.
@@ -86,6 +86,13 @@ impl Owner {
         let since =
             host.entry("other_config", "boot_time").and_then(|time| time.trim_end_matches('.').parse().ok());
         Self { kind: "host", uuid: host.str("uuid").to_owned(), since: since.unwrap_or(0), sources }
+    }
+
+    pub(super) fn sr(sr: Object<'_>) -> Self {
+        let gauge = |name: &str, field: &str| Source::gauge(name, sr.int(field) as f64);
+        let sources =
+            vec![gauge("size", "physical_size"), gauge("physical_utilisation", "physical_utilisation")];
+        Self { kind: "sr", uuid: sr.str("uuid").to_owned(), since: 0, sources }
     }
 
     /// The value of a source for the row that ends at `end`; not a number before there was anything.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http_body::Body;
 use xenapi_types::Blob;
-use xenapi_types::handler::{GetBlob, PoolDatabase, PutBlob};
+use xenapi_types::handler::{GetBlob, Handler, PoolDatabase, PutBlob, RestoreDatabase};
 use xenapi_wire::Ref;
 
 use super::accept::negotiate;
@@ -42,13 +42,23 @@ impl Client {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        let handler = PutBlob { uuid: None, blob: Some(blob.clone()) };
+        self.put_document(handler, "upload of a blob", name(blob), body).await
+    }
+
+    /// Uploads what is not a disk, to the host of the session.
+    async fn put_document<H, B>(&self, handler: H, label: &str, object: String, body: B) -> Result<()>
+    where
+        H: Handler + Clone + Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let fault = Fault::default();
         let writing = async {
             let len = body.size_hint().exact().ok_or_else(|| {
                 Error::new(ErrorKind::Body, "the body does not know its length, which XAPI needs")
             })?;
             let (len, sent) = (Length::exact(len), Meter::new());
-            let handler = PutBlob { uuid: None, blob: Some(blob.clone()) };
             let proposal = Upload {
                 handler,
                 len: len.clone(),
@@ -58,7 +68,7 @@ impl Client {
                 body: Some(body),
             };
             let endpoint = self.session().await?.endpoint.clone();
-            let accepted = negotiate(self, proposal, endpoint, "upload of a blob", &name(blob)).await?;
+            let accepted = negotiate(self, proposal, endpoint, label, &object).await?;
             let endpoint = accepted.endpoint.clone();
             let poured = pour(accepted, self, &len, &sent, None, async { Ok(()) }).await;
             poured.and_then(Poured::complete).map_err(|error| error.at(&endpoint))
@@ -69,8 +79,27 @@ impl Client {
                 Some(problem) => Error::new(ErrorKind::Body, problem.to_string()).because(problem),
                 None => error,
             };
-            error.renamed(name(blob))
+            error.renamed(object)
         })
+    }
+
+    /// Asks whether the pool could be made again what it was when [`Client::export_database`] read this, and changes
+    /// nothing: a backup that was never tried is none. The body must know its exact length.
+    ///
+    /// The restore itself is not offered here: it replaces every object and restarts the toolstack of every host, and
+    /// `xe pool-restore-database` does it with an operator looking on.
+    ///
+    /// # Errors
+    /// `Failure` with XAPI's reason: `RESTORE_INCOMPATIBLE_VERSION` of a newer host's database,
+    /// `RESTORE_TARGET_MGMT_IF_NOT_IN_BACKUP` of another pool's. Else as [`Client::import_vdi`].
+    pub async fn check_database<B>(&self, body: B) -> Result<()>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let handler = RestoreDatabase { dry_run: true };
+        self.put_document(handler, "check of a backup", "a backup of the pool's database".to_owned(), body)
+            .await
     }
 
     /// Begins to read the pool's database, in XML: a backup of everything but the disks. It holds secrets.
