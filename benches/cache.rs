@@ -45,7 +45,7 @@ fn main() {
 }
 
 fn measure() {
-    let (_server, url) = Part::start("--serve").expect("the server starts");
+    let (_server, url) = Part::start(&["--serve"]).expect("the server starts");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(follow(&url));
 }

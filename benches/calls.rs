@@ -134,7 +134,7 @@ fn row(what: &str, calls: usize, taken: Taken, floor: Taken) {
 }
 
 fn measure() {
-    let (_server, address) = Part::start("--serve").expect("the server starts");
+    let (_server, address) = Part::start(&["--serve"]).expect("the server starts");
     println!("{:<36} {:>9} {:>9} {:>9} {:>9}", "", "µs/call", "calls/s", "cpu µs", "to hyper");
     one_connection(&address);
     many_callers(&address);

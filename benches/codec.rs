@@ -1,15 +1,20 @@
 //! Decoding `VM.get_all_records` of a large pool, 20 MB as XAPI writes it.
 //!
-//! The peers are the `xmlrpc` crate and `serde_json`, on the same records in the same run. First the
-//! table of ratios, best of a few runs each; then divan's statistics for ours and `serde_json`.
+//! The peers are Python's `xmlrpc.client` (left out, with a word, where there is no Python), the
+//! `xmlrpc` crate and `serde_json`, on the same records in the same run. First the table of ratios, best of a
+//! few runs each; then the memory of a process that does nothing but decode; then divan's statistics
+//! for ours and `serde_json`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::path::Path;
+use std::process::Command;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use benches::process::{Part, forget_peak, memory, peak};
 use divan::counter::BytesCount;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -174,6 +179,53 @@ fn best<T>(runs: u32, decode: fn() -> T) -> Duration {
     (0..runs).map(|_| run()).min().unwrap_or_default()
 }
 
+/// Python's time for the same, or `None` where there is no Python.
+fn python(body: &Path, decode: &str) -> Option<Duration> {
+    let program = format!(
+        "import json, sys, time, xmlrpc.client\n\
+         body = open(sys.argv[1], 'rb').read()\n\
+         def run():\n    \
+             start = time.perf_counter()\n    \
+             {decode}\n    \
+             return time.perf_counter() - start\n\
+         print(min(run() for _ in range(2)))"
+    );
+    let output = Command::new("python3").arg("-c").arg(program).arg(body).output().ok()?;
+    let seconds = String::from_utf8_lossy(&output.stdout).trim().parse().ok();
+    if seconds.is_none() {
+        println!("python3 failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    seconds.map(Duration::from_secs_f64)
+}
+
+/// In a process of its own: how much the records take, and how much decoding them took, body included.
+fn decode_once(form: &str, path: &str) {
+    let before = memory();
+    let body = std::fs::read(path).expect("the body is there");
+    forget_peak();
+    let records: Records<VmRecord> = match form {
+        "xml" => ours::decode_response(&body, &Limits::RESPONSE).expect("decodes").expect("a result"),
+        _ => jsonrpc::decode_response(&body, &Limits::RESPONSE).expect("decodes").result.expect("a result"),
+    };
+    let peak = peak() - before;
+    drop(body);
+    println!("{} {peak}", memory() - before);
+    drop(records);
+}
+
+fn memory_of(form: &str, path: &Path) {
+    let path = path.to_str().expect("a temporary path");
+    let (_part, said) = Part::start(&["--decode-once", form, path]).expect("this program runs again");
+    let numbers: Vec<f64> = said.split(' ').filter_map(|number| number.parse().ok()).collect();
+    let [typed, peak] = numbers[..] else { panic!("two numbers and not {said:?}") };
+    println!(
+        "{form}: {:.1} MB of typed records; {:.1} MB at the peak, body included: {:.2} times (target 2)",
+        typed / 1e6,
+        peak / 1e6,
+        peak / typed
+    );
+}
+
 fn ratios() {
     let Bodies { records, xml: xml_body, json: json_body } = &*BODIES;
     let megabytes = |body: &str| body.len() as f64 / 1e6;
@@ -182,10 +234,22 @@ fn ratios() {
         megabytes(xml_body),
         megabytes(json_body)
     );
+    let folder = tempfile::tempdir().expect("a directory");
+    let (xml_path, json_path) = (folder.path().join("xml"), folder.path().join("json"));
+    std::fs::write(&xml_path, xml_body).expect("room for the bodies");
+    std::fs::write(&json_path, json_body).expect("room for the bodies");
     let slowest = best(2, xmlrpc_crate);
-    println!("{:<44} {:>9} {:>7} {:>9}", "", "ms", "MB/s", "x xmlrpc");
-    for (what, body, taken) in [
-        ("XML-RPC, xmlrpc crate, its Value", xml_body, slowest),
+    let python_xml = python(&xml_path, "xmlrpc.client.loads(body)");
+    println!("{:<44} {:>9} {:>7} {:>9} {:>9}", "", "ms", "MB/s", "x xmlrpc", "x Python");
+    let peers = [
+        ("XML-RPC, Python's xmlrpc.client", xml_body, python_xml),
+        ("JSON-RPC, Python's json", json_body, python(&json_path, "json.loads(body)")),
+        ("XML-RPC, xmlrpc crate, its Value", xml_body, Some(slowest)),
+    ];
+    if python_xml.is_none() {
+        println!("there is no python3 here: left out");
+    }
+    let ours = [
         ("XML-RPC, ours, Value", xml_body, best(5, xml::<Value>)),
         ("XML-RPC, ours, all fields typed", xml_body, best(5, xml::<Records<VmRecord>>)),
         ("XML-RPC, ours, seven fields typed", xml_body, best(5, xml::<Records<Brief>>)),
@@ -195,17 +259,28 @@ fn ratios() {
         ("JSON-RPC, ours, all fields typed", json_body, best(5, json::<Records<VmRecord>>)),
         ("JSON-RPC, serde_json, seven fields typed", json_body, best(5, serde_json::<Records<Brief>>)),
         ("JSON-RPC, ours, seven fields typed", json_body, best(5, json::<Records<Brief>>)),
-    ] {
+    ];
+    let peers = peers.into_iter().filter_map(|(what, body, taken)| Some((what, body, taken?)));
+    for (what, body, taken) in peers.chain(ours) {
         let seconds = taken.as_secs_f64();
         let (rate, ratio) = (megabytes(body) / seconds, slowest.as_secs_f64() / seconds);
-        println!("{what:<44} {:>9.1} {rate:>7.0} {ratio:>9.1}", seconds * 1e3);
+        let to_python = python_xml.map_or(0.0, |python| python.as_secs_f64() / seconds);
+        println!("{what:<44} {:>9.1} {rate:>7.0} {ratio:>9.1} {to_python:>9.1}", seconds * 1e3);
     }
+    memory_of("xml", &xml_path);
+    memory_of("json", &json_path);
 }
 
 fn main() {
     // Cargo runs this with --bench; `cargo test` compiles and runs it without, where figures of a
     // debug build would only mislead.
-    if std::env::args().any(|arg| arg == "--bench") {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, form, path] = &args[..]
+        && first == "--decode-once"
+    {
+        return decode_once(form, path);
+    }
+    if args.iter().any(|arg| arg == "--bench") {
         ratios();
     }
     divan::main();

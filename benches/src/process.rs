@@ -39,13 +39,13 @@ pub fn cpu_seconds() -> f64 {
 pub struct Part(Child);
 
 impl Part {
-    /// Starts it with one argument, and gives what it says in its first line.
+    /// Starts it with these arguments, and gives what it says in its first line.
     ///
     /// # Errors
     /// When it cannot be started or says nothing.
-    pub fn start(argument: &str) -> io::Result<(Self, String)> {
+    pub fn start(arguments: &[&str]) -> io::Result<(Self, String)> {
         let program = std::env::current_exe()?;
-        let mut child = Command::new(program).arg(argument).stdout(Stdio::piped()).spawn()?;
+        let mut child = Command::new(program).args(arguments).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         let said = child.stdout.take().map(BufReader::new);
         let part = Self(child);

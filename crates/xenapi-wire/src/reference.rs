@@ -96,19 +96,30 @@ fn parse_uuid(text: &str) -> Option<u128> {
     if bytes.len() != 36 {
         return None;
     }
-    let mut bits = 0u128;
-    for (i, &byte) in bytes.iter().enumerate() {
-        let digit = match (i, byte) {
-            (8 | 13 | 18 | 23, b'-') => continue,
-            (8 | 13 | 18 | 23, _) => return None,
-            (_, b'0'..=b'9') => byte - b'0',
-            (_, b'a'..=b'f') => byte - b'a' + 10,
-            _ => return None,
-        };
-        bits = bits << 4 | u128::from(digit);
+    let part = |from: usize, to: usize| {
+        let digits = bytes[from..to].iter().map(|&byte| DIGITS[usize::from(byte)]);
+        // Wrong digits are seen at the end: every reference of every record goes through here.
+        digits.fold((0u64, 0u8), |(bits, seen), digit| (bits << 4 | u64::from(digit & 15), seen | digit))
+    };
+    let [(a, w1), (b, w2), (c, w3), (d, w4), (e, w5)] =
+        [part(0, 8), part(9, 13), part(14, 18), part(19, 23), part(24, 36)];
+    let dashes = [8, 13, 18, 23].iter().all(|&at| bytes[at] == b'-');
+    if !dashes || (w1 | w2 | w3 | w4 | w5) > 15 {
+        return None;
     }
-    Some(bits)
+    Some(u128::from(a << 32 | b << 16 | c) << 64 | u128::from(d << 48 | e))
 }
+
+/// The value of each lower-case hexadecimal digit, more than 15 for what is none.
+const DIGITS: [u8; 256] = {
+    let mut values = [0xf0; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        values[b"0123456789abcdef"[digit as usize] as usize] = digit;
+        digit += 1;
+    }
+    values
+};
 
 impl<C: ?Sized> fmt::Display for Ref<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -210,6 +221,9 @@ mod tests {
             "OpaqueRef:8f3c1f5e-0a64-4d8e-9b1c-00112233aabb",
             "OpaqueRef:00000000-0000-0000-0000-000000000001",
             "OpaqueRef:8F3C1F5E-0a64-4d8e-9b1c-00112233aabb",
+            "OpaqueRef:8f3c1f5e-0a64-4d8e-9b1c000112233aabb",
+            "OpaqueRef:8f3c1f5e-0a64-4d8e-9b1c-00112233aabg",
+            "OpaqueRef:8f3c1f5e-0a64-4d8e-9b1c-00112233aa\u{e4}",
             "OpaqueRef:nonsense",
             "DummyRef:|3f|Async.VM.start",
             "Ref:12",

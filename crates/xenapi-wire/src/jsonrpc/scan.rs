@@ -45,17 +45,24 @@ impl<'de> Scanner<'de> {
         DecodeError::new(DecodeErrorKind::Truncated, self.text.len())
     }
 
+    #[inline]
     pub(super) fn skip_blanks(&mut self) {
+        // XAPI sends none.
+        if self.bytes().first().is_some_and(|byte| *byte > b' ') {
+            return;
+        }
         let blanks = self.bytes().iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n')).count();
         self.at += blanks;
     }
 
     /// The next byte that is not blank, which stays.
+    #[inline]
     pub(super) fn peek(&mut self) -> Option<u8> {
         self.skip_blanks();
         self.bytes().first().copied()
     }
 
+    #[inline]
     fn eat(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
@@ -80,22 +87,28 @@ impl<'de> Scanner<'de> {
     }
 
     /// A string; the quote has been read.
+    #[inline]
     fn string(&mut self) -> Result<Cow<'de, str>, DecodeError> {
         let part = self.part()?;
         if self.text.as_bytes()[self.at - 1] == b'"' {
             return Ok(Cow::Borrowed(part));
         }
-        let mut text = part.to_owned();
+        self.escaped_string(part.to_owned()).map(Cow::Owned)
+    }
+
+    /// The rest of a string that has a backslash after `text`.
+    fn escaped_string(&mut self, mut text: String) -> Result<String, DecodeError> {
         loop {
             self.escape(&mut text)?;
             text.push_str(self.part()?);
             if self.text.as_bytes()[self.at - 1] == b'"' {
-                return Ok(Cow::Owned(text));
+                return Ok(text);
             }
         }
     }
 
     /// Text up to a quote or backslash, which is passed.
+    #[inline]
     fn part(&mut self) -> Result<&'de str, DecodeError> {
         let start = self.at;
         let len = plain_len(self.bytes());
