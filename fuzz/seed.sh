@@ -2,7 +2,7 @@
 # Fill corpus/ with recorded requests and answers.
 set -eu
 cd "$(dirname "$0")"
-mkdir -p corpus/xmlrpc_decode corpus/xmlrpc_roundtrip corpus/jsonrpc_roundtrip corpus/datetime corpus/vhd_parse corpus/disk_stream
+mkdir -p corpus/envelope corpus/xmlrpc_decode corpus/xmlrpc_roundtrip corpus/jsonrpc_roundtrip corpus/datetime corpus/vhd_parse corpus/disk_stream
 python3 - <<'PYTHON'
 import base64, glob, gzip, hashlib, io, json, struct, tarfile
 
@@ -19,6 +19,9 @@ for path in glob.glob("../testdata/golden/*.json.gz"):
         if vhd.startswith(b"conectix") and len(vhd) <= 8192:
             with open(f"corpus/vhd_parse/{hashlib.sha1(vhd).hexdigest()}", "wb") as out:
                 out.write(vhd)
+        if step["transport"] == "xmlrpc" or step["transport"].startswith("jsonrpc"):
+            save("envelope", request)
+            save("envelope", response)
         if step["transport"] == "xmlrpc":
             save("xmlrpc_roundtrip", request)
             save("xmlrpc_decode", response)

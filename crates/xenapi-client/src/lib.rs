@@ -43,6 +43,8 @@ mod endpoint;
 mod error;
 mod event;
 mod follow;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handler;
 mod http;
 mod known_hosts;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use support::{SESSION, calls, config, in_process, text};
-use xenapi_client::{Client, Encoding, Error, ErrorKind, Limits};
+use xenapi_client::{Client, Encoding, Error, ErrorKind, Limits, fuzzing};
 use xenapi_types::{Vm, vm};
 use xenapi_wire::{Ref, Value};
 
@@ -140,4 +140,48 @@ async fn an_answer_that_trickles_ends_with_the_deadline() {
     let error = hurried.login().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
     names_host_and_method(&error, "session.login_with_password");
+}
+
+/// Recorded answers of `event.from`, damaged in many ways.
+#[test]
+fn damaged_events_are_read_alike_or_not_at_all() {
+    let bodies = |scenario: &str| {
+        let steps = testdata::scenario(scenario).steps;
+        let of_events = steps.into_iter().filter(|step| step.method_name.as_deref() == Some("event.from"));
+        of_events
+            .map(|step| step.response.body())
+            .filter(|body| body.len() < 20_000)
+            .take(12)
+            .collect::<Vec<_>>()
+    };
+    for mut body in ["events_from", "events_from_json"].into_iter().flat_map(bodies) {
+        fuzzing::events(&body);
+        for at in (0..body.len()).step_by(41) {
+            fuzzing::events(&body[..at]);
+            for byte in [b'"', b'<', b'0', b'}'] {
+                let before = std::mem::replace(&mut body[at], byte);
+                fuzzing::events(&body);
+                body[at] = before;
+            }
+        }
+    }
+}
+
+/// An event that says what it is of after its record, or twice.
+#[test]
+fn events_in_disorder() {
+    let answer = |event: &str| {
+        format!(r#"{{"jsonrpc":"2.0","result":{{"events":[{{{event}}}],"token":"1,1"}},"id":1}}"#)
+            .into_bytes()
+    };
+    let snapshot = r#""snapshot":{"uuid":"u"}"#;
+    for event in [
+        format!(r#""class":"vm",{snapshot},"class":"task","operation":"mod","ref":"r""#),
+        format!(r#""class":"vm",{snapshot},"class":"sr","operation":"mod","ref":"r""#),
+        format!(r#"{snapshot},"class":"vm","operation":"add","ref":"r""#),
+        format!(r#""class":"vm",{snapshot},"operation":"del","ref":"r""#),
+        format!(r#""class":"vm","operation":"del","operation":"mod","ref":"r",{snapshot},{snapshot}"#),
+    ] {
+        fuzzing::events(&answer(&event));
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::de::IgnoredAny;
 
-use crate::{DateTime, Limits, Value, jsonrpc, plugin, xmlrpc};
+use crate::{DateTime, EncodeError, Failure, Limits, Value, jsonrpc, plugin, xmlrpc};
 
 /// Decodes bytes in every way there is. Nothing may panic.
 pub fn decode_anything(bytes: &[u8]) {
@@ -44,6 +44,48 @@ pub fn jsonrpc_roundtrip(bytes: &[u8]) {
         .expect("an encoded value can be decoded");
     assert_eq!(again.id.as_ref(), Some(&call.id));
     assert!(same(&again.result.expect("a result"), &Value::Array(call.params)), "{encoded}");
+}
+
+/// An envelope that reads is written again, and reads as the same: calls with their version and id, answers
+/// with their id and result or failure, in both encodings.
+pub fn envelope(bytes: &[u8]) {
+    const LIMITS: Limits = Limits { max_bytes: 1 << 20, max_depth: 64 };
+    // What XAPI would not read, as of more than 300 KiB, is none of this.
+    if let Ok(call) = jsonrpc::decode_call(bytes, &LIMITS) {
+        // A single object stands for its array.
+        let text = jsonrpc::encode_call(call.version, &call.id, &call.method, None, &call.params)
+            .expect("a decoded call can be encoded");
+        let again = jsonrpc::decode_call(text.as_bytes(), &Limits::RESPONSE).expect("and decoded");
+        assert_eq!((again.version, &again.id, &again.method), (call.version, &call.id, &call.method));
+        assert!(same(&Value::Array(again.params), &Value::Array(call.params)), "{text}");
+    }
+    if let Ok(jsonrpc::Response { id: Some(id), result }) = jsonrpc::decode_response::<Value>(bytes, &LIMITS)
+    {
+        for version in [jsonrpc::Version::V1, jsonrpc::Version::V2] {
+            let text = jsonrpc::encode_response(version, &id, result.as_ref()).expect("can be encoded");
+            let again = jsonrpc::decode_response::<Value>(text.as_bytes(), &Limits::RESPONSE);
+            let again = again.expect("what was encoded can be decoded");
+            assert_eq!(again.id.as_ref(), Some(&id), "{text}");
+            same_outcome(&again.result, &result, &text);
+        }
+    }
+    if let Ok(result) = xmlrpc::decode_response::<Value>(bytes, &LIMITS) {
+        let text = match xmlrpc::encode_exact_response(result.as_ref()) {
+            Ok(text) => text,
+            // A lenient reader takes references to characters that have no place in XML.
+            Err(EncodeError::Unsupported(_)) => return,
+            Err(error) => panic!("a decoded answer cannot be encoded: {error}"),
+        };
+        let again = xmlrpc::decode_response::<Value>(text.as_bytes(), &Limits::RESPONSE);
+        same_outcome(&again.expect("what was encoded can be decoded"), &result, &text);
+    }
+}
+
+fn same_outcome(again: &Result<Value, Failure>, before: &Result<Value, Failure>, text: &str) {
+    match (again, before) {
+        (Ok(again), Ok(before)) => assert!(same(again, before), "{text}"),
+        _ => assert_eq!(again, before, "{text}"),
+    }
 }
 
 /// A date that reads is written in XAPI's form and reads as the same second.

@@ -142,6 +142,7 @@ proptest! {
         fuzzing::xmlrpc_roundtrip(&bytes);
         fuzzing::jsonrpc_roundtrip(&bytes);
         fuzzing::datetime(&bytes);
+        fuzzing::envelope(&bytes);
     }
 
     #[test]
@@ -156,6 +157,8 @@ proptest! {
         let call = format!("<methodCall><methodName>m</methodName><params><param><value>{text}");
         fuzzing::decode_anything(call.as_bytes());
         fuzzing::xmlrpc_roundtrip(call.as_bytes());
+        let answer = format!("<methodResponse><params><param><value>{text}");
+        fuzzing::envelope(answer.as_bytes());
     }
 
     #[test]

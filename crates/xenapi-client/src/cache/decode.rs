@@ -38,7 +38,7 @@ pub trait Classes: 'static {
 }
 
 /// A record of a class that the place of the change tells.
-pub(super) type Record = Box<dyn Any + Send>;
+pub(crate) type Record = Box<dyn Any + Send>;
 
 impl Classes for () {
     fn names(_: &mut Vec<&'static str>) {}
@@ -89,19 +89,19 @@ impl<C: Watched, L: Classes> Classes for (C, L) {
 }
 
 /// An object of a watched class that was changed or, without a record, destroyed.
-pub(super) struct Change {
+pub(crate) struct Change {
     /// The place of the class in the list.
-    pub(super) class: usize,
-    pub(super) reference: String,
-    pub(super) record: Option<Record>,
+    pub(crate) class: usize,
+    pub(crate) reference: String,
+    pub(crate) record: Option<Record>,
 }
 
 /// What `event.from` returns, for these classes.
-pub(super) struct Changes<L> {
-    pub(super) changes: Vec<Change>,
+pub(crate) struct Changes<L> {
+    pub(crate) changes: Vec<Change>,
     /// How many objects of each class the server has; `None` when it does not say.
     pub(super) counts: Vec<Option<usize>>,
-    pub(super) token: String,
+    pub(crate) token: String,
     /// Events of any class, watched or not.
     events: usize,
     classes: PhantomData<fn() -> L>,
@@ -200,7 +200,8 @@ impl<'de, L: Classes> Visitor<'de> for EventVisitor<L> {
         let mut class: Option<Option<usize>> = None;
         let mut operation = None;
         let mut reference = String::new();
-        let mut record = None;
+        // With the class it was read for: a broken server may name another one later.
+        let mut record: Option<(usize, Record)> = None;
         let mut early = None;
         while let Some(key) = map.next_key::<Key>()? {
             match (key.0, class) {
@@ -209,7 +210,7 @@ impl<'de, L: Classes> Visitor<'de> for EventVisitor<L> {
                 (Some("ref"), _) => reference = map.next_value()?,
                 // XAPI names the class first, so that the record is read into its type at once.
                 (Some("snapshot"), Some(Some(place))) if operation != Some(EventOperation::Del) => {
-                    record = L::record(place, &mut map)?;
+                    record = L::record(place, &mut map)?.map(|record| (place, record));
                 }
                 (Some("snapshot"), None) => early = Some(map.next_value::<Value>()?),
                 _ => drop(map.next_value::<IgnoredAny>()?),
@@ -222,9 +223,11 @@ impl<'de, L: Classes> Visitor<'de> for EventVisitor<L> {
             EventOperation::Del => Change { class, reference, record: None },
             _ => {
                 if let (None, Some(early)) = (&record, early) {
-                    record = L::record_of(class, &early).map_err(A::Error::custom)?;
+                    record =
+                        L::record_of(class, &early).map_err(A::Error::custom)?.map(|record| (class, record));
                 }
-                let record = record.ok_or_else(|| A::Error::missing_field("snapshot"))?;
+                let record = record.filter(|(place, _)| *place == class);
+                let (_, record) = record.ok_or_else(|| A::Error::missing_field("snapshot"))?;
                 Change { class, reference, record: Some(record) }
             }
         };

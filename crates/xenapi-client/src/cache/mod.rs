@@ -38,6 +38,7 @@ use crate::event::name;
 use crate::follow::{ResyncCause, is_after, place_of};
 use crate::session::Session;
 
+pub(crate) use self::decode::Changes as Typed;
 pub use self::listen::{Change, Changes};
 pub use self::table::Object;
 
