@@ -128,7 +128,9 @@ impl<T> Task<T> {
                 Err(error) => {
                     let message =
                         "the host cannot be asked about the task, which may or may not have been carried out";
-                    let error = Error::new(ErrorKind::OutcomeUnknown, message).because(error);
+                    let error = Error::new(ErrorKind::OutcomeUnknown, message)
+                        .remedy("when the host is back, look what became of it before doing it again")
+                        .because(error);
                     return Err(error.about(&self.label).at(&self.client.endpoint()));
                 }
             };

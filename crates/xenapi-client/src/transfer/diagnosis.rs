@@ -4,6 +4,7 @@
 //! body that is too short or too long, a damaged VHD, a full repository, a broken disk. What is
 //! known on this side narrows it down.
 
+use std::error::Error as _;
 use std::fmt;
 
 use xenapi_types::{FailureExt, Vdi, sr, vdi};
@@ -11,6 +12,7 @@ use xenapi_wire::{Failure, Ref};
 
 use super::ImportFormat;
 use crate::client::Client;
+use crate::error::Error;
 
 /// What is known about an upload that failed. Sizes in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +42,8 @@ pub enum Cause {
     RepositoryFull,
     /// The connection ended before the body did.
     CutOff,
+    /// Neither bytes nor the task moved for [`Timeouts::stall`](crate::Timeouts::stall).
+    StoodStill,
     /// All was sent and not accepted: for a VHD, its content does not hold together or does not
     /// fit the disk.
     ContentRefused,
@@ -57,8 +61,9 @@ impl Diagnosis {
         format: ImportFormat,
         sent: u64,
         total: Option<u64>,
-        failure: Option<Failure>,
+        error: &Error,
     ) -> Self {
+        let failure = error.failure().cloned();
         let size = |value: Option<i64>| value.and_then(|bytes| u64::try_from(bytes).ok());
         let virtual_size = size(client.get_field(vdi, vdi::field::VIRTUAL_SIZE).await.ok());
         let sr_free = async {
@@ -68,10 +73,18 @@ impl Diagnosis {
             size(Some(all.saturating_sub(used).max(0)))
         };
         let sr_free = sr_free.await;
-        let cause = cause(format, sent, total, virtual_size, sr_free, failure.as_ref());
+        let cause = match error.source() {
+            Some(source) if source.is::<StoodStill>() => Cause::StoodStill,
+            _ => cause(format, sent, total, virtual_size, sr_free, failure.as_ref()),
+        };
         Self { sent, total, virtual_size, sr_free, failure, cause }
     }
 }
+
+/// Why a transfer was given up.
+#[derive(Debug, thiserror::Error)]
+#[error("neither bytes nor the task moved")]
+pub(super) struct StoodStill;
 
 /// Less than this is taken for full: a block of a VHD and its bitmap do not fit.
 const FULL: u64 = 4 << 20;
@@ -112,16 +125,20 @@ impl fmt::Display for Diagnosis {
         }
         match self.cause {
             Cause::LongerThanDisk => f.write_str("; the data are longer than the disk: make the disk larger"),
-            Cause::RepositoryFull => write!(
-                f,
-                "; only {} bytes are free in the storage repository: make room there",
-                self.sr_free.unwrap_or(0)
-            ),
+            Cause::RepositoryFull => match self.sr_free.filter(|free| *free < FULL) {
+                Some(free) => {
+                    write!(f, "; only {free} bytes are free in the storage repository: make room there")
+                }
+                None => f.write_str("; the storage repository is full: make room there"),
+            },
             Cause::CutOff => f.write_str("; the connection was cut off: try again"),
             Cause::ContentRefused => f.write_str(
                 "; all was sent and the host refused it: check that the image is intact and not larger than the disk",
             ),
-            Cause::Stated => Ok(()),
+            Cause::StoodStill => {
+                f.write_str("; look at the host's storage and network, and do the transfer again")
+            }
+            Cause::Stated => f.write_str("; mend that, and send everything again"),
             // The helper in the host gives up without a reason when its input ends early, too.
             Cause::Unknown => f.write_str(
                 "; it was broken off: try again, or look into /var/log/daemon.log of the host for vhd-tool",

@@ -218,6 +218,7 @@ where
             Some(route) => route,
             None => client.route_to(&vdi).await.map_err(|error| error.renamed(&subject))?,
         };
+        let host = route.endpoint.clone();
         let transfer = async {
             let accepted = negotiate(&client, proposal, route.endpoint, &label, &name(&vdi)).await?;
             let endpoint = accepted.endpoint.clone();
@@ -234,11 +235,13 @@ where
         match transfer.await {
             Ok(imported) => Ok(imported),
             Err(error) => Err(match (fault.take(), error.kind()) {
-                (Some(problem), _) => Error::new(ErrorKind::Body, problem.to_string()).because(problem),
+                (Some(problem), _) => Error::new(ErrorKind::Body, problem.to_string())
+                    .remedy("check the source of the data, and send everything again")
+                    .because(problem)
+                    .at(&host),
                 (None, ErrorKind::Failure | ErrorKind::Transfer) => {
-                    let failure = error.failure().cloned();
                     let diagnosis =
-                        Diagnosis::of_import(&client, &vdi, format, sent.bytes(), len.known(), failure).await;
+                        Diagnosis::of_import(&client, &vdi, format, sent.bytes(), len.known(), &error).await;
                     error
                         .into_kind(ErrorKind::Transfer)
                         .remedy(diagnosis.to_string())

@@ -9,6 +9,7 @@ use xenapi_types::{Task as TaskClass, TaskRecord};
 use xenapi_wire::Ref;
 
 use super::Meter;
+use super::diagnosis::StoodStill;
 use super::queue::Turn;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
@@ -234,5 +235,6 @@ impl StallWatch {
         let message = format!("nothing moved for {} s", self.stall.as_secs_f32());
         Error::new(ErrorKind::Transfer, message)
             .remedy("look at the host's storage and network, and do the transfer again")
+            .because(StoodStill)
     }
 }

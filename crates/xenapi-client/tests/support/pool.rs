@@ -86,7 +86,7 @@ impl Pool {
 }
 
 impl State {
-    fn call(&mut self, method: &str, params: &[Value]) -> Result<Value, Failure> {
+    pub(crate) fn call(&mut self, method: &str, params: &[Value]) -> Result<Value, Failure> {
         let record = |fields: &[(&str, Value)]| {
             Value::Struct(fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect())
         };
