@@ -1,11 +1,12 @@
 //! The end of a tool: what was done, or one sentence about what was not.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use indicatif::HumanBytes;
 use serde_json::{Map, Value, json};
+use tracing_subscriber::filter::LevelFilter;
 use xenapi_driver::backup::Backup;
 use xenapi_driver::image_cache::CachedImage;
 use xenapi_driver::upload::Uploaded;
@@ -159,13 +160,18 @@ impl Report {
 
 /// Writes to standard error what `RUST_LOG` asks for: `RUST_LOG=xenapi_client=debug` shows every call.
 pub fn log() {
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .with_default_directive(tracing_subscriber::filter::LevelFilter::OFF.into())
-        .from_env_lossy();
+    log_from(LevelFilter::OFF);
+}
+
+/// [`log`], from `level` on where `RUST_LOG` says nothing.
+pub fn log_from(level: LevelFilter) {
+    let filter =
+        tracing_subscriber::EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
     let spans = tracing_subscriber::fmt::format::FmtSpan::CLOSE;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_span_events(spans)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
 }

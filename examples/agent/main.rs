@@ -1,0 +1,116 @@
+//! A daemon beside a pool: follows it by events, serves what it sees to Prometheus, and puts in order from time
+//! to time what killed programs left behind.
+
+mod metrics;
+mod serve;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use examples::cli::Target;
+use examples::report;
+use examples::ui::Ui;
+use examples::world::World;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tracing_subscriber::filter::LevelFilter;
+use xenapi_client::Cache;
+use xenapi_driver::Driver;
+use xenapi_driver::reconcile::ReconcileOptions;
+use xenapi_types::{Host, HostMetrics, Sr, Vm};
+
+use crate::metrics::Chores;
+
+/// Watch a pool, serve metrics, and reconcile on a timer.
+///
+/// GET /metrics is for Prometheus; GET /healthz answers 200 while the pool is followed, and else 503 with the
+/// reason. SIGTERM and Ctrl-C end it: what a reconciliation is doing is brought to an end first.
+#[derive(Debug, Parser)]
+#[command(name = "agent", version)]
+struct Cli {
+    #[command(flatten)]
+    target: Target,
+    /// Where metrics are served.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9618")]
+    listen: SocketAddr,
+    /// Ask the agent at this address how it is, as a health check, and end: with 0 if it follows its pool.
+    #[arg(long, value_name = "ADDRESS")]
+    check: Option<SocketAddr>,
+    /// Seconds between two reconciliations; 0 for none.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    reconcile_every: u64,
+    /// How old something must be to be reconciled, in seconds: no program may still be busy with it.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    older_than: u64,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    report::log_from(LevelFilter::INFO);
+    let result = match cli.check {
+        Some(address) => serve::check(address).await,
+        None => run(&cli).await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report::exit(Err(error), false),
+    }
+}
+
+async fn run(cli: &Cli) -> Result<()> {
+    let ui = Ui::new(true);
+    let world = World::open(&cli.target, &ui).await?;
+    let result = watch(cli, &world).await;
+    world.end(result, &ui).await
+}
+
+async fn watch(cli: &Cli, world: &World) -> Result<()> {
+    let (mut terminated, mut interrupted) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let classes = Cache::builder().watch::<Host>().watch::<HostMetrics>().watch::<Sr>().watch::<Vm>();
+    let cache = classes.start(world.driver().client()).await?;
+    let listener = TcpListener::bind(cli.listen).await;
+    let listener = listener.with_context(|| format!("nothing can be served at {}", cli.listen))?;
+    tracing::info!(address = %listener.local_addr()?, "serving /metrics and /healthz");
+
+    let chores = Arc::new(Chores::default());
+    let serving = serve::serve(listener, cache, Arc::clone(&chores));
+    tokio::select! {
+        never = serving => match never {},
+        never = reconcile(cli, world.driver(), &chores) => match never {},
+        _ = terminated.recv() => tracing::info!("terminated"),
+        _ = interrupted.recv() => tracing::info!("interrupted"),
+    }
+    Ok(())
+}
+
+/// Reconciles on a timer. A run that is dropped ends by itself before its driver does.
+async fn reconcile(cli: &Cli, driver: &Driver, chores: &Chores) -> std::convert::Infallible {
+    let Some(mut timer) = timer(cli.reconcile_every) else { return std::future::pending().await };
+    loop {
+        timer.tick().await;
+        let older_than = Duration::from_secs(cli.older_than);
+        let options = ReconcileOptions { older_than, ..ReconcileOptions::default() };
+        let result = driver.reconcile(options).await;
+        match &result {
+            Ok(found) => {
+                found.done.iter().for_each(|what| tracing::info!(%what, "reconciled"));
+                found.leftovers.iter().for_each(|what| tracing::error!(%what, "could not be put in order"));
+            }
+            Err(error) => tracing::error!(%error, "the pool could not be reconciled"),
+        }
+        chores.note(&result);
+    }
+}
+
+fn timer(seconds: u64) -> Option<Interval> {
+    let mut timer = (seconds > 0).then(|| interval(Duration::from_secs(seconds)))?;
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    Some(timer)
+}
