@@ -2,7 +2,7 @@
 # Fill corpus/ with recorded requests and answers.
 set -eu
 cd "$(dirname "$0")"
-mkdir -p corpus/envelope corpus/xmlrpc_decode corpus/xmlrpc_roundtrip corpus/jsonrpc_roundtrip corpus/datetime corpus/vhd_parse corpus/disk_stream
+mkdir -p corpus/envelope corpus/xmlrpc_decode corpus/xmlrpc_roundtrip corpus/jsonrpc_roundtrip corpus/datetime corpus/vhd_parse corpus/disk_stream corpus/disk_archive
 python3 - <<'PYTHON'
 import base64, glob, gzip, hashlib, io, json, struct, tarfile
 
@@ -58,6 +58,16 @@ for name, stream in (("vhd", vhd()), ("archive", archive())):
     for cut in (0, 99, 255):
         with open(f"corpus/disk_stream/{name}{cut}", "wb") as out:
             out.write(bytes([cut]) + stream)
+for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form) as tar:
+        for name in ("./", "0.vhd", "1" * 120 + ".vhd"):
+            member = tarfile.TarInfo(name)
+            member.type = tarfile.DIRTYPE if name == "./" else tarfile.REGTYPE
+            member.size = 0 if name == "./" else 700
+            tar.addfile(member, io.BytesIO(bytes(700)))
+    with open(f"corpus/disk_archive/{form}", "wb") as file:
+        file.write(out.getvalue())
 for date in ("20261121T10:11:12Z", "2026-11-21T10:11:12.345+02:00", "1627478400.", "20261121T101112-0530"):
     save("datetime", date)
 PYTHON

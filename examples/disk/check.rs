@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use anyhow::Result;
 use disk_stream::Inspected;
 use serde_json::{Value, json};
-use vhd::inspect::{self, Finding, Grade, Reader};
+use vhd::inspect::{self, Finding, Grade, Reader, Report};
 
 use crate::output::Output;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
-    /// The VHD.
+    /// The VHD, or a tar archive of VHDs, of which each is looked at.
     file: PathBuf,
     /// Read the sector bitmaps too, and look for data in sectors that are said to be absent.
     #[arg(long)]
@@ -34,27 +34,43 @@ const DEVIATES: u8 = 2;
 const REPAIRABLE: u8 = 3;
 
 pub(crate) fn check(args: &Check) -> Result<Output> {
-    let found = Inspected::open(&args.file, args.thorough)?;
-    let report = found.report();
-    let writer = report.writer.map(|writer| writer.to_string());
-    let mut text =
-        format!("{}: written by {}\n", args.file.display(), writer.as_deref().unwrap_or("nobody knows"));
-    for finding in &report.findings {
-        describe(&mut text, finding);
+    let reports = disk_stream::inspect(&args.file, args.thorough)?;
+    let mut text = String::new();
+    let mut all = Vec::new();
+    for (path, report) in &reports {
+        let writer = report.writer.map(|writer| writer.to_string());
+        let _ =
+            writeln!(text, "{}: written by {}", path.display(), writer.as_deref().unwrap_or("nobody knows"));
+        report.findings.iter().for_each(|finding| describe(&mut text, finding));
+        let (verdict, code) = verdict(report);
+        let _ = writeln!(text, "{verdict}");
+        let findings: Vec<Value> = report.findings.iter().map(to_json).collect();
+        let json = json!({ "filename": path, "writer": writer, "verdict": verdict, "findings": findings });
+        all.push((code, json));
     }
+    // In an archive nothing is repaired.
+    let archive = reports.iter().any(|(path, _)| *path != args.file);
+    let worst = all.iter().map(|(code, _)| if archive { DEVIATES.min(*code) } else { *code }).max();
+    let json = match all.len() {
+        1 => all.remove(0).1,
+        _ => {
+            json!({ "filename": args.file, "layers": all.into_iter().map(|(_, json)| json).collect::<Vec<_>>() })
+        }
+    };
+    Ok(Output::new(text, json).code(worst.unwrap_or(0)))
+}
+
+/// In words and as an exit code.
+fn verdict(report: &Report) -> (&'static str, u8) {
     let serious: Vec<&Finding> = report.findings.iter().filter(|f| f.grade > Grade::Accepted).collect();
-    let (verdict, code) = match () {
+    match () {
         () if serious.is_empty() => ("good: XenServer and XCP-ng take it as it is", 0),
         () if serious.iter().all(|finding| finding.repair.is_some()) => {
             ("usable once it is repaired, which loses nothing: disk repair", REPAIRABLE)
         }
         () if report.grade() == Some(Grade::Fatal) => ("not usable: restore it from a copy", DEVIATES),
         () => ("usable, but not by everybody: write it anew with disk convert", DEVIATES),
-    };
-    let _ = writeln!(text, "{verdict}");
-    let findings: Vec<Value> = report.findings.iter().map(to_json).collect();
-    let json = json!({ "filename": args.file, "writer": writer, "verdict": verdict, "findings": findings });
-    Ok(Output::new(text, json).code(code))
+    }
 }
 
 pub(crate) fn repair(args: &Repair) -> Result<Output> {

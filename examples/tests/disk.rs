@@ -207,6 +207,33 @@ fn damage_is_found_and_repaired() -> Result<()> {
 }
 
 #[test]
+fn an_archive_is_a_disk() -> Result<()> {
+    let bench = Bench::new()?;
+    bench.run(0, &["convert", "disk.raw", "1.vhd"]);
+    bench.changed("disk.raw", "later.raw", 5 << 20, b"a later write")?;
+    bench.run(0, &["diff", "1.vhd", "later.raw", "0.vhd"]);
+    let mut tar = Command::new("tar");
+    tar.args(["-cf", "disk.tar", "./1.vhd", "./0.vhd"]).current_dir(bench.folder.path());
+    ensure!(tar.status()?.success());
+    let info = bench.json(0, &["info", "--backing-chain", "disk.tar"]);
+    assert_eq!(info["layers"].as_array().map(Vec::len), Some(2), "{info}");
+    assert_eq!(bench.json(0, &["info", "disk.tar"])["virtual-size"], 64 << 20);
+    bench.run(0, &["compare", "disk.tar", "later.raw"]);
+    bench.run(0, &["convert", "-O", "raw", "disk.tar", "back.raw"]);
+    ensure!(fs::read(bench.path("back.raw"))? == fs::read(bench.path("later.raw"))?);
+    assert_eq!(bench.json(0, &["map", "disk.tar"])["virtual-size"], 64 << 20);
+    let checked = bench.json(0, &["check", "disk.tar"]);
+    assert_eq!(checked["layers"].as_array().map(Vec::len), Some(2), "{checked}");
+    // A footer that could be put right in a file of its own.
+    let len = fs::read(bench.path("1.vhd"))?.len();
+    bench.changed("1.vhd", "1.vhd", len - 512, &[0xc7; 512])?;
+    ensure!(tar.status()?.success());
+    bench.run(2, &["check", "disk.tar"]);
+    bench.run(1, &["repair", "disk.tar"]);
+    Ok(())
+}
+
+#[test]
 fn qcow2_is_read() -> Result<()> {
     if !qemu_img() {
         return Ok(());

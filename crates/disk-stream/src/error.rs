@@ -244,6 +244,14 @@ pub enum Error {
         /// What was found.
         what: String,
     },
+    /// A tar archive that is no archive of one disk.
+    #[error("{}: the archive is none of one disk", path.display())]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<crate::unpack::Problem>,
+    },
     /// A packed disk cannot be used.
     #[error("the image cannot be unpacked")]
     Packed(#[source] Box<crate::unpack::Problem>),

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::error::Error;
 use crate::incoming::{Incoming, Part};
 use crate::sink::Saved;
+use crate::unpack::tar::Archive;
 
 /// What a stream told until its end, or until what is wrong with it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,29 @@ pub fn stream(bytes: &[u8]) {
     // What comes before an error that spoils it does not count.
     if whole.1.is_ok() {
         assert_eq!(whole.0, pieces.0);
+    }
+}
+
+/// A tar archive whose members are read one after the other, and each found again at its place, has the same ones.
+///
+/// # Panics
+/// When it has not.
+pub fn archive(bytes: &[u8]) {
+    let (mut forward, mut at) = (Archive::at(bytes, 0), 0);
+    loop {
+        let mut again = Archive::at(bytes.get(at..).unwrap_or_default(), at as u64);
+        let (next, same) = (forward.next(), again.next());
+        match (next, same) {
+            (Ok(Some(next)), Ok(Some(same))) => {
+                assert_eq!((&next, forward.position()), (&same, again.position()));
+                let end = forward.position().saturating_add(next.size).checked_next_multiple_of(512);
+                at = end.and_then(|end| usize::try_from(end).ok()).unwrap_or(usize::MAX);
+            }
+            (next, same) => {
+                assert_eq!(next.is_ok(), same.is_ok());
+                return;
+            }
+        }
     }
 }
 

@@ -7,8 +7,9 @@ use vhd::chain::{ChainWarning, Link, Rules, TopMap};
 use vhd::format::DiskType;
 use vhd::{DiskMap, EndFooterPolicy, Limits};
 
+use crate::archive;
 use crate::error::Error;
-use crate::layer::Layer;
+use crate::layer::{DiskFile, Layer};
 use crate::parents::{Parents, find_parents};
 use crate::reader::Reader;
 
@@ -110,10 +111,24 @@ impl Image {
 
     /// Opens an image, and the parents of a differencing VHD as asked. Blocking.
     ///
+    /// A tar archive of `0.vhd` (the leaf), `1.vhd` and so on, of `snap.vhd`, `image.vhd` and `base.vhd`, or of one disk
+    /// of any name, as in an OVA, is read where it is, if nothing was declared; its layers are the chain.
+    ///
     /// # Errors
-    /// As [`Image::open`], for each layer; and [`Error::ParentNotFound`] and [`Error::Chain`].
+    /// As [`Image::open`], for each layer; and [`Error::ParentNotFound`] and [`Error::Chain`]; for an archive
+    /// [`Error::Archive`].
     pub fn open_with(path: &Path, opening: &Opening) -> Result<Self, Error> {
-        let leaf = Layer::open(path, opening.declared, opening)?;
+        let file = DiskFile::open(path)?;
+        if opening.declared == Declared::Unknown
+            && let Some(mut layers) = archive::layers(&file, opening)?
+        {
+            if opening.parents == Parents::Ignore {
+                layers.truncate(1);
+                return Ok(Self::of_layers(layers, Vec::new()));
+            }
+            return Self::of_chain(path, layers, opening);
+        }
+        let leaf = Layer::of(file, opening.declared, opening)?;
         if !leaf.is_differencing() {
             return Ok(Self::of_layers(vec![leaf], Vec::new()));
         }
@@ -127,6 +142,11 @@ impl Image {
             }
             parents => find_parents(leaf, parents, opening)?,
         };
+        Self::of_chain(path, layers, opening)
+    }
+
+    /// Of layers that may belong together, from the leaf on.
+    fn of_chain(path: &Path, layers: Vec<Layer>, opening: &Opening) -> Result<Self, Error> {
         let links: Vec<Link> = layers.iter().map(Layer::link).collect();
         let failed = |source| Error::Chain { path: path.to_owned(), source };
         let warnings = vhd::chain::check(&links, &opening.rules).map_err(failed)?;

@@ -323,7 +323,7 @@ fn header_of(image: &Image, target: &str) -> Result<String, Error> {
     let mut header =
         format!("{MAGIC}target {}\nsize {}\nsource", target.escape_default(), image.virtual_size());
     for layer in image.layers() {
-        let (device, inode) = layer.identity();
+        let (device, inode, _) = layer.identity();
         let (seconds, nanos) = layer.disk_file().modified();
         // Writing to a string does not fail.
         let _ = write!(header, " {device}-{inode}-{}-{seconds}.{nanos}", layer.file_len());

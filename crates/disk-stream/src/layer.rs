@@ -2,6 +2,7 @@
 
 use std::fs::{File, FileType};
 use std::io::{self, Seek, SeekFrom};
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,48 +29,28 @@ struct Inner {
 /// A file or a block device, open for reading.
 #[derive(Debug)]
 pub(crate) struct DiskFile {
+    /// Of a member of an archive, its name behind that of the archive.
     path: PathBuf,
-    file: File,
-    /// Of the file or device, in bytes.
+    file: Arc<File>,
+    /// Where it begins in the file: elsewhere than at 0 for a member of an archive.
+    start: u64,
     len: u64,
+    /// Of the file or device, in bytes.
+    whole_len: u64,
     device: bool,
     modified: (i64, i64),
-    identity: (u64, u64),
+    identity: Identity,
 }
+
+/// Device, inode, and the byte of the file with which it begins.
+pub(crate) type Identity = (u64, u64, u64);
 
 impl Layer {
     pub(crate) fn open(path: &Path, declared: Declared, opening: &Opening) -> Result<Self, Error> {
-        let failed = |source| Error::Open { path: path.to_owned(), source };
-        // Before it is opened, because opening some devices has effects, and again on what was
-        // opened. Without O_NONBLOCK, a FIFO put in its place would wait for a writer.
-        check_kind(path, std::fs::metadata(path).map_err(failed)?.file_type())?;
-        let flags = OFlags::NONBLOCK.bits().cast_signed();
-        let file = File::options().read(true).custom_flags(flags).open(path).map_err(failed)?;
-        Self::of_file(path, file, declared, opening)
+        Self::of(DiskFile::open(path)?, declared, opening)
     }
 
-    pub(crate) fn of_file(
-        path: &Path,
-        mut file: File,
-        declared: Declared,
-        opening: &Opening,
-    ) -> Result<Self, Error> {
-        let failed = |source| Error::Open { path: path.to_owned(), source };
-        let metadata = file.metadata().map_err(failed)?;
-        let kind = metadata.file_type();
-        check_kind(path, kind)?;
-        let len = file.seek(SeekFrom::End(0)).map_err(failed)?;
-        if len == 0 {
-            return Err(Error::Empty { path: path.to_owned() });
-        }
-        let file = DiskFile {
-            path: path.to_owned(),
-            file,
-            len,
-            device: kind.is_block_device(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            identity: identity(&metadata),
-        };
+    pub(crate) fn of(file: DiskFile, declared: Declared, opening: &Opening) -> Result<Self, Error> {
         let source = source::open(&file, &Opening { declared, ..opening.clone() })?;
         Ok(Self(Arc::new(Inner { file, source })))
     }
@@ -85,7 +66,7 @@ impl Layer {
         self.0.source.details()
     }
 
-    /// The path it was opened by.
+    /// The path it was opened by; of a member of an archive, the archive's with its name behind it.
     pub fn path(&self) -> &Path {
         &self.0.file.path
     }
@@ -105,7 +86,7 @@ impl Layer {
         self.0.source.virtual_size()
     }
 
-    /// Bytes that the file takes on its file system.
+    /// Bytes that the file takes on its file system; of a member of an archive, its length.
     ///
     /// # Errors
     /// [`Error::Open`] when the file cannot be asked.
@@ -113,7 +94,8 @@ impl Layer {
         let file = &self.0.file;
         let metadata = file.file.metadata();
         let metadata = metadata.map_err(|source| Error::Open { path: file.path.clone(), source })?;
-        Ok(if file.device { file.len } else { metadata.blocks() * 512 })
+        let whole = !file.device && file.len == file.whole_len;
+        Ok(if whole { metadata.blocks() * 512 } else { file.len })
     }
 
     /// What it says of itself and of its parent.
@@ -154,8 +136,7 @@ impl Layer {
         Some(if name.is_empty() { header.parent_uuid.to_string() } else { name.clone() })
     }
 
-    /// Device and inode.
-    pub(crate) fn identity(&self) -> (u64, u64) {
+    pub(crate) fn identity(&self) -> Identity {
         self.0.file.identity
     }
 
@@ -173,6 +154,50 @@ impl Layer {
 }
 
 impl DiskFile {
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::Open { path: path.to_owned(), source };
+        // Before it is opened, because opening some devices has effects, and again on what was
+        // opened. Without O_NONBLOCK, a FIFO put in its place would wait for a writer.
+        check_kind(path, std::fs::metadata(path).map_err(failed)?.file_type())?;
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        let file = File::options().read(true).custom_flags(flags).open(path).map_err(failed)?;
+        Self::of(path, file)
+    }
+
+    pub(crate) fn of(path: &Path, mut file: File) -> Result<Self, Error> {
+        let failed = |source| Error::Open { path: path.to_owned(), source };
+        let metadata = file.metadata().map_err(failed)?;
+        let kind = metadata.file_type();
+        check_kind(path, kind)?;
+        let len = file.seek(SeekFrom::End(0)).map_err(failed)?;
+        if len == 0 {
+            return Err(Error::Empty { path: path.to_owned() });
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            file: Arc::new(file),
+            start: 0,
+            len,
+            whole_len: len,
+            device: kind.is_block_device(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            identity: identity(&metadata),
+        })
+    }
+
+    /// A part of it, inside of its length, as a file of its own.
+    pub(crate) fn part(&self, name: &str, bytes: &Range<u64>) -> Self {
+        let (device, inode, _) = self.identity;
+        Self {
+            path: self.path.join(name),
+            file: self.file.clone(),
+            start: bytes.start,
+            len: bytes.end - bytes.start,
+            identity: (device, inode, bytes.start),
+            ..*self
+        }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -181,8 +206,9 @@ impl DiskFile {
         self.len
     }
 
-    pub(crate) fn file(&self) -> &File {
-        &self.file
+    /// The next byte from `at` on that is data, or a hole, as the file system tells.
+    pub(crate) fn seek(&self, at: u64, what: fn(u64) -> rustix::fs::SeekFrom) -> rustix::io::Result<u64> {
+        rustix::fs::seek(&*self.file, what(self.start + at)).map(|found| found - self.start)
     }
 
     pub(crate) fn is_device(&self) -> bool {
@@ -199,10 +225,10 @@ impl DiskFile {
         let changed = |what| Err(Error::Changed { path: self.path.clone(), what });
         let metadata = self.file.metadata().map_err(failed)?;
         if self.device {
-            let len = (&self.file).seek(SeekFrom::End(0)).map_err(failed)?;
-            return if len == self.len { Ok(()) } else { changed("the size of the device") };
+            let len = (&*self.file).seek(SeekFrom::End(0)).map_err(failed)?;
+            return if len == self.whole_len { Ok(()) } else { changed("the size of the device") };
         }
-        if metadata.len() != self.len {
+        if metadata.len() != self.whole_len {
             changed("its size")
         } else if (metadata.mtime(), metadata.mtime_nsec()) != self.modified {
             changed("its time of modification")
@@ -214,7 +240,7 @@ impl DiskFile {
     /// Fills the buffer from this byte of the file on.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
         let len = buffer.len();
-        self.file.read_exact_at(buffer, offset).map_err(|source| match source.kind() {
+        self.file.read_exact_at(buffer, self.start + offset).map_err(|source| match source.kind() {
             // Nothing is read behind the length found at opening.
             io::ErrorKind::UnexpectedEof => {
                 Error::Changed { path: self.path.clone(), what: "it became shorter" }
@@ -224,9 +250,9 @@ impl DiskFile {
     }
 }
 
-/// Device and inode.
-pub(crate) fn identity(metadata: &std::fs::Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
+/// Of a whole file.
+pub(crate) fn identity(metadata: &std::fs::Metadata) -> Identity {
+    (metadata.dev(), metadata.ino(), 0)
 }
 
 fn check_kind(path: &Path, kind: FileType) -> Result<(), Error> {

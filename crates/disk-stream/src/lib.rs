@@ -14,7 +14,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! * [`Image`] is a raw disk, a qcow2 image, a VHD or a chain of VHDs, in files or on block devices; it becomes a [`DiskBody`] by
+//! * [`Image`] is a raw disk, a qcow2 image, a VHD or a chain of VHDs, in files, on block devices or in a
+//!   tar archive; it becomes a [`DiskBody`] by
 //!   [`Image::vhd_body`], [`Image::raw_body`], [`Image::chunked_body`] or [`Image::tar_body`].
 //! * [`Image::save_vhd`], [`Image::save_raw`] and [`Image::save_difference`] write files.
 //! * [`Packed`] is a disk in a stream that is compressed, an archive of layers, or both; it becomes a
@@ -30,6 +31,7 @@
 //! (128 KiB for 2 TiB), for a VHD source its block table (4 MiB for 2 TiB), and at most five pieces
 //! of 1 MiB.
 
+mod archive;
 mod body;
 mod coalesce;
 mod convert;
@@ -77,7 +79,7 @@ pub use reader::Reader;
 pub use receive::{Consume, enlarge_pipe, receive};
 pub use recode::Recode;
 pub use relink::{apply, relink};
-pub use repair::{Inspected, Repaired};
+pub use repair::{Inspected, Repaired, inspect};
 pub use scan::{Zeros, scan};
 pub use sink::{RawSink, Saved, VhdSink};
 pub use tar::{TarChecksum, TarError};

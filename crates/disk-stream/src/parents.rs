@@ -15,7 +15,7 @@ use vhd::format::ParentPath;
 
 use crate::error::Error;
 use crate::image::{Declared, Opening};
-use crate::layer::Layer;
+use crate::layer::{DiskFile, Layer};
 
 /// Where the parents of a differencing VHD are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -200,7 +200,9 @@ impl Search<'_> {
             }
         };
         let declared = if self.wanted.is_some() { Declared::Vhd } else { Declared::Raw };
-        let layer = match Layer::of_file(&self.root.join(&inside), file, declared, self.opening) {
+        let layer = match DiskFile::of(&self.root.join(&inside), file)
+            .and_then(|file| Layer::of(file, declared, self.opening))
+        {
             Ok(layer) => layer,
             Err(error) => {
                 self.note(path, error);

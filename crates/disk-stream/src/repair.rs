@@ -13,7 +13,9 @@ use uuid::Uuid;
 use vhd::format::Timestamp;
 use vhd::inspect::{Grade, Inspection, Plan, Repair, Report};
 
+use crate::archive;
 use crate::error::Error;
+use crate::layer::DiskFile;
 
 /// A VHD file under inspection.
 #[derive(Debug)]
@@ -56,7 +58,7 @@ impl Inspected {
             lock(&file, path)?;
         }
         let len = seek(&file, SeekFrom::End(0)).map_err(|e| failed(e.into()))?;
-        let report = inspect(path, &file, len, thorough)?;
+        let report = inspect_file(path, &file, len, thorough)?;
         Ok(Self { path: path.to_owned(), file, len, report })
     }
 
@@ -112,7 +114,7 @@ impl Inspected {
             return Err(lost("bytes changed that nobody wrote".to_owned()));
         }
         let len = seek(&self.file, SeekFrom::End(0)).map_err(|e| failed(e.into()))?;
-        let left = inspect(&self.path, &self.file, len, false)?;
+        let left = inspect_file(&self.path, &self.file, len, false)?;
         if let Some(finding) = left.findings.iter().find(|finding| finding.repair.is_some()) {
             return Err(lost(finding.what.clone()));
         }
@@ -149,11 +151,36 @@ pub(crate) fn lock(file: &File, path: &Path) -> Result<(), Error> {
     })
 }
 
-fn inspect(path: &Path, file: &File, len: u64, thorough: bool) -> Result<Report, Error> {
+/// Looks at a VHD file or block device, or at each layer in a tar archive of them, from the leaf on; each with its path, of
+/// a layer that of the archive with its name behind it. Blocking; see [`Inspected::open`].
+///
+/// # Errors
+/// [`Error::Open`], [`Error::Read`] and, for an archive that is none of one disk, [`Error::Archive`].
+pub fn inspect(path: &Path, thorough: bool) -> Result<Vec<(PathBuf, Report)>, Error> {
+    let files = match DiskFile::open(path) {
+        Ok(file) => archive::files(&file)?,
+        // The report says what is wrong with it.
+        Err(Error::Empty { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    let Some(files) = files else {
+        return Ok(vec![(path.to_owned(), Inspected::open(path, thorough)?.report)]);
+    };
+    let inspect = |file: DiskFile| {
+        let report = inspection(thorough).run(file.len(), |at, buffer| file.read_at(at, buffer))?;
+        Ok((file.path().to_owned(), report))
+    };
+    files.into_iter().map(inspect).collect()
+}
+
+fn inspect_file(path: &Path, file: &File, len: u64, thorough: bool) -> Result<Report, Error> {
+    inspection(thorough).run(len, |at, buffer| read_at(path, file, at, buffer))
+}
+
+fn inspection(thorough: bool) -> Inspection {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let now = Some(Timestamp::from_unix(now.as_secs()));
-    let inspection = Inspection { now, bitmaps: thorough, ..Inspection::default() };
-    inspection.run(len, |at, buffer| read_at(path, file, at, buffer))
+    Inspection { now, bitmaps: thorough, ..Inspection::default() }
 }
 
 fn read_at(path: &Path, file: &File, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {

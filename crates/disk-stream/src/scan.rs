@@ -9,7 +9,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{SeekFrom, seek};
+use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 use vhd::{BlockSet, zero};
 
@@ -126,7 +126,7 @@ pub(crate) fn next_extent(file: &DiskFile, at: u64, end: u64) -> Option<Range<u6
     if file.is_device() {
         return Some(start..end);
     }
-    let hole = seek(file.file(), SeekFrom::Hole(start)).ok().filter(|hole| *hole > start);
+    let hole = file.seek(start, SeekFrom::Hole).ok().filter(|hole| *hole > start);
     Some(start..hole.unwrap_or(end).min(end))
 }
 
@@ -144,7 +144,7 @@ fn next_data(file: &DiskFile, at: u64, end: u64) -> Option<u64> {
     if file.is_device() {
         return (at < end).then_some(at);
     }
-    match seek(file.file(), SeekFrom::Data(at)) {
+    match file.seek(at, SeekFrom::Data) {
         Ok(start) => Some(start.max(at)),
         Err(Errno::NXIO) => None,
         Err(_) => Some(at),

@@ -102,6 +102,18 @@ fn render(shape: &Shape) -> (Vec<u8>, Vec<u8>) {
     (file, disk)
 }
 
+/// The header of a member.
+fn member(name: &str, len: u64) -> [u8; 512] {
+    let mut head = [0; 512];
+    head[..name.len()].copy_from_slice(name.as_bytes());
+    head[124..135].copy_from_slice(format!("{len:011o}").as_bytes());
+    head[148..156].fill(b' ');
+    head[257..263].copy_from_slice(b"ustar\0");
+    let sum: u32 = head.iter().map(|byte| u32::from(*byte)).sum();
+    head[148..154].copy_from_slice(format!("{sum:06o}").as_bytes());
+    head
+}
+
 fn take<C: Consume>(stream: &[u8], consumer: C) -> C::Output {
     let body = Full::new(Bytes::copy_from_slice(stream));
     block_on(receive(body, consumer, Progress::new())).unwrap()
@@ -157,6 +169,23 @@ proptest! {
         let mut stream = render(&shape).0;
         damage.into_iter().for_each(|(place, byte)| *place.get_mut(&mut stream) = byte);
         disk_stream::fuzzing::stream(&[&[cut][..], &stream].concat());
+    }
+
+    #[test]
+    fn members_of_an_archive_are_where_they_are_said_to_be(
+        members in prop::collection::vec((0..2000_u64, any::<bool>()), 0..5),
+        damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+    ) {
+        let mut archive = Vec::new();
+        for (len, end) in members {
+            archive.extend_from_slice(&member("0.vhd", len));
+            archive.resize(archive.len() + usize::try_from(len.next_multiple_of(512)).unwrap(), u8::from(end));
+        }
+        archive.resize(archive.len() + 1024, 0);
+        if let Some((place, byte)) = damage {
+            *place.get_mut(&mut archive) = byte;
+        }
+        disk_stream::fuzzing::archive(&archive);
     }
 
     #[test]

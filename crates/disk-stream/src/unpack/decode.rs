@@ -9,6 +9,7 @@ use vhd::{Decoder, Event, Structure};
 use crate::image::{Declared, Format};
 use crate::unpack::assembly::Assembly;
 use crate::unpack::inflate::{Ahead, Compression, inflate};
+use crate::unpack::levels::{self, Layer};
 use crate::unpack::problem::{Fault, Problem};
 use crate::unpack::tar::{self, Archive, fill};
 use crate::unpack::{Found, Packing, Unpack, Unpacked};
@@ -66,25 +67,6 @@ fn unarchive<R: Read>(
     work.finish()
 }
 
-/// A disk in an archive.
-struct Layer {
-    name: String,
-    level: u32,
-    place: Place,
-    link: Option<Link>,
-}
-
-/// What a member's name says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// `0.vhd` is the leaf.
-    Numbered(u32),
-    /// `snap.vhd`, `image.vhd`, `base.vhd`: from the leaf to the base, some of them.
-    Named(u32),
-    /// A VHD or a raw disk of any other name, which is the only one.
-    Only,
-}
-
 struct Work<'a> {
     options: &'a Unpack,
     begin: Begin<'a>,
@@ -98,40 +80,13 @@ struct Work<'a> {
 impl Work<'_> {
     fn members<R: Read>(&mut self, mut archive: Archive<R>) -> Result<(), Fault> {
         while let Some(member) = archive.next()? {
-            let name = plain_name(&member.name)?;
-            // A leftover of old images, which is no part of the disk.
-            if name == "swap.vhd" {
-                continue;
-            }
-            let place = place(name);
+            let Some(layer) = levels::admit(&mut self.layers, &member.name, member.size)? else { continue };
+            let (name, level) = (layer.name.clone(), layer.level);
             if self.options.declared == Declared::Raw && name.ends_with(".vhd") {
                 return Err(Problem::NotAsDeclared { declared: "raw", found: "a VHD" }.into());
             }
-            let level = match place {
-                Place::Numbered(level) | Place::Named(level) => level,
-                Place::Only => 0,
-            };
-            let other = self.layers.iter().find(|layer| {
-                let alike = matches!(
-                    (layer.place, place),
-                    (Place::Numbered(_), Place::Numbered(_)) | (Place::Named(_), Place::Named(_))
-                );
-                !alike || layer.level == level
-            });
-            if let Some(first) = other {
-                let (first, second) = (first.name.clone(), name.to_owned());
-                return Err(Problem::TwoDisks { first, second }.into());
-            }
-            if self.layers.len() >= Rules::default().depth {
-                let limit = Rules::default().depth;
-                return Err(Problem::Chain(ChainError::TooDeep { limit }).into());
-            }
-            if member.size == 0 {
-                return Err(Problem::Member { name: name.to_owned(), problem: "which is empty" }.into());
-            }
-            self.layers.push(Layer { name: name.to_owned(), level, place, link: None });
             let content = Ahead::new(&mut archive)?;
-            self.disk(name, level, content, Some(member.size))?;
+            self.disk(&name, level, content, Some(member.size))?;
             let left = archive.left();
             if left > 0 {
                 let problem = format!("{left} bytes of member {name:?} are missing or too many");
@@ -285,13 +240,7 @@ impl Work<'_> {
 
     /// Whether the layers belong together, now that all are there.
     fn check_chain(&mut self) -> Result<(), Fault> {
-        self.layers.sort_by_key(|layer| layer.level);
-        let last = self.layers.last().map_or(0, |layer| layer.level);
-        let numbered = self.layers.iter().any(|layer| matches!(layer.place, Place::Numbered(_)));
-        let missing = (0..).zip(&self.layers).find(|(number, layer)| layer.level != *number);
-        if let Some((missing, _)) = missing.filter(|_| numbered) {
-            return Err(Problem::MissingLayer { missing, last }.into());
-        }
+        levels::order(&mut self.layers)?;
         let links: Vec<Link> = self.layers.iter().filter_map(|layer| layer.link.clone()).collect();
         match chain::check(&links, &Rules::default()) {
             Ok(_) => Ok(()),
@@ -351,30 +300,4 @@ fn foreign(head: &[u8]) -> Option<&'static str> {
         (b"BZh", "a bzip2 stream"),
     ];
     known.into_iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, format)| format)
-}
-
-/// A member's name without the `./` that `tar .` puts before it. Nothing is ever written by that name, but one that
-/// leads elsewhere shows that the archive is none of ours.
-fn plain_name(name: &str) -> Result<&str, Problem> {
-    let plain = name.trim_start_matches("./");
-    let refuse = |problem| Err(Problem::Member { name: name.to_owned(), problem });
-    if plain.is_empty() || plain.contains('/') || plain == ".." {
-        return refuse("which is not directly in it");
-    }
-    if [".ovf", ".mf", ".vmdk", ".xml", ".vhdx", ".qcow2"].iter().any(|end| plain.ends_with(end)) {
-        return refuse("which no archive of a XenServer disk has; convert the disk in it first");
-    }
-    Ok(plain)
-}
-
-fn place(name: &str) -> Place {
-    match name.strip_suffix(".vhd") {
-        Some("snap") => Place::Named(0),
-        Some("image") => Place::Named(1),
-        Some("base") => Place::Named(2),
-        Some(number) if number == "0" || !number.starts_with(['0', '+']) => {
-            number.parse().map_or(Place::Only, Place::Numbered)
-        }
-        _ => Place::Only,
-    }
 }

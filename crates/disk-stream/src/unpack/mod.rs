@@ -15,9 +15,10 @@ mod body;
 mod coverage;
 mod decode;
 mod inflate;
+pub(crate) mod levels;
 mod pack;
-mod problem;
-mod tar;
+pub(crate) mod problem;
+pub(crate) mod tar;
 
 use std::path::Path;
 use std::sync::Arc;

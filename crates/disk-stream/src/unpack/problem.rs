@@ -124,7 +124,7 @@ pub enum Problem {
 
 /// What is wrong with the packing, with the stream that brings it, or with where it goes.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     Problem(Problem),
     Read(io::Error),
     Other(Error),

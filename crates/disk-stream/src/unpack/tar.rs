@@ -13,7 +13,7 @@ const HEADER_LIMIT: u64 = 64 << 10;
 const TAIL_LIMIT: u64 = 4 << 20;
 
 /// An archive, member by member.
-pub(super) struct Archive<R> {
+pub(crate) struct Archive<R> {
     from: R,
     at: u64,
     /// Of the current member, with its padding.
@@ -23,9 +23,9 @@ pub(super) struct Archive<R> {
 
 /// A regular file in an archive.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Member {
-    pub(super) name: String,
-    pub(super) size: u64,
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) size: u64,
 }
 
 /// What extended headers say of the member that follows.
@@ -36,17 +36,22 @@ struct Extended {
 }
 
 /// Whether these are the first 512 bytes of an archive.
-pub(super) fn recognises(head: &[u8]) -> bool {
+pub(crate) fn recognises(head: &[u8]) -> bool {
     head.first_chunk::<RECORD>().is_some_and(|head| &head[257..262] == b"ustar" && checksum_fits(head))
 }
 
 impl<R: Read> Archive<R> {
     pub(super) fn new(from: R) -> Self {
-        Self { from, at: 0, left: 0, padding: 0 }
+        Self::at(from, 0)
+    }
+
+    /// The rest of an archive, from a member's header at this byte on.
+    pub(crate) fn at(from: R, at: u64) -> Self {
+        Self { from, at, left: 0, padding: 0 }
     }
 
     /// Byte of the archive.
-    pub(super) fn position(&self) -> u64 {
+    pub(crate) fn position(&self) -> u64 {
         self.at
     }
 
@@ -57,7 +62,7 @@ impl<R: Read> Archive<R> {
 
     /// The next regular file; what is left of the one before is passed over. `None` at the end, which must be
     /// there, and behind which must be nothing.
-    pub(super) fn next(&mut self) -> Result<Option<Member>, Fault> {
+    pub(crate) fn next(&mut self) -> Result<Option<Member>, Fault> {
         let mut extended = Extended::default();
         loop {
             self.skip()?;
