@@ -3,6 +3,7 @@
 mod attributes;
 mod copy;
 mod guests;
+mod image;
 mod inside;
 mod lifecycle;
 mod memory;
@@ -25,7 +26,7 @@ pub(crate) use lifecycle::{destroy, new_metrics};
 pub(crate) use power::new_generation_id;
 
 use super::message::about_vm;
-use crate::db::{NULL, Tx, is_null};
+use crate::db::Tx;
 use crate::dispatch::{Busy, Ctx, Router, void};
 use operations::Power;
 
@@ -220,20 +221,13 @@ fn reboot(ctx: &Ctx, vm: &str, what: &str) -> Result<(), Failure> {
 
 fn shut_down(ctx: &Ctx, vm: &str, what: &str) -> Result<(), Failure> {
     let now = ctx.date();
-    ctx.write(|tx| {
-        drop_image(tx, vm)?;
+    let image = ctx.write(|tx| {
+        let image = image::take_off(tx, vm)?;
         power::halted(tx, vm, &ctx.core.config().guests)?;
-        about_vm(tx, vm, "VM_SHUTDOWN", what, &now)
-    })
-}
-
-/// The memory of a suspended VM is thrown away with it.
-fn drop_image(tx: &mut Tx<'_>, vm: &str) -> Result<(), Failure> {
-    let image = tx.object("VM", vm)?.str("suspend_VDI").to_owned();
-    if !is_null(&image) {
-        tx.set("VM", vm, "suspend_VDI", NULL)?;
-        tx.delete("VDI", &image);
-    }
+        about_vm(tx, vm, "VM_SHUTDOWN", what, &now)?;
+        Ok::<_, Failure>(image)
+    })?;
+    image::discard(ctx, image.as_deref());
     Ok(())
 }
 
@@ -243,45 +237,30 @@ fn suspend(ctx: &Ctx, vm: &str) -> Result<(), Failure> {
     ctx.write(|tx| about_vm(tx, vm, "VM_SUSPENDED", "suspended", &now))
 }
 
-/// The memory goes to a VDI of type `suspend` on the first SR that is set for it.
+/// The memory goes to a disk.
 fn lay_down(ctx: &Ctx, vm: &str) -> Result<(), Failure> {
-    ctx.write(|tx| {
-        let object = tx.object("VM", vm)?;
-        let memory = object.int("memory_dynamic_max");
-        let pool = tx.objects("pool").next().map(|pool| pool.str("suspend_image_SR").to_owned());
-        let host =
-            tx.find("host", object.str("resident_on")).map(|host| host.str("suspend_image_sr").to_owned());
-        let candidates = [Some(object.str("suspend_SR").to_owned()), pool, host];
-        let Some(sr) = candidates.into_iter().flatten().find(|sr| tx.exists("SR", sr)) else {
-            return Err(Failure::new("VM_NO_SUSPEND_SR", [vm]));
-        };
-        let image = tx.create(
-            "VDI",
-            [
-                ("name_label", "Suspend image".into()),
-                ("name_description", "Suspend image".into()),
-                ("SR", sr.into()),
-                ("virtual_size", Value::Int(memory)),
-                ("type", "suspend".into()),
-                ("managed", Value::Bool(true)),
-            ],
-        );
-        power::suspended(tx, vm, &image)
-    })
+    let image = image::make(ctx, vm)?;
+    let laid = ctx.write(|tx| power::suspended(tx, vm, &image));
+    if laid.is_err() {
+        image::discard(ctx, Some(&image));
+    }
+    laid
 }
 
 fn resume(ctx: &Ctx, vm: &str, on: Option<&str>, paused: bool) -> Result<Value, Failure> {
     let now = ctx.date();
-    ctx.write(|tx| {
+    let image = ctx.write(|tx| {
         let host = choose_host(tx, vm, on)?;
-        wake(tx, vm, &host, paused, &ctx.core.config().guests, &now)?;
+        let image = wake(tx, vm, &host, paused, &ctx.core.config().guests, &now)?;
         let what = format!("resumed on host: {}", host_text(tx, &host)?);
         about_vm(tx, vm, "VM_RESUMED", &what, &now)?;
-        Ok(void())
-    })
+        Ok::<_, Failure>(image)
+    })?;
+    image::discard(ctx, image.as_deref());
+    Ok(void())
 }
 
-/// A suspended VM goes on, on this host.
+/// A suspended VM goes on, on this host. Gives the disk that had its memory.
 fn wake(
     tx: &mut Tx<'_>,
     vm: &str,
@@ -289,8 +268,8 @@ fn wake(
     paused: bool,
     guests: &Guests,
     now: &DateTime,
-) -> Result<(), Failure> {
+) -> Result<Option<String>, Failure> {
     let state = if paused { Power::Paused } else { Power::Running };
     power::started(tx, vm, host, state, guests, now)?;
-    drop_image(tx, vm)
+    image::take_off(tx, vm)
 }

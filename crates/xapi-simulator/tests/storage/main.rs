@@ -536,3 +536,41 @@ async fn two_hosts_do_not_write_one_disk() {
     }
     client.call("VBD.unplug", [vbd]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_memory_of_a_suspended_guest_is_a_disk() {
+    let (simulator, client) = pool().await;
+    let sr = client.sr("Local storage").await;
+    let template = client.call("VM.get_by_name_label", [json!("Other install media")]).await[0].clone();
+    let vm = client.call("VM.clone", [template, json!("guest")]).await;
+    client.call("VM.provision", [vm.clone()]).await;
+    let before = simulator.snapshot_of_objects();
+    let image = async || client.get("VM", vm.as_str().unwrap()).await["suspend_VDI"].clone();
+    client.call("VM.start", [vm.clone(), json!(false), json!(false)]).await;
+    client.call("VM.suspend", [vm.clone()]).await;
+    let first = image().await;
+    let record = client.get("VDI", first.as_str().unwrap()).await;
+    assert_eq!((&record["type"], &record["SR"]), (&json!("suspend"), &json!(sr)));
+    // It is found where it is said to be.
+    client.call("SR.scan", [json!(sr)]).await;
+    assert_eq!(client.get("VDI", first.as_str().unwrap()).await["uuid"], record["uuid"]);
+    client.call("VM.resume", [vm.clone(), json!(false), json!(false)]).await;
+    assert_eq!(image().await, "OpaqueRef:NULL");
+    let checkpoint = client.call("VM.checkpoint", [vm.clone(), json!("checkpoint")]).await;
+    let kept = client.get("VM", checkpoint.as_str().unwrap()).await["suspend_VDI"].clone();
+    client.call("SR.scan", [json!(sr)]).await;
+    assert_eq!(client.get("VDI", kept.as_str().unwrap()).await["is_a_snapshot"], true);
+    client.call("VM.revert", [checkpoint.clone()]).await;
+    let own = image().await;
+    assert!(own != kept && own != "OpaqueRef:NULL", "{own}");
+    client.call("SR.scan", [json!(sr)]).await;
+    client.get("VDI", own.as_str().unwrap()).await;
+    // Nothing is left of it, in the pool or on disk.
+    client.call("VM.hard_shutdown", [vm.clone()]).await;
+    client.call("VM.destroy", [checkpoint]).await;
+    if client.try_call("VDI.get_uuid", [kept.clone()]).await.is_ok() {
+        client.call("VDI.destroy", [kept]).await;
+    }
+    client.call("SR.scan", [json!(sr)]).await;
+    assert_eq!(simulator.snapshot_of_objects().get("VDI"), before.get("VDI"));
+}

@@ -9,7 +9,7 @@ use super::copy::{self, Identity, copy_disks, on_thread};
 use super::metadata;
 use super::operations::Power;
 use super::power::{self, new_generation_id, refs, strings};
-use super::{begin, wake};
+use super::{begin, image, wake};
 use crate::classes::message::about_vm;
 use crate::classes::{vbd, vdi, vif};
 use crate::db::{NULL, Tx, is_null};
@@ -65,15 +65,19 @@ impl Taken {
         if self.power != Power::Suspended {
             super::lay_down(ctx, &self.vm)?;
         }
-        let made = ctx.write(|tx| {
-            let image = tx.object("VM", &self.vm)?.str("suspend_VDI").to_owned();
-            copy_image(tx, &image, true)
+        let image = ctx
+            .read(|view| Ok::<_, Failure>(view.object("VM", &self.vm)?.str("suspend_VDI").to_owned()))
+            .and_then(|image| image::copy(ctx, &image, true));
+        let made = image.and_then(|image| {
+            let made = self.record(ctx, image.as_deref().unwrap_or(NULL), "VM_CHECKPOINTED", "checkpointed");
+            made.inspect_err(|_| image::discard(ctx, image.as_deref()))
         });
-        let made = made.and_then(|image| self.record(ctx, &image, "VM_CHECKPOINTED", "checkpointed"));
         if self.power != Power::Suspended {
             let now = ctx.date();
             let paused = self.power == Power::Paused;
-            ctx.write(|tx| wake(tx, &self.vm, &ran_on, paused, &ctx.core.config().guests, &now))?;
+            let image =
+                ctx.write(|tx| wake(tx, &self.vm, &ran_on, paused, &ctx.core.config().guests, &now))?;
+            image::discard(ctx, image.as_deref());
         }
         made
     }
@@ -107,19 +111,6 @@ impl Taken {
             Ok(snapshot)
         })
     }
-}
-
-/// The memory of a suspended VM once more.
-fn copy_image(tx: &mut Tx<'_>, image: &str, is_snapshot: bool) -> Result<String, Failure> {
-    let source = tx.object("VDI", image)?;
-    let mut fields: Vec<(&str, Value)> =
-        ["name_label", "name_description", "SR", "virtual_size", "type", "managed"]
-            .into_iter()
-            .map(|field| (field, source.get(field).clone()))
-            .collect();
-    fields.push(("is_a_snapshot", is_snapshot.into()));
-    fields.push(("snapshot_of", if is_snapshot { image } else { NULL }.into()));
-    Ok(tx.create("VDI", fields))
 }
 
 /// What a VM keeps when it is made again what it was: who it is, where it runs, and what hangs on it.
@@ -159,26 +150,34 @@ const KEPT: &[&str] = &[
 /// go only when nothing can fail any more.
 fn revert(ctx: &Arc<Ctx>, snapshot: &str) -> Result<(), Failure> {
     let now = ctx.date();
-    let (vm, alive) = ctx.read(|view| {
-        let vm = view.object("VM", snapshot)?.str("snapshot_of").to_owned();
-        Ok::<_, Failure>((vm.clone(), view.exists("VM", &vm)))
+    let (vm, alive, memory) = ctx.read(|view| {
+        let object = view.object("VM", snapshot)?;
+        let vm = object.str("snapshot_of").to_owned();
+        Ok::<_, Failure>((vm.clone(), view.exists("VM", &vm), object.str("suspend_VDI").to_owned()))
     })?;
+    let memory = image::copy(ctx, &memory, false)?;
     let clone = |disk: &str| vdi::duplicate(ctx, disk, false).map(Some);
-    let replaced = copy_disks(ctx, snapshot, clone, |tx, disks| {
+    let reverted = copy_disks(ctx, snapshot, clone, |tx, disks| {
         let vm = match alive {
             true => vm,
             false => create_again(tx, snapshot)?,
         };
+        let mut old_memory = None;
         if Power::of(tx.object("VM", &vm)?) != Power::Halted {
-            super::drop_image(tx, &vm)?;
+            old_memory = image::take_off(tx, &vm)?;
             power::halted(tx, &vm, &ctx.core.config().guests)?;
             about_vm(tx, &vm, "VM_SHUTDOWN", "shutdown forcibly", &now)?;
         }
         let replaced = take_off(tx, &vm, disks)?;
         put_on(tx, &vm, snapshot, disks)?;
+        if let Some(memory) = &memory {
+            power::suspended(tx, &vm, memory)?;
+        }
         about_vm(tx, &vm, "VM_SNAPSHOT_REVERTED", "reverted", &now)?;
-        Ok(replaced)
-    })?;
+        Ok((replaced, old_memory))
+    });
+    let (replaced, old_memory) = reverted.inspect_err(|_| image::discard(ctx, memory.as_deref()))?;
+    image::discard(ctx, old_memory.as_deref());
     // Nothing refers to them any more.
     replaced.iter().try_for_each(|disk| vdi::discard(ctx, disk))
 }
@@ -248,7 +247,6 @@ fn put_on(tx: &mut Tx<'_>, vm: &str, snapshot: &str, disks: &[(String, String)])
         .map(|field| (field.clone(), source.get(&field).clone()))
         .collect();
     let name = metadata::read(source.str("snapshot_metadata"), "name__label");
-    let image = source.str("suspend_VDI").to_owned();
     let class = source.class();
     let never = class.index("snapshot_time").map(|index| class.defaults()[index].clone());
     for (field, value) in saved {
@@ -273,9 +271,5 @@ fn put_on(tx: &mut Tx<'_>, vm: &str, snapshot: &str, disks: &[(String, String)])
     }
     copy::metrics(tx, snapshot, vm)?;
     copy::devices(tx, snapshot, vm, disks, Identity::Snapshot)?;
-    if !is_null(&image) {
-        let image = copy_image(tx, &image, false)?;
-        power::suspended(tx, vm, &image)?;
-    }
     Ok(())
 }
