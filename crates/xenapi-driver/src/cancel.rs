@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use crate::job::heap;
 use tokio::sync::watch;
 
 /// A request to stop, shared by an operation and its parallel parts.
@@ -85,8 +86,8 @@ impl Stop {
             stop.stop();
             first_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
         };
-        let left = async { Box::pin(left(stop.clone())).await.map_err(keep).ok() };
-        let right = async { Box::pin(right(stop.clone())).await.map_err(keep).ok() };
+        let left = async { heap(|| left(stop.clone())).await.map_err(keep).ok() };
+        let right = async { heap(|| right(stop.clone())).await.map_err(keep).ok() };
         let (left, right) = tokio::join!(left, right);
         match first_error.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
             Some(error) => Err(error),

@@ -67,6 +67,13 @@ pub(crate) struct Disk {
 /// How long a cancelled task is waited for.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// A future on the heap, without a place in the frame of whoever makes it: in a debug build each that is made in a
+/// function has one of its own there, and a verb with all its parts would overflow the stack of a worker thread.
+#[inline(never)]
+pub(crate) fn heap<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    Box::pin(make())
+}
+
 /// What a verb does, as [`Driver::verb`] takes it.
 pub(crate) type Body<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failed>> + Send + 'a>>;
 

@@ -22,7 +22,7 @@ use crate::driver::Driver;
 use crate::error::{Cause, Error, Op};
 use crate::image_cache;
 use crate::inventory;
-use crate::job::{Disk, Failed, Job};
+use crate::job::{Disk, Failed, Job, heap};
 use crate::ledger;
 use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts, DiskPlan, Plan};
@@ -107,7 +107,7 @@ impl Driver {
         let job = Job::new(self.clone(), progress);
         let name = object.clone();
         Operation::start(&self.0.running, Op::Spawn, object, |stop| async move {
-            match body(&job, &spec, checks, &stop).await {
+            match heap(|| body(&job, &spec, checks, &stop)).await {
                 Ok(instance) => {
                     job.rollback.commit();
                     Ok(instance)
@@ -122,9 +122,10 @@ impl Driver {
 }
 
 async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Result<Instance, Failed> {
-    let source = job.stage(Stage::Image, Source::open(spec)).await?;
-    let (plan, drive) = job.stage(Stage::Plan, decide(job, spec, &source, stop)).await?;
-    let prepared = job.stage(Stage::Scan, prepare(job, &plan, &source, drive.as_ref(), stop)).await?;
+    let source = job.stage(Stage::Image, heap(|| Source::open(spec))).await?;
+    let (plan, drive) = job.stage(Stage::Plan, heap(|| decide(job, spec, &source, stop))).await?;
+    let prepared =
+        job.stage(Stage::Scan, heap(|| prepare(job, &plan, &source, drive.as_ref(), stop))).await?;
     let disks =
         plan.config_drive.iter().chain([&plan.root]).chain(&plan.blank).map(|disk| disk.name_label.clone());
     job.remember_lost_answers(&plan.vm.name_label, disks.collect());
@@ -136,31 +137,31 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
         .both(
             async |stop| {
                 stop.both(
-                    async |stop| root_disk(job, &plan, &source, prepared, checks, &stop).await,
-                    async |stop| config_drive(job, &plan, drive, checks, &stop).await,
+                    async |stop| heap(|| root_disk(job, &plan, &source, prepared, checks, &stop)).await,
+                    async |stop| heap(|| config_drive(job, &plan, drive, checks, &stop)).await,
                 )
                 .await
             },
             // Its name is taken from now on: of two with the same one, the second moves no data in vain.
-            async |stop| job.stage(Stage::Vm, create_vm(job, &plan, &stop)).await,
+            async |stop| job.stage(Stage::Vm, heap(|| create_vm(job, &plan, &stop))).await,
         )
         .await?;
     let (own_root, root_import) = own_root.unzip();
     let mut not_grown = None;
     if let Some(root) = own_root.as_ref().filter(|_| spec.disk_setup != DiskSetup::default()) {
-        let setting_up = disk_setup::root(job, &spec.disk_setup, &plan, root, stop);
+        let setting_up = heap(|| disk_setup::root(job, &spec.disk_setup, &plan, root, stop));
         not_grown = job.stage(Stage::DiskSetup, setting_up).await?;
     }
-    let attaching = attach(job, spec, &plan, &vm, own_root.as_ref(), config_drive.as_ref(), stop);
+    let attaching = heap(|| attach(job, spec, &plan, &vm, own_root.as_ref(), config_drive.as_ref(), stop));
     job.stage(Stage::Devices, attaching).await?;
-    let (root_uuid, root_bytes) = match (own_root, volumes(job, spec, &plan, &vm, stop).await?) {
+    let (root_uuid, root_bytes) = match (own_root, heap(|| volumes(job, spec, &plan, &vm, stop)).await?) {
         (Some(root), _) => (root.uuid, root.virtual_bytes),
         (None, Some(volume)) => (volume.vdi_uuid, volume.virtual_bytes),
         (None, None) => unreachable!("without a disk of its own, it boots from a volume"),
     };
     let domid = match plan.power {
         Power::Off => None,
-        _ => Some(job.stage(Stage::Start, start(job, &plan, &vm, &vm_uuid, stop)).await?),
+        _ => Some(job.stage(Stage::Start, heap(|| start(job, &plan, &vm, &vm_uuid, stop))).await?),
     };
     job.stage(Stage::Vm, complete(job, &vm, domid, stop)).await?;
     Ok(Instance {
@@ -286,7 +287,7 @@ async fn config_drive(
     stop: &Stop,
 ) -> Result<Option<Disk>, Failed> {
     let Some((wanted, image)) = plan.config_drive.as_ref().zip(image) else { return Ok(None) };
-    let making = disk_to_fill(job, wanted, plan, stop);
+    let making = heap(|| disk_to_fill(job, wanted, plan, stop));
     drive::fill(job, &plan.vm.name_label, &image, making, checks, stop).await.map(Some)
 }
 

@@ -13,7 +13,7 @@ use crate::cancel::Stop;
 use crate::driver::Driver;
 use crate::error::{Cause, Op};
 use crate::find::{self, Which};
-use crate::job::{Disk, Failed, Job};
+use crate::job::{Disk, Failed, Job, heap};
 use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts};
 use crate::progress::{Progress, Stage};
@@ -82,7 +82,7 @@ pub(crate) async fn fill(
 ) -> Result<Disk, Failed> {
     let importing = async {
         let disk = making.await?;
-        transfer::import_config_drive(job, vm_name, image, &disk, stop).await?;
+        heap(|| transfer::import_config_drive(job, vm_name, image, &disk, stop)).await?;
         if checks == Checks::None {
             note(job, image, &disk, stop).await?;
         }
@@ -91,7 +91,7 @@ pub(crate) async fn fill(
     let disk = job.stage(Stage::ConfigDrive, importing).await?;
     if checks != Checks::None {
         let checking = async {
-            transfer::compare_config_drive(job, image, &disk, stop).await?;
+            heap(|| transfer::compare_config_drive(job, image, &disk, stop)).await?;
             note(job, image, &disk, stop).await
         };
         job.stage(Stage::ConfigDriveCheck, checking).await?;
