@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -41,6 +41,8 @@ pub struct Core {
     pub(crate) toolstack: Toolstack,
     /// Where hosts listen, by reference, if that is not where real ones do.
     pub(crate) urls: Mutex<HashMap<String, String>>,
+    /// Other pools that this one can reach.
+    pub(crate) peers: Mutex<Vec<Weak<Core>>>,
     /// Turns true when the simulator ends: whoever waits gives up then.
     pub(crate) stop: watch::Sender<bool>,
     /// Given up when nothing is written to the state directory any more.
@@ -119,6 +121,12 @@ impl Core {
     /// The methods and HTTP handlers.
     pub fn router(&self) -> &Router {
         &self.router
+    }
+
+    /// The other pools that can be reached and still run.
+    pub(crate) fn peers(&self) -> Vec<Arc<Core>> {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// The datamodel.

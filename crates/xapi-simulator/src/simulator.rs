@@ -136,6 +136,7 @@ impl Builder {
             link,
             toolstack: Toolstack::new(),
             urls: Mutex::default(),
+            peers: Mutex::default(),
             stop: watch::Sender::new(false),
             lock: Mutex::new(lock),
         });
@@ -184,6 +185,13 @@ impl Simulator {
     pub fn restart_toolstack(&self) {
         self.stop_toolstack();
         self.start_toolstack();
+    }
+
+    /// Lets this pool and another one reach each other, so that VMs can be moved between them.
+    pub fn meet(&self, other: &Self) {
+        for (one, two) in [(&self.core, &other.core), (&other.core, &self.core)] {
+            one.peers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(two));
+        }
     }
 
     /// The references of all objects by class, sessions and tasks left out: equal before and after an operation that

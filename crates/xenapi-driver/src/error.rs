@@ -61,6 +61,8 @@ pub enum Op {
     RevertResize,
     /// `Driver::live_migrate`, `Driver::plan_live_migration`.
     LiveMigrate,
+    /// `Driver::migrate_to_pool`, `Driver::plan_pool_migration`.
+    MigrateToPool,
     /// `Driver::reconcile`.
     Reconcile,
     /// `Driver::rescue`.
@@ -286,6 +288,24 @@ pub enum Cause {
         /// The VM's uuid.
         vm: String,
     },
+    /// Volumes do not go to another pool.
+    #[error("VM {vm} has volumes, which do not go along: {}; detach them, and attach them there", .volumes.join(", "))]
+    VolumesStay {
+        /// The VM's uuid.
+        vm: String,
+        /// Uuids of the disks.
+        volumes: Vec<String>,
+    },
+    /// The instance would be nobody's.
+    #[error(
+        "the other pool's driver is of owner {other:?} and this one of {owner:?}; use drivers of the same owner"
+    )]
+    OtherOwner {
+        /// Who we are.
+        owner: String,
+        /// Who the other one is.
+        other: String,
+    },
     /// Somebody has the disk.
     #[error("disk {disk} is attached to a VM; detach it there, or use another disk")]
     DiskInUse {
@@ -480,6 +500,7 @@ impl fmt::Display for Op {
             Self::ConfirmResize => "confirm the resize of",
             Self::RevertResize => "revert the resize of",
             Self::LiveMigrate => "migrate",
+            Self::MigrateToPool => "move to another pool",
             Self::Reconcile => "reconcile",
             Self::Rescue => "rescue",
             Self::Unrescue => "end the rescue of",

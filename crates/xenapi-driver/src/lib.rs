@@ -66,6 +66,7 @@ pub mod network;
 pub mod node;
 mod operation;
 pub mod plan;
+pub mod pools;
 mod power;
 mod progress;
 pub mod reconcile;

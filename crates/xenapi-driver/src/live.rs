@@ -155,7 +155,7 @@ async fn decide(job: &Job, record: &VmRecord, options: &MigrateOptions) -> Resul
     if record.resident_on == node.reference {
         return Ok(plan);
     }
-    check_node(record, node)?;
+    check_node(record, node, true)?;
     let (repositories, default_sr) = resize::repositories(job).await?;
     let place = Place { host: &node.reference, host_name: &node.name, default_sr: &default_sr };
     for Drive { disk, vdi, is_own, .. } in volume::drives(job, record).await? {
@@ -180,14 +180,15 @@ async fn decide(job: &Job, record: &VmRecord, options: &MigrateOptions) -> Resul
     Ok(plan)
 }
 
-fn check_node(vm: &VmRecord, node: &Node) -> Result<(), Cause> {
+/// Whether the node takes guests, and has the memory for one that runs.
+pub(crate) fn check_node(vm: &VmRecord, node: &Node, runs: bool) -> Result<(), Cause> {
     let name = || node.name.clone();
     if !node.enabled {
         return Err(Conflicts::from(Conflict::NodeDisabled { node: name() }).into());
     }
     let needed_bytes = u64::try_from(vm.memory_dynamic_max).unwrap_or(0);
     let free_bytes = node.memory_free_bytes;
-    if needed_bytes > free_bytes {
+    if runs && needed_bytes > free_bytes {
         return Err(
             Conflicts::from(Conflict::NotEnoughMemory { node: name(), needed_bytes, free_bytes }).into()
         );
@@ -196,7 +197,11 @@ fn check_node(vm: &VmRecord, node: &Node) -> Result<(), Cause> {
 }
 
 /// The network that is meant, or that of the host's management interface.
-async fn transfer_network(job: &Job, node: &Node, wanted: Option<&str>) -> Result<Ref<NetworkClass>, Cause> {
+pub(crate) async fn transfer_network(
+    job: &Job,
+    node: &Node,
+    wanted: Option<&str>,
+) -> Result<Ref<NetworkClass>, Cause> {
     if let Some(wanted) = wanted {
         let networks = inventory::read_networks(job.client()).await?;
         return Ok(plan::choose_network(&networks, wanted).map_err(Conflicts::from)?.reference.clone());

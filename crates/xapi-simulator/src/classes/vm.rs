@@ -10,6 +10,7 @@ mod memory;
 mod metadata;
 pub(super) mod migrate;
 pub(super) mod operations;
+mod pools;
 pub(super) mod power;
 mod questions;
 mod setters;

@@ -122,6 +122,34 @@ pub(crate) fn copy_to(ctx: &Ctx, vdi: &str, sr: &str, base: &str) -> Result<Stri
     Ok(copy)
 }
 
+/// Copies a disk to an SR of another pool.
+pub(crate) fn send(ctx: &Ctx, vdi: &str, pool: &Ctx, sr: &str) -> Result<String, Failure> {
+    let ((from, uuid), to) = (disk_of(ctx, vdi)?, backend(pool, sr)?);
+    let (size, mut fields) = ctx.read(|view| {
+        let vdi = view.object("VDI", vdi)?;
+        Ok::<_, Failure>((vdi.int("virtual_size"), inherited(vdi)))
+    })?;
+    fields.push(("metadata_of_pool", "".into()));
+    let volume = {
+        let _exclusive = to.exclusive();
+        to.create(size)?
+    };
+    let copy = pool.write(|tx| Ok::<_, Failure>(insert(tx, &to, &volume, fields)))?;
+    let filled = fill(ctx, &from, uuid, NULL, &to, &volume, true).and_then(|()| {
+        pool.write(|tx| {
+            rows::update(tx, &copy, &to, &to.volume(volume.uuid, volume.virtual_size))?;
+            changed(tx, &copy)
+        })
+    });
+    match filled {
+        Ok(()) => Ok(copy),
+        Err(failure) => {
+            remove(pool, &to, volume.uuid, &copy)?;
+            Err(failure)
+        }
+    }
+}
+
 /// Makes a disk like another one, without its content.
 fn empty_copy(ctx: &Ctx, vdi: &str, to: &Backend) -> Result<(String, Volume), Failure> {
     let size = ctx.read(|view| view.object("VDI", vdi).map(|vdi| vdi.int("virtual_size")))?;

@@ -7,7 +7,9 @@ use xenapi_wire::{Failure, Value};
 
 use super::super::message::about_vm;
 use super::super::vdi;
+use super::copy::on_thread;
 use super::operations::Power;
+use super::pools::Passage;
 use super::{begin, host_text, power};
 use crate::db::{Object, Tx, View};
 use crate::dispatch::{Args, Ctx, Router, internal_error, void};
@@ -46,6 +48,10 @@ pub(super) fn register(router: &mut Router) {
         })
     });
     router.raw("VM.assert_can_migrate", |ctx, args| {
+        if let Some(passage) = Passage::of(ctx, args)? {
+            passage.check(ctx, args.str(0))?;
+            return Ok(void());
+        }
         ctx.read(|view| {
             let host = destination(view, args)?;
             assert_elsewhere(view, args.str(0), &host, args.map(3))
@@ -54,6 +60,9 @@ pub(super) fn register(router: &mut Router) {
     });
     router.future("VM.migrate_send", |ctx, args| async move {
         let vm = args.str(0).to_owned();
+        if let Some(passage) = Passage::of(&ctx, &args)? {
+            return leave(&ctx, &vm, passage).await.map(Value::from);
+        }
         let host = ctx.read(|view| {
             let host = destination(view, &args)?;
             assert_elsewhere(view, &vm, &host, args.map(3))?;
@@ -76,6 +85,26 @@ pub(super) fn register(router: &mut Router) {
         cleaned.unwrap_or_else(|e| Err(internal_error(&e.to_string())))?;
         Ok(vm.into())
     });
+}
+
+/// Moves a VM to another pool.
+async fn leave(ctx: &Arc<Ctx>, vm: &str, passage: Passage) -> Result<String, Failure> {
+    passage.check(ctx, vm)?;
+    let _busy = begin(ctx, vm, "migrate_send").await?;
+    let passage = Arc::new(passage);
+    let (moving, from) = (passage.clone(), ctx.clone());
+    let copies = on_thread(ctx, move |_| moving.copy(&from)).await?;
+    let arrived = match transfer_memory(ctx).await {
+        Ok(()) => passage.arrive(ctx, vm, &copies),
+        Err(failure) => Err(failure),
+    };
+    let arrived_there = arrived.is_ok();
+    on_thread(ctx, move |ctx| match arrived_there {
+        true => copies.keys().try_for_each(|original| vdi::discard(ctx, original)),
+        false => passage.discard(&copies),
+    })
+    .await?;
+    arrived
 }
 
 fn destination(view: &View, args: &Args) -> Result<String, Failure> {

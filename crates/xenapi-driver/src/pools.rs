@@ -1,0 +1,263 @@
+//! Moving instances to other pools, running or halted, with their disks.
+//!
+//! XAPI moves the VM as a whole: it is in the one pool or in the other, whatever breaks off. The VM keeps its uuid;
+//! its disks become others, which are marked as ours once they are there: by this verb, or after a crash by
+//! [`Driver::reconcile`] on the other pool.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+use xenapi_storage::{DiskRequest, Place, Repository};
+use xenapi_types::{Network as NetworkClass, Ref, Vdi, Vif, Vm, VmPowerState, VmRecord, host, vm};
+
+use crate::cancel::Stop;
+use crate::driver::Driver;
+use crate::error::{Cause, Error, Op};
+use crate::find::{self, Which};
+use crate::inventory::{self, Node};
+use crate::job::Job;
+use crate::live::{self, Migration};
+use crate::operation::Operation;
+use crate::plan::{self, Conflict, Conflicts};
+use crate::power;
+use crate::progress::{Progress, Stage};
+use crate::rescue;
+use crate::resize;
+use crate::spec::SrChoice;
+use crate::volume::{self, Drive};
+
+/// Where in another pool an instance is to go.
+#[derive(Debug, Clone, Default)]
+pub struct PoolMigrateOptions {
+    /// The host; may be left out where there is only one.
+    pub node: Option<Uuid>,
+    /// Where its disks go; without it, to the other pool's default repository.
+    pub sr: Option<SrChoice>,
+    /// Where single disks go, by their uuids.
+    pub disks: BTreeMap<String, SrChoice>,
+    /// The other pool's network (by uuid, name or bridge) for each network of this one, by uuid. For those that are
+    /// not named here, it is the network of the same name.
+    pub networks: BTreeMap<String, String>,
+    /// The other pool's network that memory and disks are sent over; without it, that of the host's management
+    /// interface.
+    pub over: Option<String>,
+    /// Who is told what happens, and how far it is.
+    pub progress: Progress,
+}
+
+impl Driver {
+    /// Moves an instance to the pool of another driver, whose own it is from then on: drivers of the same
+    /// [owner](crate::Settings::owner), or it would be nobody's. A running one runs on, a halted one stays halted.
+    ///
+    /// Cancelling aborts it: the instance goes on where it is, unless it had arrived already.
+    ///
+    /// # Errors
+    ///
+    /// Before anything is moved: [`Cause::WrongState`]; [`Cause::VolumesStay`] when it has volumes; [`Cause::Conflicts`]
+    /// for what the other pool does not have, or has already; [`Cause::OtherOwner`]; [`Cause::ResizePending`],
+    /// [`Cause::Rescued`]; [`Cause::Host`] for what XAPI's own check says. Later: [`Cause::Host`]; the instance is where
+    /// it was, or, when it cannot be marked there, in the other pool, to be found by [`Driver::reconcile`].
+    pub fn migrate_to_pool(
+        &self,
+        which: Which,
+        pool: &Driver,
+        options: PoolMigrateOptions,
+    ) -> Operation<Migration> {
+        let (object, pool) = (format!("instance {which}"), pool.clone());
+        self.verb(Op::MigrateToPool, object, options.progress.clone(), move |job, stop| {
+            Box::pin(async move {
+                let (vm, record) = job.stage(Stage::Find, find::ours(job, &which)).await?;
+                let _gate = job.driver.0.gates.enter(&record.uuid).await;
+                let plan = job.stage(Stage::Plan, decide(job, &record, &pool, &options)).await?;
+                let arrived = job.stage(Stage::Migrate, send(job, &vm, &record, &pool, &plan, stop)).await?;
+                job.stage(Stage::Vm, welcome(&pool, &arrived, &plan)).await?;
+                Ok(plan.shown())
+            })
+        })
+    }
+
+    /// What [`Driver::migrate_to_pool`] would do; nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// As that, as far as it can be known before.
+    pub async fn plan_pool_migration(
+        &self,
+        which: &Which,
+        pool: &Driver,
+        options: &PoolMigrateOptions,
+    ) -> crate::Result<Migration> {
+        let job = Job::new(self.clone(), Progress::none());
+        let planned = async {
+            let (_, record) = find::ours(&job, which).await?;
+            Ok(decide(&job, &record, pool, options).await?.shown())
+        };
+        planned.await.map_err(|cause: Cause| {
+            Error::new(Op::MigrateToPool, format!("instance {which}"), Stage::Plan, cause)
+        })
+    }
+}
+
+struct Plan {
+    node: Node,
+    over: Ref<NetworkClass>,
+    disks: Vec<(Ref<Vdi>, String, Repository)>,
+    vifs: BTreeMap<Ref<Vif>, Ref<NetworkClass>>,
+    live: bool,
+}
+
+impl Plan {
+    fn shown(&self) -> Migration {
+        let disks = self.disks.iter().map(|(_, disk, sr)| (disk.clone(), sr.uuid.clone())).collect();
+        Migration { node_uuid: self.node.uuid.clone(), disks }
+    }
+}
+
+async fn decide(
+    job: &Job,
+    record: &VmRecord,
+    pool: &Driver,
+    options: &PoolMigrateOptions,
+) -> Result<Plan, Cause> {
+    let (owner, other) = (&job.driver.settings().owner, &pool.settings().owner);
+    if owner != other {
+        return Err(Cause::OtherOwner { owner: owner.clone(), other: other.clone() });
+    }
+    let live = match record.power_state {
+        VmPowerState::Running => true,
+        VmPowerState::Halted => false,
+        _ => {
+            let (vm, state) = (record.uuid.clone(), record.power_state.to_string());
+            return Err(Cause::WrongState { vm, state, remedy: "bring it up or switch it off first" });
+        }
+    };
+    if resize::state(record).is_some() {
+        return Err(Cause::ResizePending { vm: record.uuid.clone() });
+    }
+    if rescue::is(record) {
+        return Err(Cause::Rescued { vm: record.uuid.clone() });
+    }
+    let there = Job::new(pool.clone(), Progress::none());
+    let nodes = inventory::read_nodes(pool.client()).await?;
+    let node = plan::choose_node_of(&nodes, options.node, None).map_err(Conflicts::from)?;
+    live::check_node(record, node, live)?;
+    if let Some((_, taken)) = find::vm(pool.client(), &Which::Named(record.name_label.clone())).await? {
+        let name = record.name_label.clone();
+        return Err(Conflicts::from(Conflict::NameInUse { name, vm: taken.uuid }).into());
+    }
+    Ok(Plan {
+        node: node.clone(),
+        over: live::transfer_network(&there, node, options.over.as_deref()).await?,
+        disks: disks(job, record, &there, node, options).await?,
+        vifs: networks(job, record, pool, options).await?,
+        live,
+    })
+}
+
+/// Where each disk goes; each repository must have room for all that go there.
+async fn disks(
+    job: &Job,
+    record: &VmRecord,
+    there: &Job,
+    node: &Node,
+    options: &PoolMigrateOptions,
+) -> Result<Vec<(Ref<Vdi>, String, Repository)>, Cause> {
+    let drives = volume::drives(job, record).await?;
+    let volumes: Vec<String> =
+        drives.iter().filter(|drive| !drive.is_own).map(|drive| drive.disk.uuid.clone()).collect();
+    if !volumes.is_empty() {
+        return Err(Cause::VolumesStay { vm: record.uuid.clone(), volumes });
+    }
+    let (repositories, default_sr) = resize::repositories(there).await?;
+    let place = Place { host: &node.reference, host_name: &node.name, default_sr: &default_sr };
+    let mut placed = Vec::new();
+    let mut requests: BTreeMap<String, Vec<DiskRequest>> = BTreeMap::new();
+    for Drive { disk, vdi, .. } in drives {
+        let choice = options.disks.get(&disk.uuid).or(options.sr.as_ref()).cloned();
+        let choice = choice.unwrap_or(SrChoice::PoolDefault);
+        let sr = choice.select(&repositories, place).map_err(Conflict::from).map_err(Conflicts::from)?;
+        let bytes = |n: i64| u64::try_from(n).unwrap_or(0);
+        let data_bytes = Some(bytes(disk.physical_utilisation).min(bytes(disk.virtual_size)));
+        let request = DiskRequest { virtual_bytes: bytes(disk.virtual_size), data_bytes };
+        let all = requests.entry(sr.uuid.clone()).or_default();
+        all.push(request);
+        sr.check_space(all).map_err(Conflict::from).map_err(Conflicts::from)?;
+        placed.push((vdi, disk.uuid, sr.clone()));
+    }
+    Ok(placed)
+}
+
+/// The other pool's network for each interface.
+async fn networks(
+    job: &Job,
+    record: &VmRecord,
+    pool: &Driver,
+    options: &PoolMigrateOptions,
+) -> Result<BTreeMap<Ref<Vif>, Ref<NetworkClass>>, Cause> {
+    let doing = || Cause::host("reading the interfaces of the instance");
+    let there = inventory::read_networks(pool.client()).await?;
+    let mut mapped = BTreeMap::new();
+    for reference in &record.vifs {
+        let vif = job.client().record(reference).await.map_err(doing())?;
+        let network = job.client().record(&vif.network).await.map_err(doing())?;
+        let wanted = options.networks.get(&network.uuid).unwrap_or(&network.name_label);
+        let network = plan::choose_network(&there, wanted).map_err(Conflicts::from)?;
+        mapped.insert(reference.clone(), network.reference.clone());
+    }
+    Ok(mapped)
+}
+
+async fn send(
+    job: &Job,
+    vm: &Ref<Vm>,
+    record: &VmRecord,
+    pool: &Driver,
+    plan: &Plan,
+    stop: &Stop,
+) -> Result<Ref<Vm>, Cause> {
+    let doing = || format!("moving VM {} to host {:?} of {}", record.uuid, plan.node.name, pool.endpoint());
+    stop.check()?;
+    let (host, network) = (plan.node.reference.clone(), plan.over.clone());
+    let receive = host::MigrateReceive { host, network, options: BTreeMap::new() };
+    let dest = pool.client().call(receive).await.map_err(Cause::host(doing()))?;
+    let vdi_map: BTreeMap<_, _> =
+        plan.disks.iter().map(|(vdi, _, sr)| (vdi.clone(), sr.reference.clone())).collect();
+    let check = vm::AssertCanMigrate {
+        vm: vm.clone(),
+        dest: dest.clone(),
+        live: plan.live,
+        vdi_map: vdi_map.clone(),
+        vif_map: plan.vifs.clone(),
+        options: BTreeMap::new(),
+        vgpu_map: None,
+    };
+    job.client().call(check).await.map_err(Cause::host(format!("{}, checked beforehand", doing())))?;
+    stop.check()?;
+    let call = vm::MigrateSend {
+        vm: vm.clone(),
+        dest,
+        live: plan.live,
+        vdi_map,
+        vif_map: plan.vifs.clone(),
+        options: BTreeMap::new(),
+        vgpu_map: None,
+        vdi_format_map: None,
+    };
+    job.run(call, doing(), Stage::Migrate, stop).await?;
+    // What the task returns is not the same in all releases; the uuid is.
+    let arrived = pool.client().by_uuid::<Vm>(&record.uuid).await;
+    arrived.map_err(Cause::host(format!("looking for VM {} in the other pool", record.uuid)))
+}
+
+/// What is true of the VM in its new pool is noted there.
+async fn welcome(pool: &Driver, vm: &Ref<Vm>, plan: &Plan) -> Result<(), Cause> {
+    let there = Job::new(pool.clone(), Progress::none());
+    let doing = || Cause::host("noting where the VM is now");
+    if plan.live {
+        power::note_domain(&there, vm).await?;
+    }
+    let home = plan.node.reference.clone();
+    pool.client().set_field(vm, vm::field::AFFINITY, home).await.map_err(doing())?;
+    let record = pool.client().record(vm).await.map_err(doing())?;
+    live::reseal(&there, &record).await.map(drop)
+}

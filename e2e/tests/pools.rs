@@ -1,0 +1,269 @@
+//! Instances on their way from one pool to another.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use e2e::pool::{Census, LVM, NETWORK, Pool};
+use examples::demo_image::DemoImage;
+use tempfile::TempDir;
+use xapi_simulator::fault::Fault;
+use xenapi_client::{Client, ExportFormat};
+use xenapi_driver::live::Migration;
+use xenapi_driver::pools::PoolMigrateOptions;
+use xenapi_driver::reconcile::{Kind, ReconcileOptions};
+use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic, SrChoice};
+use xenapi_driver::volume::{AttachOptions, Storage, Volume, VolumeDisk};
+use xenapi_driver::{
+    Cause, Event, Instance, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Stage, Which,
+};
+use xenapi_types::{Host, Sr, Vdi, VdiType, Vm, VmPowerState, VmRecord, host, network, sr, vdi};
+use xenapi_wire::Failure;
+
+struct Bench {
+    here: Pool,
+    there: Pool,
+    _files: TempDir,
+    image: PathBuf,
+    /// Both pools, without an instance.
+    before: [Census; 2],
+}
+
+impl Bench {
+    async fn new() -> Result<Self> {
+        let files = tempfile::tempdir()?;
+        let image = files.path().join("demo.img");
+        DemoImage { virtual_bytes: 64 << 20, payload_bytes: 1 << 20 }.write(&image)?;
+        let here = Box::pin(Pool::demo()).await?;
+        let there = Box::pin(Pool::demo()).await?;
+        here.simulator.meet(&there.simulator);
+        let before = [here.census().await?, there.census().await?];
+        Ok(Self { here, there, _files: files, image, before })
+    }
+
+    async fn spawn(&self) -> Result<Instance> {
+        let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), &self.image);
+        spec.nics = vec![Nic::on(NETWORK)];
+        spec.config_drive = Some(ConfigDrive::default());
+        Ok(self.here.driver.spawn(spec, SpawnOptions::default()).await?)
+    }
+
+    async fn go(&self, instance: &Instance, options: PoolMigrateOptions) -> xenapi_driver::Result<Migration> {
+        self.here.driver.migrate_to_pool(Which::Instance(instance.uuid), &self.there.driver, options).await
+    }
+
+    /// The instance in the other pool, and nothing of it here.
+    async fn arrived(&self, instance: &Instance) -> Result<VmRecord> {
+        self.here.census().await?.assert_as(&self.before[0], "where it was");
+        let client = self.there.client();
+        Ok(client.record(&client.by_uuid::<Vm>(&instance.vm_uuid).await?).await?)
+    }
+
+    /// It is the other driver's in every respect.
+    async fn destroy_there(&self, instance: &Instance) -> Result<()> {
+        let destroyed = self.there.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+        assert_eq!(destroyed.kept_disk_uuids, [""; 0]);
+        self.there.census().await?.assert_as(&self.before[1], "where it went");
+        Ok(())
+    }
+}
+
+/// Digests of a VM's disks, by place.
+async fn contents(client: &Client, vm: &VmRecord) -> Result<BTreeMap<String, u64>> {
+    let mut all = BTreeMap::new();
+    for vbd in &vm.vbds {
+        let vbd = client.record(vbd).await?;
+        let mut export = client.export_vdi(&vbd.vdi, ExportFormat::Raw, None).await?;
+        let mut digest = DefaultHasher::new();
+        while let Some(chunk) = export.chunk().await? {
+            digest.write(&chunk);
+        }
+        export.finish().await?;
+        all.insert(vbd.userdevice, digest.finish());
+    }
+    Ok(all)
+}
+
+#[tokio::test]
+async fn running_and_halted_with_their_disks() -> Result<()> {
+    let bench = Bench::new().await?;
+    let (client, other) = (bench.here.client(), bench.there.client());
+    let tenant = network::Create { name_label: "tenant".into(), ..network::Create::default() };
+    let tenant = other.call(tenant).await?;
+    let census = bench.there.census().await?;
+    let here = client.by_name_label::<xenapi_types::Network>(NETWORK).await?;
+    let here = client.get_field(&here, network::field::UUID).await?;
+    let tenant_uuid = other.get_field(&tenant, network::field::UUID).await?;
+    for halted in [false, true] {
+        let instance = bench.spawn().await?;
+        if halted {
+            let off = PowerChange::Off(Shutdown::Hard);
+            bench.here.driver.power(Which::Instance(instance.uuid), off, Progress::none()).await?;
+        }
+        let vm = client.record(&client.by_uuid::<Vm>(&instance.vm_uuid).await?).await?;
+        let (told, mut telling) = tokio::sync::mpsc::unbounded_channel();
+        let progress = Progress::to(move |event| drop(told.send(event)));
+        let options = PoolMigrateOptions {
+            sr: Some(SrChoice::NameLabel(LVM.into())),
+            networks: BTreeMap::from([(here.clone(), tenant_uuid.clone())]),
+            progress,
+            ..PoolMigrateOptions::default()
+        };
+        let before = if halted { contents(client, &vm).await? } else { BTreeMap::new() };
+        let planned = bench
+            .here
+            .driver
+            .plan_pool_migration(&Which::Instance(instance.uuid), &bench.there.driver, &options)
+            .await?;
+        let moved = bench.go(&instance, options).await?;
+        assert_eq!((&moved, moved.disks.len()), (&planned, 2));
+        let percents = std::iter::from_fn(|| telling.try_recv().ok());
+        assert!(
+            percents.into_iter().any(|event| matches!(event, Event::Percent(Stage::Migrate, n) if n > 0))
+        );
+
+        let arrived = bench.arrived(&instance).await?;
+        let state = if halted { VmPowerState::Halted } else { VmPowerState::Running };
+        assert_eq!((arrived.power_state.clone(), &arrived.name_label), (state, &vm.name_label));
+        let vif = other.record(&arrived.vifs[0]).await?;
+        assert_eq!((vif.mac, &vif.network), (instance.macs[0].clone(), &tenant));
+        for vbd in &arrived.vbds {
+            let disk = other.record(&other.record(vbd).await?.vdi).await?;
+            assert_eq!(other.get_field(&disk.sr, sr::field::NAME_LABEL).await?, LVM);
+            assert_eq!(disk.other_config["xenapi-rs:self"], disk.uuid, "it is marked as ours");
+        }
+        if halted {
+            assert_eq!(contents(other, &arrived).await?, before);
+        }
+        let destroyed = bench.there.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+        assert_eq!(destroyed.kept_disk_uuids, [""; 0]);
+        bench.there.census().await?.assert_as(&census, "where it went");
+    }
+    Ok(())
+}
+
+/// Whatever fails, the instance goes on where it is, and the other pool is as it was.
+#[tokio::test]
+async fn aborted_and_failed_it_goes_on_where_it_was() -> Result<()> {
+    let bench = Bench::new().await?;
+    let instance = bench.spawn().await?;
+    let (which, here) = (Which::Instance(instance.uuid), bench.here.census().await?);
+    let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    let unhurt = async |what: &str| -> Result<()> {
+        Box::pin(bench.here.census()).await?.assert_as(&here, what);
+        Box::pin(bench.there.census()).await?.assert_as(&bench.before[1], what);
+        let client = bench.here.client();
+        let vm = client.record(&client.by_uuid::<Vm>(&instance.vm_uuid).await?).await?;
+        assert_eq!(vm.power_state, VmPowerState::Running, "{what}");
+        Ok(())
+    };
+    bench.there.simulator.faults().on("host.migrate_receive", refusal.clone());
+    bench.go(&instance, PoolMigrateOptions::default()).await.unwrap_err();
+    unhurt("the other pool refuses").await?;
+    for method in ["VM.assert_can_migrate", "VM.migrate_send"] {
+        bench.here.simulator.faults().on(method, refusal.clone());
+        bench.go(&instance, PoolMigrateOptions::default()).await.unwrap_err();
+        unhurt(method).await?;
+    }
+    let (told, mut telling) = tokio::sync::mpsc::unbounded_channel();
+    let options = PoolMigrateOptions {
+        progress: Progress::to(move |event| drop(told.send(event))),
+        ..PoolMigrateOptions::default()
+    };
+    bench.here.simulator.faults().on("VM.migrate_send", Fault::Slow(std::time::Duration::from_millis(300)));
+    let moving = bench.here.driver.migrate_to_pool(which, &bench.there.driver, options);
+    while let Some(event) = telling.recv().await {
+        if matches!(event, Event::Started(Stage::Migrate)) {
+            moving.cancel();
+            break;
+        }
+    }
+    let error = moving.await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::Cancelled), "{error}");
+    bench.here.simulator.faults().clear();
+    unhurt("cancelled").await?;
+    // And then it goes.
+    bench.go(&instance, PoolMigrateOptions::default()).await?;
+    assert_eq!(bench.arrived(&instance).await?.power_state, VmPowerState::Running);
+    bench.destroy_there(&instance).await
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_told_before_anything_is_moved() -> Result<()> {
+    let bench = Bench::new().await?;
+    let instance = bench.spawn().await?;
+    let which = || Which::Instance(instance.uuid);
+    let (client, other) = (bench.here.client(), bench.there.client());
+    let told = async |options: PoolMigrateOptions, part: &str| {
+        let error = bench.go(&instance, options).await.unwrap_err();
+        assert!(error.to_string().contains(part), "{part:?} is missing in {error}");
+        assert_eq!(error.stage(), Stage::Plan, "{error}");
+    };
+    let usual = PoolMigrateOptions::default;
+    let networks = client.all_records::<xenapi_types::Network>().await?.into_values();
+    let networks = networks.map(|network| (network.uuid, "nowhere".to_owned())).collect();
+    told(PoolMigrateOptions { networks, ..usual() }, "no network has the uuid, name or bridge \"nowhere\"")
+        .await;
+    told(PoolMigrateOptions { sr: Some(SrChoice::NameLabel("tape".into())), ..usual() }, "tape").await;
+    told(PoolMigrateOptions { node: Some(uuid::Uuid::nil()), ..usual() }, "no host of the pool has the uuid")
+        .await;
+    let host = other.all::<Host>().await?.pop().context("a host")?;
+    other.call(host::Disable { host: host.clone(), auto_enable: None }).await?;
+    told(usual(), "is disabled").await;
+    other.call(host::Enable { host }).await?;
+
+    let owner = Settings { owner: "somebody else".into(), ..Settings::default() };
+    let foreign = bench.there.driver_with(owner)?;
+    let error = bench.here.driver.migrate_to_pool(which(), &foreign, usual()).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::OtherOwner { .. }), "{error}");
+
+    let ext = client.by_name_label::<Sr>(e2e::pool::EXT).await?;
+    let call = vdi::Create {
+        name_label: "volume".into(),
+        sr: ext.clone(),
+        virtual_size: 1 << 20,
+        r#type: VdiType::User,
+        ..<_>::default()
+    };
+    let disk = client.call(call).await?;
+    let (uuid, sr) = (
+        client.get_field::<_>(&disk, vdi::field::UUID).await?,
+        client.get_field(&ext, sr::field::UUID).await?,
+    );
+    let volume = Volume::new(Storage::Repository(sr.parse()?), VolumeDisk::Uuid(uuid.parse()?));
+    bench.here.driver.attach_volume(which(), volume, AttachOptions::default()).await?;
+    told(usual(), &uuid).await;
+    bench.here.driver.detach_volume(which(), uuid, Progress::none()).await?;
+
+    bench.here.driver.power(which(), PowerChange::Pause, Progress::none()).await?;
+    told(usual(), "Paused").await;
+    bench.here.driver.power(which(), PowerChange::On, Progress::none()).await?;
+    let mut same = InstanceSpec::new("web1", Flavor::new(1, 512, 0), &bench.image);
+    same.uuid = uuid::Uuid::new_v4();
+    bench.there.driver.spawn(same, SpawnOptions::default()).await?;
+    told(usual(), "the name \"web1\" is already in use").await;
+    Ok(())
+}
+
+/// The program ended before it could mark the disks: they are ours all the same, and reconciling says so.
+#[tokio::test]
+async fn what_arrived_without_us_is_marked_by_reconciling() -> Result<()> {
+    let bench = Bench::new().await?;
+    let instance = bench.spawn().await?;
+    let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    bench.there.simulator.faults().on("VM.set_affinity", refusal);
+    let error = bench.go(&instance, PoolMigrateOptions::default()).await.unwrap_err();
+    assert_eq!(error.stage(), Stage::Vm, "{error}");
+    bench.arrived(&instance).await?;
+    let options = ReconcileOptions { older_than: std::time::Duration::ZERO, ..ReconcileOptions::default() };
+    let done = bench.there.driver.reconcile(options).await?.done;
+    let kinds: Vec<Kind> = done.iter().map(|finding| finding.kind).collect();
+    assert_eq!(kinds, [Kind::MovedDisk; 2], "{done:?}");
+    let mut sealed = 0;
+    for disk in bench.there.client().all_records::<Vdi>().await?.into_values() {
+        sealed += usize::from(disk.other_config.get("xenapi-rs:self") == Some(&disk.uuid));
+    }
+    assert_eq!(sealed, 2);
+    bench.destroy_there(&instance).await
+}
