@@ -12,7 +12,9 @@ use examples::ui::Ui;
 use examples::world::World;
 use serde_json::{Map, Value, json};
 use xenapi_config::{OPTIONS, Origin, Settings};
-use xenapi_driver::compatibility::{Compatibility, Machine, Mode, PluginState, Strictness};
+use xenapi_driver::compatibility::{
+    Compatibility, HostHealth, Machine, Mode, PluginState, RepositoryHealth, Strictness,
+};
 
 /// Check settings, mode and plugins, and print every row of the independent-compute table.
 ///
@@ -88,9 +90,9 @@ async fn run(cli: &Cli) -> Result<(String, bool)> {
     }
     let fits = report.conflicts.is_empty();
     let text = if cli.json {
-        as_json(&settings, &findings, &report)?
+        as_json(&settings, &findings, &report, &target.trusts())?
     } else {
-        as_text(&settings, &findings, &report)
+        as_text(&settings, &findings, &report, &target.trusts())
     };
     Ok((text, fits))
 }
@@ -126,17 +128,33 @@ fn set_options(settings: &Settings) -> impl Iterator<Item = (&'static str, Strin
     })
 }
 
-fn as_json(settings: &Settings, findings: &[String], report: &Compatibility) -> Result<String> {
+fn as_json(settings: &Settings, findings: &[String], report: &Compatibility, trust: &str) -> Result<String> {
     let options: Map<String, Value> = set_options(settings)
         .map(|(name, value, origin)| (name.to_owned(), json!({"value": value, "origin": origin.to_string()})))
         .collect();
     let mut object = serde_json::to_value(report)?;
     object["options"] = options.into();
     object["findings"] = json!(findings);
+    object["trust"] = trust.into();
+    object["warnings"] = json!(warnings(report));
     Ok(object.to_string())
 }
 
-fn as_text(settings: &Settings, findings: &[String], report: &Compatibility) -> String {
+/// What an operator should do something about although it works.
+fn warnings(report: &Compatibility) -> Vec<String> {
+    let unplugged = |sr: &RepositoryHealth| {
+        let hosts = sr.unplugged_on.join(", ");
+        (!hosts.is_empty()).then(|| format!("SR {:?} is not plugged on {hosts}", sr.name))
+    };
+    report
+        .hosts
+        .iter()
+        .flat_map(HostHealth::warnings)
+        .chain(report.repositories.iter().filter_map(unplugged))
+        .collect()
+}
+
+fn as_text(settings: &Settings, findings: &[String], report: &Compatibility, trust: &str) -> String {
     let mut lines = vec![match &report.mode {
         Mode::Independent { because } => format!("mode: independent, because {because}"),
         Mode::Inside { vm_uuid, name } => format!("mode: inside VM {name:?} ({vm_uuid}) of the endpoint"),
@@ -145,6 +163,26 @@ fn as_text(settings: &Settings, findings: &[String], report: &Compatibility) -> 
         set_options(settings).map(|(name, value, origin)| format!("option {name} = {value} ({origin})")),
     );
     lines.extend(findings.iter().map(|text| format!("settings: {text}")));
+    lines.push(format!("trust: {trust}"));
+    for sr in &report.repositories {
+        let default = if sr.is_default { ", the default" } else { "" };
+        let files = if sr.is_file_based { ", file-based" } else { "" };
+        lines.push(format!("SR {:?}: type {}{default}{files}", sr.name, sr.sr_type));
+    }
+    for host in &report.hosts {
+        if let Some(ahead) = host.clock_ahead_ms {
+            let (seconds, within) = (ahead as f64 / 1e3, host.clock_within_ms as f64 / 1e3);
+            lines.push(format!("host {}: clock {seconds:+.1} s, within {within:.1} s", host.host));
+        }
+        for (path, free) in &host.folders {
+            let state = match free {
+                Some(bytes) => format!("{} MiB free", bytes >> 20),
+                None => "not there".to_owned(),
+            };
+            lines.push(format!("host {}: {path}: {state}", host.host));
+        }
+    }
+    lines.extend(warnings(report).iter().map(|text| format!("warning: {text}")));
     for host in &report.plugins {
         let state = match &host.state {
             PluginState::Installed { version, functions } => {

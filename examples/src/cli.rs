@@ -60,6 +60,22 @@ impl Target {
         Ok(Some(Config::new(url, &*self.user, self.password()?)?.trust(trust)))
     }
 
+    /// Why this machine believes that the host is the one that is meant, and who can read along.
+    pub fn trusts(&self) -> String {
+        let Some(url) = &self.url else { return "the simulator in this process".to_owned() };
+        if !url.starts_with("https://") {
+            return format!("{url} has no TLS: whoever is in between can read the password; use https://");
+        }
+        let how = match (&self.ca_file, &self.known_hosts, self.insecure) {
+            (Some(file), ..) => format!("certificates that {} vouches for", file.display()),
+            (_, Some(file), _) => format!("the certificate first seen, in {}", file.display()),
+            (_, _, true) => "any certificate: whoever is in between can read the password".to_owned(),
+            _ if self.fingerprint.is_empty() => "certificates of the operating system's roots".to_owned(),
+            _ => format!("{} fingerprints of certificates", self.fingerprint.len()),
+        };
+        format!("TLS, {how}")
+    }
+
     fn password(&self) -> Result<String> {
         if let Some(password) = &self.known_password {
             return Ok(password.clone());

@@ -52,6 +52,10 @@ fn settings_that_fit_and_strictness() -> Result<()> {
     let text = String::from_utf8(output.stdout)?;
     assert!(output.status.success(), "{text}");
     assert!(text.contains("config drive: works differently: "), "{text}");
+    assert!(text.contains("trust: the simulator in this process"), "{text}");
+    assert!(text.contains("SR \"Local storage\": type ext, the default, file-based"), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("host ") && line.contains(": clock ")), "{text}");
+    assert!(!text.contains("warning: the clock"), "{text}");
     assert!(text.contains("separate kernel and ramdisk: refused: "), "{text}");
     let output = doctor(&["--set", "independent_compute=true", "--strict"])?;
     let text = String::from_utf8(output.stdout)?;

@@ -199,7 +199,11 @@ fn detach(dom0: &dyn Dom0, device: &str) -> Result<(), CommandError> {
     let name = device.rsplit('/').next().unwrap_or_default();
     let state = PathBuf::from(format!("/sys/block/{name}/loop/backing_file"));
     let backing = dom0.read_to_string(&state).ok();
-    dom0.run("losetup", &["-d", device], "", TOOL_LIMIT)?;
+    match dom0.run("losetup", &["-d", device], "", TOOL_LIMIT) {
+        // Somebody else's detaching, which the kernel had put off, came first.
+        Err(error) if error.stderr.contains("No such device") => return Ok(()),
+        done => done?,
+    };
     for _ in 0..DETACH_POLLS {
         let now = dom0.read_to_string(&state).ok();
         if now.is_none() || now != backing {

@@ -66,6 +66,12 @@ impl Ext {
         }
     }
 
+    /// Whether its journal holds what has not reached its place yet.
+    pub fn needs_recovery(&self) -> bool {
+        const RECOVER: u32 = 4;
+        self.features[1] & RECOVER != 0
+    }
+
     /// The features that a version of e2fsprogs does not know, with the version that does.
     pub fn unknown_to(&self, version: (u32, u32)) -> Vec<String> {
         NEWER
@@ -86,6 +92,13 @@ impl FileSystem {
         let be32 = |at: usize| u32::from_be_bytes(std::array::from_fn(|i| bytes[at + i]));
         let be64 = |at: usize| u64::from_be_bytes(std::array::from_fn(|i| bytes[at + i]));
         let is = |at: usize, magic: &[u8]| bytes[at..].starts_with(magic);
+        // These come first: what was there before they were made may still be in the bytes between.
+        if is(0, b"LUKS\xba\xbe") {
+            return Self::Other("an encrypted volume (LUKS)");
+        }
+        if is(512, b"LABELONE") {
+            return Self::Other("a physical volume of LVM");
+        }
         const EXT: usize = 1024;
         const BTRFS: usize = 0x1_0000;
         if is(EXT + 56, &[0x53, 0xef]) {
@@ -105,8 +118,6 @@ impl FileSystem {
         }
         Self::Other(match () {
             () if is(4086, b"SWAPSPACE2") => "swap space",
-            () if is(0, b"LUKS\xba\xbe") => "an encrypted volume (LUKS)",
-            () if is(512, b"LABELONE") => "a physical volume of LVM",
             () if is(3, b"NTFS    ") => "NTFS",
             () if is(82, b"FAT32") || is(54, b"FAT1") => "FAT",
             () => "no file system that is known",

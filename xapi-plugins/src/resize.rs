@@ -65,7 +65,7 @@ pub(crate) fn shrink(disk: &Disk<'_>, len_bytes: u64) -> Result<Resized, Error> 
         return Err(disk.refuse(format!("it already fits {len_bytes} bytes; grow it instead")));
     }
     let attached = disk.attach(&before)?;
-    check(disk, &attached, &fs)?;
+    look(disk, &attached, &fs)?;
     let device = attached.device();
     let least = least_bytes(disk, device, ext)?;
     if least > kib * 1024 {
@@ -73,6 +73,7 @@ pub(crate) fn shrink(disk: &Disk<'_>, len_bytes: u64) -> Result<Resized, Error> 
             format!("its files need {least} bytes, and a disk of {len_bytes} has {} for them", kib * 1024);
         return Err(disk.refuse(text));
     }
+    settle(disk, &attached, &fs)?;
     if fs.len_bytes().unwrap_or_default() > kib * 1024 {
         disk.dom0.run("resize2fs", &[device, &format!("{kib}K")], "", FS_LIMIT)?;
         verify(disk, device)?;
@@ -115,8 +116,14 @@ fn not_resized(disk: &Disk<'_>, what: &str) -> Error {
     disk.refuse(format!("the partition holds {what}"))
 }
 
-/// Checks a file system before anything is written; `e2fsck` mends what needs nobody's opinion.
+/// Checks a file system; `e2fsck` mends what needs nobody's opinion.
 fn check(disk: &Disk<'_>, attached: &Attached<'_>, fs: &FileSystem) -> Result<(), Error> {
+    look(disk, attached, fs)?;
+    settle(disk, attached, fs)
+}
+
+/// Checks a file system without writing to it.
+fn look(disk: &Disk<'_>, attached: &Attached<'_>, fs: &FileSystem) -> Result<(), Error> {
     let device = attached.device();
     match fs {
         FileSystem::Ext(ext) => {
@@ -131,22 +138,36 @@ fn check(disk: &Disk<'_>, attached: &Attached<'_>, fs: &FileSystem) -> Result<()
                 );
                 return Err(disk.refuse(text));
             }
-            // 1 and 2: errors were corrected; 2 asks for a restart, which concerns a mounted root alone.
-            let done = disk.dom0.execute("e2fsck", &["-f", "-p", device], "", FS_LIMIT)?;
-            sound(disk, fs, "e2fsck", &done, done.code & !3 == 0)
+            // Where a journal is to be replayed, as any mount does, this would see too little.
+            if ext.needs_recovery() {
+                return Ok(());
+            }
+            let done = disk.dom0.execute("e2fsck", &["-f", "-n", device], "", FS_LIMIT)?;
+            sound(disk, fs, "e2fsck", &done, done.code == 0)
         }
         FileSystem::Xfs { .. } => {
             // 2: the log has to be replayed, which mounting does.
             let done = disk.dom0.execute("xfs_repair", &["-n", device], "", FS_LIMIT)?;
-            sound(disk, fs, "xfs_repair", &done, matches!(done.code, 0 | 2))?;
-            attached.mount("xfs")?.unmount()
+            sound(disk, fs, "xfs_repair", &done, matches!(done.code, 0 | 2))
         }
         FileSystem::Btrfs { .. } => {
             let done = disk.dom0.execute("btrfs", &["check", "--readonly", device], "", FS_LIMIT)?;
-            sound(disk, fs, "btrfs check", &done, done.code == 0)?;
-            attached.mount("btrfs")?.unmount()
+            sound(disk, fs, "btrfs check", &done, done.code == 0)
         }
         FileSystem::Other(what) => Err(not_resized(disk, what)),
+    }
+}
+
+/// Replays its journal. `e2fsck -p` comes after the look, for it writes to file systems of which it finds out later
+/// that it cannot mend them; `resize2fs` wants that it has been there.
+fn settle(disk: &Disk<'_>, attached: &Attached<'_>, fs: &FileSystem) -> Result<(), Error> {
+    match fs {
+        FileSystem::Ext(_) => {
+            let done = disk.dom0.execute("e2fsck", &["-f", "-p", attached.device()], "", FS_LIMIT)?;
+            // 1 and 2: errors were corrected; 2 asks for a restart, which concerns a mounted root alone.
+            sound(disk, fs, "e2fsck", &done, done.code & !3 == 0)
+        }
+        other => attached.mount(other.name())?.unmount(),
     }
 }
 

@@ -13,12 +13,15 @@ use crate::pickle::Pickle;
 const LIMIT: Duration = Duration::from_secs(120);
 /// What `set_config` keeps.
 pub(super) const KEPT: &str = "/usr/etc/xenhost.conf";
+/// Kernels of guests, and disks on their way from host to host.
+const FOLDERS: [&str; 2] = ["/boot/guest", "/images"];
 const COLLECTOR: &str = "/opt/xensource/sm/cleanup.py";
 const IPTABLES: [&str; 4] = ["ip6tables-restore", "ip6tables-save", "iptables-restore", "iptables-save"];
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::plain("get_config", get_config),
     Function::plain("host_data", power::host_data),
+    Function::plain("host_folders", host_folders),
     Function::plain("host_join", power::host_join),
     Function::plain("host_reboot", power::host_reboot),
     Function::plain("host_shutdown", power::host_shutdown),
@@ -77,6 +80,19 @@ pub(super) fn kept(dom0: &dyn Dom0) -> Result<Map<String, Value>, Error> {
 fn host_uptime(dom0: &dyn Dom0, _: &Args) -> Outcome {
     let uptime = dom0.run("uptime", &[], "", LIMIT)?;
     Ok(Pickle::Str(json!({"uptime": uptime}).to_string()))
+}
+
+/// `host_folders()`: for each folder that drivers use, JSON with the bytes that are free there, or null.
+fn host_folders(dom0: &dyn Dom0, _: &Args) -> Outcome {
+    let folder = |path: &str| {
+        let told = dom0.run("df", &["-P", "-B1", path], "", LIMIT).ok()?;
+        // Filesystem, blocks, used, available, capacity, mounted on.
+        let free: u64 = told.lines().last()?.split_whitespace().nth(3)?.parse().ok()?;
+        Some(json!({"free_bytes": free}))
+    };
+    let all: Map<String, Value> =
+        FOLDERS.iter().map(|path| ((*path).to_owned(), folder(path).unwrap_or(Value::Null))).collect();
+    Ok(Pickle::Str(Value::Object(all).to_string()))
 }
 
 /// `iptables_config(cmd_args, process_input)`: saves or restores rules.
@@ -147,6 +163,16 @@ mod tests {
 
     fn text(text: &str) -> Outcome {
         Ok(Pickle::Str(text.to_owned()))
+    }
+
+    #[test]
+    fn folders_and_their_room() {
+        let told = "Filesystem 1-blocks Used Available Capacity Mounted on\n/dev/sda1 100 40 60 40% /\n";
+        let dom0 = Fake::default().answering("df", 0, told, "");
+        let wanted = r#"{"/boot/guest":{"free_bytes":60},"/images":{"free_bytes":60}}"#;
+        assert_eq!(host_folders(&dom0, &Args::default()), text(wanted));
+        let wanted = r#"{"/boot/guest":null,"/images":null}"#;
+        assert_eq!(host_folders(&Fake::default().failing("df"), &Args::default()), text(wanted));
     }
 
     #[test]

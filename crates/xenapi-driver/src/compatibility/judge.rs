@@ -6,7 +6,7 @@ use crate::disk_setup::FORMATS;
 
 use super::{Compatibility, HostPlugins, Mode, Row, Strictness, Verdict};
 
-/// `inside`: the VM that this machine is, uuid and name, or why it is none of the endpoint's.
+/// The report without what hosts and repositories are like. `inside`: the VM that this machine is, uuid and name, or why it is none of the endpoint's.
 pub(super) fn report(
     options: &Options,
     strictness: Strictness,
@@ -35,7 +35,8 @@ pub(super) fn report(
     };
     let rows = facts.rows();
     conflicts.extend(facts.conflicts());
-    Compatibility { mode, strictness, rows, plugins, conflicts }
+    let (hosts, repositories) = (Vec::new(), Vec::new());
+    Compatibility { mode, strictness, rows, plugins, hosts, repositories, conflicts }
 }
 
 struct Facts<'a> {

@@ -1,6 +1,7 @@
 //! What works from where this driver runs, and what does not: the table of the independent-compute
 //! specification, row by row, for the options that are set, the hosts' plugins, and this machine.
 
+mod health;
 mod judge;
 mod machine;
 mod plugins;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use xenapi_config::Settings as Options;
 use xenapi_types::Vm;
 
+pub use health::{HostHealth, RepositoryHealth};
 pub use machine::Machine;
 pub(crate) use plugins::state;
 pub use plugins::{HostPlugins, PluginState};
@@ -100,6 +102,10 @@ pub struct Compatibility {
     pub rows: Vec<Row>,
     /// What each host has.
     pub plugins: Vec<HostPlugins>,
+    /// What each host is like.
+    pub hosts: Vec<HostHealth>,
+    /// The storage repositories, the default one first.
+    pub repositories: Vec<RepositoryHealth>,
     /// Options that ask for what is refused, or contradict where the driver runs.
     pub conflicts: Vec<String>,
 }
@@ -139,7 +145,11 @@ impl Driver {
             let inside = self.own_vm(machine).await?;
             let nodes = crate::inventory::read_nodes(self.client()).await?;
             let plugins = plugins::ask(self.client(), &nodes).await;
-            Ok(judge::report(options, strictness, inside, plugins))
+            let doing = "reading the pool's storage repositories";
+            let repositories = health::repositories(self.client()).await.map_err(Cause::host(doing))?;
+            let hosts = health::hosts(self.client(), &nodes).await;
+            let report = judge::report(options, strictness, inside, plugins);
+            Ok(Compatibility { hosts, repositories, ..report })
         };
         report
             .await
