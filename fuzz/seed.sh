@@ -61,7 +61,7 @@ for name, stream in (("vhd", vhd()), ("archive", archive())):
 for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=form) as tar:
-        for name in ("./", "0.vhd", "1" * 120 + ".vhd"):
+        for name in ("./", "0.vhd", "1" * 60 + "/" + "2" * 60 + ".vhd"):
             member = tarfile.TarInfo(name)
             member.type = tarfile.DIRTYPE if name == "./" else tarfile.REGTYPE
             member.size = 0 if name == "./" else 700
