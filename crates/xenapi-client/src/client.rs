@@ -169,7 +169,12 @@ impl Client {
             Some(session) => {
                 let course = self.course();
                 course.under_way(true);
-                self.within("session.logout", &course, self.log_out(&session)).await
+                self.within("session.logout", &course, async {
+                    let result = self.log_out(&session).await;
+                    self.log_out_abandoned(&session.endpoint).await;
+                    result
+                })
+                .await
             }
         };
         self.inner.rpc.http.close_idle();
@@ -411,7 +416,7 @@ impl Client {
                     if hops > MAX_HOPS {
                         return Err(loop_of_hosts(&session.endpoint));
                     }
-                    self.inner.sessions.forget(&session);
+                    self.inner.sessions.abandon(&session);
                     self.inner.sessions.move_to(session.endpoint.sibling(coordinator));
                 }
                 // Nothing was sent: another host may answer for the pool by now.
@@ -422,9 +427,20 @@ impl Client {
                 {
                     moves_left -= 1;
                     tracing::warn!(%error, "the host cannot be reached, trying the others");
-                    self.inner.sessions.forget(&session);
+                    self.inner.sessions.abandon(&session);
                 }
                 Err(error) => return Err(error.about(method)),
+            }
+        }
+    }
+
+    /// Ends the sessions that were given up when a host could not be reached or was no coordinator any more:
+    /// the pool may know them still, and a process that runs for a year must not gather them.
+    async fn log_out_abandoned(&self, coordinator: &Endpoint) {
+        while let Some(old) = self.inner.sessions.take_abandoned() {
+            let old = Session::new(coordinator.clone(), old.reference.expose().to_owned());
+            if let Err(error) = self.log_out(&old).await {
+                tracing::debug!(%error, "a session that was given up stays behind");
             }
         }
     }
@@ -481,7 +497,10 @@ impl Client {
             match self.login_at(candidate).await {
                 Ok(session) => {
                     return match self.inner.sessions.install(session) {
-                        Ok(session) => Ok(session),
+                        Ok(session) => {
+                            self.log_out_abandoned(&session.endpoint).await;
+                            Ok(session)
+                        }
                         Err(session) => {
                             // Closed while this went on: the session must not stay behind.
                             self.log_out(&session).await?;

@@ -385,7 +385,7 @@ pub(crate) fn meaning(client: &Client, session: &Arc<Session>, failure: &Failure
             Some(ResyncCause::SessionReplaced)
         }
         Retry::Coordinator(address) => {
-            sessions.forget(session);
+            sessions.abandon(session);
             sessions.move_to(session.endpoint.sibling(&address));
             Some(ResyncCause::CoordinatorChanged)
         }

@@ -48,6 +48,7 @@ impl Session {
 ///
 /// ```text
 /// none --login--> current --SESSION_INVALID, HOST_IS_SLAVE, unreachable--> none
+///                            (the last two: logged out after the next login)
 ///   \________________\____________close____________> closed
 /// ```
 pub(crate) struct Sessions {
@@ -58,13 +59,15 @@ pub(crate) struct Sessions {
 struct State {
     seat: Endpoint,
     current: Option<Arc<Session>>,
+    /// Sessions that were given up although XAPI may still know them.
+    abandoned: Vec<Arc<Session>>,
     ever: bool,
     closed: bool,
 }
 
 impl Sessions {
     pub(crate) fn new(seat: Endpoint) -> Self {
-        let state = State { seat, current: None, ever: false, closed: false };
+        let state = State { seat, current: None, abandoned: Vec::new(), ever: false, closed: false };
         Self { state: Mutex::new(state), login: Semaphore::new(1) }
     }
 
@@ -103,12 +106,23 @@ impl Sessions {
         Ok(session)
     }
 
-    /// Gives up `session`, unless another one has taken its place already.
+    /// Gives up `session`, which XAPI does not know any more, unless another one has taken its place already.
     pub(crate) fn forget(&self, session: &Arc<Session>) {
+        self.lock().give_up(session);
+    }
+
+    /// Gives up `session`, which XAPI may still know: it is to be logged out when there is another one.
+    pub(crate) fn abandon(&self, session: &Arc<Session>) {
         let mut state = self.lock();
-        if state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, session)) {
-            state.current = None;
-        }
+        let given_up = state.give_up(session);
+        state.abandoned.extend(given_up);
+    }
+
+    /// One of the sessions to log out that no call is made with any more.
+    pub(crate) fn take_abandoned(&self) -> Option<Arc<Session>> {
+        let abandoned = &mut self.lock().abandoned;
+        let at = abandoned.iter().position(|session| Arc::strong_count(session) == 1)?;
+        Some(abandoned.swap_remove(at))
     }
 
     /// Logs in elsewhere next time.
@@ -134,6 +148,12 @@ impl Sessions {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn give_up(&mut self, session: &Arc<Session>) -> Option<Arc<Session>> {
+        self.current.take_if(|current| Arc::ptr_eq(current, session))
     }
 }
 

@@ -2,11 +2,12 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use support::{client, config, in_process, session_calls, text};
-use xenapi_client::{Client, ErrorKind};
+use xenapi_client::{Client, ErrorKind, connect_fn};
 use xenapi_wire::{Failure, Value};
 
 #[tokio::test]
@@ -71,7 +72,7 @@ async fn a_session_that_is_refused_again_and_again_is_an_error_without_the_sessi
 }
 
 /// A pool whose coordinator is 10.0.0.2, which every other host refers to.
-fn pool(coordinator: Arc<std::sync::Mutex<String>>) -> Client {
+fn pool(coordinator: Arc<Mutex<String>>) -> Client {
     let script = move |mut peer: support::Peer, url: String| {
         let coordinator = Arc::clone(&coordinator);
         async move {
@@ -92,7 +93,7 @@ fn pool(coordinator: Arc<std::sync::Mutex<String>>) -> Client {
 
 #[tokio::test]
 async fn the_coordinator_is_followed_at_log_in_and_later() {
-    let coordinator = Arc::new(std::sync::Mutex::new("10.0.0.2".to_owned()));
+    let coordinator = Arc::new(Mutex::new("10.0.0.2".to_owned()));
     let client = pool(Arc::clone(&coordinator));
     assert_eq!(client.call_dynamic("VM.start", &[]).await.unwrap(), text("http://10.0.0.2"));
     *coordinator.lock().unwrap() = "10.0.0.3".to_owned();
@@ -137,4 +138,81 @@ async fn close_logs_out_and_ends_the_client() {
     assert_eq!(error.kind(), ErrorKind::Closed);
     clone.close().await.unwrap();
     assert_eq!(seen.load(Ordering::SeqCst), 1);
+}
+
+/// Two hosts that take turns as coordinator, break connections and lose sessions. The pool's sessions are
+/// counted: a process that runs for a year has one.
+#[tokio::test]
+async fn there_is_one_session_whatever_happens() {
+    #[derive(Default)]
+    struct Hosts {
+        coordinator: usize,
+        unreachable: bool,
+        logins: usize,
+        originators: HashSet<String>,
+        sessions: HashSet<String>,
+    }
+    let hosts = Arc::new(Mutex::new(Hosts::default()));
+    let pool = Arc::clone(&hosts);
+    let connector = connect_fn(move |endpoint| {
+        let (pool, url) = (Arc::clone(&pool), endpoint.to_string());
+        let this = usize::from(url.ends_with('2'));
+        let (near, far) = tokio::io::duplex(64 << 10);
+        {
+            let mut pool = pool.lock().unwrap();
+            if pool.coordinator == this && std::mem::take(&mut pool.unreachable) {
+                return std::future::ready(Err(std::io::ErrorKind::ConnectionRefused.into()));
+            }
+        }
+        tokio::spawn(async move {
+            let mut peer = support::Peer::new(far);
+            // Every call is on a connection of its own.
+            if let Some(head) = peer.head().await {
+                peer.answer_call(&head, |method, params| {
+                    let mut pool = pool.lock().unwrap();
+                    if pool.coordinator != this {
+                        let other = ["10.0.0.1", "10.0.0.2"][pool.coordinator];
+                        return Err(Failure::new("HOST_IS_SLAVE", [other]));
+                    }
+                    let session = params[0].as_str().unwrap_or_default().to_owned();
+                    match method {
+                        "session.login_with_password" => {
+                            pool.logins += 1;
+                            pool.originators.insert(params[3].as_str().unwrap().to_owned());
+                            let session = format!("OpaqueRef:session-{}", pool.logins);
+                            pool.sessions.insert(session.clone());
+                            Ok(text(&session))
+                        }
+                        _ if !pool.sessions.contains(&session) => {
+                            Err(Failure::new("SESSION_INVALID", [session]))
+                        }
+                        "session.logout" => {
+                            pool.sessions.remove(&session);
+                            Ok(text(""))
+                        }
+                        _ => Ok(text("done")),
+                    }
+                })
+                .await;
+            }
+        });
+        std::future::ready(Ok(near))
+    });
+    let client = Client::over(config().seed("http://10.0.0.2").unwrap(), connector).unwrap();
+    for round in 0..30 {
+        client.call_dynamic("VM.start", &[]).await.unwrap();
+        let mut pool = hosts.lock().unwrap();
+        assert_eq!(pool.sessions.len(), 1, "after round {round}: {:?}", pool.sessions);
+        match round % 3 {
+            0 => pool.coordinator = 1 - pool.coordinator,
+            1 => pool.sessions.clear(),
+            _ => pool.unreachable = true,
+        }
+    }
+    client.call_dynamic("VM.start", &[]).await.unwrap();
+    client.close().await.unwrap();
+    let pool = hosts.lock().unwrap();
+    assert!(pool.sessions.is_empty(), "{:?}", pool.sessions);
+    assert!(pool.logins > 20, "{} log-ins", pool.logins);
+    assert_eq!(pool.originators.len(), 1, "{:?}", pool.originators);
 }

@@ -283,6 +283,8 @@ async fn nesting_without_end_is_an_error() {
     let deep = format!("{{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{}", "[".repeat(200_000));
     let error = answered_with("200 OK", "application/json", Box::leak(deep.into_boxed_str())).await;
     assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    let shown = error.to_string();
+    assert!(shown.contains("VM.get_all") && shown.contains("http://10.0.0.1"), "{shown}");
 }
 
 #[tokio::test]

@@ -50,34 +50,41 @@ pub fn jsonrpc_roundtrip(bytes: &[u8]) {
 /// with their id and result or failure, in both encodings.
 pub fn envelope(bytes: &[u8]) {
     const LIMITS: Limits = Limits { max_bytes: 1 << 20, max_depth: 64 };
-    // What XAPI would not read, as of more than 300 KiB, is none of this.
-    if let Ok(call) = jsonrpc::decode_call(bytes, &LIMITS) {
-        // A single object stands for its array.
-        let text = jsonrpc::encode_call(call.version, &call.id, &call.method, None, &call.params)
-            .expect("a decoded call can be encoded");
-        let again = jsonrpc::decode_call(text.as_bytes(), &Limits::RESPONSE).expect("and decoded");
+    if let Ok(call) = jsonrpc::decode_call(bytes, &LIMITS)
+        && let Some(text) =
+            written(jsonrpc::encode_call(call.version, &call.id, &call.method, None, &call.params))
+    {
+        let again = jsonrpc::decode_call(text.as_bytes(), &Limits::RESPONSE).expect("what was written reads");
         assert_eq!((again.version, &again.id, &again.method), (call.version, &call.id, &call.method));
         assert!(same(&Value::Array(again.params), &Value::Array(call.params)), "{text}");
     }
     if let Ok(jsonrpc::Response { id: Some(id), result }) = jsonrpc::decode_response::<Value>(bytes, &LIMITS)
     {
         for version in [jsonrpc::Version::V1, jsonrpc::Version::V2] {
-            let text = jsonrpc::encode_response(version, &id, result.as_ref()).expect("can be encoded");
+            let Some(text) = written(jsonrpc::encode_response(version, &id, result.as_ref())) else {
+                continue;
+            };
             let again = jsonrpc::decode_response::<Value>(text.as_bytes(), &Limits::RESPONSE);
-            let again = again.expect("what was encoded can be decoded");
+            let again = again.expect("what was written reads");
             assert_eq!(again.id.as_ref(), Some(&id), "{text}");
             same_outcome(&again.result, &result, &text);
         }
     }
-    if let Ok(result) = xmlrpc::decode_response::<Value>(bytes, &LIMITS) {
-        let text = match xmlrpc::encode_exact_response(result.as_ref()) {
-            Ok(text) => text,
-            // A lenient reader takes references to characters that have no place in XML.
-            Err(EncodeError::Unsupported(_)) => return,
-            Err(error) => panic!("a decoded answer cannot be encoded: {error}"),
-        };
+    if let Ok(result) = xmlrpc::decode_response::<Value>(bytes, &LIMITS)
+        && let Some(text) = written(xmlrpc::encode_exact_response(result.as_ref()))
+    {
         let again = xmlrpc::decode_response::<Value>(text.as_bytes(), &Limits::RESPONSE);
-        same_outcome(&again.expect("what was encoded can be decoded"), &result, &text);
+        same_outcome(&again.expect("what was written reads"), &result, &text);
+    }
+}
+
+/// What was written, if there is a way to write it: answers are read with characters that XML does not have
+/// and with empty names and dates, since XAPI copies what is in its database.
+fn written(result: Result<String, EncodeError>) -> Option<String> {
+    match result {
+        Ok(text) => Some(text),
+        Err(EncodeError::Character(_) | EncodeError::EmptyKey | EncodeError::EmptyDate) => None,
+        Err(error) => panic!("what was read cannot be written: {error}"),
     }
 }
 
