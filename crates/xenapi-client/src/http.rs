@@ -14,6 +14,8 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::oneshot;
 use xenapi_types::Safety;
 
 use crate::connect::Dialer;
@@ -35,18 +37,25 @@ const MAX_IDLE: Duration = Duration::from_secs(90);
 ///
 /// Of a service nothing is known but its answers: what becomes of a request that is dropped is its affair.
 pub(crate) enum Connection<B> {
-    Own { sender: http1::SendRequest<B>, _driver: Driver, outbox: Outbox },
+    Own { sender: http1::SendRequest<B>, driver: Driver, outbox: Outbox },
     Service { service: Arc<dyn Exchange>, endpoint: Endpoint },
 }
 
 /// What moves the bytes of a connection, until it is dropped.
-pub(crate) struct Driver(tokio::task::JoinHandle<()>);
+pub(crate) struct Driver {
+    task: tokio::task::JoinHandle<()>,
+    /// Ends the connection in an orderly way.
+    leave: Option<oneshot::Sender<()>>,
+}
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
+
+/// How long an orderly end may take.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 impl<B> Connection<B> {
     /// Whether all that was to be sent has left this program.
@@ -54,6 +63,18 @@ impl<B> Connection<B> {
         match self {
             Self::Own { outbox, .. } => outbox.is_empty(),
             Self::Service { .. } => true,
+        }
+    }
+
+    /// Ends the connection as one that is complete: over TLS the other end is told so, and need not take what it has
+    /// got for cut off. What has not been sent is lost.
+    pub(crate) async fn leave(self) {
+        if let Self::Own { mut driver, .. } = self
+            && let Some(leave) = driver.leave.take()
+            && leave.send(()).is_ok()
+        {
+            // A host that does not even take this is left without.
+            let _ = tokio::time::timeout(FAREWELL, &mut driver.task).await;
         }
     }
 
@@ -87,12 +108,20 @@ where
         let (sender, connection) = http1::handshake(io).await.map_err(|e| {
             Error::new(ErrorKind::Unreachable, "the connection broke at once").because(e).at(endpoint)
         })?;
-        let driver = tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended");
+        let (leave, leaving) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            let mut connection = connection;
+            tokio::select! {
+                ended = &mut connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended");
+                },
+                Ok(()) = leaving => {
+                    // The other end may be gone already.
+                    let _ = connection.into_parts().io.into_inner().shutdown().await;
+                }
             }
         });
-        Ok(Self::Own { sender, _driver: Driver(driver), outbox })
+        Ok(Self::Own { sender, driver: Driver { task, leave: Some(leave) }, outbox })
     }
 
     pub(crate) async fn send(&mut self, request: Request<B>) -> Result<Response<Arriving>, Unanswered> {

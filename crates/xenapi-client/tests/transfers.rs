@@ -4,6 +4,7 @@ mod support;
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,7 +13,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use support::pool::{OK, PAGE, Pool, disk};
 use support::{Head, Peer};
-use xenapi_client::{Cause, Client, ErrorKind, ExportFormat, ImportFormat};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use xenapi_client::{Cause, Client, Connect, ErrorKind, ExportFormat, ImportFormat, Io, connect_fn};
 
 /// A body of known length in pieces of 64 KiB, which remembers whether it was touched.
 struct Pieces {
@@ -438,4 +440,61 @@ async fn a_disk_held_by_dom0_is_waited_for() {
     let error = client.wait_until_detached(&disk(), Duration::from_millis(300)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert!(error.to_string().contains("Control domain"), "{error}");
+}
+
+/// A stream that counts its orderly ends. With TLS, such an end is what tells the host that nothing was cut off.
+struct Noted(Box<dyn Io>, Arc<AtomicUsize>);
+
+impl AsyncRead for Noted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Noted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let ended = std::task::ready!(Pin::new(&mut self.0).poll_shutdown(cx));
+        self.1.fetch_add(1, Ordering::Relaxed);
+        Poll::Ready(ended)
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_waits_for_more_is_told_that_this_was_all() {
+    let pool = Pool::new();
+    let connector = pool.connector(|pool: Pool, mut peer: Peer, head: Head, _| async move {
+        peer.write(OK).await;
+        peer.body(&head).await;
+        // As of a VHD without its last footer.
+        peer.until_closed().await;
+        pool.end_task("failure", &["VDI_IO_ERROR", "Device I/O errors"]);
+    });
+    let ends = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&ends);
+    let noting = connect_fn(move |endpoint| {
+        let (connecting, ends) = (connector.connect(endpoint), Arc::clone(&counted));
+        async move { Ok(Noted(connecting.await?, ends)) }
+    });
+    let mut timeouts = support::timeouts();
+    (timeouts.stall, timeouts.settle) = (Duration::from_secs(60), Duration::from_millis(100));
+    let client = Client::over(support::config().timeouts(timeouts), noting).unwrap();
+    let error = client.import_vdi(&disk(), ImportFormat::Vhd, Pieces::new(1 << 20)).await.unwrap_err();
+    assert!(error.is("VDI_IO_ERROR"), "{error}");
+    assert_eq!(ends.load(Ordering::Relaxed), 1);
 }

@@ -387,10 +387,13 @@ pub(super) async fn pour<B>(
                 // that no more will come. One that is still writing does not read any more.
                 let out = wire.as_ref().is_some_and(|(_, connection)| connection.has_sent_all());
                 let settled = stall.still().min(sent_since.get_or_insert_with(Instant::now).elapsed());
-                match out && sent.bytes() == len.bytes() {
-                    true if settled >= timeouts.settle => wire = None,
-                    true => {}
-                    false => sent_since = None,
+                let is_out = out && sent.bytes() == len.bytes();
+                if !is_out {
+                    sent_since = None;
+                } else if settled >= timeouts.settle
+                    && let Some((_, connection)) = wire.take()
+                {
+                    connection.leave().await;
                 }
             }
             _ = look.tick() => match stall.look(sent, &task).await {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 
-use xenapi_client::Client;
+use xenapi_client::{Client, Connect};
 use xenapi_types::Vdi;
 use xenapi_wire::{Failure, Ref, Value};
 
@@ -61,8 +61,17 @@ impl Pool {
         F: Fn(Self, Peer, Head, String) -> Fut + Send + Sync + Clone + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
+        Client::over(config(), self.connector(script)).unwrap()
+    }
+
+    /// The way to it; `script` serves everything that is not a call.
+    pub(crate) fn connector<F, Fut>(&self, script: F) -> impl Connect
+    where
+        F: Fn(Self, Peer, Head, String) -> Fut + Send + Sync + Clone + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
         let pool = self.clone();
-        let connector = in_process(move |mut peer: Peer, url| {
+        in_process(move |mut peer: Peer, url| {
             let (pool, script) = (pool.clone(), script.clone());
             async move {
                 while let Some(head) = peer.head().await {
@@ -80,8 +89,7 @@ impl Pool {
                     .await;
                 }
             }
-        });
-        Client::over(config(), connector).unwrap()
+        })
     }
 }
 
