@@ -321,3 +321,48 @@ async fn compared_after_a_live_migration_with_disks() -> Result<()> {
     assert_eq!(bench.pool.client().record(&vm).await?.resident_on, there.reference, "it has arrived");
     Ok(())
 }
+
+/// What no guest could use is said before anything is made on the host.
+#[tokio::test]
+async fn bad_input_is_told_before_anything_is_made() -> Result<()> {
+    type Change = fn(&mut InstanceSpec);
+    let bench = Bench::new(1).await?;
+    let before = bench.pool.census().await?;
+    let rows: [(Change, &str); 8] = [
+        (|spec| spec.config_drive = Some(saying(&"x".repeat(49_150))), "49150"),
+        (|spec| drive_of(spec).hostname = Some("no spaces".into()), "hostname \"no spaces\""),
+        (|spec| drive_of(spec).ssh_keys = [("k".into(), "a\nb".into())].into(), "more than one line"),
+        (|spec| spec.nics.push(spec.nics[0].clone()), MAC),
+        (|spec| addresses_of(spec, &["10.0.0.5/33"]), "longer than the address"),
+        (|spec| addresses_of(spec, &["10.0.0.5/24", "10.0.0.5/16"]), "also the address of another network"),
+        (|spec| addresses_of(spec, &["0.0.0.0/24"]), "not the address of a single host"),
+        (
+            |spec| {
+                addresses_of(spec, &["10.0.0.5/24"]);
+                spec.nics[0].addresses[0].gateway = "fd00::1".parse().ok();
+            },
+            "mixes IPv4 and IPv6",
+        ),
+    ];
+    for (change, expected) in rows {
+        let mut spec = bench.spec().await?;
+        change(&mut spec);
+        let error = bench.pool.driver.spawn(spec, SpawnOptions::default()).await.unwrap_err();
+        assert!(error.to_string().contains(expected), "{expected}: {error}");
+        assert_eq!(error.stage(), Stage::Plan, "{error}");
+        bench.pool.census().await?.assert_as(&before, expected);
+    }
+    Ok(())
+}
+
+fn drive_of(spec: &mut InstanceSpec) -> &mut ConfigDrive {
+    spec.config_drive.get_or_insert_default()
+}
+
+fn addresses_of(spec: &mut InstanceSpec, addresses: &[&str]) {
+    let parse = |text: &&str| {
+        let (ip, len) = text.split_once('/').expect("an address and a length");
+        Address::new(ip.parse().expect("an address"), len.parse().expect("a length"))
+    };
+    spec.nics[0].addresses = addresses.iter().map(parse).collect();
+}

@@ -46,9 +46,8 @@ pub use image::Image;
 pub use mac::{InvalidMac, MacAddr};
 pub use metadata::device::{Bus, Device, DeviceKind};
 pub use metadata::ec2::Ec2MetaData;
-pub use metadata::network::{
-    Addressing, Ipv6Mode, Link, LinkKind, Network, NetworkData, Route, Service, netmask,
-};
+pub use metadata::link::{BondMode, Link, LinkKind};
+pub use metadata::network::{Addressing, Ipv6Mode, Network, NetworkData, Route, Service, netmask};
 pub use metadata::openstack::{KeyKind, KeyPair, MetaData};
 pub use nocloud::NoCloud;
 pub use options::{Format, ImageOptions, ImageSize, Label};

@@ -2,6 +2,7 @@
 
 pub(crate) mod device;
 pub(crate) mod ec2;
+pub(crate) mod link;
 pub(crate) mod network;
 pub(crate) mod openstack;
 

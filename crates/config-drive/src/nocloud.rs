@@ -8,7 +8,9 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::secret::Redacted;
-use crate::{Addressing, Error, Ipv6Mode, KeyKind, Link, MetaData, NetworkData, Route, Service, Tree};
+use crate::{
+    Addressing, Error, Ipv6Mode, KeyKind, Link, LinkKind, MetaData, NetworkData, Route, Service, Tree,
+};
 
 const FILE: &str = "meta-data";
 
@@ -146,19 +148,38 @@ fn to_yaml(value: &Value) -> Bytes {
 
 /// Cards are matched by address: how the guest's kernel names them is not for us to know.
 fn network_config(data: &NetworkData) -> Value {
-    let ethernets: Map<_, _> =
-        data.links.iter().map(|link| (link.id.clone(), ethernet(link, data))).collect();
-    json!({"version": 2, "ethernets": ethernets})
+    let mut config = json!({"version": 2, "ethernets": {}});
+    for link in &data.links {
+        let (section, settings) = match &link.kind {
+            LinkKind::Bond { links, mode, miimon, xmit_hash_policy } => {
+                let mut parameters = json!({"mode": mode.as_str()});
+                if let Some(miimon) = miimon {
+                    parameters["mii-monitor-interval"] = json!(miimon);
+                }
+                if let Some(policy) = xmit_hash_policy {
+                    parameters["transmit-hash-policy"] = json!(policy);
+                }
+                ("bonds", json!({"interfaces": links, "macaddress": link.mac, "parameters": parameters}))
+            }
+            LinkKind::Vlan { link: on, tag } => {
+                ("vlans", json!({"id": tag, "link": on, "macaddress": link.mac}))
+            }
+            _ => ("ethernets", json!({"match": {"macaddress": link.mac}})),
+        };
+        let mut settings = settings.as_object().cloned().unwrap_or_default();
+        settings.extend(addresses(link, data));
+        config[section][&link.id] = settings.into();
+    }
+    config
 }
 
-fn ethernet(link: &Link, data: &NetworkData) -> Value {
-    let mut ethernet = Map::new();
-    ethernet.insert("match".into(), json!({"macaddress": link.mac}));
+fn addresses(link: &Link, data: &NetworkData) -> Map<String, Value> {
+    let mut settings = Map::new();
     if let Some(mtu) = link.mtu {
-        ethernet.insert("mtu".into(), json!(mtu));
+        settings.insert("mtu".into(), json!(mtu));
     }
     let (mut addresses, mut routes, mut servers) = (Vec::new(), Vec::new(), Vec::new());
-    let mut set = |key: &str| ethernet.insert(key.to_owned(), json!(true));
+    let mut set = |key: &str| settings.insert(key.to_owned(), json!(true));
     for network in data.networks.iter().filter(|network| network.link == link.id) {
         match network.addressing {
             Addressing::Dhcp4 => set("dhcp4"),
@@ -173,11 +194,11 @@ fn ethernet(link: &Link, data: &NetworkData) -> Value {
         };
     }
     if !addresses.is_empty() {
-        ethernet.insert("addresses".into(), json!(addresses));
+        settings.insert("addresses".into(), json!(addresses));
         servers.extend(&data.services);
     }
     if !routes.is_empty() {
-        ethernet.insert("routes".into(), routes.into());
+        settings.insert("routes".into(), routes.into());
     }
     let mut names: Vec<Value> = Vec::new();
     for Service::Dns(address) in servers {
@@ -186,9 +207,9 @@ fn ethernet(link: &Link, data: &NetworkData) -> Value {
         }
     }
     if !names.is_empty() {
-        ethernet.insert("nameservers".into(), json!({"addresses": names}));
+        settings.insert("nameservers".into(), json!({"addresses": names}));
     }
-    ethernet.into()
+    settings
 }
 
 fn route(route: &Route) -> Value {

@@ -16,7 +16,12 @@ MACS = {"fa:16:3e:00:00:01": "eth0", "fa:16:3e:00:00:02": "eth1"}
 
 
 # What a rendered configuration must say somewhere; how differs between versions of cloud-init.
-FACTS = ("fa:16:3e:00:00:01", "fa:16:3e:00:00:02", "10.0.0.5/24", "10.0.0.1", "10.0.0.53", "dhcp", "1450")
+FACTS = (
+    "fa:16:3e:00:00:01", "fa:16:3e:00:00:02", "10.0.0.5/24", "10.0.0.1", "10.0.0.53", "dhcp", "1450",
+    # Of bonds, VLANs and IPv6.
+    "bond0", "active-backup", "layer2+3", "bond0.101", "fa:16:3e:00:00:03", "fd00::5/64", "fd00::1", "fd00::53",
+    "192.168.0.0/16", "inet6 dhcp", "dhcp6: true",
+)
 
 
 def rendered(config):

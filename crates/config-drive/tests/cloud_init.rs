@@ -8,7 +8,10 @@ mod common;
 use std::process::Command;
 
 use common::{assert_same, collect, drive, meta_data, network_data, run, skip, write};
-use config_drive::{Format, ImageOptions, Label, MetaData, NoCloud, Tree};
+use config_drive::{
+    Addressing, BondMode, Format, ImageOptions, Ipv6Mode, Label, Link, LinkKind, MetaData, Network, NoCloud,
+    Route, Service, Tree,
+};
 use serde_json::Value;
 
 const SCRIPT: &str = include_str!("cloud_init.py");
@@ -43,6 +46,48 @@ fn check(tree: &Tree, label: Label, layout: &str, expected: &str) {
 fn config_drive() {
     let expected = include_str!("cloud_init_sees_config_drive.json");
     check(&drive().tree().unwrap(), Label::ConfigDrive, "config-drive", expected);
+}
+
+/// Two cards as one with an IPv6 address and one that the router gives, and a VLAN on it with a route of its own.
+#[test]
+fn bonds_vlans_and_ipv6() {
+    let mut data = network_data();
+    let ip = |text: &str| text.parse::<std::net::IpAddr>().unwrap();
+    let bond = LinkKind::Bond {
+        links: vec!["tap0".into(), "tap1".into()],
+        mode: BondMode::ActiveBackup,
+        miimon: Some(100),
+        xmit_hash_policy: Some("layer2+3".into()),
+    };
+    let bond = Link { id: "team".into(), kind: bond, ..data.links[0].clone() };
+    let vlan = LinkKind::Vlan { link: "team".into(), tag: 101 };
+    let mac = "fa:16:3e:00:00:03".parse().unwrap();
+    data.links.push(Link { id: "tagged".into(), kind: vlan, mac, ..bond.clone() });
+    data.links.push(bond);
+    data.networks[0].link = "tagged".into();
+    data.networks[0].routes.push(Route { network: ip("192.168.0.0"), prefix: 16, gateway: ip("10.0.0.9") });
+    data.networks[1] = Network {
+        link: "team".into(),
+        addressing: Addressing::Static { address: ip("fd00::5"), prefix: 64 },
+        routes: vec![Route::default_via(ip("fd00::1"))],
+        services: vec![Service::Dns(ip("fd00::53"))],
+        ..data.networks[1].clone()
+    };
+    let addressing = Addressing::Router {
+        mode: Ipv6Mode::Dhcpv6Stateful,
+        address: "fd00::6".parse().unwrap(),
+        prefix: 64,
+    };
+    let (routes, services) = (vec![], vec![]);
+    data.networks.push(Network {
+        id: "network2".into(),
+        addressing,
+        routes,
+        services,
+        ..data.networks[1].clone()
+    });
+    let expected = include_str!("cloud_init_sees_bonds.json");
+    check(&drive().network_data(data).tree().unwrap(), Label::ConfigDrive, "config-drive", expected);
 }
 
 #[test]

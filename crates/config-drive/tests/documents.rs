@@ -1,8 +1,8 @@
 //! The documents on the drive, as tables.
 
 use config_drive::{
-    Addressing, Bus, ConfigDrive, Device, DeviceKind, Ec2MetaData, Error, Ipv6Mode, KeyKind, KeyPair, Link,
-    LinkKind, MetaData, Network, NetworkData, NoCloud, Route, Service, Tree,
+    Addressing, BondMode, Bus, ConfigDrive, Device, DeviceKind, Ec2MetaData, Error, Ipv6Mode, KeyKind,
+    KeyPair, Link, LinkKind, MetaData, Network, NetworkData, NoCloud, Route, Service, Tree,
 };
 use serde_json::{Value, json};
 
@@ -304,8 +304,8 @@ fn nocloud_files_and_networks() {
         mtu: None,
         mac: mac.parse().unwrap(),
     };
-    let network = |link: &str, addressing, services: &[&str]| Network {
-        id: "n".into(),
+    let network = |id: &str, link: &str, addressing, services: &[&str]| Network {
+        id: id.into(),
         link: link.into(),
         network_id: None,
         addressing,
@@ -321,11 +321,11 @@ fn nocloud_files_and_networks() {
             link("c", "fa:16:3e:00:00:03"),
         ],
         networks: vec![
-            network("a", Addressing::Dhcp4, &["10.0.0.1"]),
-            network("a", router(Ipv6Mode::Slaac), &[]),
-            network("b", fixed("10.0.0.2", 24), &["10.0.0.53", "10.0.0.54"]),
-            network("b", fixed("fd00::2", 64), &["10.0.0.53"]),
-            network("b", router(Ipv6Mode::Dhcpv6Stateful), &[]),
+            network("n1", "a", Addressing::Dhcp4, &["10.0.0.1"]),
+            network("n2", "a", router(Ipv6Mode::Slaac), &[]),
+            network("n3", "b", fixed("10.0.0.2", 24), &["10.0.0.53", "10.0.0.54"]),
+            network("n4", "b", fixed("fd00::2", 64), &["10.0.0.53"]),
+            network("n5", "b", router(Ipv6Mode::Dhcpv6Stateful), &[]),
         ],
         services: vec![Service::Dns("9.9.9.9".parse().unwrap())],
     };
@@ -341,6 +341,82 @@ fn nocloud_files_and_networks() {
             },
             "c": {"match": {"macaddress": "fa:16:3e:00:00:03"}},
         }})
+    );
+}
+
+/// Two cards as one, and a VLAN on it.
+fn bonded() -> NetworkData {
+    let card = |id: &str, mac: &str| Link {
+        id: id.into(),
+        vif_id: None,
+        kind: LinkKind::Phy,
+        mtu: None,
+        mac: mac.parse().unwrap(),
+    };
+    let bond = LinkKind::Bond {
+        links: vec!["a".into(), "b".into()],
+        mode: BondMode::Ieee8023ad,
+        miimon: Some(100),
+        xmit_hash_policy: Some("layer3+4".into()),
+    };
+    NetworkData {
+        links: vec![
+            card("a", "fa:16:3e:00:00:01"),
+            card("b", "fa:16:3e:00:00:02"),
+            Link { kind: bond, mtu: Some(9000), ..card("bond", "fa:16:3e:00:00:01") },
+            Link { kind: LinkKind::Vlan { link: "bond".into(), tag: 101 }, ..card("v", "fa:16:3e:00:00:03") },
+        ],
+        networks: vec![Network {
+            id: "network0".into(),
+            link: "v".into(),
+            network_id: None,
+            addressing: Addressing::Static { address: "10.0.0.5".parse().unwrap(), prefix: 24 },
+            routes: vec![],
+            services: vec![],
+        }],
+        services: vec![],
+    }
+}
+
+#[test]
+fn bonds_and_vlans() {
+    let tree = ConfigDrive::new(meta_data()).network_data(bonded()).tree().unwrap();
+    let links = document(&tree, "openstack/latest/network_data.json")["links"].take();
+    assert_eq!(
+        links.as_array().unwrap()[2..],
+        [
+            json!({
+                "id": "bond", "type": "bond", "vif_id": null, "mtu": 9000,
+                "ethernet_mac_address": "fa:16:3e:00:00:01", "bond_links": ["a", "b"],
+                "bond_mode": "802.3ad", "bond_miimon": 100, "bond_xmit_hash_policy": "layer3+4",
+            }),
+            json!({
+                "id": "v", "type": "vlan", "vif_id": null, "mtu": null,
+                "ethernet_mac_address": "fa:16:3e:00:00:03",
+                "vlan_link": "bond", "vlan_id": 101, "vlan_mac_address": "fa:16:3e:00:00:03",
+            }),
+        ]
+    );
+    let data = MetaData::new(UUID.parse().unwrap(), "web 1", "web-1");
+    let tree = NoCloud::new(data).network_data(bonded()).tree().unwrap();
+    assert_eq!(
+        document(&tree, "network-config"),
+        json!({
+            "version": 2,
+            "ethernets": {
+                "a": {"match": {"macaddress": "fa:16:3e:00:00:01"}},
+                "b": {"match": {"macaddress": "fa:16:3e:00:00:02"}},
+            },
+            "bonds": {"bond": {
+                "interfaces": ["a", "b"], "macaddress": "fa:16:3e:00:00:01", "mtu": 9000,
+                "parameters": {
+                    "mode": "802.3ad", "mii-monitor-interval": 100, "transmit-hash-policy": "layer3+4",
+                },
+            }},
+            "vlans": {"v": {
+                "id": 101, "link": "bond", "macaddress": "fa:16:3e:00:00:03", "addresses": ["10.0.0.5/24"],
+            }},
+        })
     );
 }
 

@@ -5,58 +5,29 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::{Error, MacAddr};
+use super::link::{self, Link};
+use crate::Error;
 
 pub(crate) const FILE: &str = "network_data.json";
 
 /// The network cards of the instance and how each is to be configured.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NetworkData {
-    /// The network cards.
+    /// The network cards, and what the guest makes of them.
     pub links: Vec<Link>,
-    /// Addresses, each on one card.
+    /// Addresses, each on one link.
     pub networks: Vec<Network>,
     /// Name servers for all of them. Those of the networks are added to them in the document, as some guests
     /// only look here.
     pub services: Vec<Service>,
 }
 
-/// A network card.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
-    /// How networks refer to it: the name of the host's device, or `interface0` and on.
-    pub id: String,
-    /// The id of the port, in Neutron's terms.
-    pub vif_id: Option<String>,
-    /// What it hangs on.
-    pub kind: LinkKind,
-    /// The largest packet, when it is not for the guest to find out.
-    pub mtu: Option<u32>,
-    /// The hardware address, by which the guest finds the card.
-    pub mac: MacAddr,
-}
-
-/// What a network card hangs on. Guests treat all of these as physical cards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum LinkKind {
-    /// A plain card.
-    #[default]
-    Phy,
-    /// A bridge of the host.
-    Bridge,
-    /// Open vSwitch.
-    Ovs,
-    /// A virtual interface of Xen.
-    Vif,
-}
-
-/// An address on a network card.
+/// An address on a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
     /// Its own name: `network0` and on.
     pub id: String,
-    /// The [`Link::id`] of its card.
+    /// The [`Link::id`] of what it is on: not of a card in a bond.
     pub link: String,
     /// The id of the network, in Neutron's terms.
     pub network_id: Option<String>,
@@ -153,32 +124,33 @@ impl NetworkData {
         let invalid = |field: String, value: String, reason| {
             Err(Error::InvalidField { file: FILE, field, value, reason })
         };
-        let (mut ids, mut macs) = (BTreeSet::new(), BTreeSet::new());
-        for (i, link) in self.links.iter().enumerate() {
-            if link.id.is_empty() || !ids.insert(&link.id) {
-                return invalid(format!("links[{i}].id"), link.id.clone(), "must be unique and not empty");
-            }
-            if !macs.insert(link.mac) {
-                let reason = "is also the address of another link, and guests find cards by it";
-                return invalid(format!("links[{i}].ethernet_mac_address"), link.mac.to_string(), reason);
-            }
-            if let Some(mtu) = link.mtu.filter(|mtu| !(68..=65535).contains(mtu)) {
-                return invalid(format!("links[{i}].mtu"), mtu.to_string(), "is not between 68 and 65535");
-            }
-        }
+        let links = link::check(&self.links)?;
+        let (mut ids, mut taken) = (BTreeSet::new(), BTreeSet::new());
         for (i, network) in self.networks.iter().enumerate() {
-            if !ids.contains(&network.link) {
+            if network.id.is_empty() || !ids.insert(&network.id) {
                 return invalid(
-                    format!("networks[{i}].link"),
-                    network.link.clone(),
-                    "is not the id of a link",
+                    format!("networks[{i}].id"),
+                    network.id.clone(),
+                    "must be unique and not empty",
                 );
+            }
+            if !links.contains(&*network.link) {
+                let reason = "is not the id of a link that can have addresses";
+                return invalid(format!("networks[{i}].link"), network.link.clone(), reason);
             }
             let (address, prefix) = match network.addressing {
                 Addressing::Static { address, prefix } => (address, prefix),
                 Addressing::Router { address, prefix, .. } => (address.into(), prefix),
                 Addressing::Dhcp4 | Addressing::Dhcp6 => continue,
             };
+            if address.is_unspecified() || address.is_multicast() {
+                let field = format!("networks[{i}].ip_address");
+                return invalid(field, address.to_string(), "is not the address of a single host");
+            }
+            if !taken.insert(address) {
+                let field = format!("networks[{i}].ip_address");
+                return invalid(field, address.to_string(), "is also the address of another network");
+            }
             if prefix > bits(address) {
                 let field = format!("networks[{i}].netmask");
                 return invalid(field, format!("/{prefix}"), "is longer than the address");
@@ -206,23 +178,11 @@ impl NetworkData {
             }
         }
         json!({
-            "links": self.links.iter().map(link_to_json).collect::<Vec<_>>(),
+            "links": self.links.iter().map(Link::to_json).collect::<Vec<_>>(),
             "networks": self.networks.iter().map(network_to_json).collect::<Vec<_>>(),
             "services": services.into_iter().map(Service::to_json).collect::<Vec<_>>(),
         })
     }
-}
-
-fn link_to_json(link: &Link) -> Value {
-    let kind = match link.kind {
-        LinkKind::Phy => "phy",
-        LinkKind::Bridge => "bridge",
-        LinkKind::Ovs => "ovs",
-        LinkKind::Vif => "vif",
-    };
-    json!({
-        "id": link.id, "vif_id": link.vif_id, "type": kind, "mtu": link.mtu, "ethernet_mac_address": link.mac,
-    })
 }
 
 fn network_to_json(network: &Network) -> Value {
@@ -276,6 +236,7 @@ pub fn netmask(address: IpAddr, prefix: u8) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{BondMode, LinkKind};
 
     #[test]
     fn netmasks() {
@@ -330,9 +291,59 @@ mod tests {
         check(&[link("a", A), link("b", A)], &[], "links[1].ethernet_mac_address");
         check(&[Link { mtu: Some(1), ..link("a", A) }], &[], "links[0].mtu \"1\"");
         check(&one, &[fixed("b", "10.0.0.2", 24, None)], "networks[0].link \"b\"");
+        let (first, again) = (fixed("a", "10.0.0.2", 24, None), fixed("a", "10.0.0.3", 24, None));
+        check(&one, &[first.clone(), again.clone()], "networks[1].id \"network0\" must be unique");
+        let other = Network { id: "network1".into(), ..again };
+        check(&one, &[first.clone(), other], "");
+        let other = Network { id: "network1".into(), ..first.clone() };
+        check(&one, &[first, other], "networks[1].ip_address \"10.0.0.2\" is also");
+        check(&one, &[fixed("a", "224.0.0.1", 24, None)], "networks[0].ip_address \"224.0.0.1\"");
+        check(&one, &[fixed("a", "::", 64, None)], "networks[0].ip_address \"::\"");
         check(&one, &[fixed("a", "10.0.0.2", 33, None)], "networks[0].netmask \"/33\"");
         check(&one, &[fixed("a", "fd00::2", 129, None)], "networks[0].netmask \"/129\"");
         check(&one, &[fixed("a", "10.0.0.2", 24, Some(("0.0.0.0", 0, "fd00::1")))], "mixes IPv4 and IPv6");
         check(&one, &[fixed("a", "10.0.0.2", 24, Some(("0.0.0.0", 40, "10.0.0.1")))], "prefix longer");
+    }
+
+    #[test]
+    fn bonds_and_vlans_that_contradict_each_other_are_refused() {
+        let bond = |links: &[&str]| Link {
+            kind: LinkKind::Bond {
+                links: links.iter().map(|id| (*id).to_owned()).collect(),
+                mode: BondMode::ActiveBackup,
+                miimon: None,
+                xmit_hash_policy: None,
+            },
+            ..link("bond", "fa:16:3e:00:00:01")
+        };
+        let vlan = |id: &str, on: &str, tag| Link {
+            kind: LinkKind::Vlan { link: on.into(), tag },
+            ..link(id, "fa:16:3e:00:00:01")
+        };
+        let check = |more: &[Link], network: &str, expected: &str| {
+            let cards = [link("a", "fa:16:3e:00:00:01"), link("b", "fa:16:3e:00:00:02")];
+            let networks = vec![fixed(network, "10.0.0.2", 24, None)];
+            let data = NetworkData { links: [&cards, more].concat(), networks, services: Vec::new() };
+            let said = data.check().map_or_else(|error| error.to_string(), |()| String::new());
+            assert!(said.contains(expected) && said.is_empty() == expected.is_empty(), "{said}");
+        };
+        check(&[bond(&["a", "b"]), vlan("v", "bond", 7)], "v", "");
+        check(&[vlan("v", "a", 7), vlan("w", "a", 8), vlan("x", "b", 7)], "a", "");
+        check(&[bond(&["a"])], "a", "networks[0].link \"a\"");
+        check(&[bond(&[])], "a", "links[2].bond_links \"\" names no card");
+        check(&[bond(&["c"])], "a", "links[2].bond_links \"c\"");
+        check(&[bond(&["bond"])], "a", "links[2].bond_links \"bond\"");
+        check(&[bond(&["a"]), Link { id: "bond2".into(), ..bond(&["a"]) }], "b", "is in a bond already");
+        check(&[vlan("v", "a", 0)], "a", "links[2].vlan_id \"0\"");
+        check(&[vlan("v", "a", 4095)], "a", "links[2].vlan_id \"4095\"");
+        check(&[vlan("v", "c", 7)], "a", "links[2].vlan_link \"c\"");
+        check(&[vlan("v", "a", 7), vlan("w", "v", 8)], "a", "links[3].vlan_link \"v\"");
+        check(&[vlan("v", "a", 7), vlan("w", "a", 7)], "a", "links[3].vlan_id \"7\" is that of another");
+        check(&[bond(&["a"]), vlan("v", "a", 7)], "b", "links[3].vlan_link \"a\" is a card in a bond");
+        let mut odd = bond(&["a"]);
+        if let LinkKind::Bond { xmit_hash_policy, .. } = &mut odd.kind {
+            *xmit_hash_policy = Some("layer9".into());
+        }
+        check(&[odd], "b", "bond_xmit_hash_policy \"layer9\"");
     }
 }
