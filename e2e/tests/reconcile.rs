@@ -82,8 +82,7 @@ impl Bench {
     /// What the dead program had asked for goes on in the host for a while: calls that are served later than
     /// their connection lives, and tasks.
     async fn quiet(&self) -> Result<()> {
-        self.no_tasks().await?;
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        self.pool.simulator.connections().count().wait_for(|count| count.open == 0).await?;
         self.no_tasks().await
     }
 
