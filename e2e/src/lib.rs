@@ -6,7 +6,9 @@
 //! * [`dom0`]: a directory of real plugins, and a xenstore in files for them.
 //! * [`image`]: a 4 GiB disk with an ext4 file system full of files, as raw and as VHD.
 //! * [`kills`]: verbs that are killed at every step, and what reconciling makes of it.
+//! * [`load`]: many spawns at once, and a large pool that is followed.
 //! * [`pool`]: a simulated pool with a driver, and a census of what is in it.
+//! * [`rivals`]: several programs at the same instances, under a model.
 //! * [`service`]: the simulator as a service of HTTP requests.
 //! * [`sweep`]: every verb of the driver with every fault at every call.
 //! * [`victim`]: what a program does that is killed in the middle of it.
@@ -17,7 +19,9 @@ pub mod dice;
 pub mod dom0;
 pub mod image;
 pub mod kills;
+pub mod load;
 pub mod pool;
+pub mod rivals;
 pub mod service;
 pub mod sweep;
 pub mod tools;

@@ -21,7 +21,9 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   dist-plugins        build the dom0 plugins and target/dist/xapi-plugins-VERSION.tar.gz, checked for old hosts
   ci [--list]         run, or list, the steps of .ci/run that need nothing but Rust
   faults [VERB...]    try every fault at every call of the driver's verbs, and print the table
-  kills [VERB...]     kill a program at every step of a verb, reconcile, and print the table; --count=N --seed=N";
+  kills [VERB...]     kill a program at every step of a verb, reconcile, and print the table; --count=N --seed=N
+  rivals              have several programs do random verbs to the same instances; --minutes=N --seed=N
+  load                spawn 200 at once on 16 hosts, list 1000 and follow them; the figures";
 
 fn main() -> ExitCode {
     match run() {
@@ -45,6 +47,8 @@ fn run() -> Result<()> {
         ["ci", "--list"] => ci::run(ci::Mode::List),
         ["faults", ref arguments @ ..] => trial("faults", arguments),
         ["kills", ref arguments @ ..] => trial("kills", arguments),
+        ["rivals", ref arguments @ ..] => trial("rivals", arguments),
+        ["load", ref arguments @ ..] => trial("load", arguments),
         ["--help" | "help"] => {
             println!("{USAGE}");
             Ok(())

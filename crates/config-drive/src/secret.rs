@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-/// Text that is written to the drive and nowhere else: [`Debug`](fmt::Debug) does not show it.
+use zeroize::Zeroize;
+
+/// Text that is written to the drive and nowhere else: [`Debug`](fmt::Debug) does not show it, and it is overwritten when
+/// it is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -15,6 +18,12 @@ impl Secret {
     /// The text itself.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 

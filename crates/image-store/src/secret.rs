@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use zeroize::Zeroize;
+
 /// Text that no `Debug`, log or error ever shows, overwritten when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
@@ -20,9 +22,7 @@ impl Secret {
 
 impl Drop for Secret {
     fn drop(&mut self) {
-        self.0.fill(0);
-        // Keeps the compiler from leaving out a write that nobody reads.
-        std::hint::black_box(&self.0);
+        self.0.zeroize();
     }
 }
 

@@ -118,7 +118,7 @@ pub(crate) fn build(guest: &Guest<'_>, wanted: &spec::ConfigDrive) -> Result<Ima
         availability_zone: wanted.availability_zone.clone(),
         meta: guest.metadata.clone(),
         keys,
-        admin_pass: wanted.admin_pass.clone().map(Into::into),
+        admin_pass: wanted.admin_pass.as_ref().map(|password| password.expose().into()),
         random_seed: random_bytes(SEED_BYTES),
         ..MetaData::new(guest.instance, guest.name, hostname)
     };

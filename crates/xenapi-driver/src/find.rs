@@ -69,16 +69,26 @@ pub(crate) async fn vm(client: &Client, which: &Which) -> Result<Option<(Ref<Vm>
     Ok(found.pop())
 }
 
-/// The VM of an instance that this driver's owner made.
+/// The VM of an instance that this driver's owner made, and that is complete: what is done to one that another program is
+/// still making would have both fail.
 pub(crate) async fn ours(job: &Job, which: &Which) -> Result<(Ref<Vm>, VmRecord), Cause> {
     let Some((reference, record)) = vm(job.client(), which).await? else {
         return Err(which.unknown());
     };
     let owner = &job.driver.settings().owner;
     match made_for(&record.other_config, &record.uuid, owner) {
-        Some(_) => Ok((reference, record)),
+        Some(_) => complete(&record).map(|()| (reference, record)),
         None => Err(Cause::NotOurs { uuid: record.uuid, owner: owner.clone() }),
     }
+}
+
+/// Makes sure that nobody is still making it.
+pub(crate) fn complete(record: &VmRecord) -> Result<(), Cause> {
+    if !record.other_config.contains_key(ownership::UNFINISHED) {
+        return Ok(());
+    }
+    let remedy = "wait until it is complete, or destroy it";
+    Err(Cause::WrongState { vm: record.uuid.clone(), state: "not complete".into(), remedy })
 }
 
 /// The instance that an object was made for by this owner, unless the object is a copy.

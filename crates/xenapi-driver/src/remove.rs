@@ -107,8 +107,11 @@ pub(crate) async fn stop(client: &Client, vm: &Ref<Vm>, record: &VmRecord) -> Re
     // It may have halted by itself in between.
     match stopped {
         Err(error) if error.is("VM_BAD_POWER_STATE") => {
-            let state = client.get_field(vm, vm::field::POWER_STATE).await?;
-            if state == VmPowerState::Halted { Ok(()) } else { Err(error) }
+            match client.get_field(vm, vm::field::POWER_STATE).await {
+                Ok(VmPowerState::Halted) => Ok(()),
+                Ok(_) => Err(error),
+                gone => gone_is_fine(gone.map(drop)),
+            }
         }
         other => gone_is_fine(other),
     }

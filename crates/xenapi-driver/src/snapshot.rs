@@ -77,6 +77,7 @@ pub(crate) async fn find_root(job: &Job, which: &Which) -> Result<(Ref<Vdi>, Vdi
     let Some((_, vm)) = find::vm(job.client(), which).await? else {
         return Err(which.unknown());
     };
+    find::complete(&vm)?;
     let disks = find::disks(job.client(), &vm).await?;
     let Some((_, root)) = disks.into_iter().find(|(_, vbd)| vbd.userdevice == "0") else {
         return Err(Cause::NoRootDisk(vm.uuid));

@@ -10,6 +10,7 @@ use config_drive::MacAddr;
 pub use config_drive::Route;
 pub use disk_stream::Declared as ImageFormat;
 use uuid::Uuid;
+use xenapi_client::Secret;
 pub use xenapi_storage::Choice as SrChoice;
 
 pub use crate::disk_setup::{DiskSetup, Grow};
@@ -353,7 +354,7 @@ pub struct ConfigDrive {
     /// The host name; the instance's name when `None`.
     pub hostname: Option<String>,
     /// Password of the administrator. Everyone who can read the disk can read it.
-    pub admin_pass: Option<String>,
+    pub admin_pass: Option<Secret>,
     /// What the operator wants every guest to know: `vendor_data.json`.
     pub vendor_data: Option<serde_json::Value>,
     /// The availability zone to report.
@@ -369,7 +370,7 @@ impl fmt::Debug for ConfigDrive {
             .field("user_data", &self.user_data.as_ref().map(Vec::len))
             .field("ssh_keys", &self.ssh_keys)
             .field("hostname", &self.hostname)
-            .field("admin_pass", &self.admin_pass.as_ref().map(|_| "<redacted>"))
+            .field("admin_pass", &self.admin_pass)
             .field("vendor_data", &self.vendor_data.as_ref().map(|_| "<redacted>"))
             .field("availability_zone", &self.availability_zone)
             .field("format", &self.format)

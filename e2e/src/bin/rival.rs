@@ -1,0 +1,21 @@
+//! One of the programs that do random verbs to the same instances: `cargo xtask rivals` starts several.
+
+use anyhow::{Result, bail};
+use e2e::rivals::rival::{self, Orders};
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [url, folder, seed, number, verbs, seconds] = &args[..] else {
+        bail!("url, folder, seed, number, verbs, seconds")
+    };
+    rival::run(Orders {
+        url: url.clone(),
+        number: number.parse()?,
+        seed: seed.parse()?,
+        verbs: verbs.parse()?,
+        seconds: seconds.parse()?,
+        folder: folder.into(),
+    })
+    .await
+}
