@@ -530,6 +530,7 @@ impl Client {
                 .exchange(&endpoint, METHOD, None, &params, Typed::NEW)
                 .await
                 .map_err(|error| error.about(METHOD))?;
+            let answer = answer.map_err(|failure| config.password.cut_out_of(failure, "<the password>"));
             match answer {
                 Ok(reference) => return Ok(Session::new(endpoint, reference)),
                 Err(failure) if failure.host_is_slave().is_some() => {

@@ -11,6 +11,9 @@ use xenapi_wire::{Class, Ref};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 
+/// How often a key that others put in at the same time is put in again.
+const PUTS: usize = 4;
+
 impl Client {
     /// The record of an object.
     ///
@@ -191,9 +194,17 @@ impl Client {
         item: impl Into<<F::Value as MapValue>::Item>,
     ) -> Result<()>
     where
-        F: Settable<Value: MapValue<Key: Clone>>,
+        F: Settable<Value: MapValue<Key: Clone, Item: Clone>>,
     {
         let (key, item) = (key.into(), item.into());
+        for _ in 0..PUTS {
+            self.remove_from(object, field, key.clone()).await?;
+            match self.add_to(object, field, key.clone(), item.clone()).await {
+                // Somebody else put it in between the two calls; whoever comes last wins.
+                Err(error) if error.is("MAP_DUPLICATE_KEY") => {}
+                done => return done,
+            }
+        }
         self.remove_from(object, field, key.clone()).await?;
         self.add_to(object, field, key, item).await
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use xenapi_wire::Failure;
 use zeroize::Zeroize;
 
 /// Text that no `Debug`, log or error ever shows, overwritten when it is dropped.
@@ -19,6 +20,19 @@ impl Secret {
     /// The text itself.
     pub fn expose(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl Secret {
+    /// A failure in which the server repeats the secret, without it.
+    pub(crate) fn cut_out_of(&self, mut failure: Failure, instead: &str) -> Failure {
+        let secret = self.expose();
+        if !secret.is_empty() {
+            for param in failure.params.iter_mut().filter(|param| param.contains(secret)) {
+                *param = param.replace(secret, instead);
+            }
+        }
+        failure
     }
 }
 

@@ -31,16 +31,8 @@ impl Session {
     }
 
     /// The failure without the session's reference, which XAPI puts into some.
-    pub(crate) fn redact(&self, mut failure: Failure) -> Failure {
-        let secret = self.reference.expose();
-        if !secret.is_empty() {
-            for param in &mut failure.params {
-                if param.contains(secret) {
-                    *param = param.replace(secret, "<this session>");
-                }
-            }
-        }
-        failure
+    pub(crate) fn redact(&self, failure: Failure) -> Failure {
+        self.reference.cut_out_of(failure, "<this session>")
     }
 }
 

@@ -152,6 +152,7 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
         let setting_up = heap(|| disk_setup::root(job, &spec.disk_setup, &plan, root, stop));
         not_grown = job.stage(Stage::DiskSetup, setting_up).await?;
     }
+    let disks = usize::from(own_root.is_some()) + usize::from(config_drive.is_some()) + plan.blank.len();
     let attaching = heap(|| attach(job, spec, &plan, &vm, own_root.as_ref(), config_drive.as_ref(), stop));
     job.stage(Stage::Devices, attaching).await?;
     let (root_uuid, root_bytes) = match (own_root, heap(|| volumes(job, spec, &plan, &vm, stop)).await?) {
@@ -161,7 +162,7 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
     };
     let domid = match plan.power {
         Power::Off => None,
-        _ => Some(job.stage(Stage::Start, heap(|| start(job, &plan, &vm, &vm_uuid, stop))).await?),
+        _ => Some(job.stage(Stage::Start, heap(|| start(job, &plan, &vm, &vm_uuid, disks, stop))).await?),
     };
     job.stage(Stage::Vm, complete(job, &vm, domid, stop)).await?;
     Ok(Instance {
@@ -400,7 +401,15 @@ async fn volumes(
 }
 
 /// The domain it runs as.
-async fn start(job: &Job, plan: &Plan, vm: &Ref<Vm>, vm_uuid: &str, stop: &Stop) -> Result<i64, Cause> {
+/// Starts it, and tells its domain. From then on nobody can remove its disks: that all are there is looked at now.
+async fn start(
+    job: &Job,
+    plan: &Plan,
+    vm: &Ref<Vm>,
+    vm_uuid: &str,
+    disks: usize,
+    stop: &Stop,
+) -> Result<i64, Cause> {
     let client = job.client();
     let doing = || format!("starting VM {:?} on host {:?}", plan.vm.name_label, plan.node.name);
     stop.check()?;
@@ -416,6 +425,11 @@ async fn start(job: &Job, plan: &Plan, vm: &Ref<Vm>, vm_uuid: &str, stop: &Stop)
     let wanted = if start_paused { VmPowerState::Paused } else { VmPowerState::Running };
     let running = client.wait_until(vm, patience, move |vm| vm.power_state == wanted);
     match stop.guard(running).await? {
+        Ok(record) if record.vbds.len() < disks => Err(Cause::WrongState {
+            vm: vm_uuid.to_owned(),
+            state: "running without a disk that it was made with".to_owned(),
+            remedy: "another program has removed the instance meanwhile; make it again",
+        }),
         Ok(record) => Ok(record.domid),
         Err(error) if error.kind() == ErrorKind::Timeout => {
             Err(not_running(job, vm, vm_uuid, patience).await?)

@@ -14,7 +14,7 @@ use xapi_simulator::{Simulator, World};
 use xenapi_client::{Cache, Client, Config, connect_fn};
 use xenapi_driver::{Driver, Settings};
 use xenapi_storage::ownership::Ownership;
-use xenapi_types::{Ref, Vm, VmRecord, vm};
+use xenapi_types::{OnCrashBehaviour, OnNormalExit, Ref, Vm, VmRecord, vm};
 
 use crate::dice::Dice;
 use crate::pool::PASSWORD;
@@ -122,6 +122,9 @@ async fn make(client: &Client, instances: usize) -> Result<Vec<Ref<Vm>>> {
             memory_static_min: 256 << 20,
             vcpus_max: 1,
             vcpus_at_startup: 1,
+            actions_after_shutdown: OnNormalExit::Destroy,
+            actions_after_reboot: OnNormalExit::Restart,
+            actions_after_crash: OnCrashBehaviour::Restart,
             other_config: ownership.vm_keys(),
             ..vm::Create::default()
         };

@@ -68,6 +68,8 @@ fn after(event: &Event, state: State, alone: bool) -> &'static [State] {
         (Ask::Spawn, Err(_)) if there || !alone => same,
         (Ask::Destroy, Ok(_)) => &[Absent],
         (Ask::Destroy, Err(_)) if !alone && there => &[Absent, On, Off],
+        // Two that are being made at the same time, of which one will give way.
+        (Ask::Destroy, Err(_)) if !alone => same,
         (Ask::Off, Ok(_)) if there => &[Off],
         (Ask::On | Ask::Reboot, Ok(_)) if there => &[On],
         (Ask::Off | Ask::On | Ask::Reboot, Err(_)) if !there => same,
