@@ -127,3 +127,21 @@ fn manifest(root: &Path, package: &Package) -> Result<Option<Finding>> {
     Ok((!inherits)
         .then(|| Finding::error(path.display().to_string(), "wants `[lints]` with `workspace = true`")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// docs/security.md counts on it.
+    #[test]
+    fn no_package_allows_unsafe_code() {
+        let root = crate::root();
+        let workspace = std::fs::read_to_string(root.join("Cargo.toml")).expect("the workspace's manifest");
+        assert!(workspace.contains("\nunsafe_code = \"forbid\"\n"));
+        let packages = packages(&root).expect("the packages");
+        assert!(packages.len() > 15);
+        for package in packages {
+            assert_eq!(manifest(&root, &package).expect("its manifest"), None, "{}", package.name);
+        }
+    }
+}

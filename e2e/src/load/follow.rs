@@ -50,7 +50,7 @@ impl fmt::Display for Followed {
 }
 
 /// So much simulated time passes at once.
-const TICK: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(instances: usize, time: Duration) -> Result<Followed> {
     let clock = Clock::manual(Timestamp::now());

@@ -58,6 +58,14 @@ impl Credentials {
         Self(Kind::Token(token.into()))
     }
 
+    fn secret(&self) -> &Secret {
+        match &self.0 {
+            Kind::Password { password: secret, .. }
+            | Kind::Application { secret, .. }
+            | Kind::Token(secret) => secret,
+        }
+    }
+
     /// What the `OS_*` variables of OpenStack's own tools say, read through `variable`: `OS_TOKEN`;
     /// `OS_APPLICATION_CREDENTIAL_ID` and `_SECRET`; or `OS_USERNAME`, `OS_PASSWORD`, `OS_PROJECT_NAME`,
     /// `OS_USER_DOMAIN_NAME` and `OS_PROJECT_DOMAIN_NAME`.
@@ -224,7 +232,8 @@ impl Keystone {
             let uri = address(&format!("{}/auth/tokens", self.url))?;
             let body = Outgoing::text(self.credentials.body().to_string());
             let request = Request { method: Method::POST, uri, headers, body };
-            let mut answer = self.client.send(request).await?.expect(&what, &[200, 201]).await?;
+            let answer = self.client.send(request).await?.hiding(self.credentials.secret());
+            let mut answer = answer.expect(&what, &[200, 201]).await?;
             let token = answer.text("x-subject-token").map(Secret::from);
             let token = token.ok_or_else(|| Error::Protocol {
                 what: what.clone(),

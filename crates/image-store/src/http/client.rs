@@ -23,6 +23,7 @@ use tokio_rustls::TlsConnector;
 use crate::error::{Error, Result};
 use crate::http::outgoing::Outgoing;
 use crate::http::tls::{Trust, handshake_failed};
+use crate::secret::Secret;
 
 /// How long to wait for a server.
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +83,8 @@ pub(crate) struct Answer {
     body: Incoming,
     unread: Option<Bytes>,
     idle: Duration,
+    /// What the request said in confidence, which some servers repeat.
+    secrets: Vec<Secret>,
     _connection: Connection,
 }
 
@@ -131,6 +134,8 @@ impl Client {
         *request.uri_mut() = path
             .parse()
             .map_err(|_| Error::Invalid { what: what.clone(), problem: "its path is malformed".into() })?;
+        let sensitive = headers.values().filter(|value| value.is_sensitive());
+        let secrets = sensitive.filter_map(|value| value.to_str().ok().map(Secret::from)).collect();
         *request.headers_mut() = headers;
         let (moved, failure) = (request.body().moved(), request.body().failure());
         let response = self.watched(&what, &moved, sender.send_request(request)).await?;
@@ -140,7 +145,7 @@ impl Client {
         }
         let (parts, body) = response.map_err(broke)?.into_parts();
         let (status, headers, idle) = (parts.status, parts.headers, self.0.timeouts.idle);
-        Ok(Answer { status, headers, what, body, unread: None, idle, _connection: connection })
+        Ok(Answer { status, headers, what, body, unread: None, idle, secrets, _connection: connection })
     }
 
     /// As [`Client::send`] without a body, but goes where the server says. Other servers than the first one
@@ -236,6 +241,12 @@ impl Answer {
     }
 
     /// The whole body of an answer that is no image.
+    /// Has errors leave this out, which the request's body said in confidence.
+    pub(crate) fn hiding(mut self, secret: &Secret) -> Self {
+        self.secrets.push(secret.clone());
+        self
+    }
+
     pub(crate) async fn page(&mut self) -> Result<Vec<u8>> {
         let mut page = Vec::new();
         while let Some(piece) = self.chunk().await? {
@@ -263,7 +274,11 @@ impl Answer {
             return Ok(self);
         }
         let page = self.page().await.unwrap_or_default();
-        Err(refused(what, self.status, &page))
+        let mut page = String::from_utf8_lossy(&page).into_owned();
+        for secret in self.secrets.iter().map(Secret::expose).filter(|secret| !secret.is_empty()) {
+            page = page.replace(secret, "<a secret>");
+        }
+        Err(refused(what, self.status, page.as_bytes()))
     }
 
     pub(crate) fn text(&self, name: impl header::AsHeaderName) -> Option<&str> {
