@@ -392,36 +392,35 @@ impl<'de> Source<'de> for Scanner<'de> {
             return Err(self.malformed("text beside a typed value"));
         }
         let start = self.at;
+        let wrong = |what| DecodeError::malformed(what, start);
         let tag = self.tag()?;
         match tag.name {
             "string" => Ok(Event::Text(self.scalar(&tag)?)),
             "int" | "i4" | "i8" => {
                 let text = self.scalar(&tag)?;
                 let number = number::parse_int(text.trim_ascii());
-                number.map(Event::Int).ok_or_else(|| DecodeError::malformed("an integer that is none", start))
+                number.map(Event::Int).ok_or_else(|| wrong("an integer that is none"))
             }
             "boolean" => match (self.scalar(&tag)?.trim_ascii(), self.reading) {
                 ("1", _) => Ok(Event::Bool(true)),
                 ("0", _) | (_, Reading::Request) => Ok(Event::Bool(false)),
-                _ => Err(DecodeError::malformed("a boolean that is none", start)),
+                _ => Err(wrong("a boolean that is none")),
             },
             "double" => {
                 let text = self.scalar(&tag)?;
                 let number = number::parse_float(text.trim_ascii());
-                number
-                    .map(Event::Double)
-                    .ok_or_else(|| DecodeError::malformed("a double that is none", start))
+                number.map(Event::Double).ok_or_else(|| wrong("a double that is none"))
             }
             "dateTime.iso8601" => {
                 let text = self.scalar(&tag)?;
                 if text.is_empty() && self.reading == Reading::Request {
-                    return Err(DecodeError::malformed("an empty date", start));
+                    return Err(wrong("an empty date"));
                 }
                 Ok(Event::Date(text))
             }
             "nil" => {
                 if !self.scalar(&tag)?.is_empty() {
-                    return Err(DecodeError::malformed("text inside nil", start));
+                    return Err(wrong("text inside nil"));
                 }
                 Ok(Event::Nil)
             }
@@ -439,7 +438,7 @@ impl<'de> Source<'de> for Scanner<'de> {
                 self.hollow = tag.empty;
                 Ok(Event::Struct)
             }
-            _ => Err(DecodeError::malformed("a type that XML-RPC does not have", start)),
+            _ => Err(wrong("a type that XML-RPC does not have")),
         }
     }
 
