@@ -265,7 +265,8 @@ fn checksum_fits(head: &[u8; RECORD]) -> bool {
 
 /// A number in octal digits, or in GNU's base 256 for what needs more of them.
 fn number(field: &[u8]) -> Option<u64> {
-    if field[0] == 0x80 {
+    // The field of the checksum has no room for the mark and a number.
+    if field[0] == 0x80 && field.len() > 8 {
         let high = field.len() - 8;
         return field[1..high]
             .iter()
@@ -288,5 +289,12 @@ mod tests {
             let mut archive = Archive::new(&head[..]);
             assert_eq!(archive.next().unwrap(), Some(Member { name: "0.vhd".to_owned(), size }));
         }
+    }
+
+    #[test]
+    fn a_checksum_in_base_256_is_none() {
+        let mut head = header("0.vhd", 512);
+        head[148..156].copy_from_slice(&[0x80, 0, 0, 0, 0, 0, 0x20, 0]);
+        assert!(!recognises(&head));
     }
 }
