@@ -8,7 +8,7 @@ use crate::cancel::Stop;
 use crate::error::Cause;
 use crate::image_cache;
 use crate::inventory;
-use crate::job::{Disk, Failed, Job};
+use crate::job::{Disk, Failed, Job, heap};
 use crate::plan::{self, Conflict, Conflicts};
 use crate::progress::Stage;
 use crate::spawn;
@@ -78,12 +78,13 @@ pub(crate) async fn disk(
     let prepared = job.stage(Stage::Scan, preparing).await?;
     let importing = async {
         if let Source::Cached(image, copying) = &source {
-            let (mut disk, _) = image_cache::root_disk(job, &plan, image, *copying, stop).await?;
+            let copied = heap(|| image_cache::root_disk(job, &plan, image, *copying, stop));
+            let (mut disk, _) = copied.await?;
             spawn::grow(job, &plan, &mut disk, stop).await?;
             return Ok(disk);
         }
         let disk = job.make_disk(&plan.root, &plan.sr, stop, |_| {}).await?;
-        transfer::import_image(job, &plan, &source, prepared, &disk, stop).await?;
+        heap(|| transfer::import_image(job, &plan, &source, prepared, &disk, stop)).await?;
         Ok::<_, Cause>(disk)
     };
     job.stage(Stage::RootDisk, importing).await

@@ -14,7 +14,7 @@ use crate::driver::Driver;
 use crate::error::{Cause, Op};
 use crate::find::{self, Which, plugs};
 use crate::import::{self, Wanted};
-use crate::job::{Failed, Job};
+use crate::job::{Failed, Job, heap};
 use crate::operation::Operation;
 use crate::power::{self, PowerChange, Shutdown};
 use crate::progress::{Progress, Stage};
@@ -163,7 +163,7 @@ async fn rescue(
     job.stage(Stage::Vm, noting).await?;
     let name = format!("{}-rescue", record.name_label);
     let wanted = Wanted { name, image, image_format, sr, bytes: None };
-    let rescue_disk = import::disk(job, record, instance, wanted, stop).await?;
+    let rescue_disk = heap(|| import::disk(job, record, instance, wanted, stop)).await?;
     let new_drive = match &renewal {
         Some(renewal) => Some((&renewal.place, renewal.make(job, record, stop).await?.reference)),
         None => None,

@@ -248,7 +248,7 @@ async fn root_disk(
             }
             let mut disk = disk_to_fill(job, &plan.root, plan, stop).await?;
             grow(job, plan, &mut disk, stop).await?;
-            let moved = transfer::import_image(job, plan, source, prepared, &disk, stop).await?;
+            let moved = heap(|| transfer::import_image(job, plan, source, prepared, &disk, stop)).await?;
             Ok((disk, moved))
         })
         .await?;

@@ -11,7 +11,7 @@ use crate::driver::Driver;
 use crate::error::{Cause, Op};
 use crate::find::{self, Which, plugs};
 use crate::import::{self, Wanted};
-use crate::job::{Failed, Job};
+use crate::job::{Failed, Job, heap};
 use crate::operation::Operation;
 use crate::power::{self, PowerChange, Shutdown};
 use crate::progress::{Progress, Stage};
@@ -96,7 +96,7 @@ async fn rebuild(
     job.stage(Stage::Vm, noting).await?;
     let name = record.name_label.clone();
     let wanted = Wanted { name, image, image_format, sr: SrChoice::Uuid(sr), bytes: Some(bytes) };
-    let made = import::disk(job, record, instance, wanted, stop).await?;
+    let made = heap(|| import::disk(job, record, instance, wanted, stop)).await?;
     let mut exchanged = vec![(&root, made)];
     if let Some(new) = &renewal {
         exchanged.push((&new.place, new.make(job, record, stop).await?));
