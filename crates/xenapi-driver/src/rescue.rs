@@ -165,7 +165,7 @@ async fn rescue(
     let wanted = Wanted { name, image, image_format, sr, bytes: None };
     let rescue_disk = heap(|| import::disk(job, record, instance, wanted, stop)).await?;
     let new_drive = match &renewal {
-        Some(renewal) => Some((&renewal.place, renewal.make(job, record, stop).await?.reference)),
+        Some(renewal) => Some((&renewal.place, heap(|| renewal.make(job, record, stop)).await?.reference)),
         None => None,
     };
     if journal.was_running {

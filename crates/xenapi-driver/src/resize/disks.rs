@@ -11,7 +11,7 @@ use crate::drive::{self, Renewal};
 use crate::error::Cause;
 use crate::find;
 use crate::inventory::Node;
-use crate::job::{Disk, Job};
+use crate::job::{Disk, Job, heap};
 use crate::plan::DiskPlan;
 use crate::progress::Stage;
 use crate::remove;
@@ -102,7 +102,7 @@ impl Change {
     ) -> Result<(), Cause> {
         stop.check()?;
         if let Some(renewal) = &self.renewal {
-            let made = renewal.make(job, vm, stop).await.map_err(|failed| failed.cause)?;
+            let made = heap(|| renewal.make(job, vm, stop)).await.map_err(|failed| failed.cause)?;
             self.made = Some(made.reference);
             return Ok(());
         }

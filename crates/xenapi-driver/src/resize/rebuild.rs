@@ -99,7 +99,7 @@ async fn rebuild(
     let made = heap(|| import::disk(job, record, instance, wanted, stop)).await?;
     let mut exchanged = vec![(&root, made)];
     if let Some(new) = &renewal {
-        exchanged.push((&new.place, new.make(job, record, stop).await?));
+        exchanged.push((&new.place, heap(|| new.make(job, record, stop)).await?));
     }
     if was_running {
         job.stage(Stage::Stop, power::change(job, vm, record, PowerChange::Off(shutdown), stop)).await?;
