@@ -12,3 +12,8 @@ pub mod world;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
+
+/// The code in the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/library.md")]
+pub struct Guide;
