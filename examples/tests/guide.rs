@@ -42,11 +42,11 @@ fn commands(page: &Path) -> Result<Vec<Vec<String>>> {
         for line in block.replace("\\\n", " ").lines() {
             let words = words(line.split(" # ").next().unwrap_or_default());
             let of_cargo = words.iter().position(|word| word == "--example").map(|at| at + 1);
-            let words = match of_cargo {
-                Some(at) => words[at..].iter().filter(|word| *word != "--").cloned().collect(),
-                None => words,
-            };
-            if words.first().is_some_and(|first| PROGRAMS.contains(&first.as_str())) {
+            let command = words.iter().skip(of_cargo.unwrap_or(0)).filter(|word| *word != "--");
+            let words: Vec<_> = command.take_while(|word| *word != "&&").cloned().collect();
+            // `cargo build --example disk` starts nothing.
+            let starts = words.len() > 1 || of_cargo.is_none();
+            if starts && words.first().is_some_and(|first| PROGRAMS.contains(&first.as_str())) {
                 commands.push(words);
             }
         }
@@ -81,13 +81,11 @@ fn every_option_is_one_that_there_is() -> Result<()> {
         for words in commands(&page)? {
             let at = format!("{}: {}", page.display(), words.join(" "));
             let mut help = program(&words[0]);
-            // A first word that is no option is a subcommand, where the program has any.
             let general = String::from_utf8(program(&words[0]).arg("--help").output()?.stdout)?;
-            if let Some(verb) = words.get(1).filter(|word| !word.starts_with('-'))
-                && general.contains("\nCommands:\n")
-            {
-                ensure!(general.contains(&format!("\n  {verb} ")), "{at}: no command {verb}");
-                help.arg(verb);
+            if let Some((_, verbs)) = general.split_once("\nCommands:\n") {
+                let mut plain = words[1..].iter().filter(|word| !word.starts_with('-'));
+                let verb = plain.find(|word| verbs.contains(&format!("  {word} ")));
+                help.arg(verb.with_context(|| format!("{at}: no such command"))?);
             }
             let special = String::from_utf8(help.arg("--help").output()?.stdout)?;
             for option in words.iter().filter(|word| word.starts_with("--")) {

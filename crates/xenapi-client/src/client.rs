@@ -261,7 +261,8 @@ impl Client {
         read: impl Read<T>,
     ) -> Result<T> {
         let course = self.course();
-        let call = async {
+        // On the heap: callers have many calls in one future, and each would take its 16 KiB there.
+        let call = Box::pin(async {
             if needs_session {
                 return self.with_session(method, params, read, Lane::Call, &course).await;
             }
@@ -273,7 +274,7 @@ impl Client {
                 };
                 self.pause_before_next(&mut attempts, error, &course).await?;
             }
-        };
+        });
         self.within(method, &course, call).await
     }
 

@@ -48,16 +48,18 @@ impl Source {
     /// Opens an image and checks its structure; the data are not read.
     pub(crate) async fn open(spec: &InstanceSpec) -> Result<Self, Cause> {
         let path = match &spec.image {
-            RootImage::Source(source) => return Ok(Self::Arriving(Arriving::open(&**source, spec).await?)),
+            RootImage::Source(source) => {
+                return Ok(Self::Arriving(Box::pin(Arriving::open(&**source, spec)).await?));
+            }
             RootImage::Cached(image, copying) => return Ok(Self::Cached(image.clone(), *copying)),
             RootImage::Volume(volume) => return Ok(Self::Volume(volume.clone())),
             RootImage::Chain(path) => return Self::open_chain(path).await,
             RootImage::File(path) => path,
         };
         if let Some(source) = image::packed_file(path, spec.image_format).await {
-            return Ok(Self::Arriving(Arriving::open(&source, spec).await?));
+            return Ok(Self::Arriving(Box::pin(Arriving::open(&source, spec)).await?));
         }
-        Image::open(path, spec.image_format).await.map(Self::Disk).map_err(Cause::Image)
+        Box::pin(Image::open(path, spec.image_format)).await.map(Self::Disk).map_err(Cause::Image)
     }
 
     async fn open_chain(leaf: &Path) -> Result<Self, Cause> {

@@ -68,7 +68,7 @@ impl Client {
                 body: Some(body),
             };
             let endpoint = self.session().await?.endpoint.clone();
-            let accepted = negotiate(self, proposal, endpoint, label, &object).await?;
+            let accepted = Box::pin(negotiate(self, proposal, endpoint, label, &object)).await?;
             let endpoint = accepted.endpoint.clone();
             let poured = pour(accepted, self, &len, &sent, None, async { Ok(()) }).await;
             poured.and_then(Poured::complete).map_err(|error| error.at(&endpoint))

@@ -134,7 +134,7 @@ impl Client {
     ) -> Result<Export> {
         let Subject { label, object, content } = what;
         let subject = format!("export of {object}");
-        let accepted = negotiate(self, Download(handler), endpoint, label, &object).await;
+        let accepted = Box::pin(negotiate(self, Download(handler), endpoint, label, &object)).await;
         let Accepted { answer, task, endpoint } = accepted?;
         let received = Meter::new();
         let (sender, pieces) = mpsc::channel(4);

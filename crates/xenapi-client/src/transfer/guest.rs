@@ -199,7 +199,7 @@ where
                 queued: None,
                 body: Some(body),
             };
-            let accepted = negotiate(&client, proposal, route.endpoint, &label, "a VM").await?;
+            let accepted = Box::pin(negotiate(&client, proposal, route.endpoint, &label, "a VM")).await?;
             let endpoint = accepted.endpoint.clone();
             // XAPI does not read the archive's end, and resets the connection when it has what it wants.
             let poured = pour(accepted, &client, &len, &sent, progress, async { Ok(()) }).await;

@@ -220,7 +220,8 @@ where
         };
         let host = route.endpoint.clone();
         let transfer = async {
-            let accepted = negotiate(&client, proposal, route.endpoint, &label, &name(&vdi)).await?;
+            let accepted =
+                Box::pin(negotiate(&client, proposal, route.endpoint, &label, &name(&vdi))).await?;
             let endpoint = accepted.endpoint.clone();
             let until_detached = async {
                 match detached {
@@ -228,7 +229,7 @@ where
                     None => Ok(()),
                 }
             };
-            let pouring = pour(accepted, &client, &len, &sent, progress, until_detached).await;
+            let pouring = Box::pin(pour(accepted, &client, &len, &sent, progress, until_detached)).await;
             pouring.and_then(Poured::complete).map_err(|error| error.at(&endpoint))?;
             Ok::<_, Error>(Imported { bytes: sent.bytes(), endpoint, sha256: sent.checksum() })
         };
