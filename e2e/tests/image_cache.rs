@@ -14,9 +14,10 @@ use tempfile::TempDir;
 use xapi_simulator::fault::Fault;
 use xenapi_client::ExportFormat;
 use xenapi_driver::image_cache::{CacheRequest, CachedImage, Copying, Eviction};
+use xenapi_driver::reconcile::{Kind, ReconcileOptions};
 use xenapi_driver::spec::{Flavor, InstanceSpec, RootImage, SrChoice};
 use xenapi_driver::{Driver, Progress, Settings, SpawnOptions, Which};
-use xenapi_types::{Failure, Sr, Vdi, sr};
+use xenapi_types::{Failure, Sr, Vdi, sr, vdi};
 
 /// A file that counts how often it is read.
 #[derive(Debug)]
@@ -184,5 +185,115 @@ async fn a_fetch_that_fails_leaves_neither_disk_nor_lock() -> Result<()> {
         assert_eq!(client.get_field(&sr, sr::field::OTHER_CONFIG).await?, keys, "{method}");
     }
     bench.cached(&bench.pool.driver, bench.request(EXT)).await?;
+    Ok(())
+}
+
+/// A file that takes its time to be opened.
+#[derive(Debug)]
+struct Slow(Arc<Counted>, Duration);
+
+impl ImageSource for Slow {
+    fn open(&self) -> Pending<'_, image_store::Result<image_store::Image>> {
+        Box::pin(async {
+            tokio::time::sleep(self.1).await;
+            self.0.open().await
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_long_fetch_is_not_taken_for_a_dead_one() -> Result<()> {
+    let bench = Bench::new().await?;
+    let request = || {
+        let source: Arc<dyn ImageSource> = Arc::new(Slow(bench.source.clone(), Duration::from_secs(11)));
+        CacheRequest { image: source.into(), patience: Duration::from_secs(5), ..bench.request(EXT) }
+    };
+    let other = bench.pool.driver_with(Settings::default())?;
+    let (first, second) =
+        tokio::join!(bench.cached(&bench.pool.driver, request()), bench.cached(&other, request()));
+    assert_eq!(first?, second?);
+    assert_eq!(bench.reads(), 1);
+    let sr = bench.pool.client().by_name_label::<Sr>(EXT).await?;
+    let keys = bench.pool.client().get_field(&sr, sr::field::OTHER_CONFIG).await?;
+    assert!(!keys.keys().any(|key| key.contains("fetching")), "{keys:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_clone_whose_answer_is_lost_is_no_cached_image() -> Result<()> {
+    let bench = Bench::new().await?;
+    let (driver, client) = (&bench.pool.driver, bench.pool.client());
+    let image = bench.cached(driver, bench.request(EXT)).await?;
+    let spawn = |name: &str, copying: Copying| {
+        let root = RootImage::Cached(image.clone(), copying);
+        let mut spec = InstanceSpec::new(name, Flavor::new(1, 128, 0), root);
+        spec.sr = SrChoice::Named(EXT.into());
+        driver.spawn(spec, SpawnOptions::default())
+    };
+    // What a clone splits stays split until the SR joins it: compared is what is there after the first one.
+    let first = spawn("first", Copying::Clone).await?;
+    let before = bench.pool.census().await?;
+    let faults = bench.pool.simulator.faults();
+    for (copying, method) in [
+        (Copying::Clone, "VDI.clone"),
+        (Copying::Clone, "VDI.set_other_config"),
+        (Copying::Clone, "VDI.add_to_other_config"),
+        (Copying::Full, "VDI.clone"),
+        (Copying::Full, "Async.VDI.copy"),
+        (Copying::Full, "VDI.set_other_config"),
+    ] {
+        for fault in [
+            Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"])),
+            Fault::DropAfterExecution,
+        ] {
+            faults.on_nth(method, 1, fault.clone());
+            let result = spawn("web1", copying).await;
+            faults.clear();
+            match result {
+                Ok(instance) => {
+                    driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+                }
+                Err(error) => assert!(error.leftovers().is_empty(), "{method}, {fault:?}: {error}"),
+            }
+            // A task whose name got lost with the answer ends by itself, and its record stays a while.
+            for (task, record) in client.all_records::<xenapi_types::Task>().await? {
+                if record.name_label.starts_with("Async.") {
+                    client.destroy(&task).await?;
+                }
+            }
+            assert_eq!(driver.cached_images().await?.len(), 1, "{method}, {fault:?}");
+            bench.pool.census().await?.assert_as(&before, &format!("{copying:?}, {method}, {fault:?}"));
+            let vdi = client.by_uuid::<Vdi>(&image.uuid).await?;
+            let keys = client.get_field(&vdi, vdi::field::OTHER_CONFIG).await?;
+            assert!(!keys.keys().any(|key| key.contains("cloning")), "{method}, {fault:?}: {keys:?}");
+        }
+    }
+
+    // As many as like at the same time.
+    let (a, b, c) =
+        tokio::join!(spawn("a", Copying::Clone), spawn("b", Copying::Full), spawn("c", Copying::Clone),);
+    for instance in [&a?, &b?, &c?, &first] {
+        assert!(bench.content(&instance.root_uuid).await? == fs::read(&bench.image)?, "{}", instance.name);
+        driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+    }
+
+    // One that was killed between the clone and its keys: nobody lists what it left, and a later look removes it.
+    let vdi = client.by_uuid::<Vdi>(&image.uuid).await?;
+    let value = format!("{} {} 1", uuid::Uuid::now_v7(), image.uuid);
+    client.add_to(&vdi, vdi::field::OTHER_CONFIG, "xenapi-rs:cloning", value).await?;
+    let lost = client.call(vdi::Clone { vdi, driver_params: None }).await?;
+    assert_eq!(
+        driver.cached_images().await?.iter().map(|image| &image.uuid).collect::<Vec<_>>(),
+        [&image.uuid]
+    );
+    // Its time is over: nobody waits for it.
+    let next = spawn("next", Copying::Clone).await?;
+    driver.destroy(Which::Instance(next.uuid), Progress::none()).await?;
+    let now = ReconcileOptions { older_than: Duration::ZERO, ..ReconcileOptions::default() };
+    let done = driver.reconcile(now.clone()).await?.done;
+    assert_eq!(done.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [Kind::OrphanedDisk]);
+    assert!(client.record_opt(&lost).await?.is_none());
+    assert_eq!(driver.reconcile(now).await?.done, []);
+    assert_eq!(driver.cached_images().await?.len(), 1);
     Ok(())
 }

@@ -4,12 +4,18 @@
 //! `other_config`, so that either driver finds what the other has fetched. Beside them stands the digest, where it is
 //! known. Nothing of it is kept anywhere else.
 
+mod lock;
+mod root;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
+use xenapi_storage::lineage::{IMAGE_ID, VHD_PARENT};
 use xenapi_storage::{Place, Repository};
-use xenapi_types::{Ref, Sr, Vdi, VdiRecord, VmRecord, sr, vdi};
+use xenapi_types::{Ref, Sr, Vdi, VdiRecord, VmRecord, vdi};
 
+pub(crate) use self::root::{COPYING, Cloning, root_disk};
 use crate::cancel::Stop;
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op, Result};
@@ -17,18 +23,14 @@ use crate::import::{self, Wanted};
 use crate::inventory;
 use crate::job::{Disk, Failed, Job};
 use crate::operation::Operation;
-use crate::plan::{Conflict, Conflicts, Plan};
-use crate::progress::{Progress, Stage, Transfer};
+use crate::plan::{Conflict, Conflicts};
+use crate::progress::{Progress, Stage};
 use crate::spec::{Flavor, ImageFormat, InstanceSpec, RootImage, SrChoice};
 
-/// Nova's key for the image's id.
-const IMAGE_ID: &str = "image-id";
 /// Nova's key for when it was fetched, in seconds since 1970.
 const CACHED_TIME: &str = "cached-time";
 /// The digest of the image as it was fetched.
 const DIGEST: &str = "xenapi-rs:image-digest";
-/// On an SR: who fetches the image with the id that follows, and until when that is believed.
-const FETCHING: &str = "xenapi-rs:fetching:";
 
 /// An image in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,12 +67,13 @@ pub struct CacheRequest {
     pub digest: Option<String>,
     /// Where to keep it.
     pub sr: SrChoice,
-    /// How long a fetch may take: after that, whoever does it is taken for dead, and the next one begins.
+    /// How long whoever fetches it may give no sign of life: after that, the next one begins. A sign is given three
+    /// times as often.
     pub patience: Duration,
 }
 
 impl CacheRequest {
-    /// An image of this id on the pool's default SR, to be fetched within an hour.
+    /// An image of this id on the pool's default SR.
     pub fn new(image_id: impl Into<String>, image: impl Into<RootImage>) -> Self {
         Self {
             image_id: image_id.into(),
@@ -78,7 +81,7 @@ impl CacheRequest {
             image_format: ImageFormat::Unknown,
             digest: None,
             sr: SrChoice::PoolDefault,
-            patience: Duration::from_secs(3600),
+            patience: Duration::from_secs(600),
         }
     }
 }
@@ -177,12 +180,15 @@ async fn read(driver: &Driver) -> Result<Vec<(Ref<Vdi>, CachedImage)>, Cause> {
     let mut images: Vec<_> = disks
         .iter()
         .filter(|(_, disk)| !disk.is_a_snapshot && disk.managed)
+        .filter(|(_, disk)| {
+            Cloning::read(&disk.other_config).is_none_or(|cloning| !cloning.is_clone(&disk.uuid))
+        })
         .filter_map(|(vdi, disk)| {
             let image_id = disk.other_config.get(IMAGE_ID)?.clone();
-            let parent = disk.sm_config.get("vhd-parent");
+            let parent = disk.sm_config.get(VHD_PARENT);
             // The one disk that shares nothing is the parent's only child.
             let shares = |(other, record): (&Ref<Vdi>, &VdiRecord)| {
-                other != vdi && record.sr == disk.sr && record.sm_config.get("vhd-parent") == parent
+                other != vdi && record.sr == disk.sr && record.sm_config.get(VHD_PARENT) == parent
             };
             let in_use = parent.is_some() && disks.iter().any(shares);
             let bytes = |number: i64| u64::try_from(number).unwrap_or(0);
@@ -209,17 +215,32 @@ async fn cache(job: &Job, request: &CacheRequest, stop: &Stop) -> Result<CachedI
         if let Some(image) = job.stage(Stage::Find, find(job, request, &repository)).await? {
             return Ok(image);
         }
-        if job.stage(Stage::Storage, lock(job, request, &repository, stop)).await? {
+        if job.stage(Stage::Storage, lock::lock(job, request, &repository, stop)).await? {
             break;
         }
     }
     // Somebody may have been done between the look and the lock.
     let image = match job.stage(Stage::Find, find(job, request, &repository)).await? {
         Some(image) => image,
-        None => fetch(job, request, &repository, stop).await?,
+        None => fetch_renewed(job, request, &repository, stop).await?,
     };
-    job.stage(Stage::Storage, unlock(job, request, &repository)).await?;
+    job.stage(Stage::Storage, lock::unlock(job, request, &repository)).await?;
     Ok(image)
+}
+
+/// Fetches it, and says all the while that it goes on. On the heap: a fetch has all stages of an import in it.
+async fn fetch_renewed(
+    job: &Job,
+    request: &CacheRequest,
+    sr: &Repository,
+    stop: &Stop,
+) -> Result<CachedImage, Failed> {
+    let (fetching, renewing) =
+        (Box::pin(fetch(job, request, sr, stop)), Box::pin(lock::renew(job, request, sr)));
+    tokio::select! {
+        fetched = fetching => fetched,
+        never = renewing => match never {},
+    }
 }
 
 async fn choose_sr(job: &Job, request: &CacheRequest) -> Result<Repository, Cause> {
@@ -245,47 +266,6 @@ async fn find(job: &Job, request: &CacheRequest, sr: &Repository) -> Result<Opti
     Ok(read(&job.driver).await?.into_iter().map(|(_, image)| image).find(fits))
 }
 
-/// Whether the fetch is ours now. If somebody else has it, this waits until it ends or has expired.
-async fn lock(job: &Job, request: &CacheRequest, sr: &Repository, stop: &Stop) -> Result<bool, Cause> {
-    let doing = || format!("reserving the fetch of image {:?} in SR {:?}", request.image_id, sr.name_label);
-    let (client, key) = (job.client(), format!("{FETCHING}{}", request.image_id));
-    let mine = format!("{} {}", job.operation, now() + request.patience.as_secs());
-    stop.check()?;
-    // XAPI refuses a key that is there: of several, one gets it.
-    match client.add_to(&sr.reference, sr::field::OTHER_CONFIG, &*key, &*mine).await {
-        Ok(()) => {
-            let (client, reference) = (client.clone(), sr.reference.clone());
-            job.rollback.push(format!("key {key} of SR {:?}", sr.name_label), async move {
-                client.remove_from(&reference, sr::field::OTHER_CONFIG, &*key).await
-            });
-            return Ok(true);
-        }
-        Err(error) if error.is("MAP_DUPLICATE_KEY") => {}
-        Err(error) => return Err(Cause::host(doing())(error)),
-    }
-    let keys =
-        client.get_field(&sr.reference, sr::field::OTHER_CONFIG).await.map_err(Cause::host(doing()))?;
-    let Some(theirs) = keys.get(&key).cloned() else { return Ok(false) };
-    let until = theirs.split(' ').nth(1).and_then(|until| until.parse().ok()).unwrap_or(0_u64);
-    let left = Duration::from_secs(until.saturating_sub(now()).min(request.patience.as_secs()));
-    let released = client.wait_until(&sr.reference, left, |sr| sr.other_config.get(&key) != Some(&theirs));
-    match stop.guard(released).await? {
-        Ok(_) => Ok(false),
-        Err(error) if error.kind() == xenapi_client::ErrorKind::Timeout => {
-            let removed = client.remove_from(&sr.reference, sr::field::OTHER_CONFIG, &*key).await;
-            removed.map_err(Cause::host(doing()))?;
-            Ok(false)
-        }
-        Err(error) => Err(Cause::host(doing())(error)),
-    }
-}
-
-async fn unlock(job: &Job, request: &CacheRequest, sr: &Repository) -> Result<(), Cause> {
-    let key = format!("{FETCHING}{}", request.image_id);
-    let removed = job.client().remove_from(&sr.reference, sr::field::OTHER_CONFIG, key).await;
-    removed.map_err(Cause::host(format!("releasing the fetch of image {:?}", request.image_id)))
-}
-
 async fn fetch(
     job: &Job,
     request: &CacheRequest,
@@ -309,7 +289,7 @@ async fn fetch(
         .map(|connection| connection.host.clone());
     let mut nobody = VmRecord::default();
     nobody.affinity = home.unwrap_or_default();
-    let disk = import::disk(job, &nobody, Uuid::new_v4(), wanted, stop).await?;
+    let disk = Box::pin(import::disk(job, &nobody, Uuid::new_v4(), wanted, stop)).await?;
     job.stage(Stage::RootDisk, label(job, request, &disk)).await?;
     let found = job.stage(Stage::Find, find(job, request, sr)).await?;
     found.ok_or(Failed { stage: Stage::Find, cause: Cause::NoSuchInstance(name) })
@@ -321,46 +301,12 @@ async fn label(job: &Job, request: &CacheRequest, disk: &Disk) -> Result<(), Cau
     let client = job.client();
     let call = vdi::SetNameDescription { vdi: disk.reference.clone(), value: "root".to_owned() };
     client.call(call).await.map_err(doing())?;
-    let mut keys = std::collections::BTreeMap::from([
+    let mut keys = BTreeMap::from([
         (IMAGE_ID.to_owned(), request.image_id.clone()),
         (CACHED_TIME.to_owned(), now().to_string()),
     ]);
     keys.extend(request.digest.clone().map(|digest| (DIGEST.to_owned(), digest)));
     client.set_field(&disk.reference, vdi::field::OTHER_CONFIG, keys).await.map_err(doing())
-}
-
-/// Makes a root disk of a cached image.
-pub(crate) async fn root_disk(
-    job: &Job,
-    plan: &Plan,
-    image: &CachedImage,
-    copying: Copying,
-    stop: &Stop,
-) -> Result<(Disk, Transfer), Cause> {
-    let doing = || format!("making the root disk of cached image {:?} ({})", image.image_id, image.uuid);
-    let client = job.client();
-    let cached = client.by_uuid::<Vdi>(&image.uuid).await.map_err(Cause::host(doing()))?;
-    stop.check()?;
-    let vdi = if copying == Copying::Clone && plan.sr.uuid == image.sr_uuid {
-        let call = vdi::Clone { vdi: cached, driver_params: None };
-        client.call(call).await.map_err(Cause::host(doing()))?
-    } else {
-        let sr = plan.sr.reference.clone();
-        let call = vdi::Copy { vdi: cached, sr: Some(sr), base_vdi: None, into_vdi: None };
-        job.run(call, doing(), Stage::RootDisk, stop).await?
-    };
-    job.remember_disk(&vdi, &plan.root.name_label);
-    let made = client.record(&vdi).await.map_err(Cause::host(doing()))?;
-    let mut keys = plan.root.other_config.clone();
-    keys.insert(xenapi_storage::ownership::SELF.to_owned(), made.uuid.clone());
-    client.set_field(&vdi, vdi::field::OTHER_CONFIG, keys).await.map_err(Cause::host(doing()))?;
-    let call = vdi::SetNameLabel { vdi: vdi.clone(), value: plan.root.name_label.clone() };
-    client.call(call).await.map_err(Cause::host(doing()))?;
-    let call = vdi::SetNameDescription { vdi: vdi.clone(), value: plan.root.name_description.clone() };
-    client.call(call).await.map_err(Cause::host(doing()))?;
-    let virtual_bytes = u64::try_from(made.virtual_size).unwrap_or(0);
-    let moved = Transfer { wire_bytes: 0, wire_total_bytes: Some(0), virtual_bytes };
-    Ok((Disk { reference: vdi, sr: made.sr, uuid: made.uuid, virtual_bytes }, moved))
 }
 
 fn now() -> u64 {

@@ -19,6 +19,7 @@ use xenapi_types::{
 use crate::backup;
 use crate::driver::Driver;
 use crate::error::{Cause, Op};
+use crate::image_cache::{COPYING, Cloning};
 use crate::job::Job;
 use crate::ledger;
 use crate::live;
@@ -392,6 +393,17 @@ impl Look<'_> {
         for (reference, vdi) in self.pool.vdis.iter().filter(|(_, vdi)| vdi.managed) {
             self.moved(all, vdi);
             let object = || Object::Vdi(reference.clone());
+            if let Some(cloning) = Cloning::read(&vdi.other_config) {
+                let lost = cloning.is_clone(&vdi.uuid) && vdi.vbds.is_empty();
+                let kind = if lost { Kind::OrphanedDisk } else { Kind::Mark };
+                self.note(all, cloning.operation, kind, &vdi.uuid, object());
+                continue;
+            }
+            let copying = vdi.other_config.keys().find_map(|key| key.strip_prefix(COPYING)?.parse().ok());
+            if let Some(operation) = copying {
+                self.note(all, operation, Kind::OrphanedDisk, &vdi.uuid, object());
+                continue;
+            }
             if let Some(operation) = mark(&vdi.other_config) {
                 self.note(all, operation, passing(vdi.is_a_snapshot), &vdi.uuid, object());
                 continue;
@@ -536,7 +548,8 @@ async fn settle(job: &Job, Found { finding, object }: &Found) -> Result<(), Caus
 
 async fn unmark(client: &Client, vdi: &Ref<Vdi>) -> xenapi_client::Result<()> {
     let Some(record) = client.record_opt(vdi).await? else { return Ok(()) };
-    for key in record.other_config.keys().filter(|key| operation_of(key).is_some()) {
+    let is_mark = |key: &&String| operation_of(key).is_some() || *key == Cloning::KEY;
+    for key in record.other_config.keys().filter(is_mark) {
         client.remove_from(vdi, vdi::field::OTHER_CONFIG, key.as_str()).await?;
     }
     Ok(())

@@ -5,9 +5,10 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use xenapi_driver::image_cache::Eviction;
 use xenapi_driver::reconcile::ReconcileOptions;
 use xenapi_driver::{Error, Progress};
-use xenapi_types::{Task, TaskStatusType, Vdi, VmPowerState};
+use xenapi_types::{Sr, Task, TaskStatusType, Vdi, VmPowerState, sr};
 
 use crate::pool::Census;
 use crate::sweep::mischief::Mischief;
@@ -51,8 +52,35 @@ pub(super) async fn judge(
                 found.leaks.extend(changes(verb, &now, &scene.bare));
             }
         }
-        Step::Snapshot => {
-            snapshot(scene, outcome, &mut found).await?;
+        Step::SpawnCached(_) => match outcome {
+            Err(_) => {
+                let now = visible(scene, now).await?;
+                let before = visible(scene, scene.before.clone()).await?;
+                found.leaks.extend(changes(verb, &now, &before));
+            }
+            Ok(()) => state(scene, &[VmPowerState::Running], &mut found).await?,
+        },
+        Step::CacheImage => {
+            if outcome.is_err() {
+                found.leaks.extend(changes(verb, &now, &scene.bare));
+            }
+            let images = scene.pool.driver.cached_images().await?.len();
+            if images != usize::from(outcome.is_ok()) {
+                found.wrong.push(format!("{images} images in the cache"));
+            }
+        }
+        Step::Backup | Step::Increment => {
+            files(scene, verb, outcome, &mut found)?;
+            // An increment's snapshot stands in for that of the full one.
+            let had = usize::from(verb.act == Step::Increment);
+            let disks = scene.pool.client().all_records::<Vdi>().await?;
+            let kept = disks.values().filter(|vdi| vdi.is_a_snapshot).count();
+            if kept != if outcome.is_ok() { 1 } else { had } {
+                found.leaks.push(format!("{kept} snapshots"));
+            }
+        }
+        Step::Snapshot | Step::Upload | Step::UploadAll => {
+            files(scene, verb, outcome, &mut found)?;
             found.leaks.extend(changes(
                 verb,
                 &visible(scene, now).await?,
@@ -117,9 +145,20 @@ pub(super) async fn judge(
         }
     }
     // Whatever became of it, an instance can be removed, with everything that belongs to it.
-    let has_instance = !matches!(verb.act, Step::EnsureNetwork | Step::RemoveNetwork);
+    let has_instance = !matches!(verb.act, Step::EnsureNetwork | Step::RemoveNetwork | Step::CacheImage);
     if has_instance && let Err(error) = scene.pool.driver.destroy(scene.which(), Progress::none()).await {
         found.wrong.push(format!("cannot be destroyed afterwards: {error}"));
+    }
+    if verb.act == Step::CacheImage || verb.prepare.contains(&Step::CacheImage) {
+        let all = Eviction { keep_bytes: Some(0), ..Eviction::default() };
+        let srs = scene.pool.client().all::<Sr>().await?;
+        for sr in srs {
+            // What is no file or volume cannot be looked through.
+            let _ = scene.pool.client().call(sr::Scan { sr }).await;
+        }
+        if let Err(error) = scene.pool.driver.evict_images(&all).await {
+            found.wrong.push(format!("the image cannot be evicted: {error}"));
+        }
     }
     let mut end = scene.pool.census().await?;
     if verb.prepare.contains(&Step::AttachVolume) && !changes(verb, &end, &scene.bare).is_empty() {
@@ -191,18 +230,30 @@ pub(crate) async fn visible(scene: &Scene, mut census: Census) -> Result<Census>
     Ok(census)
 }
 
-async fn snapshot(scene: &Scene, outcome: &Result<(), Error>, found: &mut Found) -> Result<()> {
+/// The files that are there, and that should be.
+fn files(scene: &Scene, verb: &Verb, outcome: &Result<(), Error>, found: &mut Found) -> Result<()> {
     let mut left: Vec<_> = fs::read_dir(scene.files.path())?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<Result<_>>()?;
     left.retain(|name| name != "image.raw");
+    left.sort();
+    let (made, before): (&[&str], &[&str]) = match verb.act {
+        Step::Backup => (&[verb::FULL], &[]),
+        Step::Increment => (&[verb::FULL, "out.vhd"], &[verb::FULL]),
+        Step::UploadAll => (&["out.cd", "out.vhd"], &[]),
+        _ => (&["out.vhd"], &[]),
+    };
     match outcome {
-        Ok(()) if left == ["out.vhd"] => {
-            if !verb::is_whole_vhd(&scene.output())? {
+        Ok(()) if left == made => {
+            if verb.act != Step::Upload
+                && !verb::is_whole_vhd(&scene.files.path().join(made[made.len() - 1]))?
+            {
                 found.wrong.push("the file is not whole".into());
             }
         }
-        _ if left.is_empty() && outcome.is_err() => {}
+        Err(_) if left == before => {}
+        // Images that were complete before one failed stay.
+        Err(_) if verb.act == Step::UploadAll && left.iter().all(|name| made.contains(&&**name)) => {}
         _ => found.leaks.push(format!("files {left:?} after {outcome:?}")),
     }
     Ok(())

@@ -1,13 +1,20 @@
 //! The verbs, and what each needs.
 
 use std::fs::File;
+use std::sync::Arc;
 use std::time::Duration;
 
+use image_store::{FileSink, ImageSink};
+use xenapi_driver::backup::BackupOptions;
+use xenapi_driver::image_cache::{CacheRequest, Copying};
 use xenapi_driver::network::{NetworkSpec, Vlan};
 use xenapi_driver::resize::ResizeOptions;
-use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, MacChoice, Nic, SrChoice};
+use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, MacChoice, Nic, RootImage, SrChoice};
+use xenapi_driver::upload::{UploadFormat, UploadOptions};
 use xenapi_driver::volume::AttachOptions;
-use xenapi_driver::{Checks, Existing, Otherwise, PowerChange, Progress, Result, Shutdown, SpawnOptions};
+use xenapi_driver::{
+    Checks, Existing, InstanceDisk, Otherwise, PowerChange, Progress, Result, Shutdown, SpawnOptions,
+};
 use xenapi_types::VmPowerState;
 
 use crate::pool::{LVM, NETWORK};
@@ -35,6 +42,18 @@ pub enum Step {
     Destroy,
     /// Writes a snapshot to a file.
     Snapshot,
+    /// Fetches an image into the cache.
+    CacheImage,
+    /// Spawns from the cached image: by a clone, or by a full copy.
+    SpawnCached(Copying),
+    /// Puts a snapshot of the root disk into a file as an image of all its layers.
+    Upload,
+    /// Puts all disks, of one moment, into files.
+    UploadAll,
+    /// Writes a full backup, and keeps its snapshot.
+    Backup,
+    /// Writes what has changed since the full backup.
+    Increment,
     /// Changes the power state, to end in this one.
     Power(PowerChange, VmPowerState),
     /// Halts and marks as deleted.
@@ -81,6 +100,13 @@ pub static VERBS: &[Verb] = &[
     verb("spawn-lvm", &[], Step::SpawnOnLvm),
     verb("destroy", &[Step::Spawn], Step::Destroy),
     verb("snapshot", &[Step::Spawn], Step::Snapshot),
+    verb("cache-image", &[], Step::CacheImage),
+    verb("spawn-cloned", &[Step::CacheImage], Step::SpawnCached(Copying::Clone)),
+    verb("spawn-copied", &[Step::CacheImage], Step::SpawnCached(Copying::Full)),
+    verb("upload-chain", &[Step::CacheImage, Step::SpawnCached(Copying::Clone)], Step::Upload),
+    verb("upload-all", &[Step::Spawn], Step::UploadAll),
+    verb("backup", &[Step::Spawn], Step::Backup),
+    verb("increment", &[Step::Spawn, Step::Backup], Step::Increment),
     verb("off", &[Step::Spawn], OFF),
     verb("off-clean", &[Step::Spawn], Step::Power(PowerChange::Off(CLEAN), VmPowerState::Halted)),
     verb("on", &[Step::Spawn, OFF], Step::Power(PowerChange::On, VmPowerState::Running)),
@@ -119,6 +145,35 @@ impl Step {
             Self::Snapshot => {
                 let path = scene.output();
                 driver.snapshot(scene.which(), path, Existing::Refuse, progress()).await.map(drop)
+            }
+            Self::CacheImage => {
+                let request = CacheRequest::new(IMAGE_ID, scene.image());
+                driver.cache_image(request, progress()).await.map(drop)
+            }
+            Self::SpawnCached(copying) => spawn_cached(scene, *copying).await,
+            Self::Upload => {
+                let options = UploadOptions { format: UploadFormat::VhdChain, ..UploadOptions::default() };
+                driver.upload(scene.which(), file(scene.output()), options).await.map(drop)
+            }
+            Self::UploadAll => {
+                let output = scene.output();
+                let sinks = move |disk: &InstanceDisk| {
+                    // The root disk's has the name that the others look for.
+                    let name =
+                        if disk.userdevice == "0" { output.clone() } else { output.with_extension("cd") };
+                    Some(file(name))
+                };
+                let options = UploadOptions { format: UploadFormat::Vhd, ..UploadOptions::default() };
+                driver.upload_disks(scene.which(), sinks, options).await.map(drop)
+            }
+            Self::Backup => {
+                let path = scene.output().with_file_name(FULL);
+                driver.backup(scene.which(), path, BackupOptions::default()).await.map(drop)
+            }
+            Self::Increment => {
+                let base = Some(scene.output().with_file_name(FULL));
+                let options = BackupOptions { base, ..BackupOptions::default() };
+                driver.backup(scene.which(), scene.output(), options).await.map(drop)
             }
             Self::Power(change, _) => driver.power(scene.which(), *change, progress()).await.map(drop),
             Self::SoftDelete => driver.soft_delete(scene.which(), progress()).await,
@@ -165,6 +220,22 @@ impl Step {
             _ => None,
         }
     }
+}
+
+/// The id of the cached image.
+const IMAGE_ID: &str = "image-1";
+/// The file of the full backup.
+pub(crate) const FULL: &str = "full.vhd";
+
+fn file(path: std::path::PathBuf) -> Arc<dyn ImageSink> {
+    Arc::new(FileSink::new(path))
+}
+
+async fn spawn_cached(scene: &Scene, copying: Copying) -> Result<()> {
+    let image = scene.pool.driver.cached_images().await?.pop().expect("it was cached");
+    let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), RootImage::Cached(image, copying));
+    spec.uuid = scene.instance;
+    scene.pool.driver.spawn(spec, SpawnOptions::default()).await.map(drop)
 }
 
 async fn spawn(scene: &Scene, sr: Option<SrChoice>) -> Result<()> {
