@@ -13,7 +13,7 @@ use image_store::{Algorithm, Digest, FileSource, ImageSource, Pending};
 use tempfile::TempDir;
 use xapi_simulator::fault::Fault;
 use xenapi_client::ExportFormat;
-use xenapi_driver::image_cache::{CacheRequest, CachedImage, Copying, Eviction};
+use xenapi_driver::image_cache::{CacheImages, CachePolicy, CacheRequest, CachedImage, Copying, Eviction};
 use xenapi_driver::reconcile::{Kind, ReconcileOptions};
 use xenapi_driver::spec::{Flavor, InstanceSpec, RootImage, SrChoice};
 use xenapi_driver::{Driver, Progress, Settings, SpawnOptions, Which};
@@ -295,5 +295,23 @@ async fn a_clone_whose_answer_is_lost_is_no_cached_image() -> Result<()> {
     assert!(client.record_opt(&lost).await?.is_none());
     assert_eq!(driver.reconcile(now).await?.done, []);
     assert_eq!(driver.cached_images().await?.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_cached_is_the_operators_choice() -> Result<()> {
+    let bench = Bench::new().await?;
+    let driver = &bench.pool.driver;
+    for (images, marked, cached) in [
+        (CacheImages::None, true, 0),
+        (CacheImages::Some, false, 0),
+        (CacheImages::Some, true, 1),
+        (CacheImages::All, false, 1),
+    ] {
+        let policy = CachePolicy { images, copying: Copying::Full };
+        let root = driver.root_image(bench.request(EXT), policy, marked, Progress::none()).await?;
+        assert_eq!(matches!(root, RootImage::Cached(_, Copying::Full)), cached == 1, "{images:?}: {root:?}");
+        assert_eq!((driver.cached_images().await?.len(), bench.reads()), (cached, cached), "{images:?}");
+    }
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! known. Nothing of it is kept anywhere else.
 
 mod lock;
+mod policy;
 mod root;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use xenapi_storage::lineage::{IMAGE_ID, VHD_PARENT};
 use xenapi_storage::{Place, Repository};
 use xenapi_types::{Ref, Sr, Vdi, VdiRecord, VmRecord, vdi};
 
+pub use self::policy::{CacheImages, CachePolicy};
 pub(crate) use self::root::{COPYING, Cloning, root_disk};
 use crate::cancel::Stop;
 use crate::driver::Driver;
