@@ -226,7 +226,10 @@ async fn cache(job: &Job, request: &CacheRequest, stop: &Stop) -> Result<CachedI
         Some(image) => image,
         None => fetch_renewed(job, request, &repository, stop).await?,
     };
-    job.stage(Stage::Storage, lock::unlock(job, request, &repository)).await?;
+    // The image is there, whatever becomes of the key: that expires.
+    if let Err(error) = lock::unlock(job, request, &repository).await {
+        tracing::warn!(%error, "the key of a fetch that has ended stays until it expires");
+    }
     Ok(image)
 }
 
@@ -292,23 +295,40 @@ async fn fetch(
     let mut nobody = VmRecord::default();
     nobody.affinity = home.unwrap_or_default();
     let disk = Box::pin(import::disk(job, &nobody, Uuid::new_v4(), wanted, stop)).await?;
-    job.stage(Stage::RootDisk, label(job, request, &disk)).await?;
-    let found = job.stage(Stage::Find, find(job, request, sr)).await?;
-    found.ok_or(Failed { stage: Stage::Find, cause: Cause::NoSuchInstance(name) })
+    job.stage(Stage::RootDisk, label(job, request, sr, &disk)).await
 }
 
 /// From here on it is nobody's but the cache's: nothing that undoes an operation takes it for its own.
-async fn label(job: &Job, request: &CacheRequest, disk: &Disk) -> Result<(), Cause> {
+///
+/// That is the last thing that can fail.
+async fn label(
+    job: &Job,
+    request: &CacheRequest,
+    sr: &Repository,
+    disk: &Disk,
+) -> Result<CachedImage, Cause> {
     let doing = || Cause::host(format!("marking disk {} as image {:?}", disk.uuid, request.image_id));
     let client = job.client();
     let call = vdi::SetNameDescription { vdi: disk.reference.clone(), value: "root".to_owned() };
     client.call(call).await.map_err(doing())?;
+    let taken = client.get_field(&disk.reference, vdi::field::PHYSICAL_UTILISATION).await.map_err(doing())?;
+    let cached_time = now();
     let mut keys = BTreeMap::from([
         (IMAGE_ID.to_owned(), request.image_id.clone()),
-        (CACHED_TIME.to_owned(), now().to_string()),
+        (CACHED_TIME.to_owned(), cached_time.to_string()),
     ]);
     keys.extend(request.digest.clone().map(|digest| (DIGEST.to_owned(), digest)));
-    client.set_field(&disk.reference, vdi::field::OTHER_CONFIG, keys).await.map_err(doing())
+    client.set_field(&disk.reference, vdi::field::OTHER_CONFIG, keys).await.map_err(doing())?;
+    Ok(CachedImage {
+        uuid: disk.uuid.clone(),
+        sr_uuid: sr.uuid.clone(),
+        image_id: request.image_id.clone(),
+        digest: request.digest.clone(),
+        cached_time: Some(cached_time),
+        virtual_bytes: disk.virtual_bytes,
+        physical_bytes: u64::try_from(taken).unwrap_or(0),
+        in_use: false,
+    })
 }
 
 fn now() -> u64 {

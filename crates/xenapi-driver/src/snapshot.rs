@@ -210,6 +210,10 @@ pub(crate) async fn take_all(
     let ignore_vdis = Some(ignore_vdis).filter(|disks| !disks.is_empty());
     let call = vm::Snapshot { vm: vm.clone(), new_name, ignore_vdis };
     let snapshot = client.call(call).await.map_err(doing())?;
+    let (undo, made, patience) = (client.clone(), snapshot.clone(), job.driver.settings().detach_timeout);
+    job.rollback.push(format!("snapshot ({snapshot}) of VM {}", vm_record.uuid), async move {
+        remove::vm(&undo, &made, patience).await
+    });
     client.remove_from(&vm, vm::field::OTHER_CONFIG, marker(job)).await.map_err(doing())?;
     let record = client.record(&snapshot).await.map_err(doing())?;
     let keys = own_keys(job, record.other_config.clone(), &record.uuid);

@@ -149,6 +149,10 @@ pub(super) async fn judge(
     if has_instance && let Err(error) = scene.pool.driver.destroy(scene.which(), Progress::none()).await {
         found.wrong.push(format!("cannot be destroyed afterwards: {error}"));
     }
+    if let Err(error) = scene.look_at_the_foreign_instance().await {
+        found.wrong.push(format!("{error:#}"));
+    }
+    // Looking through the SRs changes what is known of everybody's disks.
     if verb.act == Step::CacheImage || verb.prepare.contains(&Step::CacheImage) {
         let all = Eviction { keep_bytes: Some(0), ..Eviction::default() };
         let srs = scene.pool.client().all::<Sr>().await?;
@@ -171,9 +175,6 @@ pub(super) async fn judge(
     found
         .leaks
         .extend(changes(verb, &end, &scene.bare).into_iter().map(|left| format!("after destroy: {left}")));
-    if let Err(error) = scene.look_at_the_foreign_instance().await {
-        found.wrong.push(format!("{error:#}"));
-    }
     let sessions = scene.pool.simulator.count_of_sessions();
     // One each for the driver and for who looks; one whose log-in was answered to nobody XAPI collects itself.
     let lost = usize::from(mischief.target.starts_with("session.") && mischief.loses_the_answer());
