@@ -106,7 +106,6 @@ pub static VERBS: &[Verb] = &[
     verb("upload-chain", &[Step::CacheImage, Step::SpawnCached(Copying::Clone)], Step::Upload),
     verb("upload-all", &[Step::Spawn], Step::UploadAll),
     verb("backup", &[Step::Spawn], Step::Backup),
-    verb("increment", &[Step::Spawn, Step::Backup], Step::Increment),
     verb("off", &[Step::Spawn], OFF),
     verb("off-clean", &[Step::Spawn], Step::Power(PowerChange::Off(CLEAN), VmPowerState::Halted)),
     verb("on", &[Step::Spawn, OFF], Step::Power(PowerChange::On, VmPowerState::Running)),
