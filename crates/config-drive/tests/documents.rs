@@ -312,7 +312,8 @@ fn nocloud_files_and_networks() {
         routes: Vec::new(),
         services: services.iter().map(|address| Service::Dns(address.parse().unwrap())).collect(),
     };
-    let router = |mode| Addressing::Router { mode, address: "fd00::2".parse().unwrap(), prefix: 64 };
+    let router =
+        |mode, address: &str| Addressing::Router { mode, address: address.parse().unwrap(), prefix: 64 };
     let fixed = |address: &str, prefix| Addressing::Static { address: address.parse().unwrap(), prefix };
     let data = NetworkData {
         links: vec![
@@ -322,10 +323,10 @@ fn nocloud_files_and_networks() {
         ],
         networks: vec![
             network("n1", "a", Addressing::Dhcp4, &["10.0.0.1"]),
-            network("n2", "a", router(Ipv6Mode::Slaac), &[]),
+            network("n2", "a", router(Ipv6Mode::Slaac, "fd00::1:2"), &[]),
             network("n3", "b", fixed("10.0.0.2", 24), &["10.0.0.53", "10.0.0.54"]),
             network("n4", "b", fixed("fd00::2", 64), &["10.0.0.53"]),
-            network("n5", "b", router(Ipv6Mode::Dhcpv6Stateful), &[]),
+            network("n5", "b", router(Ipv6Mode::Dhcpv6Stateful, "fd00::3"), &[]),
         ],
         services: vec![Service::Dns("9.9.9.9".parse().unwrap())],
     };
