@@ -1,6 +1,8 @@
 //! Other people's tools, and what happens when one is missing.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -87,9 +89,33 @@ pub struct QemuInfo {
 ///
 /// If it cannot read the image.
 pub fn qemu_img_info(image: &Path) -> Result<QemuInfo> {
-    let arguments = [OsStr::new("info"), "--output=json".as_ref(), image.as_ref()];
-    let text = run("qemu-img", arguments)?;
+    let own = [OsStr::new("info"), "--output=json".as_ref(), image.as_ref()];
+    let text = run("qemu-img", own)?;
+    let info: QemuInfo = serde_json::from_str(&text)?;
+    if info.format != "vpc" {
+        return Ok(info);
+    }
+    let options = options(image)?;
+    let text = run("qemu-img", ["info", "--output=json", "--image-opts", &options])?;
     serde_json::from_str(&text).with_context(|| format!("qemu-img info {}: {text}", image.display()))
+}
+
+/// How QEMU is told to open an image. Before version 10, it takes the size of a VHD from the geometry unless it knows
+/// the writer, and misses the disk's end.
+fn options(image: &Path) -> Result<String> {
+    let mut file = File::open(image).with_context(|| image.display().to_string())?;
+    let mut starts_with = |at: SeekFrom, magic: &[u8]| {
+        let mut bytes = vec![0; magic.len()];
+        Ok::<_, anyhow::Error>(file.seek(at).is_ok() && file.read_exact(&mut bytes).is_ok() && bytes == magic)
+    };
+    let driver = match () {
+        () if starts_with(SeekFrom::Start(0), b"conectix")? => "vpc,force_size_calc=current_size",
+        () if starts_with(SeekFrom::End(-512), b"conectix")? => "vpc,force_size_calc=current_size",
+        () if starts_with(SeekFrom::Start(0), b"QFI\xfb")? => "qcow2",
+        () => "raw",
+    };
+    let path = image.to_str().context("a path of text")?.replace(',', ",,");
+    Ok(format!("driver={driver},file.driver=file,file.filename={path}"))
 }
 
 /// Has qemu-img read the whole block table of a VHD.
@@ -120,7 +146,7 @@ pub fn qemu_img_check(vhd: &Path) -> Result<()> {
 ///
 /// If they differ, with the offset of the first difference.
 pub fn qemu_img_compare(a: &Path, b: &Path) -> Result<()> {
-    run("qemu-img", [OsStr::new("compare"), a.as_ref(), b.as_ref()]).map(drop)
+    run("qemu-img", ["compare", "--image-opts", &options(a)?, &options(b)?]).map(drop)
 }
 
 /// Has e2fsck look at the ext file system that begins so many bytes into a raw disk image.
