@@ -12,7 +12,7 @@ use xenapi_types::{Sr, Task, TaskStatusType, Vdi, VmPowerState, sr};
 
 use crate::pool::Census;
 use crate::sweep::mischief::Mischief;
-use crate::sweep::scene::Scene;
+use crate::sweep::scene::{self, Scene};
 use crate::sweep::verb::{self, Step, Verb};
 
 /// What is wrong.
@@ -43,7 +43,7 @@ pub(super) async fn judge(
     let now = scene.pool.census().await?;
     found.leaks.extend(now.tasks.iter().map(|task| format!("task {task}")));
     match &verb.act {
-        Step::Spawn | Step::SpawnOnLvm => match outcome {
+        Step::Spawn | Step::SpawnOnLvm | Step::SpawnFromVolume => match outcome {
             Err(_) => found.leaks.extend(changes(verb, &now, &scene.bare)),
             Ok(()) => state(scene, &[VmPowerState::Running], &mut found).await?,
         },
@@ -99,12 +99,17 @@ pub(super) async fn judge(
             state(scene, std::slice::from_ref(end), &mut found).await?;
         }
         Step::SoftDelete | Step::Restore => again(scene, verb, &mut found).await,
-        Step::Resize => {
+        Step::Resize | Step::Rescue | Step::Rebuild | Step::LiveMigrate => {
             state(scene, &[VmPowerState::Running], &mut found).await?;
-            if outcome.is_ok()
-                && let Err(error) = Step::RevertResize.run(scene).await
-            {
-                found.wrong.push(format!("cannot be taken back: {error}"));
+            match (outcome, verb.act.inverse()) {
+                (Ok(()), Some(inverse)) => {
+                    if let Err(error) = inverse.run(scene).await {
+                        found.wrong.push(format!("cannot be taken back: {error}"));
+                    }
+                }
+                // Its last part may have been what failed: then it is done by the next one.
+                (Err(_), None) => again(scene, verb, &mut found).await,
+                _ => {}
             }
             // Drives are made anew when it is taken back, so that their references differ.
             let back = visible(scene, scene.pool.census().await?).await?;
@@ -119,7 +124,15 @@ pub(super) async fn judge(
             }
             state(scene, &[VmPowerState::Running], &mut found).await?;
         }
-        Step::ConfirmResize | Step::RevertResize => {
+        Step::SwapVolume => {
+            state(scene, &[VmPowerState::Running], &mut found).await?;
+            let volumes = scene.pool.driver.volumes(&scene.which()).await.context("listing volumes")?;
+            let wanted = if outcome.is_ok() { "vol-2" } else { scene::VOLUME };
+            if !matches!(&volumes[..], [only] if only.plugged && only.device == "4" && only.id == wanted) {
+                found.wrong.push(format!("{volumes:?} instead of {wanted}"));
+            }
+        }
+        Step::ConfirmResize | Step::RevertResize | Step::Unrescue => {
             if outcome.is_err() {
                 // What failed is finished, unless only its answer was lost.
                 let _ = verb.act.run(scene).await;
@@ -165,7 +178,8 @@ pub(super) async fn judge(
         }
     }
     let mut end = scene.pool.census().await?;
-    if verb.prepare.contains(&Step::AttachVolume) && !changes(verb, &end, &scene.bare).is_empty() {
+    let has_volume = verb.prepare.contains(&Step::AttachVolume) || verb.act == Step::SpawnFromVolume;
+    if has_volume && !changes(verb, &end, &scene.bare).is_empty() {
         // The instance is gone, and nothing but the owner's keys leads to its repository.
         let options = ReconcileOptions { older_than: Duration::ZERO, ..ReconcileOptions::default() };
         let done = scene.pool.driver.reconcile(options).await.context("reconciling")?;
@@ -214,7 +228,8 @@ async fn forgotten_tasks(scene: &Scene, mischief: &Mischief) -> Result<()> {
 
 /// Tasks are counted on their own. The file of a LUN is its target's, not the pool's.
 fn changes(verb: &Verb, now: &Census, before: &Census) -> Vec<String> {
-    let lun = verb.act == Step::AttachVolume || verb.prepare.contains(&Step::AttachVolume);
+    let lun = matches!(verb.act, Step::AttachVolume | Step::SpawnFromVolume)
+        || verb.prepare.contains(&Step::AttachVolume);
     let counts = |change: &String| !(change.contains("task ") || lun && change.contains("/disks/"));
     now.changes_since(before).into_iter().filter(counts).collect()
 }

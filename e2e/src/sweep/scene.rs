@@ -16,12 +16,12 @@ use xenapi_client::{ImportFormat, Secret};
 use xenapi_driver::Which;
 use xenapi_driver::volume::{Iscsi, Storage, Volume, VolumeDisk};
 use xenapi_types::{
-    OnCrashBehaviour, OnNormalExit, Ref, Sr, Vbd, VbdMode, VbdType, Vdi, VdiType, Vm, vbd, vdi, vm,
+    OnCrashBehaviour, OnNormalExit, Pbd, Ref, Vbd, VbdMode, VbdType, Vdi, VdiType, Vm, host, sr, vbd, vdi, vm,
 };
 
-use crate::pool::{Census, EXT, Pool};
+use crate::pool::{Census, Pool};
 use crate::sweep::mischief;
-use crate::sweep::verb::Verb;
+use crate::sweep::verb::{Step, Verb};
 
 /// Size of the image of the scenes, in bytes.
 pub const IMAGE_BYTES: u64 = 16 << 20;
@@ -34,9 +34,18 @@ const CHAP: &str = "correct-horse";
 
 /// A LUN of a target that the pool does not know.
 pub fn volume() -> Volume {
+    lun(VOLUME, 0)
+}
+
+/// The other LUN of that target.
+pub fn other_volume() -> Volume {
+    lun("vol-2", 1)
+}
+
+fn lun(id: &str, number: u32) -> Volume {
     let chap = Some(("user".to_owned(), Secret::new(CHAP)));
     let storage = Storage::Iscsi(Iscsi { portal: PORTAL.parse().expect("a portal"), iqn: IQN.into(), chap });
-    Volume { id: Some(VOLUME.into()), ..Volume::new(storage, VolumeDisk::Lun(0)) }
+    Volume { id: Some(id.into()), ..Volume::new(storage, VolumeDisk::Lun(number)) }
 }
 
 /// A pool with somebody else's instance in it, and ours if the verb needs one.
@@ -47,6 +56,10 @@ pub struct Scene {
     pub files: TempDir,
     /// The uuid of our instance, there or not.
     pub instance: Uuid,
+    /// The host that our instance is made on.
+    pub home: Uuid,
+    /// Another host and a repository of its own, for verbs that need one.
+    pub elsewhere: Option<(Uuid, Uuid)>,
     /// What was there before ours.
     pub bare: Census,
     /// What was there before the verb.
@@ -68,8 +81,12 @@ impl Scene {
     ///
     /// When the pool or what the verb needs cannot be made.
     pub async fn set(verb: &Verb) -> Result<Self> {
-        let pool = Pool::with(World::demo().with_all_drivers(), mischief::timeouts()).await?;
-        pool.simulator.targets().add(Target::iscsi(PORTAL, IQN, [(0, 8 << 20)]).login("user", CHAP));
+        let hosts = if verb.act == Step::LiveMigrate { 2 } else { 1 };
+        let world = World::demo().with_hosts(hosts).with_all_drivers();
+        let pool = Pool::with(world, mischief::timeouts()).await?;
+        pool.simulator
+            .targets()
+            .add(Target::iscsi(PORTAL, IQN, [(0, 8 << 20), (1, 8 << 20)]).login("user", CHAP));
         let files = tempfile::tempdir()?;
         let mut image = File::create(files.path().join("image.raw"))?;
         image.write_all(&pattern(1 << 20))?;
@@ -79,7 +96,8 @@ impl Scene {
         let foreign = Foreign::make(&pool).await.context("somebody else's instance")?;
         let bare = pool.census().await?;
         let instance = Uuid::new_v4();
-        let mut scene = Self { pool, files, instance, before: bare.clone(), bare, foreign };
+        let (home, elsewhere) = places(&pool).await.context("the hosts")?;
+        let mut scene = Self { pool, files, instance, home, elsewhere, before: bare.clone(), bare, foreign };
         for step in verb.prepare {
             step.run(&scene).await.context("preparing")?;
         }
@@ -119,10 +137,32 @@ impl Scene {
     }
 }
 
+/// The host that has the default repository, and, if there is another one, that and its own repository.
+async fn places(pool: &Pool) -> Result<(Uuid, Option<(Uuid, Uuid)>)> {
+    let client = pool.client();
+    let settings = client.all_records::<xenapi_types::Pool>().await?;
+    let default = settings.into_values().next().context("a pool")?.default_sr;
+    let (mut home, mut elsewhere) = (None, None);
+    let pbds = client.all_records::<Pbd>().await?;
+    for pbd in pbds.values() {
+        let uuid = client.get_field(&pbd.host, host::field::UUID).await?.parse()?;
+        if pbd.sr == default {
+            home = Some((pbd.host.clone(), uuid));
+        }
+    }
+    let (here, home) = home.context("the home of the default repository")?;
+    for pbd in pbds.values().filter(|pbd| pbd.host != here) {
+        let host = client.get_field(&pbd.host, host::field::UUID).await?.parse()?;
+        elsewhere = Some((host, client.get_field(&pbd.sr, sr::field::UUID).await?.parse()?));
+    }
+    Ok((home, elsewhere))
+}
+
 impl Foreign {
     async fn make(pool: &Pool) -> Result<Self> {
         let client = pool.client();
-        let sr = client.by_name_label::<Sr>(EXT).await?;
+        let settings = client.all_records::<xenapi_types::Pool>().await?;
+        let sr = settings.into_values().next().context("a pool")?.default_sr;
         let disk = vdi::Create {
             name_label: "somebody else's disk".into(),
             sr,

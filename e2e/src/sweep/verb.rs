@@ -7,8 +7,10 @@ use std::time::Duration;
 use image_store::{FileSink, ImageSink};
 use xenapi_driver::backup::BackupOptions;
 use xenapi_driver::image_cache::{CacheRequest, Copying};
+use xenapi_driver::live::MigrateOptions;
 use xenapi_driver::network::{NetworkSpec, Vlan};
-use xenapi_driver::resize::ResizeOptions;
+use xenapi_driver::rescue::RescueOptions;
+use xenapi_driver::resize::{RebuildOptions, ResizeOptions};
 use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, MacChoice, Nic, RootImage, SrChoice};
 use xenapi_driver::upload::{UploadFormat, UploadOptions};
 use xenapi_driver::volume::AttachOptions;
@@ -70,6 +72,18 @@ pub enum Step {
     AttachVolume,
     /// Detaches it.
     DetachVolume,
+    /// Puts another LUN in its place.
+    SwapVolume,
+    /// Spawns from a LUN as root disk.
+    SpawnFromVolume,
+    /// Brings it up from a rescue disk.
+    Rescue,
+    /// Ends that.
+    Unrescue,
+    /// Gives it a new root disk.
+    Rebuild,
+    /// Moves it to the other host with its disks, while it runs.
+    LiveMigrate,
     /// Adds an interface.
     AttachInterface,
     /// Removes it.
@@ -122,6 +136,12 @@ pub static VERBS: &[Verb] = &[
     verb("attach-volume", &[Step::Spawn], Step::AttachVolume),
     verb("detach-volume", &[Step::Spawn, Step::AttachVolume], Step::DetachVolume),
     verb("destroy-volume", &[Step::Spawn, Step::AttachVolume], Step::Destroy),
+    verb("swap-volume", &[Step::Spawn, Step::AttachVolume], Step::SwapVolume),
+    verb("spawn-volume", &[], Step::SpawnFromVolume),
+    verb("rescue", &[Step::Spawn], Step::Rescue),
+    verb("unrescue", &[Step::Spawn, Step::Rescue], Step::Unrescue),
+    verb("rebuild", &[Step::Spawn], Step::Rebuild),
+    verb("live-migrate", &[Step::Spawn], Step::LiveMigrate),
     verb("attach-nic", &[Step::Spawn], Step::AttachInterface),
     verb("detach-nic", &[Step::Spawn, Step::AttachInterface], Step::DetachInterface),
     verb("make-network", &[], Step::EnsureNetwork),
@@ -195,6 +215,26 @@ impl Step {
             Self::DetachVolume => {
                 driver.detach_volume(scene.which(), scene::VOLUME, progress()).await.map(drop)
             }
+            Self::SwapVolume => {
+                let new = scene::other_volume();
+                driver.swap_volume(scene.which(), scene::VOLUME, new, progress()).await.map(drop)
+            }
+            Self::SpawnFromVolume => {
+                let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), scene::volume());
+                spec.uuid = scene.instance;
+                driver.spawn(spec, SpawnOptions::default()).await.map(drop)
+            }
+            Self::Rescue => driver.rescue(scene.which(), RescueOptions::with(scene.image())).await.map(drop),
+            Self::Unrescue => driver.unrescue(scene.which(), progress()).await.map(drop),
+            Self::Rebuild => {
+                driver.rebuild(scene.which(), RebuildOptions::with(scene.image())).await.map(drop)
+            }
+            Self::LiveMigrate => {
+                let (node, sr) = scene.elsewhere.expect("a pool of two hosts");
+                let options =
+                    MigrateOptions { sr: Some(SrChoice::Uuid(sr.to_string())), ..MigrateOptions::to(node) };
+                driver.live_migrate(scene.which(), options).await.map(drop)
+            }
             Self::AttachInterface => {
                 let mac = MacChoice::Given(MAC.parse().expect("an address"));
                 let nic = Nic { mac, ..Nic::on(NETWORK) };
@@ -214,6 +254,8 @@ impl Step {
     pub fn inverse(&self) -> Option<Self> {
         match self {
             Self::AttachVolume => Some(Self::DetachVolume),
+            Self::Resize => Some(Self::RevertResize),
+            Self::Rescue => Some(Self::Unrescue),
             Self::AttachInterface => Some(Self::DetachInterface),
             Self::EnsureNetwork => Some(Self::RemoveNetwork),
             _ => None,
@@ -233,13 +275,13 @@ fn file(path: std::path::PathBuf) -> Arc<dyn ImageSink> {
 async fn spawn_cached(scene: &Scene, copying: Copying) -> Result<()> {
     let image = scene.pool.driver.cached_images().await?.pop().expect("it was cached");
     let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), RootImage::Cached(image, copying));
-    spec.uuid = scene.instance;
+    (spec.uuid, spec.node) = (scene.instance, Some(scene.home));
     scene.pool.driver.spawn(spec, SpawnOptions::default()).await.map(drop)
 }
 
 async fn spawn(scene: &Scene, sr: Option<SrChoice>) -> Result<()> {
     let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), scene.image());
-    spec.uuid = scene.instance;
+    (spec.uuid, spec.node) = (scene.instance, Some(scene.home));
     spec.nics = vec![Nic::on(NETWORK)];
     spec.config_drive = Some(ConfigDrive::default());
     if let Some(sr) = sr {
