@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use e2e::sweep::{self, Sample, Table, verb::VERBS};
 
 /// One case in so many of each verb. It is no divisor of the number of faults of a call, so that all kinds come up.
-const EVERY: usize = 31;
+const EVERY: usize = 61;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sample_of_faults_leaves_nothing_behind() -> Result<()> {
