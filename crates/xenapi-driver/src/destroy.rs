@@ -12,10 +12,11 @@ use crate::driver::Driver;
 use crate::error::{Cause, Error, Op};
 use crate::find::{self, Which};
 use crate::job::{Failed, Job};
+use crate::live;
 use crate::operation::Operation;
 use crate::progress::{Progress, Stage};
 use crate::remove::{self, Dom0};
-use crate::volume::release;
+use crate::volume::{VOLUME_KEY, release};
 
 /// What was removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -127,10 +128,16 @@ async fn find(job: &Job, which: &Which) -> Result<Found, Cause> {
     let disks = job.client().all_records::<Vdi>().await;
     let disks = disks.map_err(Cause::host(format!("looking for the disks of instance {instance}")))?;
     let (mut ours, mut kept_disk_uuids, mut volume_srs) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let uuids: BTreeSet<_> = disks.values().map(|record| record.uuid.clone()).collect();
     for (vdi, record) in disks {
-        let is_attached = attached.iter().any(|(_, vbd)| vbd.vdi == vdi);
+        let drive = attached.iter().find(|(_, vbd)| vbd.vdi == vdi);
+        let is_attached = drive.is_some();
+        let is_volume = drive.is_some_and(|(_, vbd)| vbd.other_config.contains_key(VOLUME_KEY));
+        let is_moved =
+            is_attached && !is_volume && live::moved(&record, owner, instance, |uuid| uuids.contains(uuid));
         let shared = record.vbds.iter().any(|vbd| !attached.iter().any(|(own, _)| own == vbd));
-        let is_ours = find::made_for(&record.other_config, &record.uuid, owner) == Some(instance)
+        let is_ours = (is_moved
+            || find::made_for(&record.other_config, &record.uuid, owner) == Some(instance))
             && record.managed
             && (!record.is_a_snapshot || backup::is_kept(&record));
         // dom0 may still hold a disk whose import failed; such a disk has no VBD of our VM.

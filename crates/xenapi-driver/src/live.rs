@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 use xenapi_storage::ownership::{self, Claim};
 use xenapi_storage::{DiskRequest, Place, Repository};
-use xenapi_types::{Network as NetworkClass, Pif, Ref, Sr, Vdi, Vm, VmPowerState, VmRecord, host, vdi, vm};
+use xenapi_types::{
+    Network as NetworkClass, Pif, Ref, Sr, Vdi, VdiRecord, Vm, VmPowerState, VmRecord, host, vdi, vm,
+};
 
 use crate::cancel::Stop;
 use crate::drive;
@@ -269,17 +271,24 @@ async fn send(
 /// The domain and the disks are others now, and the next start should not lead back.
 async fn arrived(job: &Job, vm: &Ref<Vm>, plan: &Plan, stop: &Stop) -> Result<(), Cause> {
     let doing = || Cause::host("noting where the VM is now");
+    let record = job.client().record(vm).await.map_err(doing())?;
+    let sealed = reseal(job, &record).await?;
     power::note_domain(job, vm).await?;
     let home = plan.node.reference.clone();
     job.client().set_field(vm, vm::field::AFFINITY, home).await.map_err(doing())?;
-    let record = job.client().record(vm).await.map_err(doing())?;
-    let sealed = reseal(job, &record).await?;
     for drive in volume::drives(job, &record).await? {
         if sealed.contains(&drive.disk.uuid) && drive::is_config_drive(&drive) {
             drive::verify(job, &drive.disk, &drive.as_disk(), stop).await?;
         }
     }
     Ok(())
+}
+
+/// Whether an instance's disk has the keys of another one that is no more: XAPI has moved it.
+pub(crate) fn moved(disk: &VdiRecord, owner: &str, instance: Uuid, exists: impl Fn(&str) -> bool) -> bool {
+    let Claim::Copy(maker) = Claim::read(&disk.other_config, &disk.uuid) else { return false };
+    let original = disk.other_config.get(ownership::SELF).map_or("", String::as_str);
+    maker.owner == owner && maker.instance == instance && !exists(original)
 }
 
 /// A disk that XAPI has moved is a new one, with our keys and the old one's uuid in them. It is ours all the
@@ -294,10 +303,11 @@ pub(crate) async fn reseal(job: &Job, vm: &VmRecord) -> Result<Vec<String>, Caus
         if record.other_config.contains_key(volume::VOLUME_KEY) {
             continue;
         }
-        let Claim::Copy(maker) = Claim::read(&disk.other_config, &disk.uuid) else { continue };
+        if !instance.is_some_and(|instance| moved(&disk, owner, instance, |_| false)) {
+            continue;
+        }
         let original = disk.other_config.get(ownership::SELF).cloned().unwrap_or_default();
-        let is_ours = maker.owner == *owner && Some(maker.instance) == instance;
-        if !is_ours || client.by_uuid_opt::<Vdi>(&original).await.map_err(doing())?.is_some() {
+        if client.by_uuid_opt::<Vdi>(&original).await.map_err(doing())?.is_some() {
             continue;
         }
         let mut keys = disk.other_config;

@@ -120,7 +120,12 @@ async fn swap(
     // Nothing can be taken back any more. What is not released now, reconciling releases.
     job.rollback.forget();
     let owner = &job.driver.settings().owner;
-    if let Err(error) = release::volume(job.client(), owner, &old.reference, false, &old.disk.sr).await {
+    let release = || release::volume(job.client(), owner, &old.reference, false, &old.disk.sr);
+    let mut released = release().await;
+    if released.is_err() {
+        released = release().await;
+    }
+    if let Err(error) = released {
         tracing::warn!(%error, vdi = old.disk.uuid, "the old volume is not released");
     }
     Ok(attached)
