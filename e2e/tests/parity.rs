@@ -1,6 +1,8 @@
 //! `docs/parity.md` says what has become of each feature of the old driver: it must be complete, and the tests
 //! that it names must be there. So it is with `docs/defects.md` and the old driver's defects.
 
+#![expect(clippy::print_stdout, reason = "the sums are for whoever runs this with --nocapture")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -73,6 +75,14 @@ fn faults(rows: &[Row], count: usize, root: &Path) -> Vec<String> {
     faults
 }
 
+/// How many rows are in each state. It is not written in the file: whoever changes a row would have to change the
+/// same line.
+fn sums(rows: &[Row]) -> BTreeMap<&str, usize> {
+    let mut sums = BTreeMap::new();
+    rows.iter().for_each(|row| *sums.entry(&*row.state).or_default() += 1);
+    sums
+}
+
 /// Whether a source has a function of this name under a test attribute.
 fn is_test(source: &str, function: &str) -> bool {
     let mut lines = source.lines().map(str::trim);
@@ -100,13 +110,7 @@ fn every_feature_has_its_row_and_every_row_its_test() -> Result<()> {
     let rows = read(&text)?;
     let faults = faults(&rows, FEATURES, root());
     ensure!(faults.is_empty(), "{faults:#?}");
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    rows.iter().for_each(|row| *counts.entry(&row.state).or_default() += 1);
-    let told = format!(
-        "At present {} work, {} are better, {} are not there yet and {} are not meant to be.",
-        counts["works"], counts["better"], counts["not yet"], counts["not here"]
-    );
-    ensure!(text.contains(&told), "the sums are others: {told}");
+    println!("{:?}", sums(&rows));
     Ok(())
 }
 
@@ -116,9 +120,7 @@ fn every_defect_has_its_row_and_every_row_its_test() -> Result<()> {
     let rows = read(&text)?;
     let faults = faults(&rows, DEFECTS, root());
     ensure!(faults.is_empty(), "{faults:#?}");
-    let open = rows.iter().filter(|row| row.state == "open").count();
-    let told = format!("At present {} are avoided and {open} are open.", DEFECTS - open);
-    ensure!(text.contains(&told), "the sums are others: {told}");
+    println!("{:?}", sums(&rows));
     Ok(())
 }
 
