@@ -27,7 +27,7 @@ use crate::service::{Exchange, Over, RequestBody};
 use crate::session::{Session, Sessions, closed};
 use crate::task::Tasks;
 use crate::tls::Tls;
-use crate::transfer::{Queues, TransferQueue};
+use crate::transfer::{LOOK_FOR_HOLDERS, Queues, TransferQueue};
 
 /// How many hosts are followed from one to the next before it is called a loop.
 const MAX_HOPS: usize = 4;
@@ -275,7 +275,13 @@ impl Client {
                 self.pause_before_next(&mut attempts, error, &course).await?;
             }
         });
-        self.within(method, &course, call).await
+        match self.within(method, &course, call).await {
+            // What only reads needs no disk, and looking who holds one only reads: this ends, whatever a server says.
+            Err(error) if Safety::of(method) != Safety::Reads => {
+                Err(self.say_who_holds(error, course.left().min(LOOK_FOR_HOLDERS)).await)
+            }
+            result => result,
+        }
     }
 
     /// The course of a call that begins now.
@@ -415,7 +421,7 @@ impl Client {
                     };
                     hops += 1;
                     if hops > MAX_HOPS {
-                        return Err(loop_of_hosts(&session.endpoint));
+                        return Err(loop_of_hosts(&session.endpoint).about(method));
                     }
                     self.inner.sessions.abandon(&session);
                     self.inner.sessions.move_to(session.endpoint.sibling(coordinator));
@@ -554,7 +560,7 @@ impl Client {
                 }
             }
         }
-        Err(loop_of_hosts(&endpoint))
+        Err(loop_of_hosts(&endpoint).about(METHOD))
     }
 }
 

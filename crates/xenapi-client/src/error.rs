@@ -125,6 +125,18 @@ impl Error {
         self
     }
 
+    /// Advice for those that have none yet.
+    pub(crate) fn or_remedy(mut self, remedy: &'static str) -> Self {
+        self.0.remedy.get_or_insert(Cow::Borrowed(remedy));
+        self
+    }
+
+    /// Something more that is known, beside the sentence.
+    pub(crate) fn noting(mut self, more: &str) -> Self {
+        self.0.message.to_mut().push_str(&format!(" ({more})"));
+        self
+    }
+
     pub(crate) fn because(mut self, source: impl Into<BoxError>) -> Self {
         self.0.source = Some(source.into());
         self

@@ -88,8 +88,7 @@ impl Client {
         })?;
         let status = response.status();
         if status.is_redirection() {
-            let target = redirect_target(response.headers());
-            let target = target.ok_or_else(|| Error::new(ErrorKind::Protocol, "a redirect to nowhere"))?;
+            let target = redirect_target(response.headers(), endpoint)?;
             return Ok((status, Fetched::Elsewhere(target)));
         }
         match Limited::new(response.into_body(), max_bytes).collect().await {

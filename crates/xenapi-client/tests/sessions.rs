@@ -110,8 +110,40 @@ async fn hosts_that_refer_to_each_other_are_not_followed_for_ever() {
         }
     };
     let client = Client::over(config(), in_process(script)).unwrap();
-    let error = client.login().await.unwrap_err();
+    let (at_log_in, of_a_call) = (client.login(), client.call_dynamic("VM.start", &[]));
+    for error in [at_log_in.await.unwrap_err(), of_a_call.await.unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+        let shown = error.to_string();
+        assert!(shown.starts_with("session.login_with_password on http://10.0.0."), "{shown}");
+    }
+}
+
+/// Hosts that let anybody in, and send every call to each other.
+#[tokio::test]
+async fn calls_are_not_sent_from_host_to_host_for_ever() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&asked);
+    let script = move |mut peer: support::Peer, url: String| {
+        let asked = Arc::clone(&asked);
+        async move {
+            while let Some(head) = peer.head().await {
+                let other = if url.ends_with('1') { "10.0.0.2" } else { "10.0.0.1" };
+                peer.answer_call(&head, |method, _| {
+                    session_calls(method).unwrap_or_else(|| {
+                        asked.fetch_add(1, Ordering::SeqCst);
+                        Err(Failure::new("HOST_IS_SLAVE", [other]))
+                    })
+                })
+                .await;
+            }
+        }
+    };
+    let client = Client::over(config(), in_process(script)).unwrap();
+    let error = client.call_dynamic("VM.start", &[]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    let shown = error.to_string();
+    assert!(shown.starts_with("VM.start on http://10.0.0."), "{shown}");
+    assert_eq!(seen.load(Ordering::SeqCst), 5, "the first host and the four that docs/retries.md allows");
 }
 
 #[tokio::test]

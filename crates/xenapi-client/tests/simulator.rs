@@ -435,15 +435,18 @@ async fn checksums_are_computed_on_the_way() {
 #[tokio::test]
 async fn parallel_streams_fill_one_disk() {
     const STREAMS: usize = 4;
+    const DISK: usize = 8 * MIB;
     let bench = bench().await;
-    let disk = bench.disk("Local storage", 4 * MIB).await;
-    let content = content(4 * MIB);
+    let disk = bench.disk("Local storage", DISK).await;
+    let mut content = content(DISK);
+    content[6 * MIB + 4_096..7 * MIB].fill(0);
     let route = bench.client.route_to(&disk).await.unwrap();
     let uploads = (0..STREAMS).map(|stream| {
-        // Every fourth piece of 64 KiB.
+        // Every fourth piece of 64 KiB, from the last one backwards, and none that is a hole.
         let pieces = content.chunks(64 << 10).enumerate().skip(stream).step_by(STREAMS);
+        let filled = pieces.filter(|(_, piece)| piece.iter().any(|byte| *byte != 0));
         let mut body = Vec::new();
-        for (number, piece) in pieces {
+        for (number, piece) in filled.collect::<Vec<_>>().into_iter().rev() {
             body.extend_from_slice(&((number as u64) << 16).to_le_bytes());
             body.extend_from_slice(&u32::try_from(piece.len()).unwrap().to_le_bytes());
             body.extend_from_slice(piece);
@@ -453,10 +456,63 @@ async fn parallel_streams_fill_one_disk() {
         let upload = bench.client.import_vdi(&disk, ImportFormat::RawChunked, body).via(route.clone());
         tokio::spawn(upload.into_future())
     });
+    let mut sent = 0;
     for upload in uploads.collect::<Vec<_>>() {
-        upload.await.unwrap().unwrap();
+        sent += upload.await.unwrap().unwrap().bytes;
     }
+    assert!(sent < 6 * MIB as u64, "{sent} bytes for a disk of which more than a quarter are holes");
     assert!(bench.export(&disk, ExportFormat::Raw).await == content);
+}
+
+/// A host says of a disk that is in use nothing but that.
+#[tokio::test]
+async fn who_holds_a_disk_is_said_by_the_one_who_is_refused_it() {
+    let bench = bench().await;
+    let client = &bench.client;
+    let disk = bench.disk("Local storage", 16 * MIB).await;
+    let says = |error: xenapi_client::Error, words: &[&str]| {
+        assert!(error.is("VDI_IN_USE"), "{error}");
+        let shown = error.to_string();
+        assert!(words.iter().all(|word| shown.contains(word)), "{shown}, without some of {words:?}");
+    };
+
+    // An export under way: dom0 has the disk.
+    let mut export = client.export_vdi(&disk, ExportFormat::Raw, None).await.unwrap();
+    export.chunk().await.unwrap();
+    let dom0 = ["Control domain", "VBD", "wait_until_detached"];
+    let destroy = vdi::Destroy { vdi: disk.clone() };
+    says(client.destroy(&disk).await.unwrap_err(), &dom0);
+    says(client.spawn_task(destroy).await.unwrap().await.unwrap_err(), &dom0);
+    export.finish().await.unwrap();
+    client.wait_until_detached(&disk, Duration::from_secs(10)).await.unwrap();
+
+    // A guest runs with it.
+    let vm = client.call(new_vm("web")).await.unwrap();
+    let attach = xenapi_types::vbd::Create {
+        vm: vm.clone(),
+        vdi: disk.clone(),
+        userdevice: "0".to_owned(),
+        mode: xenapi_types::VbdMode::Rw,
+        r#type: xenapi_types::VbdType::Disk,
+        ..xenapi_types::vbd::Create::default()
+    };
+    client.call(attach).await.unwrap();
+    client.call(vm::Start { vm: vm.clone(), start_paused: false, force: false }).await.unwrap();
+    let web = ["attached to \"web\"", "shut that VM down"];
+    says(client.destroy(&disk).await.unwrap_err(), &web);
+    let in_use = || Fault::Failure(Failure::new("VDI_IN_USE", [disk.to_string(), "export".to_owned()]));
+    bench.simulator.faults().on("/export_raw_vdi", in_use());
+    says(client.export_vdi(&disk, ExportFormat::Raw, None).await.unwrap_err(), &web);
+    bench.simulator.faults().on("/import_raw_vdi", in_use());
+    says(bench.import(&disk, ImportFormat::Raw, content(2 * MIB)).await.unwrap_err(), &web[..1]);
+
+    // Who cannot be asked is not waited for.
+    bench.simulator.faults().on("VDI.get_VBDs", Fault::Hang);
+    let hurried = client.with_deadline(Duration::from_millis(500));
+    says(hurried.destroy(&disk).await.unwrap_err(), &["it cannot be found out who holds the disk"]);
+
+    client.call(vm::HardShutdown { vm }).await.unwrap();
+    client.destroy(&disk).await.unwrap();
 }
 
 #[tokio::test]

@@ -132,7 +132,8 @@ async fn a_certificate_that_is_swapped_under_a_running_client_is_noticed() {
         let error = client.call_dynamic("host.get_all", &[]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Untrusted, "{error}");
         let shown = error.to_string();
-        for part in [&first.fingerprint.to_string(), &second.fingerprint.to_string(), "https://xen1"] {
+        let (before, now) = (first.fingerprint.to_string(), second.fingerprint.to_string());
+        for part in [&before, &now, "https://xen1", "host.get_all"] {
             assert!(shown.contains(part), "{shown}");
         }
     }

@@ -152,6 +152,11 @@ async fn redirects_in_a_circle_end() {
     let touched = Arc::clone(&body.touched);
     let error = client.import_vdi(&disk(), ImportFormat::Raw, body).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    let shown = error.to_string();
+    assert!(
+        shown.starts_with("import of raw data into VDI") && shown.contains("https://10.0.0.1"),
+        "{shown}"
+    );
     assert!(!*touched.lock().unwrap());
     pool.with(|state| assert_eq!(state.log, ["task.set_status OpaqueRef:t1", "task.destroy OpaqueRef:t1"]));
 }

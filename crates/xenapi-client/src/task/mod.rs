@@ -17,6 +17,7 @@ use xenapi_wire::{Call, Failure, Limits, Ref, xmlrpc};
 
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
+use crate::transfer::LOOK_FOR_HOLDERS;
 
 pub use progress::TaskProgress;
 use watch::TaskWatch;
@@ -200,7 +201,10 @@ impl<T: DeserializeOwned> Task<T> {
             true if self.cancelled.load(Ordering::Relaxed) => error.into_kind(ErrorKind::Cancelled),
             _ => error,
         });
-        outcome.map_err(|error| error.about(&self.label).at(&self.client.endpoint()))?;
+        if let Err(error) = outcome {
+            let error = error.about(&self.label).at(&self.client.endpoint());
+            return Err(self.client.say_who_holds(error, LOOK_FOR_HOLDERS).await);
+        }
         xmlrpc::decode_value(&record.result, &Limits::RESPONSE).map_err(|e| {
             Error::new(ErrorKind::Protocol, format!("the task's result cannot be read: {e}"))
                 .because(e)

@@ -140,16 +140,14 @@ pub(super) fn head<H: Handler, B: Body>(
 pub(super) async fn receive<B>(
     connection: Connection<B>,
     response: http::Response<Arriving>,
+    endpoint: &Endpoint,
 ) -> Result<Reception<B>> {
     let status = response.status();
     if status == StatusCode::OK {
         return Ok(Reception::Accepted(Answer { incoming: response.into_body(), connection }));
     }
     if status.is_redirection() {
-        let target = redirect_target(response.headers()).ok_or_else(|| {
-            Error::new(ErrorKind::Protocol, format!("HTTP {status} without a usable Location"))
-        })?;
-        return Ok(Reception::Moved(target));
+        return redirect_target(response.headers(), endpoint).map(Reception::Moved);
     }
     // Some of these answers have no length and stay open: what has come after a second is enough.
     let page = body::read_some(response.into_body(), Duration::from_secs(1)).await;
@@ -159,7 +157,21 @@ pub(super) async fn receive<B>(
 
 /// The address that a redirect names, with nothing but host and port taken from it: path and query
 /// stay ours.
-pub(crate) fn redirect_target(headers: &http::HeaderMap) -> Option<Endpoint> {
+///
+/// # Errors
+/// `Protocol` when it names none; `Untrusted` when it leads from TLS to where the session could be read on the way.
+pub(crate) fn redirect_target(headers: &http::HeaderMap, from: &Endpoint) -> Result<Endpoint> {
+    let target = address(headers)
+        .ok_or_else(|| Error::new(ErrorKind::Protocol, "a redirect without a usable Location"))?;
+    if from.is_tls() && !target.is_tls() {
+        let message = format!("the host sends the request on to {target}, without TLS");
+        return Err(Error::new(ErrorKind::Untrusted, message)
+            .remedy("use an http:// URL from the beginning if the network is trusted"));
+    }
+    Ok(target)
+}
+
+fn address(headers: &http::HeaderMap) -> Option<Endpoint> {
     let location = headers.get(header::LOCATION)?.to_str().ok()?.trim();
     let (scheme, rest) = location.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
@@ -172,14 +184,19 @@ mod tests {
 
     #[test]
     fn a_redirect_is_only_an_address() {
-        let target = |location: &str| {
+        let from = |from: &str, location: &str| {
             let mut headers = http::HeaderMap::new();
             headers.insert(header::LOCATION, location.parse().unwrap());
-            redirect_target(&headers).map(|endpoint| endpoint.to_string())
+            let target = redirect_target(&headers, &from.parse().unwrap());
+            target.map(|endpoint| endpoint.to_string()).map_err(|error| error.kind())
         };
-        assert_eq!(target("https://10.0.0.2/import_raw_vdi?vdi=x").as_deref(), Some("https://10.0.0.2"));
-        assert_eq!(target("https://[fd00::2]/export").as_deref(), Some("https://[fd00::2]"));
-        assert_eq!(target("/elsewhere"), None);
-        assert_eq!(target("ftp://h/x"), None);
+        let target = |location: &str| from("http://10.0.0.1", location);
+        assert_eq!(target("https://10.0.0.2/import_raw_vdi?vdi=x").as_deref(), Ok("https://10.0.0.2"));
+        assert_eq!(target("https://[fd00::2]/export").as_deref(), Ok("https://[fd00::2]"));
+        assert_eq!(target("http://10.0.0.2/").as_deref(), Ok("http://10.0.0.2"));
+        assert_eq!(target("/elsewhere"), Err(ErrorKind::Protocol));
+        assert_eq!(target("ftp://h/x"), Err(ErrorKind::Protocol));
+        assert_eq!(from("https://10.0.0.1", "https://10.0.0.2").as_deref(), Ok("https://10.0.0.2"));
+        assert_eq!(from("https://10.0.0.1", "http://10.0.0.2"), Err(ErrorKind::Untrusted));
     }
 }

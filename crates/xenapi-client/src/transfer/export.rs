@@ -14,6 +14,7 @@ use xenapi_types::{Task as TaskClass, TaskRecord, Vdi, vdi};
 use xenapi_wire::Ref;
 
 use super::accept::{Accepted, Answer, Proposal, Reception, head, negotiate, receive};
+use super::attached::LOOK_FOR_HOLDERS;
 use super::queue::Direction;
 use super::task::{Look, StallWatch, TransferTask};
 use super::{Meter, Route, lost, unanswered};
@@ -122,7 +123,10 @@ impl Client {
             base: base.cloned(),
         };
         let what = Subject { label: "export of a disk", object: name(vdi), content };
-        self.download(handler, route.endpoint, what).await.map_err(|error| error.renamed(subject))
+        match self.download(handler, route.endpoint, what).await {
+            Ok(export) => Ok(export),
+            Err(error) => Err(self.say_who_holds(error.renamed(subject), LOOK_FOR_HOLDERS).await),
+        }
     }
 
     /// Begins a download of whatever a handler gives.
@@ -147,7 +151,11 @@ impl Client {
             tail: BytesMut::new(),
         };
         let pump = tokio::spawn(async move {
-            let result = pump.run(answer, task).await.map_err(|error| error.renamed(&subject));
+            let client = pump.client.clone();
+            let result = match pump.run(answer, task).await {
+                Ok(exported) => Ok(exported),
+                Err(error) => Err(client.say_who_holds(error.renamed(&subject), LOOK_FOR_HOLDERS).await),
+            };
             // Nobody listens any more when the download was dropped.
             let _ = sender.send(Piece::End(result)).await;
         });
@@ -269,7 +277,7 @@ impl<H: Handler + Clone + Send> Proposal for Download<H> {
         let response = answer
             .map_err(|_| Error::new(ErrorKind::Transfer, "no answer to the request"))?
             .map_err(unanswered)?;
-        receive(connection, response).await
+        receive(connection, response, endpoint).await
     }
 }
 

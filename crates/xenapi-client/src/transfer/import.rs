@@ -14,6 +14,7 @@ use xenapi_types::{Task as TaskClass, TaskRecord, Vdi};
 use xenapi_wire::Ref;
 
 use super::accept::{Accepted, Answer, Proposal, Reception, head, negotiate, receive};
+use super::attached::LOOK_FOR_HOLDERS;
 use super::body::{Fault, Gate, Gated, Length};
 use super::checked::Checked;
 use super::queue::Direction;
@@ -241,6 +242,7 @@ where
                     .because(problem)
                     .at(&host),
                 (None, ErrorKind::Failure | ErrorKind::Transfer) => {
+                    let error = client.say_who_holds(error, LOOK_FOR_HOLDERS).await;
                     let diagnosis =
                         Diagnosis::of_import(&client, &vdi, format, sent.bytes(), len.known(), &error).await;
                     error
@@ -309,7 +311,7 @@ where
                 }
             }
         };
-        let reception = receive(connection, response.map_err(unanswered)?).await?;
+        let reception = receive(connection, response.map_err(unanswered)?, endpoint).await?;
         match reception {
             Reception::Accepted(_) => self.open(gate),
             _ if self.body.is_none() => {

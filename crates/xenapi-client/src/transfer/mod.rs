@@ -29,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha2::{Digest, Sha256};
 
 pub(crate) use accept::redirect_target;
+pub(crate) use attached::LOOK_FOR_HOLDERS;
 pub(crate) use body::read_some;
 pub use diagnosis::{Cause, Diagnosis};
 pub use export::{Export, ExportFormat, Exported};
