@@ -8,14 +8,14 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::convert;
-use crate::open::{self, Format, ParentArgs};
+use crate::open::{self, Format, Input, ParentArgs};
 use crate::output::{Bars, Lines, Output, bytes};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Compare {
-    /// A disk.
+    /// A disk; `-` is standard input.
     first: PathBuf,
-    /// Another.
+    /// Another; `-` is standard input.
     second: PathBuf,
     /// What the first is; found out without this.
     #[arg(short, long, value_enum)]
@@ -34,10 +34,10 @@ pub(crate) struct Compare {
 pub(crate) struct Diff {
     /// The disk that will be the parent.
     base: PathBuf,
-    /// The disk to make a child of it that shows it.
+    /// The disk to make a child of it that shows it; `-` is standard input.
     disk: PathBuf,
     /// The child: a differencing VHD, in a folder from which the base is reached by the same way wherever
-    /// both are moved.
+    /// both are moved. `-` is standard output, for a file in the current folder.
     output: PathBuf,
     /// Replace the output if it exists.
     #[arg(long)]
@@ -59,7 +59,7 @@ pub(crate) struct Coalesce {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Apply {
-    /// A differencing VHD.
+    /// A differencing VHD; `-` is standard input.
     difference: PathBuf,
     /// A disk with the content of its parent, raw or a VHD, which is written to.
     target: PathBuf,
@@ -84,9 +84,18 @@ pub(crate) struct Rebase {
     parents: ParentArgs,
 }
 
+/// Two images, of which one may come from standard input.
+fn inputs(first: &Path, second: &Path) -> Result<(Input, Input)> {
+    if first == Path::new("-") && second == Path::new("-") {
+        bail!("standard input is one image; name a file for the other one");
+    }
+    Ok((Input::of(first)?, Input::of(second)?))
+}
+
 pub(crate) fn compare(args: &Compare, bars: &Bars) -> Result<Output> {
-    let first = args.parents.open(&args.first, args.format)?;
-    let second = args.parents.open(&args.second, args.second_format)?;
+    let (first, second) = inputs(&args.first, &args.second)?;
+    let first = args.parents.open_input(&first, args.format)?;
+    let second = args.parents.open_input(&second, args.second_format)?;
     let sizes = (first.virtual_size(), second.virtual_size());
     let different_sizes = sizes.0 != sizes.1;
     let (large, small) = if sizes.0 < sizes.1 { (&second, &first) } else { (&first, &second) };
@@ -129,7 +138,12 @@ fn first_difference(a: &Image, b: &Image, from: u64) -> Result<u64> {
 
 pub(crate) fn diff(args: &Diff, bars: &Bars) -> Result<Output> {
     let base = args.parents.open(&args.base, None)?;
-    let disk = args.parents.open(&args.disk, None)?;
+    let disk = Input::of(&args.disk)?;
+    let disk = args.parents.open_input(&disk, None)?;
+    if args.output == Path::new("-") {
+        convert::pour_difference(&disk, &base, bars)?;
+        return Ok(Output::new("", json!(null)));
+    }
     let existing = if args.force { Existing::Replace } else { Existing::Refuse };
     let upload = Upload::default();
     let progress = upload.progress.clone();
@@ -233,8 +247,9 @@ fn relink(args: &Rebase, bars: &Bars) -> Result<Output> {
 pub(crate) fn apply(args: &Apply, bars: &Bars) -> Result<Output> {
     let progress = Progress::new();
     let declared = Format::declared(args.format);
+    let difference = Input::of(&args.difference)?;
     let done = bars.during(&progress, || {
-        disk_stream::apply(&args.difference, &args.target, declared, args.trusted, &progress)
+        disk_stream::apply(difference.path(), &args.target, declared, args.trusted, &progress)
     })?;
     let mut lines = Lines::default();
     lines.add("applied", args.difference.display());

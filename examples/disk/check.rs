@@ -8,12 +8,17 @@ use disk_stream::Inspected;
 use serde_json::{Value, json};
 use vhd::inspect::{self, Finding, Grade, Reader, Report};
 
+use crate::info;
+use crate::open::{self, Format, Input};
 use crate::output::Output;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
-    /// The VHD, or a tar archive of VHDs, of which each is looked at.
+    /// The VHD, or a tar archive of VHDs, of which each is looked at; `-` is standard input.
     file: PathBuf,
+    /// What it is; found out without this. Only VHDs can be checked.
+    #[arg(short, long, value_enum)]
+    format: Option<Format>,
     /// Read the sector bitmaps too, and look for data in sectors that are said to be absent.
     #[arg(long)]
     thorough: bool,
@@ -32,9 +37,15 @@ pub(crate) struct Repair {
 const DEVIATES: u8 = 2;
 /// So it is, and all of it can be put right.
 const REPAIRABLE: u8 = 3;
+/// The number that `qemu-img check` has for this.
+const NOT_CHECKED: u8 = 63;
 
 pub(crate) fn check(args: &Check) -> Result<Output> {
-    let reports = disk_stream::inspect(&args.file, args.thorough)?;
+    let input = Input::of(&args.file)?;
+    if let Some(output) = not_checked(args, &input) {
+        return Ok(output);
+    }
+    let reports = disk_stream::inspect(input.path(), args.thorough)?;
     let mut text = String::new();
     let mut all = Vec::new();
     for (path, report) in &reports {
@@ -49,7 +60,7 @@ pub(crate) fn check(args: &Check) -> Result<Output> {
         all.push((code, json));
     }
     // In an archive nothing is repaired.
-    let archive = reports.iter().any(|(path, _)| *path != args.file);
+    let archive = reports.iter().any(|(path, _)| path != input.path());
     let worst = all.iter().map(|(code, _)| if archive { DEVIATES.min(*code) } else { *code }).max();
     let json = match all.len() {
         1 => all.remove(0).1,
@@ -58,6 +69,27 @@ pub(crate) fn check(args: &Check) -> Result<Output> {
         }
     };
     Ok(Output::new(text, json).code(worst.unwrap_or(0)))
+}
+
+/// What is no VHD, sound or not, as `qemu-img check` says of formats in which nothing can be wrong.
+fn not_checked(args: &Check, input: &Input) -> Option<Output> {
+    let format = match args.format {
+        Some(Format::Vhd) => return None,
+        Some(Format::Raw) => "raw",
+        Some(Format::Qcow2) => "qcow2",
+        None => match open::alone(input.path(), None).ok()?.format() {
+            disk_stream::Format::Vhd(_) => return None,
+            other => info::format_name(other),
+        },
+    };
+    let mut text = format!("this is a disk in the format {format}: only VHDs are checked");
+    if args.format.is_none() {
+        text.push_str(" (-f vhd, if it is to be one)");
+    }
+    Some(
+        Output::new(text, json!({ "filename": args.file, "format": format, "checked": false }))
+            .code(NOT_CHECKED),
+    )
 }
 
 /// In words and as an exit code.

@@ -17,7 +17,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::info;
-use crate::open::{Format, ParentArgs};
+use crate::open::{Format, Input, ParentArgs};
 use crate::output::{Bars, Lines, Output, bytes};
 
 #[derive(Debug, clap::Args)]
@@ -48,7 +48,7 @@ pub(crate) struct Convert {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Stream {
-    /// The image.
+    /// The image; `-` is standard input, which is put into a file first.
     input: PathBuf,
     /// What it is; found out without this.
     #[arg(short, long, value_enum)]
@@ -255,7 +255,8 @@ pub(crate) fn written(path: &Path, image: &Image, saved: &Saved) -> Output {
 }
 
 pub(crate) fn stream(args: &Stream, bars: &Bars) -> Result<Output> {
-    let image = args.parents.open(&args.input, args.format)?;
+    let input = Input::of(&args.input)?;
+    let image = args.parents.open_input(&input, args.format)?;
     let sha256 = pour(&image, args.output_format, Upload::default(), args.digest, bars)?;
     if let Some(sha256) = sha256 {
         writeln!(std::io::stderr(), "sha256 {sha256}").context("cannot write to standard error")?;
@@ -271,18 +272,36 @@ fn pour(
     digest: bool,
     bars: &Bars,
 ) -> Result<Option<String>> {
-    refuse_terminal()?;
     let progress = upload.progress.clone();
-    bars.during(&progress, || {
+    let make = async move || match format {
+        StreamFormat::Raw => image.raw_body(upload),
+        StreamFormat::Vhd => image.vhd_body(upload).await,
+        StreamFormat::Chunked => image.chunked_body(upload).await,
+        StreamFormat::Tar => image.tar_body(upload, TarChecksum::Xxhash).await,
+        StreamFormat::TarSha1 => image.tar_body(upload, TarChecksum::Sha1).await,
+    };
+    pour_body(make, &progress, digest, bars)
+}
+
+/// Writes what `disk` has and `base` has not to standard output.
+pub(crate) fn pour_difference(disk: &Image, base: &Image, bars: &Bars) -> Result<()> {
+    let upload = Upload::default();
+    let progress = upload.progress.clone();
+    let make = async move || disk.difference_body(base, Path::new("./difference.vhd"), upload).await;
+    pour_body(make, &progress, false, bars).map(drop)
+}
+
+fn pour_body(
+    make: impl AsyncFnOnce() -> Result<DiskBody, Error> + Send,
+    progress: &Progress,
+    digest: bool,
+    bars: &Bars,
+) -> Result<Option<String>> {
+    refuse_terminal()?;
+    bars.during(progress, || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
         runtime.block_on(async {
-            let body = match format {
-                StreamFormat::Raw => image.raw_body(upload)?,
-                StreamFormat::Vhd => image.vhd_body(upload).await?,
-                StreamFormat::Chunked => image.chunked_body(upload).await?,
-                StreamFormat::Tar => image.tar_body(upload, TarChecksum::Xxhash).await?,
-                StreamFormat::TarSha1 => image.tar_body(upload, TarChecksum::Sha1).await?,
-            };
+            let body = make().await?;
             if !digest {
                 write_all(body).await?;
                 return Ok(None);

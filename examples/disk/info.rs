@@ -7,12 +7,12 @@ use disk_stream::{Format, Layer};
 use serde_json::{Value, json};
 use vhd::inspect::Writer;
 
-use crate::open::{self, ParentArgs};
+use crate::open::{self, Input, ParentArgs};
 use crate::output::{Lines, Output, bytes};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The image.
+    /// The image; `-` is standard input.
     file: PathBuf,
     /// What it is; found out without this.
     #[arg(short, long, value_enum)]
@@ -25,10 +25,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Output> {
+    let input = Input::of(&args.file)?;
     let image = if args.backing_chain {
-        args.parents.open(&args.file, args.format)?
+        args.parents.open_input(&input, args.format)?
     } else {
-        open::alone(&args.file, args.format)?
+        open::alone(input.path(), args.format)?
     };
     let mut text = String::new();
     let mut layers = Vec::new();

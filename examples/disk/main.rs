@@ -44,7 +44,7 @@ enum Command {
     /// Look for what others will stumble over.
     ///
     /// Exit code 2: some reader refuses the VHD or takes it for another disk; 3: so it is, but `repair`
-    /// can put all of it right without losing a byte.
+    /// can put all of it right without losing a byte; 63: it is no VHD, and nothing was checked.
     Check(check::Check),
     /// Put right what can be without losing a byte, and show that nothing else was touched.
     Repair(check::Repair),

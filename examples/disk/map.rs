@@ -2,18 +2,18 @@
 
 use std::fmt::Write;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use disk_stream::{Declared, Image, Layer};
 use serde_json::json;
 
-use crate::open::{Format, ParentArgs};
+use crate::open::{Format, Input, ParentArgs};
 use crate::output::{Output, bytes};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The image.
+    /// The image; `-` is standard input.
     file: PathBuf,
     /// What it is; found out without this.
     #[arg(short, long, value_enum)]
@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// How many characters a disk is drawn with.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1000))]
     width: u16,
-    /// Draw it into this SVG file, too.
+    /// Draw it into this SVG file, too; `-` is standard output, to which nothing else is written then.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
     #[command(flatten)]
@@ -35,7 +35,8 @@ struct Row {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Output> {
-    let image = args.parents.open(&args.file, args.format)?;
+    let input = Input::of(&args.file)?;
+    let image = args.parents.open_input(&input, args.format)?;
     let size = image.virtual_size();
     let mut rows = vec![Row { name: "disk".to_owned(), extents: extents_of_disk(&image)? }];
     if image.layers().len() > 1 {
@@ -53,6 +54,10 @@ pub(crate) fn run(args: &Args) -> Result<Output> {
     }
     let cell = size.div_ceil(args.width.into());
     let _ = writeln!(text, "{} in all, {} each character", bytes(size), indicatif::HumanBytes(cell));
+    if args.svg.as_deref() == Some(Path::new("-")) {
+        let svg = svg(&rows, size);
+        return Ok(Output::new(svg.clone(), json!({ "svg": svg })));
+    }
     if let Some(path) = &args.svg {
         std::fs::write(path, svg(&rows, size)).with_context(|| format!("cannot write {}", path.display()))?;
     }

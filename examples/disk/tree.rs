@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -76,7 +77,7 @@ fn read(folder: &Path) -> Result<Vec<Node>> {
     let mut files = Vec::new();
     for entry in folder.read_dir().with_context(failed)? {
         let path = entry.with_context(failed)?.path();
-        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("vhd")) && path.is_file() {
+        if is_vhd(&path) {
             files.push(path);
         }
     }
@@ -93,6 +94,14 @@ fn read(folder: &Path) -> Result<Vec<Node>> {
         })
     };
     files.iter().map(node).collect()
+}
+
+/// By its name: `*.vhd` of a folder, `VHD-*` of the volumes of an LVM repository, which are block devices.
+fn is_vhd(path: &Path) -> bool {
+    let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("vhd"))
+        || path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"VHD-"));
+    let kind = |metadata: std::fs::Metadata| metadata.is_file() || metadata.file_type().is_block_device();
+    named && path.metadata().is_ok_and(kind)
 }
 
 struct Drawing<'a> {

@@ -36,7 +36,6 @@ impl Image {
         upload: &Upload,
     ) -> Result<Saved, Error> {
         let target = Partial::create(path, existing)?;
-        let plan = if upload.aligned { plan.aligned() } else { plan };
         let (stream_len, virtual_size) = (plan.stream_len(), plan.footer().current_size);
         // A disk of 2040 GiB has about a million blocks.
         let blocks = u32::try_from(plan.block_count()).unwrap_or(u32::MAX);

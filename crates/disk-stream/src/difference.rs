@@ -6,13 +6,14 @@ use vhd::BlockSet;
 use vhd::format::{BLOCK_SIZE, Timestamp};
 use vhd::layout::{Layout, Parent};
 
+use crate::body::DiskBody;
 use crate::error::Error;
 use crate::image::{Format, Image};
 use crate::progress::{Progress, Stage};
 use crate::reader::{Found, Reader};
 use crate::sink::Saved;
 use crate::target::Existing;
-use crate::upload::Upload;
+use crate::upload::{Upload, blocking};
 
 /// Bytes compared at a time.
 const LOOK: usize = 256 << 10;
@@ -83,6 +84,28 @@ impl Image {
         existing: Existing,
         upload: &Upload,
     ) -> Result<Saved, Error> {
+        let plan = self.plan_difference(base, path, upload)?;
+        self.save_planned(plan, path, existing, upload)
+    }
+
+    /// The same as a stream, for a file at `path`, which nobody looks at or makes: the way from its folder to
+    /// `base` is what the VHD says. Compares the disks first; dropping the future does not stop that.
+    ///
+    /// # Errors
+    /// As [`Image::save_difference`], but for what writing a file may meet.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub async fn difference_body(&self, base: &Self, path: &Path, upload: Upload) -> Result<DiskBody, Error> {
+        let (image, base, path) = (self.clone(), base.clone(), path.to_owned());
+        blocking(move |_| {
+            let plan = image.plan_difference(&base, &path, &upload)?;
+            Ok(image.planned_body(plan, upload.progress))
+        })
+        .await
+    }
+
+    fn plan_difference(&self, base: &Self, path: &Path, upload: &Upload) -> Result<Layout, Error> {
         let size = upload.virtual_size.unwrap_or(self.virtual_size()).max(self.virtual_size());
         if base.virtual_size() > size {
             let (path, virtual_size) = (base.path().to_owned(), base.virtual_size());
@@ -95,7 +118,7 @@ impl Image {
         Layout::differencing(&parameters, &parent, BlockSet::new(size, BLOCK_SIZE)).map_err(failed)?;
         let blocks = self.differing_blocks(base, &upload.progress)?;
         let plan = Layout::differencing(&parameters, &parent, blocks).map_err(failed)?;
-        self.save_planned(plan, path, existing, upload)
+        Ok(if upload.aligned { plan.aligned() } else { plan })
     }
 }
 

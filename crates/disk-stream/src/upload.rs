@@ -64,8 +64,8 @@ impl Image {
     pub async fn vhd_body(&self, upload: Upload) -> Result<DiskBody, Error> {
         let image = self.clone();
         blocking(move |wanted| {
-            let (produce, len, size) = image.vhd_stream(&upload, wanted)?;
-            Ok(DiskBody::new(Box::new(produce), len, size, upload.progress))
+            let plan = image.plan(&upload, wanted)?;
+            Ok(image.planned_body(plan, upload.progress))
         })
         .await
     }
@@ -120,10 +120,10 @@ impl Image {
         .await
     }
 
-    fn vhd_stream(&self, upload: &Upload, wanted: &AtomicBool) -> Result<(VhdStream, u64, u64), Error> {
-        let plan = self.plan(upload, wanted)?;
+    /// The disk as a plan of it says.
+    pub(crate) fn planned_body(&self, plan: Layout, progress: Progress) -> DiskBody {
         let (len, size) = (plan.stream_len(), plan.footer().current_size);
-        Ok((VhdStream::new(self.reader(), plan), len, size))
+        DiskBody::new(Box::new(VhdStream::new(self.reader(), plan)), len, size, progress)
     }
 
     /// The plan of the whole disk as a VHD. Blocking.
@@ -156,7 +156,7 @@ fn now() -> Timestamp {
 }
 
 /// Runs `work` on Tokio's blocking pool, and tells it when the future is dropped.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce(&AtomicBool) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     struct Guard(Arc<AtomicBool>);

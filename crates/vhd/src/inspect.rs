@@ -35,6 +35,8 @@ pub enum Reader {
     XenOrchestra,
     /// QEMU and `qemu-img`.
     Qemu,
+    /// QEMU and `qemu-img` of versions before 10.
+    QemuBefore10,
     /// 7-Zip.
     SevenZip,
 }
@@ -47,6 +49,7 @@ impl fmt::Display for Reader {
             Self::VhdTool => "XAPI (vhd-tool)",
             Self::XenOrchestra => "Xen Orchestra",
             Self::Qemu => "QEMU",
+            Self::QemuBefore10 => "QEMU before version 10",
             Self::SevenZip => "7-Zip",
         })
     }
@@ -55,7 +58,7 @@ impl fmt::Display for Reader {
 /// How bad a deviation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Grade {
-    /// XenServer takes it; others, if named, refuse it, which loses nothing.
+    /// XenServer takes it; others, if named, refuse it, which loses nothing, or have to be told what it is.
     Accepted,
     /// Somebody refuses it in XenServer, or takes it for another disk than it is.
     Misread,
@@ -301,18 +304,8 @@ impl Inspection {
             future(footer, now, found);
         }
         let formula = Geometry::for_size(footer.current_size);
+        size_by_geometry(footer, found);
         let packed = |g: Geometry| (g.cylinders, g.heads, g.sectors);
-        let by_geometry = matches!(&footer.creator.application, b"vpc " | b"qemu")
-            && packed(footer.geometry) != (65535, 16, 255)
-            && footer.geometry.size() != footer.current_size;
-        if by_geometry {
-            let size = footer.geometry.size();
-            let text = format!(
-                "its geometry makes {size} bytes, its size is {}, and QEMU believes the geometry of this writer",
-                footer.current_size
-            );
-            found.add(Grade::Misread, text).misread(&[Reader::Qemu]);
-        }
         if packed(footer.geometry) > packed(formula) {
             let finding = found.add(
                 Grade::Misread,
@@ -377,6 +370,30 @@ impl Inspection {
             };
         }
     }
+}
+
+/// QEMU takes the geometry for the size: of two writers always, before version 10 of all but those it knew. A
+/// geometry that is the largest there is tells any of them to look at the size.
+fn size_by_geometry(footer: &Footer, found: &mut Findings) {
+    let Geometry { cylinders, heads, sectors } = footer.geometry;
+    let size = footer.geometry.size();
+    if size == footer.current_size || (cylinders, heads, sectors) == (65535, 16, 255) {
+        return;
+    }
+    let told =
+        |who| format!("its geometry makes {size} bytes, its size is {}, and {who}", footer.current_size);
+    match &footer.creator.application {
+        b"vpc " | b"qemu" => found
+            .add(Grade::Misread, told("QEMU believes the geometry of this writer"))
+            .misread(&[Reader::Qemu, Reader::QemuBefore10]),
+        b"win " | b"qem2" | b"d2v " | b"tap\0" | b"CTXS" => return,
+        _ => found
+            .add(
+                Grade::Accepted,
+                told("an old QEMU believes the geometry unless force_size_calc=current_size"),
+            )
+            .misread(&[Reader::QemuBefore10]),
+    };
 }
 
 /// Xen Orchestra counts seconds from 1970, which the others read as a date 30 years ahead.

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use uuid::Uuid;
 use vhd::format::{Creator, Timestamp};
 use vhd::fuzzing;
-use vhd::inspect::{Grade, Inspection, Repair, Report, Writer};
+use vhd::inspect::{Finding, Grade, Inspection, Reader, Repair, Report, Writer};
 use vhd::layout::{Dialect, Layout, Parameters};
 
 const MIB: u64 = 1 << 20;
@@ -30,6 +30,12 @@ fn inspect(file: &[u8]) -> Report {
     };
     let Ok(report) = inspection.run(file.len() as u64, read);
     report
+}
+
+/// What is found beside that an old QEMU has to be told the size, which is so for nearly every size.
+fn found(report: &Report) -> Vec<&Finding> {
+    let old = [Reader::QemuBefore10];
+    report.findings.iter().filter(|finding| finding.misread_by != old).collect()
 }
 
 fn footers(file: &mut [u8], at: usize, bytes: &[u8]) {
@@ -61,7 +67,7 @@ fn check_repaired(name: &str, damage: impl Fn(&mut Vec<u8>), repair: Repair, sam
     assert_ne!(report.grade(), Some(Grade::Fatal), "{name}");
     apply(&mut file, &report, &[repair]);
     let after = inspect(&file);
-    assert!(after.findings.is_empty(), "{name}: {:?}", after.findings);
+    assert!(found(&after).is_empty(), "{name}: {:?}", after.findings);
     let (mut expected, end) = (valid(), file.len() - 512);
     for start in [0, end] {
         for (from, to) in same_but.iter().chain(&[(64, 68)]) {
@@ -75,7 +81,7 @@ fn check_repaired(name: &str, damage: impl Fn(&mut Vec<u8>), repair: Repair, sam
 #[test]
 fn what_is_lossless_is_repaired() {
     let report = inspect(&valid());
-    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    assert!(found(&report).is_empty(), "{:?}", report.findings);
     assert_eq!(report.writer, Some(Writer::XenapiRs));
     let end = valid().len() as u64 - 512;
     let at = usize::try_from(end).unwrap();
@@ -117,7 +123,7 @@ fn several_at_once() {
     file[end + 300] = 1;
     let report = inspect(&file);
     apply(&mut file, &report, &report.repairs());
-    assert!(inspect(&file).findings.is_empty());
+    assert!(found(&inspect(&file)).is_empty());
 }
 
 #[test]
@@ -128,7 +134,8 @@ fn strange_bytes_survive_a_repair() {
     let report = inspect(&file);
     apply(&mut file, &report, &report.repairs());
     assert_eq!(&file[400..410], b"somebody's");
-    let left = inspect(&file).findings;
+    let left = inspect(&file);
+    let left = found(&left);
     assert!(left.len() == 1 && left[0].repair.is_none(), "{left:?}");
 }
 
@@ -179,6 +186,33 @@ fn what_loses_something_is_left_alone() {
         Grade::Fatal,
         "encrypted",
     );
+}
+
+/// Which versions of QEMU take the geometry for the size, of whom.
+#[test]
+fn who_reads_the_size_from_the_geometry() {
+    let misread = |application: &[u8], size: u64, geometry: &[u8]| {
+        let mut file = valid();
+        footers(&mut file, 28, application);
+        footers(&mut file, 48, &size.to_be_bytes());
+        footers(&mut file, 56, geometry);
+        let misread: Vec<Reader> =
+            inspect(&file).findings.iter().flat_map(|f| f.misread_by).copied().collect();
+        misread
+    };
+    let size = 481 * 4 * 17 * 512;
+    let (fits, largest) = ([1, 225, 4, 17], [0xff, 0xff, 16, 255]);
+    for application in [b"xnrs", b"caml", b"xo  ", b"vbox"] {
+        assert_eq!(misread(application, size + 512, &fits), [Reader::QemuBefore10]);
+    }
+    for application in [b"qemu", b"vpc "] {
+        assert_eq!(misread(application, size + 512, &fits), [Reader::Qemu, Reader::QemuBefore10]);
+    }
+    for application in [b"qem2", b"win ", b"CTXS"] {
+        assert_eq!(misread(application, size + 512, &fits), []);
+    }
+    assert_eq!(misread(b"xnrs", size, &fits), []);
+    assert_eq!(misread(b"qemu", size + 512, &largest), []);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 #![allow(dead_code)]
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use anyhow::Result;
@@ -43,6 +43,19 @@ impl Bench {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "disk {args:?}: {said}");
         output
+    }
+
+    /// Runs it with a file as what comes through a pipe.
+    #[track_caller]
+    pub(crate) fn fed(&self, code: i32, args: &[&str], file: &Path) -> Result<Output> {
+        let mut cat = Command::new("cat").arg(file).stdout(Stdio::piped()).spawn()?;
+        let input = cat.stdout.take().expect("a pipe");
+        let output = self.disk(args).stdin(input).output()?;
+        // It may have been left alone with what it had to say.
+        cat.wait()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "disk {args:?}: {said}");
+        Ok(output)
     }
 
     #[track_caller]
