@@ -43,10 +43,20 @@ pub struct Core {
     pub(crate) urls: Mutex<HashMap<String, String>>,
     /// Other pools that this one can reach.
     pub(crate) peers: Mutex<Vec<Weak<Core>>>,
+    /// The pool that the host has joined.
+    pub(crate) membership: Mutex<Option<Membership>>,
     /// Turns true when the simulator ends: whoever waits gives up then.
     pub(crate) stop: watch::Sender<bool>,
     /// Given up when nothing is written to the state directory any more.
     pub(crate) lock: Mutex<Option<StateLock>>,
+}
+
+/// A host in another pool than its own.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    pub(crate) pool: Weak<Core>,
+    /// Its reference, there and here.
+    pub(crate) host: String,
 }
 
 /// How the pool behaves.
@@ -127,6 +137,13 @@ impl Core {
     pub(crate) fn peers(&self) -> Vec<Arc<Core>> {
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         peers.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Who answers what reaches this pool's hosts: this pool, or the one that its host has joined, as that host.
+    pub(crate) fn answering(self: &Arc<Self>) -> (Arc<Core>, Option<String>) {
+        let membership = self.membership.lock().unwrap_or_else(PoisonError::into_inner);
+        let joined = membership.as_ref().and_then(|of| Some((of.pool.upgrade()?, Some(of.host.clone()))));
+        joined.unwrap_or_else(|| (self.clone(), None))
     }
 
     /// The datamodel.

@@ -236,8 +236,9 @@ impl Simulator {
                     let _ = stream.set_zero_linger();
                     continue;
                 }
-                let host = speaker.host(&core, &stream);
-                let (core, acceptor) = (core.clone(), acceptor.clone());
+                let (core, member) = core.answering();
+                let host = member.unwrap_or_else(|| speaker.host(&core, &stream));
+                let acceptor = acceptor.clone();
                 let ended = core.toolstack.ended();
                 let open = Open::new(&core);
                 tokio::spawn(async move {
@@ -265,10 +266,10 @@ impl Simulator {
     /// A connection inside the process to the host with this address; where none has it, as [`Simulator::connect`].
     pub fn connect_to(&self, address: &str) -> impl AsyncRead + AsyncWrite + Send + Unpin + use<> {
         let (client, server) = tokio::io::duplex(256 << 10);
-        let core = self.core().clone();
-        if core.toolstack.is_up() {
+        if self.core().toolstack.is_up() {
+            let (core, member) = self.core().answering();
             let ended = core.toolstack.ended();
-            let host = host_at(&core, address).unwrap_or_else(|| master(&core));
+            let host = host_at(&core, address).or(member).unwrap_or_else(|| master(&core));
             tokio::spawn(async move {
                 until_the_end(&core, ended, serve(core.clone(), host, Conn::new(server))).await;
             });

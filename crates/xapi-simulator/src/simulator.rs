@@ -137,6 +137,7 @@ impl Builder {
             toolstack: Toolstack::new(),
             urls: Mutex::default(),
             peers: Mutex::default(),
+            membership: Mutex::default(),
             stop: watch::Sender::new(false),
             lock: Mutex::new(lock),
         });

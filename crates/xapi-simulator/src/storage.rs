@@ -86,6 +86,29 @@ impl Storage {
         store.map(|store| Some(Arc::new(store))).map_err(|e| backend_failure(40, &e.to_string()))
     }
 
+    /// Takes what an SR has stored from another storage. Nobody may use the SR meanwhile. Does file work.
+    ///
+    /// # Errors
+    /// When its files cannot be moved.
+    pub(crate) fn take_over(&self, from: &Self, sr: &Sr) -> std::io::Result<()> {
+        from.stores.lock().unwrap_or_else(PoisonError::into_inner).remove(&sr.uuid);
+        let (old, new) = (from.directory(&sr.uuid), self.directory(&sr.uuid));
+        if !old.exists() {
+            return Ok(());
+        }
+        std::fs::create_dir_all(&self.root)?;
+        // Not the same medium, perhaps: copied then.
+        if std::fs::rename(&old, &new).is_err() {
+            std::fs::create_dir_all(&new)?;
+            for entry in std::fs::read_dir(&old)? {
+                let entry = entry?;
+                std::fs::copy(entry.path(), new.join(entry.file_name()))?;
+            }
+            std::fs::remove_dir_all(&old)?;
+        }
+        Ok(())
+    }
+
     /// Removes what an SR stored.
     ///
     /// # Errors

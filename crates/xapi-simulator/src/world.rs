@@ -68,6 +68,13 @@ impl World {
         self
     }
 
+    /// Another pool like this one, on the same network: number `n`, from 2 on, has references and uuids of its own, and
+    /// names and addresses as host number `n` of [`World::with_hosts`] would.
+    pub fn elsewhere(mut self, n: usize) -> Self {
+        self.objects = hosts::elsewhere(&self.objects, n);
+        self
+    }
+
     /// The same pool, whose first host has a GPU that can be two virtual ones ("GRID large") or four ("GRID small"),
     /// and whose network cards can be divided.
     pub fn with_devices(mut self) -> Self {

@@ -76,6 +76,10 @@ pub enum Op {
     /// `Driver::node`, `Driver::set_node_enabled`, `Driver::drain_node`, `Driver::reboot_node`,
     /// `Driver::shutdown_node`.
     Node,
+    /// `Driver::join_pool`.
+    JoinPool,
+    /// `Driver::eject_node`.
+    EjectNode,
     /// `Driver::attach_volume`.
     AttachVolume,
     /// `Driver::detach_volume`.
@@ -368,6 +372,16 @@ pub enum Cause {
         /// What is in the way, and what to do.
         why: &'static str,
     },
+    /// A host cannot become a member of the pool, or cannot leave it; nothing was touched.
+    #[error("host {host:?} cannot {doing}: {}", .reasons.join("; "))]
+    Membership {
+        /// Its name.
+        host: String,
+        /// `join the pool`, `leave the pool`.
+        doing: &'static str,
+        /// All that is in the way, each with what to do.
+        reasons: Vec<String>,
+    },
     /// No host is enabled.
     #[error("no host of the pool takes guests; enable one")]
     NoHost,
@@ -507,6 +521,8 @@ impl fmt::Display for Op {
             Self::Rebuild => "rebuild",
             Self::Evacuate => "evacuate",
             Self::Node => "look after",
+            Self::JoinPool => "join the pool with",
+            Self::EjectNode => "eject",
             Self::AttachVolume => "attach a volume to",
             Self::DetachVolume => "detach a volume from",
             Self::ExtendVolume => "extend a volume of",

@@ -62,6 +62,7 @@ mod layers;
 mod ledger;
 pub mod live;
 mod mac;
+pub mod membership;
 pub mod network;
 pub mod node;
 mod operation;

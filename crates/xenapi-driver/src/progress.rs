@@ -46,6 +46,8 @@ pub enum Stage {
     Export,
     /// Moving a running VM.
     Migrate,
+    /// Having a host join the pool or leave it.
+    Membership,
     /// Removing objects.
     Remove,
 }
@@ -73,6 +75,7 @@ impl Stage {
             Self::Snapshot => "snapshot",
             Self::Export => "export",
             Self::Migrate => "migrate",
+            Self::Membership => "membership",
             Self::Remove => "remove",
         }
     }

@@ -1,5 +1,7 @@
 //! `pool`.
 
+mod members;
+
 use std::collections::BTreeMap;
 
 use xenapi_wire::{Failure, Value};
@@ -55,6 +57,7 @@ pub(super) fn register(router: &mut Router) {
         Ok(void())
     });
     high_availability(router);
+    members::register(router);
 }
 
 /// A simulated pool has none: nothing is restarted, so that all hosts but one could fail without breaking a promise.

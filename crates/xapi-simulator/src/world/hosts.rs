@@ -31,6 +31,25 @@ pub(super) fn copy(objects: &[Seed], n: usize) -> Vec<Seed> {
     copies.map(|seed| told_apart(seed, &name, n)).collect()
 }
 
+/// Everything as it would be in another pool on the same network: under references and uuids of its own.
+pub(super) fn elsewhere(objects: &[Seed], n: usize) -> Vec<Seed> {
+    let name =
+        objects.iter().find(|seed| seed.class == "host").map(|seed| text(seed, "name_label").to_owned());
+    let mut renamed = BTreeMap::new();
+    for seed in objects {
+        renamed.insert(seed.reference.clone(), format!("OpaqueRef:{}", derived(&seed.reference, n)));
+        if let Some(Json::String(uuid)) = seed.fields.get("uuid") {
+            renamed.insert(uuid.clone(), derived(uuid, n).to_string());
+        }
+    }
+    let copies = objects.iter().map(|seed| Seed {
+        class: seed.class.clone(),
+        reference: renamed[&seed.reference].clone(),
+        fields: seed.fields.iter().map(|(key, value)| (key.clone(), replaced(value, &renamed))).collect(),
+    });
+    copies.map(|seed| told_apart(seed, name.as_deref().unwrap_or_default(), n)).collect()
+}
+
 /// The references of the objects that exist for this host only.
 fn belongings<'o>(objects: &'o [Seed], host: &'o str) -> BTreeSet<&'o str> {
     let mut owned = BTreeSet::from([host]);

@@ -63,10 +63,7 @@ impl Facts<'_> {
             row(
                 "pool._create_slave_info",
                 "joining hosts to a pool",
-                refused(
-                    "a pool is not made or changed by this driver",
-                    "call pool.join or `xe pool-join`, then connect to the pool's coordinator",
-                ),
+                self.pool_membership(),
             ),
             row("vm_utils.ensure_correct_host", "check_host", self.check_host()),
             row(
@@ -160,6 +157,17 @@ impl Facts<'_> {
             (true, false) => {
                 differently("there is no VM to check; the endpoint's certificate says which host it is")
             }
+        }
+    }
+
+    fn pool_membership(&self) -> Verdict {
+        match self.is_strict {
+            true => {
+                refused("the specification refuses it in independent mode", "call `xe pool-join` in dom0")
+            }
+            false => differently(
+                "Driver::join_pool and Driver::eject_node do it from here, and nothing of the driver restarts",
+            ),
         }
     }
 
@@ -277,7 +285,7 @@ mod tests {
     #[test]
     fn what_can_be_done_is_not_refused() {
         let report = judge(&[], Strictness::Able, false, true);
-        assert_eq!(refused_features(&report), ["joining hosts to a pool", "separate kernel and ramdisk"]);
+        assert_eq!(refused_features(&report), ["separate kernel and ramdisk"]);
         assert_eq!(report.check(), Ok(()));
     }
 
