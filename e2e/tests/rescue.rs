@@ -251,6 +251,13 @@ async fn evacuated_from_a_dead_host() -> Result<()> {
     assert_eq!(client.record(&bench.vm).await?.domid, record.domid);
     let metrics = client.record(&record.resident_on).await?.metrics.to_string();
     bench.pool.simulator.core().db().write(|tx| tx.set("host_metrics", &metrics, "live", false))?;
+    let plan = bench
+        .pool
+        .driver
+        .dry_run(|driver| driver.evacuate(bench.which.clone(), there_uuid, Progress::none()))
+        .await?;
+    assert_eq!(plan.steps.len(), 2, "{plan}");
+    assert_eq!(client.record(&bench.vm).await?.resident_on, record.resident_on, "nothing was done");
     evacuate().await?;
     let after = client.record(&bench.vm).await?;
     assert_eq!((after.power_state, &after.resident_on), (VmPowerState::Running, &there.reference));

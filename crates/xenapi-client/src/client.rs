@@ -45,6 +45,7 @@ pub struct Client {
     pub(crate) inner: Arc<Inner>,
     deadline: Duration,
     retries: RetryPolicy,
+    only_reads: bool,
 }
 
 pub(crate) struct Inner {
@@ -134,7 +135,7 @@ impl Client {
         let transfers = Queues::new(config.limits.transfers_per_host);
         let (deadline, retries) = (config.timeouts.call, config.retries);
         let inner = Arc::new(Inner { config, rpc, sessions, tasks: Tasks::default(), transfers, permits });
-        Self { inner, deadline, retries }
+        Self { inner, deadline, retries, only_reads: false }
     }
 
     /// [`Client::new`], and logs in at once.
@@ -185,13 +186,30 @@ impl Client {
     /// [`Timeouts::call`](crate::Timeouts::call).
     #[must_use]
     pub fn with_deadline(&self, deadline: Duration) -> Self {
-        Self { inner: Arc::clone(&self.inner), deadline, retries: self.retries }
+        Self { deadline, ..self.clone() }
     }
 
     /// This client with another patience for calls that failed instead of [`Config::retries`].
     #[must_use]
     pub fn with_retries(&self, retries: RetryPolicy) -> Self {
-        Self { inner: Arc::clone(&self.inner), deadline: self.deadline, retries }
+        Self { retries, ..self.clone() }
+    }
+
+    /// This client, but one that changes nothing: calls that are not known to only read ([`Safety::Reads`]) end with
+    /// `Config` before anything is sent, and so do transfers, which need a task, and functions of plugins unless their
+    /// names begin with `get_`. Sessions are begun and ended as ever.
+    #[must_use]
+    pub fn reading_only(&self) -> Self {
+        Self { only_reads: true, ..self.clone() }
+    }
+
+    /// Refuses what changes something, where nothing is to be changed.
+    pub(crate) fn check_reads(&self, method: &str) -> Result<()> {
+        if self.only_reads && Safety::of(method) != Safety::Reads {
+            let text = format!("{method} is not called: this client only reads");
+            return Err(Error::new(ErrorKind::Config, text));
+        }
+        Ok(())
     }
 
     pub(crate) fn deadline(&self) -> Duration {
@@ -243,6 +261,11 @@ impl Client {
         self.invoke_with(method, params, Typed::NEW).await
     }
 
+    /// Calls a plugin, for whom it has been looked at already whether the function only reads.
+    pub(crate) async fn invoke_plugin<P: Serialize + Sync + ?Sized>(&self, params: &P) -> Result<String> {
+        self.invoke_unchecked("host.call_plugin", true, params, Typed::NEW).await
+    }
+
     /// [`Client::invoke`], with something at hand while the result is read.
     pub(crate) async fn invoke_with<P: Serialize + Sync + ?Sized, T>(
         &self,
@@ -254,6 +277,17 @@ impl Client {
     }
 
     async fn invoke_as<P: Serialize + Sync + ?Sized, T>(
+        &self,
+        method: &str,
+        needs_session: bool,
+        params: &P,
+        read: impl Read<T>,
+    ) -> Result<T> {
+        self.check_reads(method)?;
+        self.invoke_unchecked(method, needs_session, params, read).await
+    }
+
+    async fn invoke_unchecked<P: Serialize + Sync + ?Sized, T>(
         &self,
         method: &str,
         needs_session: bool,

@@ -15,7 +15,8 @@ use xenapi_types::{Ref, Vm, vm};
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op, Result};
 use crate::find::{self, Which};
-use crate::progress::Stage;
+use crate::job::Job;
+use crate::progress::{Progress, Stage};
 use crate::xenstore;
 
 /// The name that Nova's clients use, which the installer makes.
@@ -73,6 +74,7 @@ pub struct Agent {
     uuid: String,
     endpoint: String,
     timeouts: AgentTimeouts,
+    rehearses: bool,
 }
 
 impl Driver {
@@ -80,16 +82,13 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// [`Cause::NoSuchInstance`], [`Cause::AmbiguousInstance`], [`Cause::Host`].
+    /// [`Cause::NoSuchInstance`], [`Cause::AmbiguousInstance`], [`Cause::NotOurs`], [`Cause::Host`].
     pub async fn agent(&self, which: &Which, timeouts: AgentTimeouts) -> Result<Agent> {
-        let found = match find::vm(self.client(), which).await {
-            Ok(found) => found.ok_or_else(|| which.unknown()),
-            Err(cause) => Err(cause),
-        };
+        let job = Job::new(self.clone(), Progress::none());
         let failed = |cause| Error::new(Op::Agent, format!("instance {which}"), Stage::Find, cause);
-        let (vm, record) = found.map_err(failed)?;
+        let (vm, record) = find::ours(&job, which).await.map_err(failed)?;
         let (client, endpoint) = (self.client().clone(), self.endpoint());
-        Ok(Agent { client, vm, uuid: record.uuid, endpoint, timeouts })
+        Ok(Agent { client, vm, uuid: record.uuid, endpoint, timeouts, rehearses: self.0.rehearses })
     }
 }
 
@@ -189,6 +188,9 @@ impl Agent {
     }
 
     async fn write_hostname(&self, hostname: Option<&str>) -> std::result::Result<(), Cause> {
+        if self.rehearses {
+            return Ok(());
+        }
         let record = self.client.record(&self.vm).await;
         let record = record.map_err(Cause::host(format!("reading VM {}", self.uuid)))?;
         let name = hostname.map(|name| xenstore::host_name(name, xenstore::is_windows(&record)));
@@ -220,6 +222,9 @@ impl Agent {
         patience: Duration,
     ) -> std::result::Result<String, Cause> {
         let doing = || format!("asking the agent of VM {} for {function}", self.uuid);
+        if self.rehearses {
+            return Err(Cause::DryRun(vec![format!("ask the agent of VM {} for {function}", self.uuid)]));
+        }
         for _ in 0..=MAX_REBOOTS {
             let record = self.client.record(&self.vm).await.map_err(Cause::host(doing()))?;
             if record.domid < 0 {

@@ -102,6 +102,17 @@ impl Driver {
                     Ok((root, record, base))
                 };
                 let (root, record, base) = job.stage(Stage::Find, finding).await?;
+                job.would(|| {
+                    let what = format!("write it to {}", path.display());
+                    let mut steps = snapshot::passing(&record.uuid, &what);
+                    if options.keep {
+                        steps[2] = "keep the snapshot for the next backup".to_owned();
+                    }
+                    if base.is_some() {
+                        steps.push("remove the snapshot of the earlier backup".to_owned());
+                    }
+                    steps
+                })?;
                 let disk = job.stage(Stage::Snapshot, snapshot::take(job, &root, &record, stop)).await?;
                 let saving = save(job, &disk, base.as_ref(), &path, options.existing, stop);
                 let saved = job.stage(Stage::Export, saving).await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 use xenapi_client::ErrorKind;
-use xenapi_types::{Ref, Sr, Vdi, VdiRecord, Vm, VmRecord, sr};
+use xenapi_types::{Ref, Sr, Vdi, VdiRecord, Vm, VmPowerState, VmRecord, sr};
 
 use crate::backup;
 use crate::cancel::Stop;
@@ -64,8 +64,29 @@ struct Found {
     volume_srs: BTreeSet<Ref<Sr>>,
 }
 
+impl Found {
+    /// What would be done, in words.
+    fn steps(&self) -> Vec<String> {
+        let mut steps = Vec::new();
+        if let Some((_, record)) = &self.vm {
+            if record.power_state != VmPowerState::Halted {
+                steps.push(format!("switch VM {} off, without asking its guest", record.uuid));
+            }
+            steps.push(format!("remove VM {}", record.uuid));
+        }
+        steps.extend(
+            self.ours.iter().map(|(_, disk)| format!("remove disk {} {:?}", disk.uuid, disk.name_label)),
+        );
+        steps.extend(
+            self.kept_disk_uuids.iter().map(|disk| format!("keep disk {disk}, which was not made for it")),
+        );
+        steps
+    }
+}
+
 async fn body(job: &Job, which: &Which, stop: &Stop) -> Result<Destroyed, Failed> {
     let found = job.stage(Stage::Find, find(job, which)).await?;
+    job.would(|| found.steps())?;
     if let Some((vm, record)) = &found.vm {
         let stopping = async {
             stop.check()?;

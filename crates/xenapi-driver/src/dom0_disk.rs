@@ -125,6 +125,10 @@ impl Driver {
         self.verb(Op::WorkOnDisk, format!("disk {uuid}"), progress, move |job, stop| {
             Box::pin(async move {
                 let target = job.stage(Stage::Find, find(job, &uuid)).await?;
+                job.would(|| {
+                    let what = work.function();
+                    vec![format!("attach disk {uuid} to dom0, have the plugin do {what}, and detach it")]
+                })?;
                 job.stage(Stage::DiskSetup, self::work(job, &target, &work, stop)).await
             })
         })

@@ -29,6 +29,8 @@ pub(crate) struct Inner {
     pub(crate) gates: Gates,
     /// The operations under way.
     active: Mutex<HashSet<Uuid>>,
+    /// What would be done is told, and nothing is done.
+    pub(crate) rehearses: bool,
 }
 
 impl Inner {
@@ -86,6 +88,25 @@ impl Driver {
             running: Running::default(),
             gates: Gates::default(),
             active: Mutex::default(),
+            rehearses: false,
+        }))
+    }
+
+    /// This driver, but one that only tells what it would do: each verb looks and decides as it always does, and then
+    /// ends with [`Cause::DryRun`] instead of doing anything ([`Error::planned`]). [`Driver::dry_run`] does this for a
+    /// single verb.
+    ///
+    /// That nothing is changed does not depend on the verbs: their client cannot
+    /// ([`Client::reading_only`](xenapi_client::Client::reading_only)). What only XAPI can tell while it is being done
+    /// is not known, nor what `VM.assert_can_migrate` and `SR.probe` say: both need objects that are made for them.
+    pub fn rehearsing(&self) -> Self {
+        Self(Arc::new(Inner {
+            client: self.0.client.reading_only(),
+            settings: self.0.settings.clone(),
+            running: self.0.running.clone(),
+            gates: Gates::default(),
+            active: Mutex::default(),
+            rehearses: true,
         }))
     }
 

@@ -118,6 +118,9 @@ pub enum Cause {
     /// It was cancelled.
     #[error("it was cancelled")]
     Cancelled,
+    /// It was only to be told what would be done, and nothing was: these steps ([`Driver::rehearsing`](crate::Driver::rehearsing)).
+    #[error("nothing was done, for this driver only tells what it would do: {}", .0.join("; "))]
+    DryRun(Vec<String>),
     /// A call or a transfer failed.
     #[error("{}", Told { doing, source })]
     Host {
@@ -484,6 +487,14 @@ impl Error {
     pub fn failure(&self) -> Option<&Failure> {
         match &self.0.cause {
             Cause::Host { source, .. } => source.failure(),
+            _ => None,
+        }
+    }
+
+    /// What would have been done, of a driver that only tells it ([`Driver::rehearsing`](crate::Driver::rehearsing)).
+    pub fn planned(&self) -> Option<&[String]> {
+        match &self.0.cause {
+            Cause::DryRun(steps) => Some(steps),
             _ => None,
         }
     }

@@ -59,6 +59,12 @@ impl Driver {
                     Ok(target.clone())
                 };
                 let target = job.stage(Stage::Plan, deciding).await?;
+                job.would(|| {
+                    let dead = record.power_state != VmPowerState::Halted;
+                    let dead = dead.then(|| format!("tell the pool that VM {} does not run", record.uuid));
+                    let start = format!("start VM {} on host {:?}", record.uuid, target.name);
+                    dead.into_iter().chain([start]).collect::<Vec<_>>()
+                })?;
                 let starting = async {
                     let doing = || format!("starting VM {} on host {:?}", record.uuid, target.name);
                     stop.check()?;

@@ -64,7 +64,11 @@ pub(crate) async fn vm(client: &Client, which: &Which) -> Result<Option<(Ref<Vm>
     found.retain(|(_, record)| !record.is_a_template && !record.is_a_snapshot && !record.is_control_domain);
     if found.len() > 1 {
         let uuids = found.into_iter().map(|(_, record)| record.uuid).collect();
-        return Err(Cause::AmbiguousInstance { name: which.to_string(), uuids });
+        let name = match which {
+            Which::Named(name) => name.clone(),
+            Which::Instance(uuid) => uuid.to_string(),
+        };
+        return Err(Cause::AmbiguousInstance { name, uuids });
     }
     Ok(found.pop())
 }

@@ -147,7 +147,7 @@ impl Driver {
         let mut evicted = Vec::new();
         for index in choose(all.iter().map(|(_, image)| image), eviction, now()) {
             let (vdi, image) = &all[index];
-            if !eviction.dry_run {
+            if !eviction.dry_run && !self.0.rehearses {
                 let gone = self.client().call(vdi::Destroy { vdi: vdi.clone() }).await;
                 gone.map_err(|error| failed(Cause::host(format!("removing disk {}", image.uuid))(error)))?;
             }
@@ -217,6 +217,10 @@ async fn cache(job: &Job, request: &CacheRequest, stop: &Stop) -> Result<CachedI
         if let Some(image) = job.stage(Stage::Find, find(job, request, &repository)).await? {
             return Ok(image);
         }
+        job.would(|| {
+            let (image, sr) = (&request.image_id, &repository.name_label);
+            vec![format!("fetch image {image:?} into the cache of storage repository {sr:?}")]
+        })?;
         if job.stage(Stage::Storage, lock::lock(job, request, &repository, stop)).await? {
             break;
         }

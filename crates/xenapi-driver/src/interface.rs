@@ -64,6 +64,13 @@ impl Driver {
                 let (vm, record) = job.stage(Stage::Find, find::ours(job, &which)).await?;
                 let _gate = job.driver.0.gates.enter(&record.uuid).await;
                 let plan = job.stage(Stage::Plan, decide(job, &vm, &record, &nic)).await?;
+                job.would(|| {
+                    let NicPlan { device, mac, network, .. } = &plan;
+                    vec![format!(
+                        "attach interface {device}, {mac}, on network {:?} to VM {}",
+                        network.name, record.uuid
+                    )]
+                })?;
                 job.stage(Stage::Devices, attach(job, &vm, &record, &plan, stop)).await
             })
         })
@@ -85,6 +92,7 @@ impl Driver {
         self.verb(Op::DetachInterface, object, progress, move |job, stop| {
             Box::pin(async move {
                 let (reference, found, vm) = job.stage(Stage::Find, named(job, &which, &interface)).await?;
+                job.would(|| vec![format!("detach interface {} from VM {}", found.mac, vm.uuid)])?;
                 let detaching = async {
                     let plugs = plugs(&vm)?;
                     stop.check()?;
@@ -114,6 +122,11 @@ impl Driver {
         self.verb(Op::Interfaces, object, progress, move |job, stop| {
             Box::pin(async move {
                 let (reference, found, _) = job.stage(Stage::Find, named(job, &which, &interface)).await?;
+                job.would(|| {
+                    let (mode, v4, v6) = record::locking(&locking);
+                    let addresses = v4.into_iter().chain(v6).collect::<Vec<_>>().join(", ");
+                    vec![format!("set interface {} to {mode}, with the addresses: {addresses}", found.mac)]
+                })?;
                 job.stage(Stage::Devices, lock(job, &reference, &found, &locking, stop)).await
             })
         })

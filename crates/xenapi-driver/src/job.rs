@@ -135,6 +135,8 @@ impl Driver {
 
 impl Job {
     pub(crate) fn new(driver: Driver, progress: Progress) -> Self {
+        // Nobody is told of stages that only look.
+        let progress = if driver.0.rehearses { Progress::none() } else { progress };
         // Its time is in it: reconciling leaves alone what may still be under way elsewhere.
         let operation = Uuid::now_v7();
         let _active = Active::new(&driver, operation);

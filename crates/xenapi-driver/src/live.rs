@@ -78,6 +78,7 @@ impl Driver {
                 let _gate = job.driver.0.gates.enter(&record.uuid).await;
                 let plan = job.stage(Stage::Plan, decide(job, &record, &options)).await?;
                 if record.resident_on != plan.node.reference {
+                    job.would(|| plan.steps(&record))?;
                     job.stage(Stage::Migrate, work(job, &vm, &record, &plan, stop)).await?;
                 }
                 Ok(plan.shown())
@@ -132,6 +133,17 @@ impl Plan {
     fn shown(&self) -> Migration {
         let disks = self.moving.iter().map(|(_, disk, sr)| (disk.clone(), sr.uuid.clone())).collect();
         Migration { node_uuid: self.node.uuid.clone(), disks }
+    }
+
+    fn steps(&self, vm: &VmRecord) -> Vec<String> {
+        let node = &self.node.name;
+        let volumes =
+            self.volume_srs.iter().map(|sr| format!("connect storage repository {sr} to host {node:?}"));
+        let moving = self.moving.iter().map(|(_, disk, sr)| {
+            format!("copy disk {disk} to storage repository {:?}, and remove it here", sr.name_label)
+        });
+        let go = format!("move VM {} to host {node:?} while it runs", vm.uuid);
+        volumes.chain(moving).chain([go]).collect()
     }
 }
 

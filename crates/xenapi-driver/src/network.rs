@@ -61,6 +61,13 @@ impl Driver {
                 if let Some(found) = job.stage(Stage::Plan, existing(job, &spec, carrier.as_ref())).await? {
                     return Ok(found);
                 }
+                job.would(|| {
+                    let vlan = spec
+                        .vlan
+                        .as_ref()
+                        .map(|vlan| format!("put it on VLAN {} over {:?}", vlan.tag, vlan.over));
+                    [format!("make network {:?}", spec.name)].into_iter().chain(vlan).collect::<Vec<_>>()
+                })?;
                 job.stage(Stage::Devices, make(job, &spec, carrier.as_ref(), stop)).await
             })
         })
@@ -82,6 +89,7 @@ impl Driver {
                         if !is_ours(job, &record) {
                             return Err(Cause::NetworkDiffers { name, why: "it was made by somebody else" });
                         }
+                        job.would(|| vec![format!("remove network {}", record.uuid)])?;
                         stop.check()?;
                         let doing = Cause::host(format!("removing network {}", record.uuid));
                         remove(job.client(), &reference).await.map_err(doing)?;

@@ -127,6 +127,10 @@ impl Driver {
         self.verb(Op::Node, format!("node {node}"), progress, move |job, stop| {
             Box::pin(async move {
                 let (reference, record) = job.stage(Stage::Find, host(job, node)).await?;
+                if job.driver.0.rehearses {
+                    let steps = job.stage(Stage::Plan, drain_steps(job, &reference, &record, others)).await?;
+                    job.would(|| steps)?;
+                }
                 if record.enabled {
                     let (client, undo) = (job.client().clone(), reference.clone());
                     job.rollback.push(format!("host {:?} is disabled", record.name_label), async move {
@@ -170,6 +174,10 @@ impl Driver {
                         return Err(busy("guests are there; drain it"));
                     }
                     let host = reference.clone();
+                    job.would(|| {
+                        let verb = if again { "reboot" } else { "switch off" };
+                        vec![format!("{verb} host {:?}", record.name_label)]
+                    })?;
                     stop.check()?;
                     let doing = format!("bringing host {:?} down", record.name_label);
                     match again {
@@ -208,6 +216,10 @@ async fn set_enabled(
     if record.enabled == enabled {
         return Ok(());
     }
+    job.would(|| {
+        let verb = if enabled { "have it take new guests" } else { "have it take no new guests" };
+        vec![format!("{verb}: host {:?}", record.name_label)]
+    })?;
     stop.check()?;
     let (client, host) = (job.client(), host.clone());
     let done = match enabled {
@@ -215,6 +227,26 @@ async fn set_enabled(
         false => client.call(host::Disable { host, auto_enable: None }).await,
     };
     done.map_err(Cause::host(format!("changing whether host {:?} takes guests", record.name_label)))
+}
+
+/// What draining would do, in words.
+async fn drain_steps(
+    job: &Job,
+    from: &Ref<Host>,
+    host: &HostRecord,
+    others: bool,
+) -> std::result::Result<Vec<String>, Cause> {
+    let disable = host.enabled.then(|| format!("have it take no new guests: host {:?}", host.name_label));
+    let mut steps: Vec<String> = disable.into_iter().collect();
+    for (_, vm) in guests(job, from).await? {
+        let owner = &job.driver.settings().owner;
+        let is_ours = find::made_for(&vm.other_config, &vm.uuid, owner).is_some();
+        steps.push(match is_ours || others {
+            true => format!("move VM {} to the host with the most room", vm.uuid),
+            false => format!("leave VM {}, which is somebody else's", vm.uuid),
+        });
+    }
+    Ok(steps)
 }
 
 async fn drain(

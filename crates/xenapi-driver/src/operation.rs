@@ -32,10 +32,11 @@ pub(crate) struct Running(Arc<watch::Sender<usize>>);
 
 struct Ticket(Running);
 
-impl<T: Send + 'static> Operation<T> {
+impl<T> Operation<T> {
     /// Starts `body` on the current runtime.
     pub(crate) fn start<F>(running: &Running, op: Op, object: String, body: impl FnOnce(Stop) -> F) -> Self
     where
+        T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
         let stop = Stop::new();
@@ -46,6 +47,16 @@ impl<T: Send + 'static> Operation<T> {
             result
         });
         Self { task, stop, op, object }
+    }
+
+    /// The verb.
+    pub fn op(&self) -> Op {
+        self.op
+    }
+
+    /// What it is done to: `instance "web1"`.
+    pub fn object(&self) -> &str {
+        &self.object
     }
 
     /// Asks the operation to stop and to undo what it did; await it to see that done. It may still

@@ -69,6 +69,7 @@ impl Driver {
                 let (vm, record) = job.stage(Stage::Find, find::ours(job, &which)).await?;
                 let _gate = job.driver.0.gates.enter(&record.uuid).await;
                 let plan = job.stage(Stage::Plan, decide(job, &record, &pool, &options)).await?;
+                job.would(|| plan.steps(&record, &pool))?;
                 let arrived = job.stage(Stage::Migrate, send(job, &vm, &record, &pool, &plan, stop)).await?;
                 job.stage(Stage::Vm, welcome(&pool, &arrived, &plan)).await?;
                 Ok(plan.shown())
@@ -110,6 +111,16 @@ impl Plan {
     fn shown(&self) -> Migration {
         let disks = self.disks.iter().map(|(_, disk, sr)| (disk.clone(), sr.uuid.clone())).collect();
         Migration { node_uuid: self.node.uuid.clone(), disks }
+    }
+
+    fn steps(&self, vm: &VmRecord, pool: &Driver) -> Vec<String> {
+        let disks = self.disks.iter().map(|(_, disk, sr)| {
+            format!("copy disk {disk} to storage repository {:?} there, and remove it here", sr.name_label)
+        });
+        let how = if self.live { "while it runs" } else { "as it is, halted" };
+        let go = format!("move VM {} to host {:?} of {}, {how}", vm.uuid, self.node.name, pool.endpoint());
+        let marks = "mark the VM and its disks as this driver's in the other pool".to_owned();
+        disks.chain([go, marks]).collect()
     }
 }
 

@@ -78,6 +78,31 @@ enum Step {
     Resume,
 }
 
+impl Step {
+    /// What it does to a VM, in words.
+    fn of(self, vm: &VmRecord) -> String {
+        let what = match self {
+            Self::Start => "start VM",
+            Self::CleanShutdown => "have its guest shut down VM",
+            Self::HardShutdown => "switch off, without asking its guest, VM",
+            Self::CleanReboot => "have its guest reboot VM",
+            Self::HardReboot => "reset, without asking its guest, VM",
+            Self::Pause => "pause VM",
+            Self::Unpause => "unpause VM",
+            Self::Suspend => "suspend VM",
+            Self::Resume => "resume VM",
+        };
+        format!("{what} {}", vm.uuid)
+    }
+}
+
+/// How a VM that may run is brought down and up again around `steps`, in words.
+pub(crate) fn around(vm: &VmRecord, shutdown: Shutdown, inner: Vec<String>) -> Vec<String> {
+    let down = steps(vm, PowerChange::Off(shutdown)).unwrap_or_default();
+    let up = if down.is_empty() { None } else { Some(format!("start VM {}", vm.uuid)) };
+    down.into_iter().map(|step| step.of(vm)).chain(inner).chain(up).collect()
+}
+
 impl Driver {
     /// Brings an instance of this driver into a power state, and returns the one that it is in.
     ///
@@ -104,6 +129,8 @@ impl Driver {
 
 async fn body(job: &Job, which: &Which, power: PowerChange, stop: &Stop) -> Result<VmPowerState, Failed> {
     let (vm, record) = job.stage(Stage::Find, find::ours(job, which)).await?;
+    let steps = job.stage(Stage::Plan, async { steps(&record, power) }).await?;
+    job.would(|| steps.iter().map(|step| step.of(&record)).collect())?;
     job.stage(Stage::Power, async {
         change(job, &vm, &record, power, stop).await?;
         let state = job.client().get_field(&vm, vm::field::POWER_STATE).await;

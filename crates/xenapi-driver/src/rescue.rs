@@ -112,9 +112,19 @@ impl Driver {
                 let _gate = job.driver.0.gates.enter(&record.uuid).await;
                 let ending = async {
                     stop.check()?;
-                    if Journal::read(&record).is_none() {
+                    let Some(journal) = Journal::read(&record) else {
                         return Err(Cause::NotRescued { vm: record.uuid });
-                    }
+                    };
+                    job.would(|| {
+                        let back =
+                            format!("have VM {} boot from its disk {} again", record.uuid, journal.root.vdi);
+                        let state = if journal.was_running { "running" } else { "halted" };
+                        vec![
+                            back,
+                            "remove the rescue disk".to_owned(),
+                            format!("leave it {state}, as it was"),
+                        ]
+                    })?;
                     let doing = Cause::host(format!("ending the rescue of VM {}", record.uuid));
                     end(&job.driver, &vm).await.map_err(doing)
                 };
@@ -146,6 +156,17 @@ async fn rescue(
     let instance = find::made_for(&record.other_config, &record.uuid, owner).unwrap_or_default();
     let RescueOptions { image, image_format, sr, config_drive, shutdown, .. } = options;
     let (journal, root, renewal) = job.stage(Stage::Plan, decide(job, record, config_drive.as_ref())).await?;
+    job.would(|| {
+        let new = "make a rescue disk from the image".to_owned();
+        let drive = renewal.as_ref().map(|_| "make a config drive for the rescue".to_owned());
+        let (own, beside) = (&journal.root.vdi, UserDevice::RESCUED_ROOT);
+        let swap = format!("have it boot from that, with its own root disk {own} at device {beside}");
+        let mut inner = power::around(record, shutdown, vec![swap]);
+        if !journal.was_running {
+            inner.push(format!("start VM {}", record.uuid));
+        }
+        [new].into_iter().chain(drive).chain(inner).collect::<Vec<_>>()
+    })?;
     let noting = async {
         stop.check()?;
         let (driver, undo) = (job.driver.clone(), vm.clone());

@@ -56,6 +56,7 @@ impl Driver {
         self.passing(Op::Snapshot, object, progress, move |job, stop| {
             Box::pin(async move {
                 let (root, record) = job.stage(Stage::Find, find_root(job, &which)).await?;
+                job.would(|| passing(&record.uuid, &format!("write it to {}", path.display())))?;
                 let disk = job.stage(Stage::Snapshot, take(job, &root, &record, stop)).await?;
                 let saving = transfer::export_to_file(job, &disk, &path, existing, stop);
                 let saved = job.stage(Stage::Export, saving).await?;
@@ -73,11 +74,13 @@ impl Leaves for Snapshot {
     }
 }
 
+/// What is done with a snapshot that does not stay, in words.
+pub(crate) fn passing(disk: &str, what: &str) -> Vec<String> {
+    vec![format!("take a snapshot of disk {disk}"), what.to_owned(), "remove the snapshot".to_owned()]
+}
+
 pub(crate) async fn find_root(job: &Job, which: &Which) -> Result<(Ref<Vdi>, VdiRecord), Cause> {
-    let Some((_, vm)) = find::vm(job.client(), which).await? else {
-        return Err(which.unknown());
-    };
-    find::complete(&vm)?;
+    let (_, vm) = find::ours(job, which).await?;
     let disks = find::disks(job.client(), &vm).await?;
     let Some((_, root)) = disks.into_iter().find(|(_, vbd)| vbd.userdevice == "0") else {
         return Err(Cause::NoRootDisk(vm.uuid));
@@ -187,9 +190,7 @@ pub(crate) async fn take_all(
     stop: &Stop,
 ) -> Result<Vec<Taken>, Cause> {
     let client = job.client();
-    let Some((vm, vm_record)) = find::vm(client, which).await? else {
-        return Err(which.unknown());
-    };
+    let (vm, vm_record) = find::ours(job, which).await?;
     let doing = || Cause::host(format!("taking a snapshot of VM {}", vm_record.uuid));
     let (mut chosen, mut ignore_vdis) = (Vec::new(), Vec::new());
     for (_, vbd) in find::disks(client, &vm_record).await? {
@@ -199,6 +200,11 @@ pub(crate) async fn take_all(
         let disk = InstanceDisk { userdevice: vbd.userdevice, uuid, name, virtual_bytes };
         if wanted(&disk) { chosen.push((vbd.vdi, disk)) } else { ignore_vdis.push(vbd.vdi) }
     }
+    job.would(|| {
+        let disks = chosen.iter().map(|(_, disk)| disk.uuid.as_str()).collect::<Vec<_>>().join(", ");
+        let take = format!("take a snapshot of VM {} with its disks {disks}", vm_record.uuid);
+        vec![take, "upload each disk as an image".to_owned(), "remove the snapshot".to_owned()]
+    })?;
     stop.check()?;
     let new_name = format!("{} (snapshot of {})", vm_record.name_label, job.operation);
     remember_marked(job, Some(vm.clone()), chosen.iter().map(|(vdi, _)| vdi.clone()).collect());

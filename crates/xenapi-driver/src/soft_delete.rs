@@ -1,6 +1,6 @@
 //! Deleting an instance so that it can be had back: off, and kept from being started.
 
-use xenapi_types::{Ref, Vm, VmOperations, VmRecord, vm};
+use xenapi_types::{Ref, Vm, VmOperations, VmPowerState, VmRecord, vm};
 
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op};
@@ -46,6 +46,13 @@ impl Driver {
         Operation::start(&self.0.running, op, object, move |stop| async move {
             let body = async {
                 let (vm, record) = job.stage(Stage::Find, find::ours(&job, &which)).await?;
+                job.would(|| {
+                    let (uuid, locks) = (&record.uuid, op == Op::SoftDelete);
+                    let verb = if locks { "keep from being started" } else { "allow to be started again" };
+                    let off = locks && record.power_state != VmPowerState::Halted;
+                    let off = off.then(|| format!("switch VM {uuid} off, without asking its guest"));
+                    [format!("{verb}: VM {uuid}")].into_iter().chain(off).collect()
+                })?;
                 // Locked first: what restarts guests that go down must not be faster.
                 let lock = job.stage(Stage::Vm, set_lock(&job, &vm, &record, op == Op::SoftDelete)).await;
                 lock?;

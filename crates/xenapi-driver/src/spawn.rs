@@ -6,6 +6,8 @@
 //!                     └─► VM ────────────────────────────────────────┘
 //! ```
 
+mod steps;
+
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -126,6 +128,7 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
     let (plan, drive) = job.stage(Stage::Plan, heap(|| decide(job, spec, &source, stop))).await?;
     let prepared =
         job.stage(Stage::Scan, heap(|| prepare(job, &plan, &source, drive.as_ref(), stop))).await?;
+    job.would(|| steps::of(spec, &plan, &source, checks))?;
     let disks =
         plan.config_drive.iter().chain([&plan.root]).chain(&plan.blank).map(|disk| disk.name_label.clone());
     job.remember_lost_answers(&plan.vm.name_label, disks.collect());
@@ -205,7 +208,7 @@ async fn decide(
         }
         None => None,
     };
-    if plan.power != Power::Off {
+    if plan.power != Power::Off && !job.driver.0.rehearses {
         ledger::reserve(job, &plan.node, plan.vm.memory_bytes, stop).await?;
     }
     Ok((plan, drive))

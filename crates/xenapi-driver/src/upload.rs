@@ -112,6 +112,7 @@ impl Driver {
         self.passing(Op::Snapshot, object, options.progress.clone(), |job, stop| {
             Box::pin(async move {
                 let (root, record) = job.stage(Stage::Find, snapshot::find_root(job, &which)).await?;
+                job.would(|| snapshot::passing(&record.uuid, "upload it as an image"))?;
                 let taking = async {
                     let before = layers::before(job, &record).await?;
                     let disk = snapshot::take(job, &root, &record, stop).await?;

@@ -62,6 +62,7 @@ impl Driver {
                     Ok((find::ours(job, &which).await?, written))
                 };
                 let ((vm, record), changes) = job.stage(Stage::Find, finding).await?;
+                job.would(|| steps(&record, &changes))?;
                 let changing = async {
                     stop.check()?;
                     change(job, &vm, &record, &changes).await
@@ -92,6 +93,7 @@ impl Driver {
                     Ok((vm, record, changes))
                 };
                 let (vm, record, changes) = job.stage(Stage::Find, finding).await?;
+                job.would(|| steps(&record, &changes))?;
                 let changing = async {
                     stop.check()?;
                     change(job, &vm, &record, &changes).await
@@ -100,6 +102,12 @@ impl Driver {
             })
         })
     }
+}
+
+/// Changes in words; values may be secrets.
+fn steps(vm: &VmRecord, changes: &BTreeMap<String, Option<String>>) -> Vec<String> {
+    let verb = |value: &Option<String>| if value.is_some() { "write" } else { "remove" };
+    changes.iter().map(|(key, value)| format!("{} {key} of VM {}", verb(value), vm.uuid)).collect()
 }
 
 /// What the guest of a new instance finds. The metadata has been written already, for its keys can be in conflict.

@@ -63,6 +63,7 @@ impl Driver {
                     }
                 };
                 let drive = job.stage(Stage::Find, finding).await?;
+                job.would(|| vec![format!("read disk {} and compare it with its digest", drive.disk.uuid)])?;
                 let checking = verify(job, &drive.disk, &drive.as_disk(), stop).await;
                 checking.map_err(|cause| Failed { stage: Stage::ConfigDriveCheck, cause })
             })

@@ -63,6 +63,19 @@ impl Change {
         Self { shrunk_on: Some(node), ..Self::new(old, sr, bytes) }
     }
 
+    /// What becomes of the disk, in words.
+    pub(super) fn step(&self) -> String {
+        let (device, old, sr) = (&self.place.userdevice, &self.record.uuid, &self.sr.name_label);
+        let gib = self.bytes as f64 / f64::from(1 << 30);
+        let how = match () {
+            () if self.renewal.is_some() => format!("with a new config drive in storage repository {sr:?}"),
+            () if self.shrunk_on.is_some() => format!("with a smaller copy of {gib:.1} GiB, made in dom0"),
+            () if self.is_copied() => format!("with a copy of {gib:.1} GiB in storage repository {sr:?}"),
+            () => format!("with a clone of {gib:.1} GiB"),
+        };
+        format!("replace disk {old} at device {device} {how}")
+    }
+
     /// Whether what is on the disk moves. One that stays on its repository need not be copied: a clone shares its
     /// blocks.
     pub(super) fn is_copied(&self) -> bool {

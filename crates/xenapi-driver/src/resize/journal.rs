@@ -72,6 +72,20 @@ pub(crate) struct Shape {
 }
 
 impl Journal {
+    /// What ending the resize would do, in words.
+    pub(crate) fn steps(&self, vm: &VmRecord, keep: bool) -> Vec<String> {
+        let uuid = &vm.uuid;
+        let disks = self.disks.iter();
+        if keep {
+            return disks.map(|old| format!("remove disk {}, which VM {uuid} had before", old.vdi)).collect();
+        }
+        let state = if self.was_running { "running" } else { "halted" };
+        let Shape { vcpus_max, memory, .. } = &self.before;
+        let shape = format!("give VM {uuid} {vcpus_max} processors and {} MiB again", memory[1] >> 20);
+        let back = |old: &Replaced| format!("put disk {} back at device {}", old.vdi, old.userdevice);
+        disks.map(back).chain([shape, format!("leave it {state}, as it was before")]).collect()
+    }
+
     /// The key that disks have while they are copied; copies inherit it, so that none is lost.
     pub(crate) fn marker(&self) -> String {
         format!("{KEY}:{}", self.operation)

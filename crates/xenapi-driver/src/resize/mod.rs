@@ -114,6 +114,7 @@ impl Driver {
                 let (vm, record) = job.stage(Stage::Find, find::ours(job, &which)).await?;
                 let _gate = job.driver.0.gates.enter(&record.uuid).await;
                 let plan = job.stage(Stage::Plan, decide(job, &vm, &options)).await?;
+                job.would(|| plan.steps(&options))?;
                 work(job, &vm, plan, &options, stop).await
             })
         })
@@ -148,12 +149,12 @@ impl Driver {
                 let ending = async {
                     stop.check()?;
                     let record = job.client().record(&vm).await.map_err(Cause::host("reading the VM"))?;
-                    match (Journal::read(&record).map(|(_, phase)| phase), keep) {
+                    match (Journal::read(&record), keep) {
                         (None, _) => return Err(Cause::NotResized { vm: record.uuid }),
-                        (Some(Phase::Unfinished), true) | (Some(Phase::Confirming), false) => {
+                        (Some((_, Phase::Unfinished)), true) | (Some((_, Phase::Confirming)), false) => {
                             return Err(Cause::ResizePending { vm: record.uuid });
                         }
-                        _ => {}
+                        (Some((journal, _)), _) => job.would(|| journal.steps(&record, keep))?,
                     }
                     let doing = Cause::host(format!("ending the resize of VM {}", record.uuid));
                     let ended = match keep {
@@ -184,6 +185,23 @@ struct Plan {
     changes: Vec<Change>,
     /// Repositories of volumes, which the host must reach.
     volume_srs: Vec<Ref<Sr>>,
+}
+
+impl Plan {
+    fn steps(&self, options: &ResizeOptions) -> Vec<String> {
+        let (node, vm) = (&self.node.name, &self.record.uuid);
+        let mut inner: Vec<String> = self.changes.iter().map(Change::step).collect();
+        let (shape, mib) = (&self.shape, |bytes: i64| bytes >> 20);
+        if options.flavor.is_some() {
+            let (vcpus, memory) = (shape.vcpus_max, mib(shape.memory[1]));
+            inner.push(format!("give VM {vm} {vcpus} processors and {memory} MiB"));
+        }
+        let volumes =
+            self.volume_srs.iter().map(|sr| format!("connect storage repository {sr} to host {node:?}"));
+        let settled = format!("keep what was before until it is confirmed or reverted; host: {node:?}");
+        let inner = power::around(&self.record, options.shutdown, inner);
+        volumes.chain(inner).chain([settled]).collect()
+    }
 }
 
 async fn decide(job: &Job, vm: &Ref<Vm>, options: &ResizeOptions) -> Result<Plan, Cause> {

@@ -81,6 +81,14 @@ async fn rebuild(
     let RebuildOptions { image, image_format, config_drive, shutdown, .. } = options;
     let (root, bytes, sr, renewal) =
         job.stage(Stage::Plan, decide(job, record, config_drive.as_ref())).await?;
+    job.would(|| {
+        let new = format!("make a root disk of {bytes} bytes from the image, in storage repository {sr}");
+        let drive = renewal.as_ref().map(|_| "make a new config drive".to_owned());
+        let swap = format!("put it in the place of disk {}", root.vdi);
+        let inner = power::around(record, shutdown, vec![swap]);
+        let gone = format!("remove disk {}", root.vdi);
+        [new].into_iter().chain(drive).chain(inner).chain([gone]).collect::<Vec<_>>()
+    })?;
     let was_running = record.power_state == VmPowerState::Running;
     let before = Shape::of(record);
     let disks = [&root].into_iter().chain(renewal.as_ref().map(|new| &new.place)).cloned().collect();

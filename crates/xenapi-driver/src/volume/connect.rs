@@ -78,13 +78,7 @@ pub(super) async fn connect(
     let reference = match (client.by_uuid_opt::<Sr>(uuid).await.map_err(Cause::host(doing()))?, &remote) {
         (Some(reference), _) => reference,
         (None, Some(remote)) => introduce(job, remote, uuid, stop).await?,
-        (None, None) => {
-            return Err(Cause::NoSuchVolume {
-                wanted: format!("storage repository {uuid}"),
-                place: job.driver.endpoint(),
-                have: vec![],
-            });
-        }
+        (None, None) => return Err(unknown_repository(job, uuid)),
     };
     let mut record = client.record(&reference).await.map_err(Cause::host(doing()))?;
     let mut connections: Vec<(Ref<Pbd>, PbdRecord)> = Vec::new();
@@ -119,6 +113,11 @@ pub(super) async fn connect(
         record = client.record(&reference).await.map_err(Cause::host(doing()))?;
     }
     Ok((reference, record))
+}
+
+pub(super) fn unknown_repository(job: &Job, uuid: &str) -> Cause {
+    let wanted = format!("storage repository {uuid}");
+    Cause::NoSuchVolume { wanted, place: job.driver.endpoint(), have: vec![] }
 }
 
 /// Has another host use a repository as well. For one that this driver introduced, the connection is made as

@@ -3,6 +3,7 @@
 pub(crate) mod connect;
 pub(crate) mod release;
 mod source;
+mod steps;
 pub(crate) mod swap;
 
 use std::time::Duration;
@@ -302,6 +303,10 @@ async fn target(job: &Job, which: &Which, volume: &Volume, stop: &Stop) -> Resul
     plugs(&record)?;
     let instance = find::made_for(&record.other_config, &record.uuid, &job.driver.settings().owner);
     let hosts = hosts_of(job, &record).await?;
+    if job.driver.0.rehearses {
+        let steps = steps::attaching(job, &record, volume).await?;
+        job.would(|| steps)?;
+    }
     let sr_uuid = match hosts.first() {
         Some(host) => connect::sr_uuid(job, &volume.storage, host, stop).await?,
         None => return Err(Cause::NoHost),
@@ -489,6 +494,14 @@ async fn detach(job: &Job, which: &Which, name: &str, stop: &Stop) -> Result<Att
         Ok((named(job, &record, name).await?, plugs, record))
     };
     let (drive, plugs, record) = job.stage(Stage::Find, finding).await?;
+    job.would(|| {
+        let (id, vm, sr) = (drive.shown().id, &record.uuid, &drive.sr_uuid);
+        let detach = format!("detach volume {id:?} from VM {vm}");
+        vec![
+            detach,
+            format!("forget storage repository {sr}, if this driver introduced it and nobody uses it"),
+        ]
+    })?;
     let _gate = job.driver.0.gates.enter(&drive.sr_uuid).await;
     let releasing = async {
         stop.check()?;
@@ -528,6 +541,10 @@ async fn extend(
         Ok(drive)
     };
     let mut drive = job.stage(Stage::Find, finding).await?;
+    job.would(|| match bytes {
+        Some(bytes) => vec![format!("extend disk {} to {bytes} bytes", drive.disk.uuid)],
+        None => vec![format!("scan storage repository {} for the new size of its disks", drive.sr_uuid)],
+    })?;
     let growing = async {
         stop.check()?;
         let doing = || format!("extending volume {:?}", drive.shown().id);

@@ -69,6 +69,13 @@ async fn swap(
         }
         let instance = find::made_for(&record.other_config, &record.uuid, &job.driver.settings().owner);
         let hosts = hosts_of(job, &record).await?;
+        if job.driver.0.rehearses {
+            let mut steps = super::steps::attaching(job, &record, &new).await?;
+            let at = &old.record.userdevice;
+            steps.insert(1, format!("copy disk {} into it", old.disk.uuid));
+            steps.push(format!("let go of the old volume, which was at device {at}"));
+            job.would(|| steps)?;
+        }
         let first = hosts.first().ok_or(Cause::NoHost)?;
         let sr_uuid = connect::sr_uuid(job, &new.storage, first, stop).await?;
         let target = Target { vm, record, instance: instance.unwrap_or_default(), hosts, sr_uuid };

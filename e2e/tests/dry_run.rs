@@ -1,0 +1,207 @@
+//! Every verb tells what it would do, and does nothing: neither through its own decision nor by a call that changes
+//! something.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use e2e::sweep::scene::{self, Scene};
+use e2e::sweep::verb::{Step, VERBS, Verb};
+use xapi_simulator::World;
+use xenapi_driver::image_cache::{CachePolicy, CacheRequest, Eviction};
+use xenapi_driver::node::DrainOptions;
+use xenapi_driver::pools::PoolMigrateOptions;
+use xenapi_driver::reconcile::ReconcileOptions;
+use xenapi_driver::spec::Locking;
+use xenapi_driver::{AgentTimeouts, DiskWork, Driver, Operation, Progress};
+use xenapi_types::{Host, HostMetrics, Safety, Vm, vm};
+
+/// The calls that change something, of those that the simulator has seen; sessions come and go.
+fn writes(seen: Vec<String>) -> Vec<String> {
+    seen.into_iter()
+        .filter(|call| !call.starts_with("session.") && Safety::of(call) != Safety::Reads)
+        .collect()
+}
+
+#[test]
+fn calls_that_change_something_are_told_from_others() {
+    let seen =
+        ["session.logout", "VM.get_record", "event.from", "VM.start", "/import_raw_vdi", "Async.VM.start"];
+    let seen = seen.map(str::to_owned).to_vec();
+    assert_eq!(writes(seen), ["VM.start", "/import_raw_vdi", "Async.VM.start"]);
+}
+
+#[tokio::test]
+async fn what_the_sweep_does_is_only_told() -> Result<()> {
+    for verb in VERBS {
+        told(verb).await.with_context(|| verb.name.to_owned())?;
+    }
+    Ok(())
+}
+
+async fn told(verb: &Verb) -> Result<()> {
+    let mut scene = Scene::set(verb).await?;
+    scene.pool.driver = scene.pool.driver.rehearsing();
+    scene.faults().record();
+    let error = verb.act.run(&scene).await.err().context("it was done")?;
+    let written = writes(scene.faults().recorded());
+    let steps = error.planned().with_context(|| format!("no plan: {error}"))?;
+    ensure!(written.is_empty(), "written: {written:?}");
+    ensure!(!steps.is_empty() && steps.iter().all(|step| !step.is_empty()), "nothing is told");
+    ensure!(!error.to_string().contains("correct-horse"), "a password is told: {error}");
+    scene.pool.census().await?.assert_as(&scene.before, verb.name);
+    ensure!(!scene.output().exists(), "a file was made");
+    Ok(())
+}
+
+/// Runs one verb dry; it has to tell a step with this in it.
+async fn one<T>(scene: &Scene, wanted: &str, verb: impl FnOnce(&Driver) -> Operation<T>) -> Result<()> {
+    scene.faults().record();
+    let run = scene.pool.driver.dry_run(verb).await;
+    let written = writes(scene.faults().recorded());
+    let run = run?;
+    ensure!(written.is_empty(), "{run}: written: {written:?}");
+    ensure!(run.to_string().contains(wanted), "{run}: nothing of {wanted:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_the_sweep_does_not_do_is_only_told_too() -> Result<()> {
+    let prepare = &[Step::Spawn, Step::AttachVolume, Step::AttachInterface];
+    let scene = Scene::set(&Verb { name: "others", prepare, act: Step::LiveMigrate }).await?;
+    let (which, none) = (|| scene.which(), Progress::none);
+    let (there, _) = scene.elsewhere.context("two hosts")?;
+    let nics = scene.pool.driver.interfaces(&which()).await?;
+    let nic = nics.first().context("an interface")?.mac.clone();
+    let metadata = || BTreeMap::from([("role".to_owned(), Some("web".to_owned()))]);
+
+    one(&scene, "extend disk", |d| d.extend_volume(which(), scene::VOLUME, Some(64 << 20), none()))
+        .await
+        .err();
+    one(&scene, "scan", |d| d.extend_volume(which(), scene::VOLUME, None, none())).await?;
+    one(&scene, "set interface", |d| d.lock_interface(which(), &*nic, Locking::Disabled, none())).await?;
+    one(&scene, "write vm-data/user-metadata/role", |d| d.change_metadata(which(), metadata(), none()))
+        .await?;
+    one(&scene, "write vm-data/networking/", |d| d.tell_network(which(), BTreeMap::new(), none())).await?;
+    one(&scene, "compare it", |d| d.check_config_drive(which(), none())).await?;
+    one(&scene, "no new guests", |d| d.set_node_enabled(there, false, none())).await?;
+    one(&scene, "nothing to do", |d| d.set_node_enabled(there, true, none())).await?;
+    one(&scene, "move VM", |d| d.drain_node(scene.home, DrainOptions::default())).await?;
+    scene.pool.driver.set_node_enabled(there, false, none()).await?;
+    one(&scene, "reboot host", |d| d.reboot_node(there, none())).await?;
+    one(&scene, "switch off host", |d| d.shutdown_node(there, none())).await?;
+    let root = scene.pool.client().all_records::<xenapi_types::Vdi>().await?;
+    let root = root.into_values().find(|vdi| vdi.name_label == "web1").context("the root disk")?.uuid;
+    one(&scene, "resize_down", |d| {
+        d.work_on_disk(&root, DiskWork::ResizeDown { len_bytes: 8 << 20 }, none())
+    })
+    .await?;
+    let request = || CacheRequest::new("image-2", scene.image());
+    one(&scene, "fetch image", |d| d.root_image(request(), CachePolicy::default(), true, none())).await?;
+    one(&scene, "nothing to do", |d| d.reconcile(ReconcileOptions::default())).await?;
+
+    let rehearsing = scene.pool.driver.rehearsing();
+    let agent = rehearsing.agent(&which(), AgentTimeouts::default()).await?;
+    let error = agent.reset_network("web1").await.err().context("an agent that is asked")?;
+    ensure!(error.planned().is_some_and(|steps| steps[0].contains("resetnetwork")), "{error}");
+    let evicted = rehearsing.evict_images(&Eviction::default()).await?;
+    ensure!(evicted.is_empty(), "{evicted:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn moves_to_other_pools_and_from_dead_hosts_are_only_told() -> Result<()> {
+    let scene = Scene::set(&Verb { name: "move", prepare: &[Step::Spawn], act: Step::LiveMigrate }).await?;
+    let other = e2e::pool::Pool::of(World::demo()).await?;
+    other.simulator.faults().record();
+    let options = PoolMigrateOptions::default;
+    one(&scene, "move VM", |d| d.migrate_to_pool(scene.which(), &other.driver, options())).await?;
+    let written = writes(other.simulator.faults().recorded());
+    ensure!(written.is_empty(), "the other pool: {written:?}");
+
+    // The host of the instance dies; its disk would have to be where others reach it.
+    let client = scene.pool.client();
+    let host = client.by_uuid::<Host>(&scene.home.to_string()).await?;
+    let metrics = client.record(&host).await?.metrics;
+    ensure!(client.record::<HostMetrics>(&metrics).await?.live, "hosts are live");
+    let (there, _) = scene.elsewhere.context("two hosts")?;
+    let refused = scene.pool.driver.dry_run(|d| d.evacuate(scene.which(), there, Progress::none())).await;
+    let text = refused.err().context("a live host is left")?.to_string();
+    ensure!(text.contains("alive") || text.contains("live"), "{text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_refused_as_when_it_is_done() -> Result<()> {
+    let scene = Scene::set(&Verb { name: "refused", prepare: &[Step::Spawn], act: Step::Destroy }).await?;
+    let driver = &scene.pool.driver;
+    let verbs: [fn(&Driver, &Scene) -> Operation<()>; 3] = [
+        |d, s| d.unrescue(s.which(), Progress::none()),
+        |d, s| d.confirm_resize(s.which(), Progress::none()),
+        |d, s| d.revert_resize(s.which(), Progress::none()),
+    ];
+    for verb in verbs {
+        let dry = driver.dry_run(|d| verb(d, &scene)).await.err().context("a plan")?;
+        let wet = verb(driver, &scene).await.err().context("it was done")?;
+        assert_eq!(dry.to_string(), wet.to_string());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rehearsing_driver_cannot_change_anything() -> Result<()> {
+    let scene = Scene::set(&Verb { name: "cannot", prepare: &[Step::Spawn], act: Step::Destroy }).await?;
+    let client = scene.pool.driver.rehearsing().client().clone();
+    scene.faults().record();
+    let vm = client.by_name_label::<Vm>("web1").await?;
+    let error = client.call(vm::HardShutdown { vm: vm.clone() }).await.err().context("a call")?;
+    assert!(error.to_string().contains("only reads"), "{error}");
+    client.spawn_task(vm::HardShutdown { vm: vm.clone() }).await.err().context("a task")?;
+    client.add_to(&vm, vm::field::OTHER_CONFIG, "key", "value").await.err().context("a key")?;
+    let host = client.record(&vm).await?.resident_on;
+    let plugin = client.call_plugin(&host, "xenstore.py", "write_record", &BTreeMap::new()).await;
+    assert!(plugin.err().context("a plugin")?.to_string().contains("only reads"));
+    let disk = client.all_records::<xenapi_types::Vdi>().await?.into_keys().next().context("a disk")?;
+    let export = tokio::time::timeout(
+        Duration::from_secs(60),
+        client.export_vdi(&disk, xenapi_client::ExportFormat::Raw, None),
+    );
+    export.await?.err().context("a transfer")?;
+    let written = writes(scene.faults().recorded());
+    assert!(written.is_empty(), "{written:?}");
+    Ok(())
+}
+
+#[test]
+fn no_verb_is_left_out() -> Result<()> {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let mut sources = Vec::new();
+    read(&root.join("crates/xenapi-driver/src"), &mut sources)?;
+    let mut verbs = BTreeSet::new();
+    for source in &sources {
+        for part in source.split("    pub fn ").skip(1) {
+            let head = part.split('{').next().unwrap_or_default();
+            if head.contains("&self") && head.contains("-> Operation<") {
+                verbs.insert(head.split(['(', '<']).next().unwrap_or_default().to_owned());
+            }
+        }
+    }
+    let here = fs::read_to_string(root.join("e2e/tests/dry_run.rs"))?
+        + &fs::read_to_string(root.join("e2e/src/sweep/verb.rs"))?;
+    let missing: Vec<_> = verbs.iter().filter(|verb| !here.contains(&format!(".{verb}("))).collect();
+    assert!(verbs.len() > 30 && missing.is_empty(), "{} verbs, never tried dry: {missing:?}", verbs.len());
+    Ok(())
+}
+
+fn read(folder: &Path, into: &mut Vec<String>) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        match path.is_dir() {
+            true => read(&path, into)?,
+            false => into.push(fs::read_to_string(&path)?),
+        }
+    }
+    Ok(())
+}
