@@ -15,7 +15,7 @@ use disk_stream::DiskBody;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use xapi_simulator::core::Config as Behaviour;
-use xapi_simulator::{Simulator, World};
+use xapi_simulator::{Personality, Simulator, World};
 use xenapi_client::{Client, Config, ExportFormat, ImportFormat, Timeouts, connect_fn};
 use xenapi_driver::{Driver, Settings};
 use xenapi_types::{Task, Vdi};
@@ -40,6 +40,21 @@ pub const LVM: &str = "Local LVM";
 pub const NETWORK: &str = "Pool-wide network associated with eth0";
 /// The password of root.
 pub const PASSWORD: &str = "xapi-test";
+
+/// The variable of the environment with the release that the pools of all tests play.
+pub const PERSONALITY: &str = "XAPI_SIMULATOR_RELEASE";
+
+/// The release that pools play: the newest, unless [`PERSONALITY`] names another one.
+///
+/// # Panics
+///
+/// When it names none.
+pub fn personality() -> Personality {
+    match std::env::var(PERSONALITY) {
+        Ok(name) => name.parse().unwrap_or_else(|e| panic!("{PERSONALITY}: {e}")),
+        Err(_) => Personality::default(),
+    }
+}
 
 /// Everything that an operation which was undone must leave as it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +132,20 @@ impl Pool {
         Self::behaving(World::demo(), Timeouts::default(), behaviour).await
     }
 
+    /// As [`Pool::with`], of this release whatever [`personality`] says.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub async fn playing(personality: Personality, world: World, timeouts: Timeouts) -> Result<Self> {
+        Self::started(world, timeouts, Behaviour { personality, ..Behaviour::default() }).await
+    }
+
     async fn behaving(world: World, timeouts: Timeouts, behaviour: Behaviour) -> Result<Self> {
+        Self::started(world, timeouts, Behaviour { personality: personality(), ..behaviour }).await
+    }
+
+    async fn started(world: World, timeouts: Timeouts, behaviour: Behaviour) -> Result<Self> {
         let state = tempfile::tempdir()?;
         let simulator =
             Simulator::builder().world(world).config(behaviour).state_dir(state.path()).password(PASSWORD);

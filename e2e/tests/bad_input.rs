@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use disk_stream::DiskBody;
-use e2e::pool::{Census, EXT, LVM, NETWORK, PASSWORD, Pool};
+use e2e::pool::{Census, EXT, LVM, NETWORK, PASSWORD, Pool, personality};
 use examples::demo_image::DemoImage;
 use tempfile::TempDir;
 use xapi_simulator::fault::Fault;
@@ -105,7 +105,12 @@ async fn the_bench_itself_spawns() -> Result<()> {
 
 #[tokio::test]
 async fn log_in() -> Result<()> {
-    let simulator = Simulator::builder().world(World::demo()).password(PASSWORD).build().await?;
+    let simulator = Simulator::builder()
+        .world(World::demo())
+        .password(PASSWORD)
+        .personality(personality())
+        .build()
+        .await?;
     let http = simulator.listen("127.0.0.1:0").await?;
     let before = simulator.snapshot_of_objects();
     let error = Driver::connect(Config::new(&http, "root", "wrong")?).await.expect_err("a refusal");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use e2e::conformance::{self, Target};
+use e2e::pool::personality;
 use xapi_simulator::core::Config as Behaviour;
 use xapi_simulator::{Simulator, World};
 use xenapi_client::{Config, Encoding, Trust, connect_fn};
@@ -17,7 +18,13 @@ const JOBS: usize = 8;
 async fn simulator(world: World) -> Result<Simulator> {
     // Without a directory, the checks of the recordings' plugin do not apply.
     let config = Behaviour { plugins: testdata::plugins_dir(), ..Behaviour::default() };
-    Ok(Simulator::builder().world(world).config(config).password(PASSWORD).build().await?)
+    Ok(Simulator::builder()
+        .world(world)
+        .config(config)
+        .password(PASSWORD)
+        .personality(personality())
+        .build()
+        .await?)
 }
 
 /// The pool of the recordings, whose storage is neither ext nor lvm.

@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use e2e::pool::personality;
 use tempfile::TempDir;
 use xapi_simulator::core::Config as Behaviour;
 use xapi_simulator::{Simulator, World};
@@ -28,7 +29,12 @@ impl Dom0 {
         }
         let behaviour = Behaviour { plugins: Some(plugins.path().to_owned()), ..Behaviour::default() };
         let password = behaviour.password.clone();
-        let simulator = Simulator::builder().world(World::demo()).config(behaviour).build().await?;
+        let simulator = Simulator::builder()
+            .world(World::demo())
+            .config(behaviour)
+            .personality(personality())
+            .build()
+            .await?;
         let simulator = Arc::new(simulator);
         let inside = simulator.clone();
         let config = Config::new("http://simulator", "root", password)?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use e2e::pool::personality;
 use e2e::service::InProcess;
 use http_body_util::Full;
 use xapi_simulator::fault::Fault;
@@ -13,7 +14,15 @@ use xenapi_types::{Console, Sr, Task, Vdi, VdiType, Vm, vdi, vm};
 use xenapi_wire::Ref;
 
 async fn bench() -> (Arc<Simulator>, Client) {
-    let simulator = Arc::new(Simulator::builder().world(World::demo()).password("pw").build().await.unwrap());
+    let simulator = Arc::new(
+        Simulator::builder()
+            .world(World::demo())
+            .password("pw")
+            .personality(personality())
+            .build()
+            .await
+            .unwrap(),
+    );
     let config = Config::new("http://simulator", "root", "pw").unwrap();
     let client = Client::over_service(config, InProcess(Arc::clone(&simulator)));
     (simulator, client)

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use e2e::pool::personality;
 use http_body_util::Full;
 use xapi_simulator::{Listening, Simulator, World};
 use xenapi_client::{Client, Config, Export, ExportFormat, ImportFormat};
@@ -17,8 +18,12 @@ struct Pool {
 
 impl Pool {
     async fn new() -> Result<Self> {
-        let simulator =
-            Simulator::builder().world(World::demo().with_hosts(2)).password("secret").build().await?;
+        let simulator = Simulator::builder()
+            .world(World::demo().with_hosts(2))
+            .password("secret")
+            .personality(personality())
+            .build()
+            .await?;
         let hosts = simulator.listen_pool("127.0.0.1:0", false).await?;
         Ok(Self { simulator, hosts })
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use e2e::pool::personality;
 use e2e::tools;
 use xapi_simulator::{Simulator, World};
 
@@ -28,7 +29,12 @@ async fn the_official_python_client_works() -> Result<()> {
             return Ok(());
         }
     };
-    let simulator = Simulator::builder().world(World::demo()).password(PASSWORD).build().await?;
+    let simulator = Simulator::builder()
+        .world(World::demo())
+        .password(PASSWORD)
+        .personality(personality())
+        .build()
+        .await?;
     let before = simulator.snapshot_of_objects();
     let url = simulator.listen("127.0.0.1:0").await?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/old_client.py");

@@ -120,6 +120,9 @@ impl From<Vec<Value>> for Param {
 pub(crate) struct Enum {
     pub(crate) class: String,
     pub(crate) values: Vec<String>,
+    /// The releases of values that came after the enum did.
+    #[serde(default)]
+    pub(crate) since: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -153,12 +156,39 @@ impl Facts {
         if let Some(class) = fields.keys().chain(messages.keys()).next() {
             bail!("classes.json has no class {class:?}, though it has fields or messages");
         }
-        Ok(Self {
+        let facts = Self {
             classes,
             enums: read(dir, "enums.json")?,
             errors: read(dir, "errors.json")?,
             releases: read(dir, "releases.json")?,
-        })
+        };
+        facts.check_releases()?;
+        Ok(facts)
+    }
+
+    /// Every release that is named is one.
+    fn check_releases(&self) -> Result<()> {
+        for class in &self.classes {
+            let members = class.fields.iter().map(|f| (&f.name, &f.life));
+            let members = members.chain(class.messages.iter().map(|m| (&m.name, &m.life)));
+            for (name, life) in members.chain([(&class.name, &class.life)]) {
+                for release in [&life.since, &life.deprecated, &life.removed].into_iter().flatten() {
+                    self.order(release).with_context(|| format!("{}: {name}", class.name))?;
+                }
+            }
+            for param in class.messages.iter().flat_map(|m| m.params.iter().flatten()) {
+                param.since.iter().try_for_each(|release| self.order(release).map(drop))?;
+            }
+        }
+        for (name, e) in &self.enums {
+            for (value, release) in &e.since {
+                self.order(release).with_context(|| format!("enum {name}: {value}"))?;
+                if !e.values.contains(value) {
+                    bail!("enum {name} has no value {value:?}, though it has a release");
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The place of a release in time: code names by their order, then versions by their numbers.

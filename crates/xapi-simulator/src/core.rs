@@ -15,6 +15,7 @@ use crate::dispatch::Router;
 use crate::fault::Faults;
 use crate::link::Link;
 use crate::listen::Connections;
+use crate::personality::Personality;
 use crate::schema::Schema;
 use crate::state::StateLock;
 use crate::storage::Storage;
@@ -77,6 +78,8 @@ pub struct Config {
     /// How many bytes a second pass between the pool and its clients, until [`Link::set_bandwidth`]; `None` for as
     /// many as the machine can.
     pub bandwidth: Option<u64>,
+    /// Which release of XAPI is played. A state directory does not remember it.
+    pub personality: Personality,
     /// What guests do.
     pub guests: Guests,
     /// The storage servers that the hosts can reach.
@@ -101,6 +104,7 @@ impl Default for Config {
             event_batching: Duration::from_millis(50),
             latency: Duration::ZERO,
             bandwidth: None,
+            personality: Personality::default(),
             guests: Guests::new(),
             plugins: None,
             extensions: None,
@@ -114,6 +118,7 @@ impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Config")
             .field("user", &self.user)
+            .field("personality", &self.personality)
             .field("auth_delay", &self.auth_delay)
             .field("event_batching", &self.event_batching)
             .field("latency", &self.latency)

@@ -41,6 +41,7 @@
 //! * [`fault`], [`link`] and [`clock`]: what tests turn.
 //! * `listen` and `toolstack`: how clients reach the pool, and when they cannot.
 //! * [`world`]: what a pool holds before anybody calls.
+//! * [`Personality`]: which release is played.
 
 mod classes;
 pub mod clock;
@@ -54,6 +55,7 @@ pub mod http;
 mod json;
 pub mod link;
 mod listen;
+mod personality;
 mod process;
 mod rpc;
 mod rrd;
@@ -70,5 +72,6 @@ pub mod world;
 
 pub use classes::vm::Guests;
 pub use listen::{Connections, Count, Listening};
+pub use personality::{Personality, UnknownPersonality};
 pub use simulator::{Builder, Simulator, StartError};
 pub use world::World;

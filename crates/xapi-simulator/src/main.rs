@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use xapi_simulator::core::Config;
-use xapi_simulator::{Simulator, World};
+use xapi_simulator::{Personality, Simulator, World};
 
 /// A XenServer/XCP-ng pool to test clients against, without a hypervisor.
 ///
@@ -45,6 +45,12 @@ struct Options {
     #[arg(long, value_name = "FILE")]
     world: Option<PathBuf>,
 
+    /// Which server to play: xenserver-7.0, xenserver-7.6, xcp-ng-8.2, xcp-ng-8.3 or xapi-26. Classes, fields, messages
+    /// and enum values that came later are not there; xenserver-7.0 has no JSON-RPC. Give the same one to go on with
+    /// a state directory.
+    #[arg(long, value_name = "RELEASE", env = "XAPI_SIMULATOR_RELEASE", default_value_t = Personality::default())]
+    release: Personality,
+
     /// How many hosts a new pool has. The others listen at the same port of their own addresses: 127.0.0.2,
     /// 127.0.0.3, ...
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
@@ -80,6 +86,7 @@ async fn main() -> anyhow::Result<()> {
         password: options.password,
         plugins: options.plugins,
         extensions: options.extensions,
+        personality: options.release,
         ..Config::default()
     };
     let mut builder = Simulator::builder().world(world.with_hosts(options.hosts.into())).config(config);

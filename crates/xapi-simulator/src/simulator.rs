@@ -14,6 +14,7 @@ use crate::dispatch::Router;
 use crate::fault::Faults;
 use crate::link::Link;
 use crate::listen::Connections;
+use crate::personality::Personality;
 use crate::schema::Schema;
 use crate::state::StateLock;
 use crate::storage::Storage;
@@ -87,6 +88,12 @@ impl Builder {
         self
     }
 
+    /// Which release of XAPI is played; the newest by default.
+    pub fn personality(mut self, personality: Personality) -> Self {
+        self.config.personality = personality;
+        self
+    }
+
     /// Simulated time; the machine's by default.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = Some(clock);
@@ -98,7 +105,7 @@ impl Builder {
     /// # Errors
     /// When the state directory or the world cannot be used.
     pub async fn build(self) -> Result<Simulator, StartError> {
-        let schema = Schema::xapi();
+        let schema = Schema::of(self.config.personality);
         let lock = match &self.state_dir {
             Some(directory) => Some(StateLock::acquire(directory).await?),
             None => None,
@@ -116,6 +123,7 @@ impl Builder {
         classes::recover(&db).map_err(WorldError::from)?;
         classes::role::install(&db);
         classes::sm::install(&db);
+        db.write(|tx| self.config.personality.introduce(tx)).map_err(WorldError::from)?;
         let storage = match &self.state_dir {
             Some(directory) => Storage::at(&directory.join("disks")),
             None => Storage::temporary(),

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-pub use crate::generated::meta::{CLASSES, ENUMS};
+pub use crate::generated::meta::{CLASSES, ENUMS, RELEASES};
 
 /// A type of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,6 +217,39 @@ pub struct EnumMeta {
     pub name: &'static str,
     /// The values in their spelling on the wire.
     pub values: &'static [&'static str],
+    /// The values that came after the enum did, with their releases.
+    pub since: &'static [(&'static str, &'static str)],
+}
+
+/// A release with a code name.
+#[derive(Debug)]
+pub struct ReleaseMeta {
+    /// The code name: `stockholm`.
+    pub name: &'static str,
+    /// The product: `Citrix Hypervisor 8.2`.
+    pub product: &'static str,
+}
+
+/// A release of the API, by its place in time: code names come in their order ([`RELEASES`]), then versions of XAPI by
+/// their numbers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Release(usize, Vec<u32>);
+
+impl Release {
+    /// Reads a code name (`stockholm`) or a version of XAPI (`24.19.2`); nothing when it is neither.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.starts_with(|c: char| c.is_ascii_digit()) {
+            let numbers = text.split('.').map(str::parse).collect::<Result<_, _>>().ok()?;
+            return Some(Self(RELEASES.len(), numbers));
+        }
+        let place = RELEASES.iter().position(|release| release.name == text)?;
+        Some(Self(place, Vec::new()))
+    }
+
+    /// Whether it is `since` or came after it. What is not known to have come later counts as always there.
+    pub fn has(&self, since: &str) -> bool {
+        Self::parse(since).is_none_or(|since| since <= *self)
+    }
 }
 
 /// What a message does, as far as that follows from the datamodel.

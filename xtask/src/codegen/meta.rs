@@ -9,8 +9,9 @@ use crate::ty::Ty;
 
 /// `generated/meta/mod.rs`.
 pub(super) fn index(facts: &Facts) -> String {
-    let mut out =
-        format!("//! The datamodel as tables.\n{HEADER}use crate::meta::{{ClassMeta, EnumMeta}};\n\n");
+    let mut out = format!(
+        "//! The datamodel as tables.\n{HEADER}use crate::meta::{{ClassMeta, EnumMeta, ReleaseMeta}};\n\n"
+    );
     for class in &facts.classes {
         out += &format!("mod {};\n", class.name.to_ascii_lowercase());
     }
@@ -20,7 +21,13 @@ pub(super) fn index(facts: &Facts) -> String {
     }
     out += "];\n\n/// Every enum, sorted by name.\npub static ENUMS: &[EnumMeta] = &[\n";
     for (name, e) in &facts.enums {
-        out += &format!("    EnumMeta {{ name: {name:?}, values: &{:?} }},\n", e.values);
+        let since: Vec<_> = e.since.iter().collect();
+        out += &format!("    EnumMeta {{ name: {name:?}, values: &{:?}, since: &{since:?} }},\n", e.values);
+    }
+    out += "];\n\n/// The releases that have code names, the oldest first.\npub static RELEASES: &[ReleaseMeta] = &[\n";
+    for release in &facts.releases {
+        let crate::facts::Release { name, product } = release;
+        out += &format!("    ReleaseMeta {{ name: {name:?}, product: {product:?} }},\n");
     }
     out + "];\n"
 }

@@ -123,7 +123,7 @@ fn inject(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
 const MESSAGE: &str = "message";
 
 fn is_event(class: &Class) -> bool {
-    class.events || class.name() == MESSAGE
+    class.exists && (class.events || class.name() == MESSAGE)
 }
 
 fn since(token: Token, class: &str) -> u64 {
@@ -205,7 +205,7 @@ fn event(id: u64, class: &str, operation: &str, reference: &str, snapshot: Optio
 
 /// How many objects there are, by class in lower case.
 fn counts(view: &View) -> Value {
-    let counts = view.schema().classes().map(|class| {
+    let counts = view.schema().classes().filter(|class| class.exists).map(|class| {
         // Alerts and roles are not in the real server's database.
         let stored = !matches!(class.name(), "message" | "role");
         let count = if stored { view.count(class.name()) } else { 0 };

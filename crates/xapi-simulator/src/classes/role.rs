@@ -6,7 +6,7 @@ mod permissions;
 
 use md5::{Digest, Md5};
 use uuid::Uuid;
-use xenapi_types::meta::{self, Role};
+use xenapi_types::meta::Role;
 use xenapi_wire::{Failure, Value};
 
 use crate::db::Db;
@@ -38,9 +38,9 @@ fn description(role: Role) -> &'static str {
 }
 
 pub(crate) fn register(router: &mut Router) {
-    router.raw("role.get_by_permission_name_label", |_, args| {
+    router.raw("role.get_by_permission_name_label", |ctx, args| {
         let permission = args.str(0);
-        let message = meta::messages().iter().find(|m| m.method.eq_ignore_ascii_case(permission));
+        let message = ctx.core.schema().messages().find(|m| m.method.eq_ignore_ascii_case(permission));
         let allowed = ROLES.into_iter().filter(|role| message.is_some_and(|m| permissions::has(*role, m)));
         Ok(allowed.map(|role| reference(role.as_str())).collect::<Vec<_>>().into())
     });
@@ -57,7 +57,7 @@ pub(crate) fn install(db: &Db) {
                 ("uuid", uuid(role.as_str()).to_string().into()),
                 ("name_label", role.as_str().into()),
                 ("name_description", description(role).into()),
-                ("subroles", permissions::of(role).into()),
+                ("subroles", permissions::of(tx.schema(), role).into()),
                 ("is_internal", Value::Bool(false)),
             ];
             tx.create_as("role", &reference(role.as_str()), fields);

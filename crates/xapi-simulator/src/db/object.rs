@@ -132,9 +132,22 @@ impl<'a> Object<'a> {
 
     /// The record as clients see it.
     pub fn record(&self) -> Value {
-        let fields = self.class.fields().iter().zip(&self.stored.values);
-        let sent = fields.filter(|(field, value)| field.in_record && **value != Value::Nil);
-        Value::Struct(sent.map(|(field, value)| (field.name.to_owned(), value.clone())).collect())
+        let fields = self.class.fields().iter().zip(&self.stored.values).enumerate();
+        let sent = fields.filter(|(place, (field, value))| {
+            field.in_record && **value != Value::Nil && self.class.shows(*place)
+        });
+        let sent =
+            sent.map(|(place, (field, value))| (field.name.to_owned(), self.class.shown(place, value)));
+        Value::Struct(sent.collect())
+    }
+
+    /// A field's value as clients see it.
+    ///
+    /// # Panics
+    /// When the class has no such field.
+    pub fn shown(&self, field: &str) -> Value {
+        let value = self.get(field);
+        self.class.index(field).map_or(Value::Nil, |place| self.class.shown(place, value))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::classes::{extension, session, task};
 use crate::core::Core;
 use crate::fault::{Fault, Wire};
 use crate::rpc::{Answer, Outcome, Request};
-use crate::schema;
+use crate::schema::{self, Schema};
 
 /// How a method was named.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,11 +79,11 @@ impl Core {
 
     async fn carry_out(self: &Arc<Self>, host: &str, mode: Mode, name: &str, params: Vec<Value>) -> Outcome {
         if name == "system.listMethods" {
-            let names = meta::messages().iter().map(|m| m.method.as_str().into()).collect();
+            let names = self.schema().messages().map(|m| m.method.as_str().into()).collect();
             return Ok(Answer::Bare(Value::Array(names)));
         }
         session::stays_here(self, host, name, params.first())?;
-        let Some(message) = meta::message(name) else {
+        let Some(message) = self.schema().message(name) else {
             // It might be an extension, which only users may look for.
             if let Some(Value::String(session)) = params.first() {
                 session::check(self, session)?;
@@ -93,7 +93,7 @@ impl Core {
             }
             return Err(extension::unknown(name));
         };
-        let (session, args) = arguments(message, params)?;
+        let (session, args) = arguments(self.schema(), message, params)?;
         if let Some(session) = &session {
             session::check(self, session)?;
         }
@@ -101,7 +101,7 @@ impl Core {
             let text = format!("No async mode for this operation (rpc: {name})");
             return Err(Failure::new("Fault", [text]));
         }
-        if message.life.removed.is_some() {
+        if self.schema().is_removed(message) {
             return Err(Failure::new("MESSAGE_REMOVED", [] as [&str; 0]));
         }
         let session = session.unwrap_or_default();
@@ -177,13 +177,21 @@ fn dotted(name: &str) -> String {
 }
 
 /// Checks the number of arguments, takes the session off and gives the rest their types.
-fn arguments(message: &MessageMeta, mut params: Vec<Value>) -> Result<(Option<String>, Args), Failure> {
+fn arguments(
+    schema: &Schema,
+    message: &MessageMeta,
+    mut params: Vec<Value>,
+) -> Result<(Option<String>, Args), Failure> {
     let session = usize::from(message.needs_session);
     let received = params.len() as i64 - session as i64;
-    let (required, optional) = match (&message.params, message.required_params()) {
-        (Some(declared), Some(required)) => (required as i64, required < declared.len()),
+    let (required, optional) = match &message.params {
+        Some(declared) => {
+            let known = declared.iter().filter(|param| schema.has_param(param));
+            let optional = known.clone().any(|param| param.default.is_some());
+            (known.filter(|param| param.default.is_none()).count() as i64, optional)
+        }
         // Nothing is known about this method's parameters.
-        _ => (0, true),
+        None => (0, true),
     };
     // Methods with optional parameters do not look at surplus ones.
     let fits = if optional { received >= required } else { received == required };
@@ -192,7 +200,7 @@ fn arguments(message: &MessageMeta, mut params: Vec<Value>) -> Result<(Option<St
         return Err(Failure::new("MESSAGE_PARAMETER_COUNT_MISMATCH", counts));
     }
     let session = match message.needs_session {
-        true => match unmarshal(params.remove(0), &Ty::String)? {
+        true => match unmarshal(schema, params.remove(0), &Ty::String)? {
             Value::String(text) => Some(text),
             other => return Err(internal_error(&format!("{other:?}"))),
         },
@@ -202,8 +210,9 @@ fn arguments(message: &MessageMeta, mut params: Vec<Value>) -> Result<(Option<St
     let mut given = params.into_iter();
     let mut values = Vec::with_capacity(declared.len());
     for param in declared {
-        values.push(match given.next() {
-            Some(value) => unmarshal(value, &param.ty)?,
+        let given = if schema.has_param(param) { given.next() } else { None };
+        values.push(match given {
+            Some(value) => unmarshal(schema, value, &param.ty)?,
             None => schema::default(param.default.as_ref(), &param.ty),
         });
     }

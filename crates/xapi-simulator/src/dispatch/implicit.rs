@@ -51,9 +51,7 @@ pub(super) fn run(ctx: &Ctx, args: &Args) -> Result<Value, Failure> {
             tx.delete(class, args.str(0));
             Ok(void())
         }),
-        MessageKind::Get(field) => {
-            ctx.read(|view| Ok(view.object(class, args.str(0))?.get(field.name).clone()))
-        }
+        MessageKind::Get(field) => ctx.read(|view| Ok(view.object(class, args.str(0))?.shown(field.name))),
         MessageKind::Set(field) => {
             storable(args.get(1))?;
             ctx.write(|tx| tx.set(class, args.str(0), field.name, args.get(1).clone()))?;

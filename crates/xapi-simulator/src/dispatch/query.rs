@@ -65,7 +65,8 @@ impl Operand {
                 if name == "_ref" || name == "ref" {
                     return Ok(object.reference().to_owned());
                 }
-                let field = object.class().meta.field_by_db_name(name);
+                let class = object.class();
+                let field = class.meta.field_by_db_name(name).filter(|field| class.has_field(field.name));
                 let field =
                     field.ok_or_else(|| Failure::new("INTERNAL_ERROR", ["missing field", name, ""]))?;
                 Ok(View::text_of(object.get(field.name)))

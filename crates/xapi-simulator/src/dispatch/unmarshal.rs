@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use xenapi_types::meta::{self, Ty};
+use xenapi_types::meta::Ty;
 use xenapi_wire::{DateTime, Failure, Value};
 
-use crate::schema;
+use crate::schema::{self, Schema};
 
 /// The failure of everything unforeseen.
 pub(crate) fn internal_error(text: &str) -> Failure {
@@ -17,13 +17,13 @@ fn failure(text: &str) -> Failure {
 }
 
 /// Gives a value its declared type.
-pub(crate) fn unmarshal(value: Value, ty: &Ty) -> Result<Value, Failure> {
+pub(crate) fn unmarshal(schema: &Schema, value: Value, ty: &Ty) -> Result<Value, Failure> {
     let expected =
         |what: &str, value: &Value| Err(failure(&format!("Expected {what}, got '{}'", show(value))));
     match (ty, value) {
         (Ty::String | Ty::Ref(_), Value::String(text)) => Ok(Value::String(text)),
         (Ty::String | Ty::Ref(_), other) => expected("string", &other),
-        (Ty::Enum(name), Value::String(text)) => match enum_value(name, &text) {
+        (Ty::Enum(name), Value::String(text)) => match enum_value(schema, name, &text) {
             Some(value) => Ok(Value::from(value)),
             None => Err(failure("Unknown tag/contents")),
         },
@@ -44,44 +44,51 @@ pub(crate) fn unmarshal(value: Value, ty: &Ty) -> Result<Value, Failure> {
         (Ty::DateTime, Value::DateTime(date)) => parse_date(date.as_str()),
         (Ty::DateTime, Value::String(text)) => parse_date(&text),
         (Ty::DateTime, other) => expected("DateTime", &other),
-        (Ty::Set(inner), Value::Array(items)) => {
-            items.into_iter().map(|item| unmarshal(item, inner)).collect::<Result<_, _>>().map(Value::Array)
-        }
+        (Ty::Set(inner), Value::Array(items)) => items
+            .into_iter()
+            .map(|item| unmarshal(schema, item, inner))
+            .collect::<Result<_, _>>()
+            .map(Value::Array),
         (Ty::Set(_), other) => Err(failure(&format!("Expecting Rpc.Enum, but found '{}'", show(&other)))),
         (Ty::Map(keys, inner), Value::Struct(map)) => map
             .into_iter()
-            .map(|(key, value)| Ok((unmarshal_key(key, keys)?, unmarshal(value, inner)?)))
+            .map(|(key, value)| Ok((unmarshal_key(schema, key, keys)?, unmarshal(schema, value, inner)?)))
             .collect::<Result<_, _>>()
             .map(Value::Struct),
         (Ty::Map(..), other) => Err(failure(&format!("Expecting Rpc.Dict, but found '{}'", show(&other)))),
-        (Ty::Record(class), Value::Struct(map)) => record(class, map).map(Value::Struct),
+        (Ty::Record(class), Value::Struct(map)) => record(schema, class, map).map(Value::Struct),
         (Ty::Record(_), other) => Err(failure(&format!("Expecting Rpc.Dict, but found '{}'", show(&other)))),
         (Ty::Option(_), Value::Nil) => Ok(Value::Nil),
-        (Ty::Option(inner), value) => unmarshal(value, inner),
+        (Ty::Option(inner), value) => unmarshal(schema, value, inner),
         (Ty::Void | Ty::EventBatch | Ty::Any, value) => Ok(value),
     }
 }
 
 /// The key of a map, which is text whatever its type: of the typed ones, only enums are looked at.
-fn unmarshal_key(key: String, ty: &Ty) -> Result<String, Failure> {
+fn unmarshal_key(schema: &Schema, key: String, ty: &Ty) -> Result<String, Failure> {
     let Ty::Enum(name) = ty else { return Ok(key) };
-    enum_value(name, &key).map(str::to_owned).ok_or_else(|| failure("Unknown tag/contents"))
+    enum_value(schema, name, &key).map(str::to_owned).ok_or_else(|| failure("Unknown tag/contents"))
 }
 
 /// The API's spelling of an enum's value given in any case.
-fn enum_value(name: &str, text: &str) -> Option<&'static str> {
-    meta::enum_values(name)?.iter().copied().find(|value| value.eq_ignore_ascii_case(text))
+fn enum_value(schema: &Schema, name: &str, text: &str) -> Option<&'static str> {
+    schema.enum_values(name).find(|value| value.eq_ignore_ascii_case(text))
 }
 
 /// The members of a constructor: unknown ones are ignored, absent ones have their default.
-fn record(class: &str, mut given: BTreeMap<String, Value>) -> Result<BTreeMap<String, Value>, Failure> {
-    let Some(class) = meta::class(class) else { return Ok(given) };
+fn record(
+    schema: &Schema,
+    class: &str,
+    mut given: BTreeMap<String, Value>,
+) -> Result<BTreeMap<String, Value>, Failure> {
+    let Some(class) = schema.class(class) else { return Ok(given) };
     let mut members = BTreeMap::new();
-    for field in class.create_fields() {
-        let value = match (given.remove(field.name), &field.default) {
-            (Some(value), _) => unmarshal(value, &field.ty)?,
-            (None, Some(_)) => schema::initial(class.name, field),
-            (None, None) => {
+    for field in class.meta.create_fields() {
+        let known = class.has_field(field.name);
+        let value = match (given.remove(field.name).filter(|_| known), &field.default) {
+            (Some(value), _) => unmarshal(schema, value, &field.ty)?,
+            (None, default) if default.is_some() || !known => schema::initial(class.name(), field),
+            (None, _) => {
                 let text = format!("Server_helpers.Dispatcher_FieldNotFound({:?})", field.name);
                 return Err(internal_error(&text));
             }

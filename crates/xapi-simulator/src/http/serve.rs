@@ -8,8 +8,9 @@ use super::page::{self, Page};
 use super::{After, Conn, Exchange};
 use crate::classes::{session, task};
 use crate::core::Core;
+use crate::dispatch::internal_error;
 use crate::fault::{Fault, Wire};
-use crate::rpc;
+use crate::rpc::{self, Encoding};
 
 /// Bytes of a header block with its blank line: XAPI's 1024 minus the 18 that its reader keeps free.
 const MAX_HEADER: usize = 1006;
@@ -181,8 +182,11 @@ async fn post(exchange: &mut Exchange) -> io::Result<After> {
     }
     let len = exchange.head.content_length().unwrap_or(0);
     let body = exchange.conn.read_body(usize::try_from(len).unwrap_or(0)).await?;
-    let (encoding, call) = match rpc::decode(&exchange.head.path, &body) {
+    let speaks_json = exchange.core.config.personality.speaks_json();
+    let path = if speaks_json { exchange.head.path.as_str() } else { "/" };
+    let (encoding, call) = match rpc::decode(path, &body) {
         Ok(decoded) => decoded,
+        Err(malformed) if !speaks_json => return not_xml(exchange, &malformed.to_string()).await,
         Err(malformed) => {
             let page = Page::internal_error(Some(&malformed.to_string()));
             exchange.conn.send(&page.bytes(version)).await?;
@@ -213,5 +217,15 @@ async fn post(exchange: &mut Exchange) -> io::Result<After> {
         return Ok(After::Reset);
     }
     exchange.conn.send(&answer).await?;
+    Ok(if keep { After::KeepOpen } else { After::Close })
+}
+
+/// The answer of a server that knows no JSON to what is no XML: a failure in its own encoding.
+async fn not_xml(exchange: &mut Exchange, reason: &str) -> io::Result<After> {
+    let failure = internal_error(&format!("Xmlm.Error({reason})"));
+    let encoding = Encoding::Xml;
+    let body = rpc::encode(&encoding, &Err(failure)).map_err(io::Error::other)?;
+    let (version, keep) = (exchange.head.version(), exchange.head.keep_alive());
+    exchange.conn.send(&page::reply(version, keep, encoding.content_type(), body.as_bytes())).await?;
     Ok(if keep { After::KeepOpen } else { After::Close })
 }

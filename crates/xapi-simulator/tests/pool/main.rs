@@ -4,6 +4,7 @@
 
 mod client;
 mod faults;
+mod personality;
 mod plugins;
 mod toolstack;
 

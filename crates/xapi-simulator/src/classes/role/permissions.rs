@@ -1,6 +1,8 @@
 //! What the roles permit, beside the least role that each message names.
 
-use xenapi_types::meta::{self, MessageMeta, Role};
+use xenapi_types::meta::{MessageMeta, Role};
+
+use crate::schema::Schema;
 
 use super::reference;
 
@@ -182,8 +184,8 @@ pub(super) fn has(role: Role, message: &MessageMeta) -> bool {
 }
 
 /// The permissions that a role has, by reference.
-pub(super) fn of(role: Role) -> Vec<String> {
-    let messages = meta::messages().iter().filter(|message| has(role, message));
+pub(super) fn of(schema: &Schema, role: Role) -> Vec<String> {
+    let messages = schema.messages().filter(|message| has(role, message));
     let messages = messages.map(|message| reference(&message.method));
     let others = OTHERS.iter().filter(|(least, _)| role <= *least);
     let others = others.flat_map(|(_, names)| names.iter().map(|name| reference(name)));

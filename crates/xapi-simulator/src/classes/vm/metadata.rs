@@ -6,7 +6,7 @@ use crate::db::{Object, View};
 
 /// The record as text: `(('key' 'value') …)`, the keys in descending order.
 pub(super) fn write(vm: Object<'_>) -> String {
-    let fields = vm.class().fields().iter();
+    let fields = vm.class().fields().iter().filter(|field| vm.class().has_field(field.name));
     let mut pairs: Vec<(String, String)> =
         fields.map(|field| (field.db_name.to_owned(), text(vm.get(field.name)))).collect();
     pairs.push(("_ref".to_owned(), vm.reference().to_owned()));

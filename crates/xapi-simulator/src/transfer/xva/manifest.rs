@@ -197,7 +197,8 @@ impl Names {
 
     /// The record with names in place of references, without what has no meaning elsewhere.
     fn record(&self, object: Object<'_>) -> Members {
-        let fields = object.class().fields().iter();
+        let class = object.class();
+        let fields = class.fields().iter().filter(|field| class.has_field(field.name));
         Members(fields.map(|field| (field.name, self.value(object, field.name, &field.ty))).collect())
     }
 

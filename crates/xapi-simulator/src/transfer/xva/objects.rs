@@ -114,9 +114,14 @@ impl Entry {
     /// know, as of a newer host, is left out.
     fn fields(&self, view: &View, left_out: &[&str]) -> Vec<(&'static str, Value)> {
         let Some(class) = view.schema().class(&self.class) else { return Vec::new() };
-        let plain = class.fields().iter().filter(|f| !has_ref(&f.ty) && !left_out.contains(&f.name));
+        let plain = class
+            .fields()
+            .iter()
+            .filter(|f| class.has_field(f.name) && !has_ref(&f.ty) && !left_out.contains(&f.name));
         plain
-            .filter_map(|f| Some((f.name, unmarshal(self.snapshot.get(f.name)?.clone(), &f.ty).ok()?)))
+            .filter_map(|f| {
+                Some((f.name, unmarshal(view.schema(), self.snapshot.get(f.name)?.clone(), &f.ty).ok()?))
+            })
             .collect()
     }
 }
