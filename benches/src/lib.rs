@@ -2,5 +2,6 @@
 //!
 //! `cargo bench -p benches --bench codec` runs one of them.
 
+pub mod curve;
 pub mod http;
 pub mod process;

@@ -19,7 +19,9 @@ use xenapi_wire::Failure;
 /// What a spawn asks of the host, and how often.
 const CALLS: &[(&str, usize)] = &[
     ("host.get_all_records", 1),
-    ("host.compute_free_memory", 1),
+    ("host.compute_free_memory", 2),
+    ("host.add_to_other_config", 2),
+    ("host.get_other_config", 1),
     ("SR.get_all_records", 1),
     ("PBD.get_all_records", 1),
     ("pool.get_all_records", 1),
@@ -43,7 +45,7 @@ const CALLS: &[(&str, usize)] = &[
     ("VIF.create", 1),
     ("VM.start_on", 1),
     ("VM.get_record", 1),
-    ("VM.remove_from_other_config", 2),
+    ("VM.remove_from_other_config", 1),
 ];
 
 struct Bench {

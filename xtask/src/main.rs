@@ -1,11 +1,13 @@
 //! The one entry for chores: `cargo xtask --help` lists them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
 
+mod bench;
 mod ci;
 mod codegen;
 mod dist_plugins;
 mod facts;
 mod names;
+mod recording;
 mod tidy;
 mod ty;
 
@@ -20,6 +22,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   tidy                check arrows between crates, forbidden modules, lengths, lints
   dist-plugins        build the dom0 plugins and target/dist/xapi-plugins-VERSION.tar.gz, checked for old hosts
   ci [--list]         run, or list, the steps of .ci/run that need nothing but Rust
+  bench [NAME...]     run the benchmarks beside their peers, and keep what they print; --plots draws docs/plots anew
+  recording           draw docs/spawn.svg from a real run of the README's command
   faults [VERB...]    try every fault at every call of the driver's verbs, and print the table
   kills [VERB...]     kill a program at every step of a verb, reconcile, and print the table; --count=N --seed=N
   rivals              have several programs do random verbs to the same instances; --minutes=N --seed=N
@@ -45,6 +49,8 @@ fn run() -> Result<()> {
         ["tidy"] => tidy::run(),
         ["ci"] => ci::run(ci::Mode::Run),
         ["ci", "--list"] => ci::run(ci::Mode::List),
+        ["bench", ref arguments @ ..] => bench::run(arguments),
+        ["recording"] => recording::run(),
         ["faults", ref arguments @ ..] => trial("faults", arguments),
         ["kills", ref arguments @ ..] => trial("kills", arguments),
         ["rivals", ref arguments @ ..] => trial("rivals", arguments),

@@ -99,27 +99,31 @@ impl Stop {
     }
 }
 
-/// Does independent things at the same time, all of them to their end, and returns the first error.
-pub(crate) async fn all<E>(works: impl IntoIterator<Item = Work<'_, E>>) -> Result<(), E> {
-    let mut works: Vec<_> = works.into_iter().map(Some).collect();
+/// Does independent things at the same time, all of them to their end; gives what they gave, or the first error.
+pub(crate) async fn all<T, E>(works: impl IntoIterator<Item = Work<'_, E, T>>) -> Result<Vec<T>, E> {
+    let mut works: Vec<_> = works.into_iter().map(|work| (Some(work), None)).collect();
     let mut first_error = None;
-    std::future::poll_fn(move |cx| {
-        for work in &mut works {
+    std::future::poll_fn(|cx| {
+        for (work, value) in &mut works {
             if let Some(Poll::Ready(done)) = work.as_mut().map(|work| work.as_mut().poll(cx)) {
                 *work = None;
-                first_error = first_error.take().or(done.err());
+                match done {
+                    Ok(done) => *value = Some(done),
+                    Err(error) => first_error = first_error.take().or(Some(error)),
+                }
             }
         }
-        match works.iter().all(Option::is_none) {
-            true => Poll::Ready(first_error.take().map_or(Ok(()), Err)),
-            false => Poll::Pending,
-        }
+        if works.iter().all(|(work, _)| work.is_none()) { Poll::Ready(()) } else { Poll::Pending }
     })
-    .await
+    .await;
+    match first_error {
+        Some(error) => Err(error),
+        None => Ok(works.into_iter().filter_map(|(_, value)| value).collect()),
+    }
 }
 
 /// One of the things that [`all`] does.
-pub(crate) type Work<'a, E> = Pin<Box<dyn Future<Output = Result<(), E>> + Send + 'a>>;
+pub(crate) type Work<'a, E, T = ()> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
 
 #[cfg(test)]
 mod tests {
@@ -154,8 +158,9 @@ mod tests {
             })
         };
         assert_eq!(all([work(3, Ok(())), work(2, Err(2)), work(1, Err(1))]).await, Err(1));
-        assert_eq!(done.into_inner(), 3);
-        assert_eq!(all::<()>([]).await, Ok(()));
+        assert_eq!(done.load(std::sync::atomic::Ordering::Relaxed), 3);
+        assert_eq!(all([work(3, Ok(())), work(2, Ok(()))]).await, Ok(vec![(); 2]));
+        assert_eq!(all::<(), ()>([]).await, Ok(vec![]));
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use xenapi_types::{Vif, VifRecord, VmRecord};
 
 pub use disk::NewDrive;
-pub(crate) use disk::{Renewal, fill, is_config_drive, verify};
+pub(crate) use disk::{Renewal, check, is_config_drive, verify, write};
 
 use crate::error::Cause;
 use crate::job::Job;

@@ -84,6 +84,7 @@ pub(crate) async fn disk(
             return Ok(disk);
         }
         let disk = job.make_disk(&plan.root, &plan.sr, stop, |_| {}).await?;
+        job.seal(&disk).await?;
         heap(|| transfer::import_image(job, &plan, &source, prepared, &disk, stop)).await?;
         Ok::<_, Cause>(disk)
     };

@@ -13,6 +13,7 @@ use xenapi_types::{
 
 pub use devices::GpuOffer;
 
+use crate::cancel::{self, Work};
 use crate::error::Cause;
 use crate::ledger;
 use crate::spec::{InstanceSpec, MacChoice, Nic};
@@ -81,25 +82,28 @@ pub struct Network {
 /// The hosts of the pool, in the order of their names.
 pub(crate) async fn read_nodes(client: &Client) -> Result<Vec<Node>, Cause> {
     let hosts = client.all_records::<Host>().await.map_err(Cause::host("reading the hosts"))?;
-    let mut nodes = Vec::new();
-    for (reference, record) in hosts {
-        let free = client.call(host::ComputeFreeMemory { host: reference.clone() }).await;
-        let memory_free_bytes = match free {
-            Ok(bytes) => u64::try_from(bytes).unwrap_or(0),
-            // A host that is down is still a node, one without memory.
-            Err(error) if error.is("HOST_OFFLINE") || error.is("HOST_NOT_LIVE") => 0,
-            Err(error) => {
-                let doing = format!("asking for the free memory of host {:?}", record.name_label);
-                return Err(Cause::host(doing)(error));
-            }
-        };
-        // In this order: who starts in between is counted twice rather than not at all.
-        let memory_free_bytes =
-            memory_free_bytes.saturating_sub(ledger::promised_bytes(&record.other_config));
-        nodes.push(node(reference, record, memory_free_bytes));
-    }
+    let nodes = hosts.into_iter().map(|(reference, record)| -> Work<'_, Cause, Node> {
+        Box::pin(read_node(client, reference, record))
+    });
+    let mut nodes = cancel::all(nodes).await?;
     nodes.sort_by(|a, b| (&a.name, &a.uuid).cmp(&(&b.name, &b.uuid)));
     Ok(nodes)
+}
+
+async fn read_node(client: &Client, reference: Ref<Host>, record: HostRecord) -> Result<Node, Cause> {
+    let free = client.call(host::ComputeFreeMemory { host: reference.clone() }).await;
+    let memory_free_bytes = match free {
+        Ok(bytes) => u64::try_from(bytes).unwrap_or(0),
+        // A host that is down is still a node, one without memory.
+        Err(error) if error.is("HOST_OFFLINE") || error.is("HOST_NOT_LIVE") => 0,
+        Err(error) => {
+            let doing = format!("asking for the free memory of host {:?}", record.name_label);
+            return Err(Cause::host(doing)(error));
+        }
+    };
+    // In this order: who starts in between is counted twice rather than not at all.
+    let memory_free_bytes = memory_free_bytes.saturating_sub(ledger::promised_bytes(&record.other_config));
+    Ok(node(reference, record, memory_free_bytes))
 }
 
 fn node(reference: Ref<Host>, record: HostRecord, memory_free_bytes: u64) -> Node {

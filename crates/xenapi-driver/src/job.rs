@@ -225,10 +225,14 @@ impl Job {
         sr: &Repository,
         stop: &Stop,
     ) -> Result<Disk, Cause> {
-        self.make_disk(plan, sr, stop, |disk| self.remember_disk(disk, &plan.name_label)).await
+        let made = |disk: &Ref<Vdi>| self.remember_disk(disk, &plan.name_label);
+        let disk = self.make_disk(plan, sr, stop, made).await?;
+        self.seal(&disk).await?;
+        Ok(disk)
     }
 
     /// Makes a disk; `made` hears of it before it is complete. Whoever else undoes it finds it by its operation.
+    /// What is left to do is [`Job::seal`], which need not be done before it is filled.
     pub(crate) async fn make_disk(
         &self,
         plan: &DiskPlan,
@@ -243,10 +247,15 @@ impl Job {
             self.client().call(record::vdi(plan, &sr.reference)).await.map_err(Cause::host(doing()))?;
         made(&reference);
         let made = self.client().record(&reference).await.map_err(Cause::host(doing()))?;
-        let seal = self.client().add_to(&reference, vdi::field::OTHER_CONFIG, ownership::SELF, &made.uuid);
-        seal.await.map_err(Cause::host(doing()))?;
         let virtual_bytes = u64::try_from(made.virtual_size).unwrap_or(0);
         Ok(Disk { reference, sr: made.sr, uuid: made.uuid, virtual_bytes })
+    }
+
+    /// From now on the keys are those of this very disk, and of no clone of it.
+    pub(crate) async fn seal(&self, disk: &Disk) -> Result<(), Cause> {
+        let (field, uuid) = (vdi::field::OTHER_CONFIG, &disk.uuid);
+        let sealed = self.client().add_to(&disk.reference, field, ownership::SELF, uuid).await;
+        sealed.map_err(Cause::host(format!("noting in disk {uuid} whose it is")))
     }
 
     /// Has the disk removed if the operation fails.

@@ -7,7 +7,7 @@
 //!
 //! 1. ask, with a key that all others see;
 //! 2. read the keys of all, and only then the free memory: who has started meanwhile is counted twice, never not;
-//! 3. if there is room for all who have asked, the memory is ours, and a second key says so. If there is none beside
+//! 3. if there is room for all who have asked, the memory is ours, and soon a second key says so. If there is none beside
 //!    those who were promised theirs or who asked earlier (by the time in the operation's uuid), give way;
 //!    else wait for those who asked later, who give way or were faster.
 //!
@@ -90,7 +90,8 @@ fn judge(own: Uuid, bytes: u64, free: u64, others: &[Promise]) -> Verdict {
     }
 }
 
-/// Has the memory promised to the operation, until it is [released](release) or undone.
+/// Has the memory promised to the operation, until it is [released](release) or undone. It is the operation's from
+/// now on; [`confirm`] tells so to others who asked, and can wait.
 pub(crate) async fn reserve(job: &Job, node: &Node, bytes: u64, stop: &Stop) -> Result<(), Cause> {
     let (client, host, operation) = (job.client(), &node.reference, job.operation);
     let doing = || Cause::host(format!("reserving memory of host {:?}", node.name));
@@ -111,10 +112,7 @@ pub(crate) async fn reserve(job: &Job, node: &Node, bytes: u64, stop: &Stop) -> 
             .filter(|promise| promise.operation != operation && !is_older(promise.operation, LIFE))
             .collect();
         match judge(operation, bytes, free, &others) {
-            Verdict::Granted => {
-                let key = format!("{PROMISED}{operation}");
-                return client.add_to(host, field, key, "true").await.map_err(doing());
-            }
+            Verdict::Granted => return Ok(()),
             Verdict::Refused(taken) => {
                 refused = free.saturating_sub(taken);
                 break;
@@ -126,13 +124,19 @@ pub(crate) async fn reserve(job: &Job, node: &Node, bytes: u64, stop: &Stop) -> 
     Err(Conflicts::from(Conflict::NotEnoughMemory { node, needed_bytes, free_bytes: refused }).into())
 }
 
+/// Tells that the memory was promised. Until then those who ask for too much wait for it to be told or given back.
+pub(crate) async fn confirm(job: &Job, node: &Node) -> Result<(), Cause> {
+    let key = format!("{PROMISED}{}", job.operation);
+    let told = job.client().add_to(&node.reference, host::field::OTHER_CONFIG, key, "true").await;
+    told.map_err(Cause::host(format!("reserving memory of host {:?}", node.name)))
+}
+
 /// Takes back what an operation was promised. It can be repeated.
 pub(crate) async fn release(client: &Client, host: &Ref<Host>, operation: Uuid) -> xenapi_client::Result<()> {
-    for prefix in [ASKED, PROMISED] {
-        let removed = client.remove_from(host, host::field::OTHER_CONFIG, format!("{prefix}{operation}"));
-        gone_is_fine(removed.await)?;
-    }
-    Ok(())
+    let remove = |prefix| client.remove_from(host, host::field::OTHER_CONFIG, format!("{prefix}{operation}"));
+    let (asked, promised) = tokio::join!(remove(ASKED), remove(PROMISED));
+    gone_is_fine(asked)?;
+    gone_is_fine(promised)
 }
 
 #[cfg(test)]

@@ -332,9 +332,20 @@ pub(crate) async fn run<C: Call<Output = ()>>(
     doing: String,
     stop: &Stop,
 ) -> Result<(), Cause> {
+    run_then(job, call, async {}, doing, stop).await
+}
+
+/// [`run`], and what comes next without a wait for the task to be tidied away.
+pub(crate) async fn run_then<C: Call<Output = ()>, T>(
+    job: &Job,
+    call: C,
+    next: impl Future<Output = T>,
+    doing: String,
+    stop: &Stop,
+) -> Result<T, Cause> {
     let task = job.client().spawn_task(call).await.map_err(Cause::host(&*doing))?;
     let cancel = Task::<()>::attach(job.client(), task.reference().clone(), C::METHOD);
-    let wait = task.wait();
+    let wait = task.wait_then(async |()| next.await);
     tokio::pin!(wait);
     match stop.guard(&mut wait).await {
         Ok(result) => result.map_err(Cause::host(doing)),
@@ -360,8 +371,21 @@ pub(crate) async fn note_domain(job: &Job, vm: &Ref<Vm>) -> Result<(), Cause> {
 
 /// [`note_domain`], where the domain is known.
 pub(crate) async fn note_domid(job: &Job, vm: &Ref<Vm>, domid: i64) -> Result<(), Cause> {
-    let noted = job.client().put_in(vm, vm::field::OTHER_CONFIG, "last_dom_id", &domid.to_string()).await;
+    let noted = job.client().put_in(vm, vm::field::OTHER_CONFIG, LAST_DOMID, &domid.to_string()).await;
     noted.map_err(Cause::host("noting the guest's domain"))
+}
+
+/// Nova's key, too.
+const LAST_DOMID: &str = "last_dom_id";
+
+/// [`note_domid`] of a guest that has just been made.
+pub(crate) async fn note_first_domid(job: &Job, vm: &Ref<Vm>, domid: i64) -> Result<(), Cause> {
+    let noted = job.client().add_to(vm, vm::field::OTHER_CONFIG, LAST_DOMID, domid.to_string()).await;
+    match noted {
+        // It has been started a second time already, by somebody else.
+        Err(error) if error.is("MAP_DUPLICATE_KEY") => note_domid(job, vm, domid).await,
+        noted => noted.map_err(Cause::host("noting the guest's domain")),
+    }
 }
 
 #[cfg(test)]

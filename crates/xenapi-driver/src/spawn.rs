@@ -1,9 +1,9 @@
 //! From an image to a running instance.
 //!
 //! ```text
-//! image head ─► plan ─┬─► root disk: create, import, (compare) ──────┬─► devices ─► start
-//!  + inventory        ├─► config drive: create, import, (compare) ───┤
-//!                     └─► VM ────────────────────────────────────────┘
+//! image head ─► plan ─┬─► root disk: create, import, (compare) ─┬─► devices ────────────────┬─► start
+//!  + inventory        ├─► config drive: create, import ─────────┤                           │
+//!  + memory           └─► VM ───────────────────────────────────┴─► config drive: (compare) ┘
 //! ```
 
 mod steps;
@@ -141,12 +141,19 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
             async |stop| {
                 stop.both(
                     async |stop| heap(|| root_disk(job, &plan, &source, prepared, checks, &stop)).await,
-                    async |stop| heap(|| config_drive(job, &plan, drive, checks, &stop)).await,
+                    async |stop| heap(|| config_drive(job, &plan, drive.as_ref(), &stop)).await,
                 )
                 .await
             },
             // Its name is taken from now on: of two with the same one, the second moves no data in vain.
-            async |stop| job.stage(Stage::Vm, heap(|| create_vm(job, &plan, &stop))).await,
+            async |stop| {
+                let confirm = async |_| match plan.power {
+                    Power::Off => Ok(()),
+                    _ => ledger::confirm(job, &plan.node).await,
+                };
+                let create = stop.both(async |stop| create_vm(job, &plan, &stop).await, confirm);
+                Ok(job.stage(Stage::Vm, create).await?.0)
+            },
         )
         .await?;
     let (own_root, root_import) = own_root.unzip();
@@ -156,8 +163,17 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
         not_grown = job.stage(Stage::DiskSetup, setting_up).await?;
     }
     let disks = usize::from(own_root.is_some()) + usize::from(config_drive.is_some()) + plan.blank.len();
-    let attaching = heap(|| attach(job, spec, &plan, &vm, own_root.as_ref(), config_drive.as_ref(), stop));
-    job.stage(Stage::Devices, attaching).await?;
+    stop.both(
+        async |stop| {
+            let attaching = attach(job, spec, &plan, &vm, own_root.as_ref(), config_drive.as_ref(), &stop);
+            job.stage(Stage::Devices, attaching).await
+        },
+        async |stop| match drive.as_ref().zip(config_drive.as_ref()) {
+            Some((image, disk)) => drive::check(job, image, disk, checks, &stop).await,
+            None => Ok(()),
+        },
+    )
+    .await?;
     let (root_uuid, root_bytes) = match (own_root, heap(|| volumes(job, spec, &plan, &vm, stop)).await?) {
         (Some(root), _) => (root.uuid, root.virtual_bytes),
         (None, Some(volume)) => (volume.vdi_uuid, volume.virtual_bytes),
@@ -193,8 +209,6 @@ async fn decide(
     source: &Source,
     stop: &Stop,
 ) -> Result<(Plan, Option<config_drive::Image>), Cause> {
-    // One at a time, so that those of this program do not get in each other's way.
-    let _gate = job.driver.0.gates.enter("placement").await;
     let inventory = inventory::read(job.client(), spec).await?;
     let owner = &job.driver.settings().owner;
     let mut plan = plan::plan(spec, &inventory, &source.facts(), owner, job.operation)?;
@@ -251,7 +265,9 @@ async fn root_disk(
             }
             let mut disk = disk_to_fill(job, &plan.root, plan, stop).await?;
             grow(job, plan, &mut disk, stop).await?;
-            let moved = heap(|| transfer::import_image(job, plan, source, prepared, &disk, stop)).await?;
+            let import =
+                async |stop: Stop| transfer::import_image(job, plan, source, prepared, &disk, &stop).await;
+            let (moved, ()) = stop.both(import, async |_| job.seal(&disk).await).await?;
             Ok((disk, moved))
         })
         .await?;
@@ -265,7 +281,9 @@ async fn root_disk(
 /// Makes a disk, and finds out meanwhile how data get there.
 async fn disk_to_fill(job: &Job, wanted: &DiskPlan, plan: &Plan, stop: &Stop) -> Result<Disk, Cause> {
     // If there is no way, the transfer says so.
-    let (disk, _) = tokio::join!(job.create_disk(wanted, &plan.sr, stop), job.route(&plan.sr.reference));
+    let made = |disk: &_| job.remember_disk(disk, &wanted.name_label);
+    let making = job.make_disk(wanted, &plan.sr, stop, made);
+    let (disk, _) = tokio::join!(making, job.route(&plan.sr.reference));
     disk
 }
 
@@ -286,13 +304,12 @@ pub(crate) async fn grow(job: &Job, plan: &Plan, disk: &mut Disk, stop: &Stop) -
 async fn config_drive(
     job: &Job,
     plan: &Plan,
-    image: Option<config_drive::Image>,
-    checks: Checks,
+    image: Option<&config_drive::Image>,
     stop: &Stop,
 ) -> Result<Option<Disk>, Failed> {
     let Some((wanted, image)) = plan.config_drive.as_ref().zip(image) else { return Ok(None) };
     let making = heap(|| disk_to_fill(job, wanted, plan, stop));
-    drive::fill(job, &plan.vm.name_label, &image, making, checks, stop).await.map(Some)
+    drive::write(job, &plan.vm.name_label, image, making, stop).await.map(Some)
 }
 
 async fn create_vm(job: &Job, plan: &Plan, stop: &Stop) -> Result<(Ref<Vm>, String), Cause> {
@@ -403,7 +420,6 @@ async fn volumes(
     Ok(root)
 }
 
-/// The domain it runs as.
 /// Starts it, and tells its domain. From then on nobody can remove its disks: that all are there is looked at now.
 async fn start(
     job: &Job,
@@ -418,16 +434,18 @@ async fn start(
     stop.check()?;
     let (host, start_paused) = (plan.node.reference.clone(), plan.power == Power::Paused);
     let call = vm::StartOn { vm: vm.clone(), host, start_paused, force: false };
-    power::run(job, call, doing(), stop).await?;
-    // From now on the host counts it itself.
-    if let Err(error) = ledger::release(client, &plan.node.reference, job.operation).await {
-        // Reconciling will find it, and it lapses by itself.
-        tracing::warn!(%error, "the reservation of memory stays for now");
-    }
     let patience = job.driver.settings().running_timeout;
     let wanted = if start_paused { VmPowerState::Paused } else { VmPowerState::Running };
     let running = client.wait_until(vm, patience, move |vm| vm.power_state == wanted);
-    match stop.guard(running).await? {
+    // From now on the host counts its memory itself.
+    let release = ledger::release(client, &plan.node.reference, job.operation);
+    let started = async { tokio::join!(release, stop.guard(running)) };
+    let (released, running) = power::run_then(job, call, started, doing(), stop).await?;
+    if let Err(error) = released {
+        // Reconciling will find it, and it lapses by itself.
+        tracing::warn!(%error, "the reservation of memory stays for now");
+    }
+    match running? {
         Ok(record) if record.vbds.len() < disks => Err(Cause::WrongState {
             vm: vm_uuid.to_owned(),
             state: "running without a disk that it was made with".to_owned(),
@@ -448,7 +466,7 @@ async fn complete(job: &Job, vm: &Ref<Vm>, domid: Option<i64>, stop: &Stop) -> R
         let Some(domid) = domid else { return Ok(()) };
         // The name was for the first boot; the guest that runs still finds it.
         let told = job.client().remove_from(vm, vm::field::XENSTORE_DATA, xenstore::HOSTNAME);
-        let (told, noted) = tokio::join!(told, power::note_domid(job, vm, domid));
+        let (told, noted) = tokio::join!(told, power::note_first_domid(job, vm, domid));
         told.map_err(Cause::host("removing the host name for the first boot"))?;
         noted
     };

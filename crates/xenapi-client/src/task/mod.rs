@@ -197,7 +197,28 @@ impl<T: DeserializeOwned> Task<T> {
     pub async fn wait_with(self, progress: impl FnMut(f64)) -> Result<T> {
         let record = self.settle(progress).await?;
         self.destroy_record().await;
-        let outcome = check(&self.client, &record).map_err(|error| match error.is("VDI_COPY_FAILED") {
+        self.output(&record).await
+    }
+
+    /// [`Task::wait`], and what comes next: it is begun as soon as the task has ended well, while its record is
+    /// taken out, and not at all when the task fails.
+    ///
+    /// # Errors
+    /// As [`Task::wait`].
+    pub async fn wait_then<R>(self, next: impl AsyncFnOnce(T) -> R) -> Result<R> {
+        let record = self.settle(|_| {}).await?;
+        let next = async {
+            match self.output(&record).await {
+                Ok(output) => Ok(next(output).await),
+                Err(error) => Err(error),
+            }
+        };
+        let ((), next) = tokio::join!(self.destroy_record(), next);
+        next
+    }
+
+    async fn output(&self, record: &TaskRecord) -> Result<T> {
+        let outcome = check(&self.client, record).map_err(|error| match error.is("VDI_COPY_FAILED") {
             true if self.cancelled.load(Ordering::Relaxed) => error.into_kind(ErrorKind::Cancelled),
             _ => error,
         });

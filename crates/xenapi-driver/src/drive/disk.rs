@@ -13,7 +13,7 @@ use crate::cancel::Stop;
 use crate::driver::Driver;
 use crate::error::{Cause, Op};
 use crate::find::{self, Which};
-use crate::job::{Disk, Failed, Job, heap};
+use crate::job::{Disk, Failed, Job};
 use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts};
 use crate::progress::{Progress, Stage};
@@ -71,33 +71,39 @@ impl Driver {
     }
 }
 
-/// Writes a config drive to the disk that `making` makes, reads it back, and notes its digest: last of all, so that
-/// a disk with one has been written.
-pub(crate) async fn fill(
+/// Writes a config drive to the disk that `making` makes.
+pub(crate) async fn write(
     job: &Job,
     vm_name: &str,
     image: &Image,
     making: impl Future<Output = Result<Disk, Cause>>,
-    checks: Checks,
     stop: &Stop,
 ) -> Result<Disk, Failed> {
-    let importing = async {
+    let writing = async {
         let disk = making.await?;
-        heap(|| transfer::import_config_drive(job, vm_name, image, &disk, stop)).await?;
-        if checks == Checks::None {
-            note(job, image, &disk, stop).await?;
-        }
+        let import =
+            async |stop: Stop| transfer::import_config_drive(job, vm_name, image, &disk, &stop).await;
+        stop.both(import, async |_| job.seal(&disk).await).await?;
         Ok(disk)
     };
-    let disk = job.stage(Stage::ConfigDrive, importing).await?;
-    if checks != Checks::None {
-        let checking = async {
-            heap(|| transfer::compare_config_drive(job, image, &disk, stop)).await?;
-            note(job, image, &disk, stop).await
-        };
-        job.stage(Stage::ConfigDriveCheck, checking).await?;
+    job.stage(Stage::ConfigDrive, writing).await
+}
+
+/// Reads a config drive that was written back, unless that is not wanted, and notes its digest: a disk with one has
+/// been written.
+pub(crate) async fn check(
+    job: &Job,
+    image: &Image,
+    disk: &Disk,
+    checks: Checks,
+    stop: &Stop,
+) -> Result<(), Failed> {
+    if checks == Checks::None {
+        return job.stage(Stage::ConfigDrive, note(job, image, disk, stop)).await;
     }
-    Ok(disk)
+    let compare = async |stop: Stop| transfer::compare_config_drive(job, image, disk, &stop).await;
+    let checking = stop.both(compare, async |stop| note(job, image, disk, &stop).await);
+    job.stage(Stage::ConfigDriveCheck, checking).await.map(|_| ())
 }
 
 async fn note(job: &Job, image: &Image, disk: &Disk, stop: &Stop) -> Result<(), Cause> {
@@ -200,6 +206,8 @@ impl Renewal {
         let mark = Ownership { owner, instance, operation: job.operation };
         let plan = plan::config_drive(&mark, self.image.len_bytes());
         let making = job.make_disk(&plan, &self.sr, stop, |_| {});
-        fill(job, &vm.name_label, &self.image, making, self.checks, stop).await
+        let disk = write(job, &vm.name_label, &self.image, making, stop).await?;
+        check(job, &self.image, &disk, self.checks, stop).await?;
+        Ok(disk)
     }
 }

@@ -201,6 +201,7 @@ impl Change {
         };
         let disk = job.make_disk(&plan, &self.sr, stop, |_| {}).await?;
         self.made = Some(disk.reference.clone());
+        job.seal(&disk).await?;
         Ok(disk.reference)
     }
 
