@@ -2,15 +2,22 @@
 # Fill corpus/ with recorded requests and answers.
 set -eu
 cd "$(dirname "$0")"
-mkdir -p corpus/envelope corpus/xmlrpc_decode corpus/xmlrpc_roundtrip corpus/jsonrpc_roundtrip corpus/datetime corpus/vhd_parse corpus/disk_stream corpus/disk_archive
+mkdir -p corpus/envelope corpus/xmlrpc_decode corpus/xmlrpc_roundtrip corpus/jsonrpc_roundtrip corpus/datetime corpus/vhd_parse corpus/disk_stream corpus/disk_archive corpus/router
 python3 - <<'PYTHON'
-import base64, glob, gzip, hashlib, io, json, struct, tarfile
+import base64, glob, gzip, hashlib, io, json, re, struct, tarfile
 
 def save(target, body):
     if body and len(body) <= 4096:
         name = hashlib.sha1(body.encode()).hexdigest()
         with open(f"corpus/{target}/{name}", "w", newline="") as out:
             out.write(body)
+
+def request_to_router(form, body):
+    # The first reference of a call is its session.
+    body = re.sub("OpaqueRef:[^<\"]*", "$session", body or "", count=1)
+    if body and len(body) <= 4096:
+        with open(f"corpus/router/{hashlib.sha1(body.encode()).hexdigest()}", "wb") as out:
+            out.write(bytes([form]) + body.encode())
 
 for path in glob.glob("../testdata/golden/*.json.gz"):
     for step in json.load(gzip.open(path))["steps"]:
@@ -22,6 +29,8 @@ for path in glob.glob("../testdata/golden/*.json.gz"):
         if step["transport"] == "xmlrpc" or step["transport"].startswith("jsonrpc"):
             save("envelope", request)
             save("envelope", response)
+        if step["transport"] == "xmlrpc" or step["transport"].startswith("jsonrpc"):
+            request_to_router(1 if step["transport"] == "xmlrpc" else 2, request)
         if step["transport"] == "xmlrpc":
             save("xmlrpc_roundtrip", request)
             save("xmlrpc_decode", response)

@@ -51,6 +51,8 @@ pub mod db;
 mod disk;
 pub mod dispatch;
 pub mod fault;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 mod json;
 pub mod link;
