@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::metadata::openstack::ContentIndex;
 use crate::metadata::{Version, ec2, network, openstack};
-use crate::secret::Redacted;
+use crate::redacted::Redacted;
 use crate::{Ec2MetaData, Error, MetaData, NetworkData, Tree};
 
 /// What goes on the drive of one instance.

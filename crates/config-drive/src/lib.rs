@@ -36,7 +36,7 @@ mod mac;
 mod metadata;
 mod nocloud;
 mod options;
-mod secret;
+mod redacted;
 mod tree;
 mod vfat;
 

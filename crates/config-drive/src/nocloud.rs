@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use crate::secret::Redacted;
+use crate::redacted::Redacted;
 use crate::{
     Addressing, Error, Ipv6Mode, KeyKind, Link, LinkKind, MetaData, NetworkData, Route, Service, Tree,
 };

@@ -6,7 +6,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::Error;
-use crate::secret::Redacted;
+use crate::redacted::Redacted;
 
 /// The files of a drive by their path from its root.
 ///

@@ -30,7 +30,6 @@ pub mod glance;
 pub mod http;
 mod image;
 mod retry;
-mod secret;
 
 pub use content::{Content, Pending};
 pub use digest::{Algorithm, Digest, InvalidDigest};

@@ -21,6 +21,7 @@ use crate::connect::{Connect, Dialer, Network};
 use crate::endpoint::Endpoint;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::http::Http;
+use crate::redact::cut_out;
 use crate::retry::{Attempts, RetryPolicy};
 use crate::rpc::{Read, Rpc, Typed};
 use crate::service::{Exchange, Over, RequestBody};
@@ -571,7 +572,7 @@ impl Client {
                 .exchange(&endpoint, METHOD, None, &params, Typed::NEW)
                 .await
                 .map_err(|error| error.about(METHOD))?;
-            let answer = answer.map_err(|failure| config.password.cut_out_of(failure, "<the password>"));
+            let answer = answer.map_err(|failure| cut_out(&config.password, failure, "<the password>"));
             match answer {
                 Ok(reference) => return Ok(Session::new(endpoint, reference)),
                 Err(failure) if failure.host_is_slave().is_some() => {

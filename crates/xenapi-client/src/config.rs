@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use secret::Secret;
+
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::retry::RetryPolicy;
-use crate::secret::Secret;
 use crate::tls::Fingerprint;
 
 /// How to reach a host or a pool, and how patient to be.

@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use secret::Secret;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use xenapi_types::{FailureExt, Host};
 use xenapi_wire::{Failure, Ref};
 
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::secret::Secret;
+use crate::redact::cut_out;
 
 /// A session: its reference is the key to the pool, so it is kept like a password.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl Session {
 
     /// The failure without the session's reference, which XAPI puts into some.
     pub(crate) fn redact(&self, failure: Failure) -> Failure {
-        self.reference.cut_out_of(failure, "<this session>")
+        cut_out(&self.reference, failure, "<this session>")
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{Version, check_hostname};
-use crate::secret::Redacted;
+use crate::redacted::Redacted;
 use crate::{Device, Error, Secret};
 
 pub(crate) const FILE: &str = "meta_data.json";

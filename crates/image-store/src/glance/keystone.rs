@@ -4,13 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use secret::Secret;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::error::{Error, Result};
 use crate::http::{Client, Outgoing, Request, address};
-use crate::secret::Secret;
 
 /// Who asks.
 #[derive(Debug, Clone)]

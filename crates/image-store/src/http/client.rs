@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
+use secret::Secret;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -23,7 +24,6 @@ use tokio_rustls::TlsConnector;
 use crate::error::{Error, Result};
 use crate::http::outgoing::Outgoing;
 use crate::http::tls::{Trust, handshake_failed};
-use crate::secret::Secret;
 
 /// How long to wait for a server.
 #[derive(Debug, Clone, Copy)]
