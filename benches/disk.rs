@@ -194,7 +194,12 @@ fn pipes_and_chains(folder: &Path, name: &str, raw: &Path) {
     let shell = format!("cat {} | cat > /dev/null", vhd.display());
     let floor = best(clean, || assert!(peer("sh", &[], &["-c", &shell])));
     line(name, "cat | cat", floor, floor);
-    let recode = || feed(Recode::new(File::create("/dev/null").expect("there"), Upload::default()), &vhd);
+    let recode = || {
+        let recode = Recode::new(File::create("/dev/null").expect("there"), Upload::default());
+        let (mut cat, pipe) = cat(&vhd);
+        recode.feed_all(&pipe, &Progress::new()).expect("a VHD");
+        assert!(cat.wait().expect("it ends").success());
+    };
     line(name, "VHD pipe to VHD pipe", best(clean, recode), floor);
 
     let floor = best(clean, || assert!(peer("cp", &[raw, &out], &["--sparse=auto"])));

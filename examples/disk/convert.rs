@@ -216,7 +216,7 @@ fn recode(args: &Convert, bars: &Bars) -> Result<Output> {
         }
     }
     drop((taken, buffer));
-    bars.during(&progress, || feed(recode, &mut input, &progress))?;
+    bars.during(&progress, || recode.feed_all(&input, &progress))?;
     Ok(Output::new("", json!(null)))
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use vhd::format::DiskType;
-use vhd::{Decoder, Event};
+use vhd::{Ahead, Decoder, Event};
 
 use crate::error::Error;
 use crate::sink::Saved;
@@ -103,6 +103,21 @@ impl Incoming {
                 }
                 take(Part::Data(at, bytes))
             }
+        }
+    }
+
+    /// What comes next, where that is known.
+    pub(crate) fn ahead(&self) -> Ahead {
+        match self {
+            Self::Vhd(decoder) => decoder.ahead(),
+            _ => Ahead::Other(u64::MAX),
+        }
+    }
+
+    /// Takes `len` bytes of what is [`Ahead::Data`] as read.
+    pub(crate) fn pass_data(&mut self, len: u64) {
+        if let Self::Vhd(decoder) = self {
+            decoder.pass_data(len);
         }
     }
 

@@ -1,10 +1,14 @@
 //! A stream written anew while it passes.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::ops::Range;
 
+use rustix::io::Errno;
+use rustix::pipe::{SpliceFlags, splice};
 use vhd::format::{BLOCK_SIZE, round_up_to_block};
 use vhd::layout::{Layout, Segment, Segments};
-use vhd::{BlockSet, zero};
+use vhd::{Ahead, BlockSet, zero};
 
 use crate::error::Error;
 use crate::incoming::{Incoming, Part};
@@ -38,7 +42,7 @@ struct Plan {
     virtual_size: u64,
     blocks: u32,
     /// The payload that comes next, in bytes of the disk.
-    payload: std::ops::Range<u64>,
+    payload: Range<u64>,
 }
 
 impl<W> std::fmt::Debug for Recode<W> {
@@ -58,6 +62,80 @@ impl<W: Write> Recode<W> {
     /// written.
     pub fn stream_len(&self) -> Option<u64> {
         self.output.plan.as_ref().map(|plan| plan.stream_len)
+    }
+}
+
+/// Bytes that are read at a time where they have to be looked at.
+const READ: u64 = 256 << 10;
+
+impl Recode<File> {
+    /// Feeds all that `input` has, and finishes. Blocking.
+    ///
+    /// Where the system can do it (one end is a pipe), data of a VHD go from one end to the other without
+    /// being copied here: footers, header, table and bitmaps are read and checked as ever, and data are
+    /// never looked at by a [`Recode`].
+    ///
+    /// # Errors
+    /// What is wrong with the stream, [`Error::Input`] and [`Error::Output`].
+    pub fn feed_all(mut self, mut input: &File, progress: &Progress) -> Result<Saved, Error> {
+        let mut buffer = vec![0; READ as usize];
+        let mut may_splice = true;
+        loop {
+            let most = match self.incoming.ahead() {
+                Ahead::Data(range) if may_splice => match self.pass(input, &range)? {
+                    Some(0) => return self.finish(),
+                    Some(len) => {
+                        progress.add_data(usize::try_from(len).unwrap_or(usize::MAX));
+                        progress.reach(range.start + len);
+                        continue;
+                    }
+                    None => {
+                        may_splice = false;
+                        continue;
+                    }
+                },
+                Ahead::Data(_) => READ,
+                // Not a byte of data is read that could be passed on.
+                Ahead::Other(len) => {
+                    if may_splice {
+                        len.min(READ)
+                    } else {
+                        READ
+                    }
+                }
+            };
+            // At most a buffer.
+            match input.read(&mut buffer[..usize::try_from(most).unwrap_or(usize::MAX)]) {
+                Ok(0) => return self.finish(),
+                Ok(len) => self.feed(&buffer[..len], progress)?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::Input(error)),
+            }
+        }
+    }
+
+    /// Moves the first of these bytes of the disk from `input` to the output, and tells how many: none at the
+    /// end. `None` when they have to be read, because the system cannot do it, or because they are not planned.
+    fn pass(&mut self, input: &File, range: &Range<u64>) -> Result<Option<u64>, Error> {
+        self.output.advance(range.start)?;
+        let Some(plan) = &mut self.output.plan else { return Err(Error::Unplanned) };
+        if plan.payload.start != range.start || plan.payload.is_empty() {
+            return Ok(None);
+        }
+        let len = usize::try_from(range.end.min(plan.payload.end) - range.start).unwrap_or(usize::MAX);
+        loop {
+            match splice(input, None, &self.output.writer, None, len, SpliceFlags::empty()) {
+                Ok(len) => {
+                    let len = len as u64;
+                    plan.payload.start += len;
+                    self.incoming.pass_data(len);
+                    return Ok(Some(len));
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::INVAL | Errno::NOSYS | Errno::PERM | Errno::OPNOTSUPP) => return Ok(None),
+                Err(error) => return Err(Error::Output(error.into())),
+            }
+        }
     }
 }
 
@@ -81,7 +159,7 @@ impl<W: Write> Output<W> {
 
     fn plan(
         &mut self,
-        extents: &mut dyn Iterator<Item = std::ops::Range<u64>>,
+        extents: &mut dyn Iterator<Item = Range<u64>>,
         progress: &Progress,
     ) -> Result<(), Error> {
         let failed = |source| Error::Layout { path: "the stream".into(), source };

@@ -4,16 +4,19 @@
 mod common;
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use common::layers::{layers, render};
 use common::{MIB, collect, content_of, has, names, open, raw_disk, run, sample, text};
 use disk_stream::{
     Consume, Digesting, Error, Existing, Image, Progress, RawSink, Recode, TarChecksum, TarError, Upload,
 };
+use proptest::prelude::*;
 use vhd::format::Timestamp;
 
 /// Feeds a stream in pieces of odd lengths.
@@ -54,6 +57,61 @@ fn recode(stream: &[u8]) -> Result<(Vec<u8>, u64), Error> {
     Ok((bytes, saved.stream_len))
 }
 
+/// The same by way of two pipes, or a file and a pipe, between which data go without being looked at.
+fn recode_pipes(stream: &[u8], from_file: bool) -> Result<(Vec<u8>, u64), Error> {
+    let (input, mut feeder) = std::io::pipe().unwrap();
+    let (mut result, output) = std::io::pipe().unwrap();
+    let file = tempfile::tempfile().unwrap();
+    file.write_all_at(stream, 0).unwrap();
+    let input = if from_file {
+        drop(input);
+        file
+    } else {
+        File::from(OwnedFd::from(input))
+    };
+    std::thread::scope(|scope| {
+        // Whoever has seen enough closes its end.
+        scope.spawn(move || stream.chunks(70_001).try_for_each(|piece| feeder.write_all(piece)));
+        let result = scope.spawn(move || {
+            let mut bytes = Vec::new();
+            result.read_to_end(&mut bytes).unwrap();
+            bytes
+        });
+        let (input, progress) = (input, Progress::new());
+        let done = Recode::new(File::from(OwnedFd::from(output)), fixed_upload()).feed_all(&input, &progress);
+        drop(input);
+        let bytes = result.join().unwrap();
+        let now = progress.snapshot();
+        done.map(|saved| {
+            assert!(now.data_bytes <= now.data_size && now.virtual_bytes <= now.virtual_size, "{now:?}");
+            (bytes, saved.stream_len)
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_goes_through_unseen_is_the_same(
+        layer in layers().prop_map(|mut layers| layers.swap_remove(0)),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+        damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+        from_file in any::<bool>(),
+    ) {
+        let mut stream = render(&layer, 0, None, &mut Vec::new());
+        if let Some((place, byte)) = damage {
+            *place.get_mut(&mut stream) = byte;
+        }
+        stream.truncate(cut.map_or(usize::MAX, |cut| cut.index(stream.len())));
+        match (recode(&stream), recode_pipes(&stream, from_file)) {
+            (Ok(seen), Ok(unseen)) => prop_assert!(seen == unseen),
+            (Err(seen), Err(unseen)) => prop_assert_eq!(seen.to_string(), unseen.to_string()),
+            (seen, unseen) => prop_assert!(false, "{:?}, {:?}", seen.err(), unseen.err()),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_vhd_written_anew_is_ours() {
     let folder = tempfile::tempdir().unwrap();
@@ -62,6 +120,9 @@ async fn a_vhd_written_anew_is_ours() {
     let (again, len) = recode(&vhd).unwrap();
     assert_eq!(again.len() as u64, len);
     assert!(again == vhd, "what is canonical stays as it is");
+    for from_file in [false, true] {
+        assert!(recode_pipes(&vhd, from_file).unwrap() == (again.clone(), len));
+    }
     for cut in [100, 2000, vhd.len() / 2, vhd.len() - 1] {
         let output = Shared::default();
         feed(Recode::new(output.clone(), fixed_upload()), &vhd[..cut], &Progress::new()).unwrap_err();

@@ -57,5 +57,5 @@ pub use error::{Error, Neighbour, Structure};
 pub use layout::Layout;
 pub use limits::Limits;
 pub use map::{BlockPlace, DiskMap, EndFooterPolicy, Place, ReadError, Warning};
-pub use parse::{Decoder, Event, Summary};
+pub use parse::{Ahead, Decoder, Event, Summary};
 pub use probe::{Probe, probe};

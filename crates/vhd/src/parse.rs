@@ -17,6 +17,11 @@ use crate::format::{DiskType, DynamicHeader, FOOTER_LEN, Footer, HEADER_LEN, SEC
 use crate::limits::Limits;
 use crate::table::{self, Placement, Shape};
 
+mod ahead;
+mod input;
+
+pub use ahead::Ahead;
+
 /// What a [`Decoder`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event<'a> {
@@ -380,20 +385,22 @@ impl Decoder {
         let len = input.len().min((run_end - done) as usize);
         let (run, rest) = input.split_at(len);
         *input = rest;
-        self.position += len as u64;
         // `len` is at most the run, which fits 32 bits.
-        let done_now = done + u32::try_from(len).unwrap_or(run_end - done);
-        self.state = if done_now == shape.block_size {
-            self.state_before(index + 1)
-        } else {
-            State::Data(index, done_now)
-        };
+        self.past_data(index, done, u32::try_from(len).unwrap_or(run_end - done));
         let block = self.placed.get(index)?.block;
         let virtual_offset = u64::from(block) * u64::from(shape.block_size) + u64::from(done);
         let visible = shape.virtual_size.saturating_sub(virtual_offset).min(len as u64);
         // At most `len`, which is a usize.
         let bytes = &run[..usize::try_from(visible).unwrap_or(len)];
         (present && !bytes.is_empty()).then_some(Event::Data { virtual_offset, bytes })
+    }
+
+    /// Goes on behind `len` bytes of a block's data, which end where the block does, or before.
+    fn past_data(&mut self, index: usize, done: u32, len: u32) {
+        self.position += u64::from(len);
+        let done = done + len;
+        let block_size = self.shape.map_or(done, |shape| shape.block_size);
+        self.state = if done == block_size { self.state_before(index + 1) } else { State::Data(index, done) };
     }
 
     fn tail<'a>(&mut self, input: &mut &'a [u8], ended: Option<u64>) -> Result<Option<Event<'a>>, Error> {
@@ -471,69 +478,6 @@ impl Decoder {
         self.footer = Some(footer.clone());
         self.state = State::Done;
         Ok(Some(Event::Footer(footer)))
-    }
-
-    /// Moves bytes into the buffer until it holds `want`; `false` when the input ends before.
-    fn collect(&mut self, input: &mut &[u8], want: usize) -> bool {
-        let len = (want - self.buffer.len()).min(input.len());
-        let (part, rest) = input.split_at(len);
-        self.buffer.extend_from_slice(part);
-        *input = rest;
-        self.position += len as u64;
-        self.buffer.len() == want
-    }
-
-    /// The collected structure; `collect` has seen to its length.
-    fn take_array<const N: usize>(&mut self) -> [u8; N] {
-        let mut array = [0; N];
-        array.copy_from_slice(&self.buffer);
-        self.buffer.clear();
-        array
-    }
-
-    /// Passes over unused bytes up to `offset`, where `before` starts; `None` when it is there.
-    fn skip_to<'a>(
-        &mut self,
-        input: &mut &'a [u8],
-        offset: u64,
-        before: Structure,
-    ) -> Result<Option<Event<'a>>, Error> {
-        if !self.buffer.is_empty() || self.position == offset {
-            return Ok(None);
-        }
-        self.forward(before, offset)?;
-        let ahead = offset - self.position;
-        self.unused += ahead;
-        self.slack(before, offset)?;
-        self.unused -= ahead;
-        let gap = self.pass(input, offset);
-        if let Event::Gap { len, .. } = gap {
-            self.unused += len;
-        }
-        Ok(Some(gap))
-    }
-
-    fn pass<'a>(&mut self, input: &mut &'a [u8], end: u64) -> Event<'a> {
-        let offset = self.position;
-        let len = usize::try_from(end - offset).unwrap_or(usize::MAX).min(input.len());
-        *input = &input[len..];
-        self.position += len as u64;
-        Event::Gap { offset, len: len as u64 }
-    }
-
-    fn slack(&self, before: Structure, offset: u64) -> Result<(), Error> {
-        let limit = self.limits.stream_gap + self.position / 64;
-        if self.unused > limit {
-            return Err(Error::GapTooLong { before, offset, len: self.unused, limit });
-        }
-        Ok(())
-    }
-
-    fn forward(&self, what: Structure, offset: u64) -> Result<(), Error> {
-        if offset < self.position {
-            return Err(Error::NotForward { what, offset, position: self.position });
-        }
-        Ok(())
     }
 
     /// Refuses a structure that ends behind the announced end of the stream.
