@@ -71,6 +71,8 @@ enum OutputFormat {
     Vhd,
     /// A fixed VHD: the disk's bytes and a footer.
     VhdFixed,
+    /// A qcow2 image, tables first, as XAPI wants it.
+    Qcow2,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -79,6 +81,8 @@ enum StreamFormat {
     Raw,
     /// `format=vhd`.
     Vhd,
+    /// `format=qcow2`.
+    Qcow2,
     /// `format=raw&chunked=true`: only what is allocated.
     Chunked,
     /// `format=tar`: an archive of chunks with checksums.
@@ -110,8 +114,9 @@ fn convert_image(image: &Image, args: &Convert, bars: &Bars) -> Result<Output> {
         let format = match args.output_format {
             OutputFormat::Raw => StreamFormat::Raw,
             OutputFormat::Vhd => StreamFormat::Vhd,
+            OutputFormat::Qcow2 => StreamFormat::Qcow2,
             OutputFormat::VhdFixed => {
-                bail!("a fixed VHD is written to files only; to standard output, use raw or vhd")
+                bail!("a fixed VHD is written to files only; to standard output, use raw, vhd or qcow2")
             }
         };
         pour(image, format, upload, false, bars)?;
@@ -120,6 +125,7 @@ fn convert_image(image: &Image, args: &Convert, bars: &Bars) -> Result<Output> {
     let saved = bars.during(&upload.progress.clone(), || match args.output_format {
         OutputFormat::Raw => image.save_raw(&args.output, args.existing(), &upload),
         OutputFormat::Vhd => image.save_vhd(&args.output, args.existing(), &upload),
+        OutputFormat::Qcow2 => image.save_qcow2(&args.output, args.existing(), &upload),
         OutputFormat::VhdFixed => image.save_fixed_vhd(&args.output, args.existing(), &upload),
     })?;
     Ok(written(&args.output, image, &saved))
@@ -276,6 +282,7 @@ fn pour(
     let make = async move || match format {
         StreamFormat::Raw => image.raw_body(upload),
         StreamFormat::Vhd => image.vhd_body(upload).await,
+        StreamFormat::Qcow2 => image.qcow2_body(upload).await,
         StreamFormat::Chunked => image.chunked_body(upload).await,
         StreamFormat::Tar => image.tar_body(upload, TarChecksum::Xxhash).await,
         StreamFormat::TarSha1 => image.tar_body(upload, TarChecksum::Sha1).await,

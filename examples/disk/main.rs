@@ -16,7 +16,7 @@ use clap::{Parser, Subcommand};
 
 use output::Output;
 
-/// Disk images: raw, VHD, single and in chains, and qcow2, which is read.
+/// Disk images: raw, VHD, single and in chains, and qcow2.
 ///
 /// Exit codes: 0, it was done, and what was looked at is good; 1, it could not be done; more is told at
 /// each command. Bytes for programs go to standard output, progress and errors to standard error.

@@ -6,6 +6,7 @@ mod bench;
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -280,6 +281,33 @@ fn an_archive_is_a_disk() -> Result<()> {
     ensure!(tar.status()?.success());
     bench.run(2, &["check", "disk.tar"]);
     bench.run(1, &["repair", "disk.tar"]);
+    Ok(())
+}
+
+#[test]
+fn qcow2_is_written() -> Result<()> {
+    let bench = Bench::new()?;
+    bench.run(0, &["convert", "-O", "qcow2", "disk.raw", "disk.qcow2"]);
+    bench.run(0, &["compare", "--strict", "disk.qcow2", "disk.raw"]);
+    let streamed = bench.run(0, &["stream", "-O", "qcow2", "disk.raw"]).stdout;
+    ensure!(streamed == fs::read(bench.path("disk.qcow2"))?, "as a file and as a stream");
+    // What is streamed can be read forward only, by way of a file or not.
+    let piped = bench.fed(0, &["convert", "-O", "qcow2", "-", "-"], &bench.path("disk.qcow2"))?.stdout;
+    ensure!(piped == streamed);
+    bench.fed(0, &["convert", "-O", "raw", "-", "back.raw"], &bench.path("disk.qcow2"))?;
+    ensure!(fs::read(bench.path("back.raw"))? == fs::read(bench.path("disk.raw"))?);
+    let large = fs::File::create(bench.path("large.raw"))?;
+    large.write_all_at(b"the end of a disk that no VHD can hold", (3 << 40) - 4096)?;
+    bench.run(
+        0,
+        &["convert", "-O", "qcow2", "--size", &(5_u64 << 40).to_string(), "large.raw", "large.qcow2"],
+    );
+    if qemu_img() {
+        for (image, disk) in [("disk.qcow2", "disk.raw"), ("large.qcow2", "large.raw")] {
+            qemu(bench.folder.path(), &["check", "-f", "qcow2", image])?;
+            qemu(bench.folder.path(), &["compare", "-f", "qcow2", "-F", "raw", image, disk])?;
+        }
+    }
     Ok(())
 }
 

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use vhd::Layout;
-use vhd::format::{BLOCK_SIZE, SECTOR};
+use vhd::format::SECTOR;
 use vhd::layout::Segment;
 
 use crate::copy::{Step, copy};
 use crate::error::Error;
 use crate::image::Image;
+use crate::produce::Plan;
 use crate::progress::Stage;
 use crate::sink::Saved;
 use crate::target::{Existing, Partial};
@@ -25,40 +26,52 @@ impl Image {
     /// As [`Image::vhd_body`], and [`Error::Exists`], [`Error::Create`], [`Error::Write`].
     pub fn save_vhd(&self, path: &Path, existing: Existing, upload: &Upload) -> Result<Saved, Error> {
         let plan = self.plan(upload, &AtomicBool::new(true))?;
+        self.save_planned(plan.into(), path, existing, upload)
+    }
+
+    /// Writes the disk as a qcow2 image, all tables before the data: see [`Image::qcow2_body`]. Blocking.
+    ///
+    /// # Errors
+    /// As [`Image::qcow2_body`], and [`Error::Exists`], [`Error::Create`], [`Error::Write`].
+    pub fn save_qcow2(&self, path: &Path, existing: Existing, upload: &Upload) -> Result<Saved, Error> {
+        let plan = self.plan_qcow2(upload, &AtomicBool::new(true))?;
         self.save_planned(plan, path, existing, upload)
     }
 
     pub(crate) fn save_planned(
         &self,
-        plan: Layout,
+        plan: Plan,
         path: &Path,
         existing: Existing,
         upload: &Upload,
     ) -> Result<Saved, Error> {
         let target = Partial::create(path, existing)?;
-        let (stream_len, virtual_size) = (plan.stream_len(), plan.footer().current_size);
-        // A disk of 2040 GiB has about a million blocks.
-        let blocks = u32::try_from(plan.block_count()).unwrap_or(u32::MAX);
+        let Plan { mut segments, stream_len, virtual_size, data_len, blocks } = plan;
         upload.progress.begin(Stage::Streaming, stream_len, virtual_size);
-        upload.progress.set_data_size(u64::from(blocks) * u64::from(BLOCK_SIZE));
-        let (mut segments, mut position) = (plan.into_segments(), 0);
+        upload.progress.set_data_size(data_len);
+        let (mut position, mut payload) = (0, 0..0);
         copy(self, &target, &upload.progress, || {
-            for segment in segments.by_ref() {
+            loop {
                 let to = position;
-                match segment {
-                    Segment::Meta(bytes) => {
+                if !payload.is_empty() {
+                    let (from, len) = (payload.start, STEP.min(payload.end - payload.start));
+                    payload.start += len;
+                    position += len;
+                    return Ok(Some(Step::Move { from, len, to }));
+                }
+                match segments.next() {
+                    Some(Segment::Meta(bytes)) => {
                         position += bytes.len() as u64;
                         return Ok(Some(Step::Put { bytes, to }));
                     }
-                    Segment::Payload { virtual_offset: from, len } => {
-                        position += len;
-                        return Ok(Some(Step::Move { from, len, to }));
+                    Some(Segment::Payload { virtual_offset, len }) => {
+                        payload = virtual_offset..virtual_offset + len;
                     }
                     // A hole.
-                    Segment::Zeros { len } => position += len,
+                    Some(Segment::Zeros { len }) => position += len,
+                    None => return Ok(None),
                 }
             }
-            Ok(None)
         })?;
         target.complete(stream_len)?;
         Ok(Saved { virtual_size, stream_len, blocks })

@@ -85,7 +85,7 @@ impl Image {
         upload: &Upload,
     ) -> Result<Saved, Error> {
         let plan = self.plan_difference(base, path, upload)?;
-        self.save_planned(plan, path, existing, upload)
+        self.save_planned(plan.into(), path, existing, upload)
     }
 
     /// The same as a stream, for a file at `path`, which nobody looks at or makes: the way from its folder to
@@ -100,7 +100,7 @@ impl Image {
         let (image, base, path) = (self.clone(), base.clone(), path.to_owned());
         blocking(move |_| {
             let plan = image.plan_difference(&base, &path, &upload)?;
-            Ok(image.planned_body(plan, upload.progress))
+            Ok(image.planned_body(plan.into(), upload.progress))
         })
         .await
     }

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use vhd::BlockSet;
 use vhd::format::BLOCK_SIZE;
-use vhd::layout::{Layout, Segment, Segments};
+use vhd::layout::{Layout, Segment};
 
 use crate::error::Error;
 use crate::pool::{PIECE, Pool, zeros};
@@ -79,25 +79,66 @@ impl Source {
     }
 }
 
-/// A VHD by its plan.
-pub(crate) struct VhdStream {
+/// An image that is going to be written, in whatever format.
+pub(crate) struct Plan {
+    pub(crate) segments: Box<dyn Iterator<Item = Segment> + Send>,
+    /// Exact length of the image in bytes.
+    pub(crate) stream_len: u64,
+    /// The disk's size in bytes.
+    pub(crate) virtual_size: u64,
+    /// Allocated bytes of the disk.
+    pub(crate) data_len: u64,
+    /// Blocks of a VHD; 0 of another format.
+    pub(crate) blocks: u32,
+}
+
+impl From<Layout> for Plan {
+    fn from(layout: Layout) -> Self {
+        // A disk of 2040 GiB has about a million blocks.
+        let blocks = u32::try_from(layout.block_count()).unwrap_or(u32::MAX);
+        Self {
+            stream_len: layout.stream_len(),
+            virtual_size: layout.footer().current_size,
+            data_len: u64::from(blocks) * u64::from(BLOCK_SIZE),
+            blocks,
+            segments: Box::new(layout.into_segments()),
+        }
+    }
+}
+
+impl<F> From<qcow2::Layout<F>> for Plan
+where
+    F: Fn(u64) -> Option<std::ops::Range<u64>> + Send + 'static,
+{
+    fn from(layout: qcow2::Layout<F>) -> Self {
+        let (stream_len, virtual_size) = (layout.stream_len(), layout.virtual_size());
+        let data_len = layout.allocated();
+        let segments = layout.into_segments().map(|segment| match segment {
+            qcow2::Segment::Meta(bytes) => Segment::Meta(bytes.into()),
+            qcow2::Segment::Payload { virtual_offset, len } => Segment::Payload { virtual_offset, len },
+        });
+        Self { segments: Box::new(segments), stream_len, virtual_size, data_len, blocks: 0 }
+    }
+}
+
+/// An image by its plan.
+pub(crate) struct PlannedStream {
     source: Source,
-    segments: std::iter::Peekable<Segments>,
-    blocks: u32,
+    segments: std::iter::Peekable<Box<dyn Iterator<Item = Segment> + Send>>,
+    data_len: u64,
     payload: std::ops::Range<u64>,
     virtual_end: u64,
 }
 
-impl VhdStream {
-    pub(crate) fn new(reader: Reader, layout: Layout) -> Self {
-        // A disk of 2040 GiB has about a million blocks.
-        let blocks = u32::try_from(layout.block_count()).unwrap_or(u32::MAX);
-        let segments = layout.into_segments().peekable();
-        Self { source: Source::new(reader), segments, blocks, payload: 0..0, virtual_end: 0 }
+impl PlannedStream {
+    pub(crate) fn new(reader: Reader, plan: Plan) -> Self {
+        let Plan { segments, data_len, .. } = plan;
+        let segments = segments.peekable();
+        Self { source: Source::new(reader), segments, data_len, payload: 0..0, virtual_end: 0 }
     }
 }
 
-impl Produce for VhdStream {
+impl Produce for PlannedStream {
     fn next(&mut self) -> Result<Option<Piece>, Error> {
         if self.payload.is_empty() {
             let bytes = match self.segments.next() {
@@ -121,11 +162,15 @@ impl Produce for VhdStream {
         let bytes = self.source.read(self.payload.start, self.payload.end - self.payload.start)?;
         self.payload.start += bytes.len() as u64;
         self.virtual_end = self.payload.start;
+        if self.payload.is_empty() && self.segments.peek().is_none() {
+            // Of formats without a footer, the last data complete it.
+            self.source.check()?;
+        }
         Ok(Some(Piece::data(bytes, self.virtual_end)))
     }
 
     fn data_len(&self) -> u64 {
-        u64::from(self.blocks) * u64::from(BLOCK_SIZE)
+        self.data_len
     }
 }
 

@@ -12,7 +12,7 @@ use vhd::layout::{Dialect, Parameters};
 use crate::body::DiskBody;
 use crate::error::Error;
 use crate::image::Image;
-use crate::produce::{ChunkedStream, RawStream, VhdStream};
+use crate::produce::{ChunkedStream, Plan, PlannedStream, RawStream};
 use crate::progress::Progress;
 use crate::scan::{Zeros, scan_while};
 use crate::tar::{self, TarChecksum, TarStream};
@@ -65,7 +65,7 @@ impl Image {
         let image = self.clone();
         blocking(move |wanted| {
             let plan = image.plan(&upload, wanted)?;
-            Ok(image.planned_body(plan, upload.progress))
+            Ok(image.planned_body(plan.into(), upload.progress))
         })
         .await
     }
@@ -78,6 +78,24 @@ impl Image {
         let len = self.at_least(upload.virtual_size.unwrap_or(self.virtual_size()))?;
         let produce = RawStream::new(self.reader(), len);
         Ok(DiskBody::new(Box::new(produce), len, len, upload.progress))
+    }
+
+    /// The disk as a qcow2 image with only what is allocated, all tables before the data: the form for
+    /// `import_raw_vdi` with `format=qcow2`, which hosts of XCP-ng take for disks on repositories of that
+    /// format. Looks the disk through first, as [`Image::vhd_body`]. Zeros are left out in units of 64 KiB.
+    ///
+    /// # Errors
+    /// [`Error::DoesNotFit`], [`Error::Qcow2`] (larger than 64 TiB), [`Error::Read`] and [`Error::Changed`].
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub async fn qcow2_body(&self, upload: Upload) -> Result<DiskBody, Error> {
+        let image = self.clone();
+        blocking(move |wanted| {
+            let plan = image.plan_qcow2(&upload, wanted)?;
+            Ok(image.planned_body(plan, upload.progress))
+        })
+        .await
     }
 
     /// The allocated parts of the disk in XAPI's `chunked` framing, in units of 64 KiB: the form
@@ -121,9 +139,21 @@ impl Image {
     }
 
     /// The disk as a plan of it says.
-    pub(crate) fn planned_body(&self, plan: Layout, progress: Progress) -> DiskBody {
-        let (len, size) = (plan.stream_len(), plan.footer().current_size);
-        DiskBody::new(Box::new(VhdStream::new(self.reader(), plan)), len, size, progress)
+    pub(crate) fn planned_body(&self, plan: Plan, progress: Progress) -> DiskBody {
+        let (len, size) = (plan.stream_len, plan.virtual_size);
+        DiskBody::new(Box::new(PlannedStream::new(self.reader(), plan)), len, size, progress)
+    }
+
+    /// The plan of the whole disk as a qcow2 image. Blocking.
+    pub(crate) fn plan_qcow2(&self, upload: &Upload, wanted: &AtomicBool) -> Result<Plan, Error> {
+        let failed = |source| Error::Qcow2 { path: self.path().to_owned(), source };
+        let size = self.at_least(upload.virtual_size.unwrap_or(self.virtual_size()))?;
+        // Sizes are judged before the disk is looked through.
+        qcow2::Layout::new(size, |_| None).map_err(failed)?;
+        // A cluster has 64 KiB.
+        let set = scan_while(self, qcow2::CLUSTER as u32, upload.zeros, &upload.progress, wanted)?;
+        let layout = qcow2::Layout::new(size, move |from| set.extent_from(from)).map_err(failed)?;
+        Ok(layout.into())
     }
 
     /// The plan of the whole disk as a VHD. Blocking.

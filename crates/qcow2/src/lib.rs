@@ -1,4 +1,4 @@
-//! Reading the qcow2 disk format, without IO.
+//! Reading and writing the qcow2 disk format, without IO.
 //!
 //! As `vhd`, this crate decides and its callers move bytes: it opens no file and no socket.
 //!
@@ -8,25 +8,28 @@
 //!   3, clusters of 512 bytes to 2 MiB, subclusters, clusters of zeros, clusters compressed by
 //!   deflate and Zstandard.
 //! * [`Decoder`] reads an image forward only, if its tables precede its data, as in what XAPI exports.
+//! * [`Layout`] plans an image in that order, of a length that is known before its first byte.
 //!
 //! Whatever a table says is checked before it is used: a table or a cluster of data lies inside of the
 //! file and outside of header and tables, and no two tables are the same. Memory is bounded by
 //! [`Limits`], never by what the image claims.
 //!
-//! Not read: internal snapshots (the disk's current content is), bitmaps, reference counts. Nothing is
-//! written.
+//! Not read: internal snapshots (the disk's current content is), bitmaps, reference counts. Not written:
+//! compressed clusters, and anything into an image that exists.
 
 mod cluster;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod header;
+mod layout;
 mod map;
 mod stream;
 
 pub use cluster::Compressed;
 pub use error::{Error, ReadError};
 pub use header::{Compression, Header, MAGIC};
+pub use layout::{CLUSTER, Layout, Segment, Segments};
 pub use map::{Map, Piece, Table};
 pub use stream::{Decoder, Event};
 
