@@ -141,7 +141,12 @@ impl Pool {
         Self::started(world, timeouts, Behaviour { personality, ..Behaviour::default() }).await
     }
 
-    async fn behaving(world: World, timeouts: Timeouts, behaviour: Behaviour) -> Result<Self> {
+    /// As [`Pool::with`], the simulator behaving like this.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub async fn behaving(world: World, timeouts: Timeouts, behaviour: Behaviour) -> Result<Self> {
         Self::started(world, timeouts, Behaviour { personality: personality(), ..behaviour }).await
     }
 
@@ -250,13 +255,20 @@ fn list(directory: &Path, files: &mut BTreeSet<String>) -> Result<()> {
     Ok(())
 }
 
-/// A client whose connections end in `simulator`, and break after so many bytes of an upload.
+/// A client whose connections end in `simulator`, and break after so many bytes of an upload. It knows the pool by the
+/// host that is the master now.
 fn client(simulator: &Arc<Simulator>, timeouts: Timeouts, cut: &Arc<AtomicU64>) -> Result<Client> {
+    let master = simulator.core().db().read(|view| {
+        let master = view.objects("pool").next()?.str("master");
+        Some(view.find("host", master)?.str("address").to_owned())
+    });
+    let master = master.context("a master")?;
     let (simulator, cut) = (Arc::clone(simulator), Arc::clone(cut));
     let config = Config::new("http://simulator", "root", PASSWORD)?.timeouts(timeouts);
     let connector = connect_fn(move |endpoint| {
         let url = endpoint.to_string();
         let address = url.rsplit('/').next().and_then(|place| place.split(':').next()).unwrap_or_default();
+        let address = if address == "simulator" { &master } else { address };
         let wire = Wire {
             inner: Some(simulator.connect_to(address)),
             written: 0,

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -29,6 +30,46 @@ pub fn present(programs: &[&str]) -> bool {
     assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "not installed: {missing:?}");
     eprintln!("skipped: not installed: {missing:?}");
     false
+}
+
+/// Whether the plugins of dom0 can work on disks here: with these programs, as root, with loop devices. Says so if not.
+///
+/// # Panics
+///
+/// As [`present`].
+#[expect(clippy::print_stderr, reason = "a skip must be seen")]
+pub fn can_be_dom0() -> bool {
+    const TOOLS: &[&str] = &["sfdisk", "mkfs.ext4", "e2fsck", "resize2fs", "losetup", "mount", "debugfs"];
+    if !present(TOOLS) {
+        return false;
+    }
+    let is_root = run("losetup", ["--find"]).is_ok() && std::fs::create_dir_all("/dev/sm/backend").is_ok();
+    if !is_root {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "this wants root and loop devices");
+        eprintln!("skipped: this wants root and loop devices");
+    }
+    is_root
+}
+
+/// A disk of so many MiB, at least four, with one partition, an ext4 that has the file `/etc/hostname` with `web1`.
+///
+/// # Errors
+///
+/// When a tool fails.
+pub fn disk_with_ext4(folder: &Path, mib: u64) -> Result<PathBuf> {
+    let (disk, part, files) = (folder.join("disk.raw"), folder.join("part.raw"), folder.join("files"));
+    std::fs::create_dir_all(files.join("etc"))?;
+    std::fs::write(files.join("etc/hostname"), "web1\n")?;
+    File::create(&part)?.set_len((mib - 1) << 20)?;
+    run("mkfs.ext4", ["-q".as_ref(), "-d".as_ref(), files.as_os_str(), part.as_os_str()])?;
+    let file = File::create(&disk)?;
+    file.set_len(mib << 20)?;
+    file.write_all_at(&std::fs::read(&part)?, 2048 * 512)?;
+    let script = folder.join("table");
+    std::fs::write(&script, "2048,,83,*\n")?;
+    let mut sfdisk = command("sfdisk")?;
+    output(sfdisk.arg("-q").arg(&disk).stdin(File::open(script)?))?;
+    Ok(disk)
 }
 
 /// Where a program is. Debian keeps file system tools in directories that a user's `PATH` may not have.

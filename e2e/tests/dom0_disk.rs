@@ -15,7 +15,6 @@ use xenapi_driver::spec::{DiskSetup, Flavor, Grow, InstanceSpec};
 use xenapi_driver::{DiskWork, Injection, Instance, PowerChange, Progress, Shutdown, SpawnOptions, Which};
 use xenapi_types::{Ref, Vbd, Vdi, Vm, VmPowerState};
 
-const TOOLS: &[&str] = &["sfdisk", "mkfs.ext4", "e2fsck", "resize2fs", "losetup", "mount", "debugfs"];
 const START: u64 = 2048 * 512;
 const MIB: u64 = 1 << 20;
 
@@ -35,7 +34,7 @@ impl World {
         }
         let pool = Pool::with_plugins(plugins.path()).await?;
         let scratch = tempfile::tempdir()?;
-        let image = image(scratch.path())?;
+        let image = tools::disk_with_ext4(scratch.path(), 64)?;
         let spec = InstanceSpec::new("web1", Flavor::new(1, 512, 1), image);
         let instance = pool.driver.spawn(spec, SpawnOptions::default()).await?;
         let off = PowerChange::Off(Shutdown::Hard);
@@ -121,40 +120,9 @@ fn size_and_label(partition: &Path) -> Result<(u64, String)> {
     ))
 }
 
-/// A disk of 64 MiB with one partition, an ext4 with a file.
-fn image(folder: &Path) -> Result<PathBuf> {
-    let (disk, part, files) = (folder.join("disk.raw"), folder.join("part.raw"), folder.join("files"));
-    std::fs::create_dir_all(files.join("etc"))?;
-    std::fs::write(files.join("etc/hostname"), "web1\n")?;
-    std::fs::File::create(&part)?.set_len(63 * MIB)?;
-    tools::run("mkfs.ext4", ["-q".as_ref(), "-d".as_ref(), files.as_os_str(), part.as_os_str()])?;
-    let file = std::fs::File::create(&disk)?;
-    file.set_len(64 * MIB)?;
-    file.write_all_at(&std::fs::read(&part)?, START)?;
-    let script = folder.join("table");
-    std::fs::write(&script, "2048,,83,*\n")?;
-    let mut sfdisk = tools::command("sfdisk")?;
-    tools::output(sfdisk.arg("-q").arg(&disk).stdin(std::fs::File::open(script)?))?;
-    Ok(disk)
-}
-
-#[expect(clippy::print_stderr, reason = "a skip must be seen")]
-fn is_possible() -> bool {
-    if !tools::present(TOOLS) {
-        return false;
-    }
-    let is_root =
-        tools::run("losetup", ["--find"]).is_ok() && std::fs::create_dir_all("/dev/sm/backend").is_ok();
-    if !is_root {
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "this wants root and loop devices");
-        eprintln!("skipped: this wants root and loop devices");
-    }
-    is_root
-}
-
 #[tokio::test]
 async fn a_root_disk_is_grown_written_to_and_shrunk() -> Result<()> {
-    if !is_possible() {
+    if !tools::can_be_dom0() {
         return Ok(());
     }
     let world = World::new().await?;
@@ -180,7 +148,7 @@ async fn a_root_disk_is_grown_written_to_and_shrunk() -> Result<()> {
 
 #[tokio::test]
 async fn an_instance_starts_with_its_disks_set_up() -> Result<()> {
-    if !is_possible() {
+    if !tools::can_be_dom0() {
         return Ok(());
     }
     let world = World::new().await?;
@@ -219,7 +187,7 @@ async fn an_instance_starts_with_its_disks_set_up() -> Result<()> {
 
 #[tokio::test]
 async fn a_root_disk_is_resized_down_and_up_again() -> Result<()> {
-    if !is_possible() {
+    if !tools::can_be_dom0() {
         return Ok(());
     }
     let world = World::new().await?;
@@ -258,7 +226,7 @@ async fn a_root_disk_is_resized_down_and_up_again() -> Result<()> {
 
 #[tokio::test]
 async fn a_disk_whose_files_do_not_fit_stays_and_so_does_its_instance() -> Result<()> {
-    if !is_possible() {
+    if !tools::can_be_dom0() {
         return Ok(());
     }
     let world = World::new().await?;
@@ -300,7 +268,7 @@ async fn a_disk_whose_files_do_not_fit_stays_and_so_does_its_instance() -> Resul
 
 #[tokio::test]
 async fn a_disk_that_cannot_grow_stops_only_who_requires_it() -> Result<()> {
-    if !is_possible() {
+    if !tools::can_be_dom0() {
         return Ok(());
     }
     let world = World::new().await?;
@@ -328,7 +296,7 @@ async fn a_disk_that_cannot_grow_stops_only_who_requires_it() -> Result<()> {
 
 #[tokio::test]
 async fn setup_without_the_plugin_is_refused_before_anything_is_made() -> Result<()> {
-    if !is_possible() {
+    if !tools::can_be_dom0() {
         return Ok(());
     }
     let world = World::new().await?;
@@ -346,7 +314,7 @@ async fn setup_without_the_plugin_is_refused_before_anything_is_made() -> Result
 
 #[tokio::test]
 async fn what_the_plugin_refuses_is_told_and_nothing_stays_attached() -> Result<()> {
-    if !is_possible() {
+    if !tools::can_be_dom0() {
         return Ok(());
     }
     let world = World::new().await?;
@@ -360,7 +328,7 @@ async fn what_the_plugin_refuses_is_told_and_nothing_stays_attached() -> Result<
 
 #[tokio::test]
 async fn a_disk_of_somebody_else_and_a_host_without_the_plugin() -> Result<()> {
-    if !is_possible() {
+    if !tools::can_be_dom0() {
         return Ok(());
     }
     let world = World::new().await?;

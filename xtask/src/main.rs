@@ -6,6 +6,7 @@ mod ci;
 mod codegen;
 mod dist_plugins;
 mod facts;
+mod fuzz;
 mod names;
 mod recording;
 mod tidy;
@@ -27,7 +28,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   faults [VERB...]    try every fault at every call of the driver's verbs, and print the table
   kills [VERB...]     kill a program at every step of a verb, reconcile, and print the table; --count=N --seed=N
   rivals              have several programs do random verbs to the same instances; --minutes=N --seed=N
-  load                spawn 200 at once on 16 hosts, list 1000 and follow them; the figures";
+  load                spawn 200 at once on 16 hosts, list 1000 and follow them; the figures
+  fuzz [TARGET...]    give every parser what fuzzing thinks of, and print the table; --minutes=N --jobs=N";
 
 fn main() -> ExitCode {
     match run() {
@@ -55,6 +57,7 @@ fn run() -> Result<()> {
         ["kills", ref arguments @ ..] => trial("kills", arguments),
         ["rivals", ref arguments @ ..] => trial("rivals", arguments),
         ["load", ref arguments @ ..] => trial("load", arguments),
+        ["fuzz", ref arguments @ ..] => fuzz::run(arguments),
         ["--help" | "help"] => {
             println!("{USAGE}");
             Ok(())

@@ -10,7 +10,7 @@ mod network;
 mod pbd;
 mod pif;
 mod plugin;
-mod pool;
+pub(crate) mod pool;
 pub(crate) mod role;
 pub(crate) mod session;
 pub(crate) mod sm;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use xenapi_wire::Failure;
 
+use crate::classes::pool;
 use crate::core::Core;
 
 /// What goes wrong.
@@ -30,6 +31,17 @@ pub enum Fault {
     Silence,
     /// The session has just expired and is gone: `SESSION_INVALID`, or 401 from a handler that is given a session.
     SessionExpired,
+    /// The call is carried out, and then answered with this failure: a program that crashed after its work. An upload
+    /// is read to its end, and then its task fails.
+    FailureAfter(Failure),
+    /// The server ends and starts again instead of carrying the call out, as by
+    /// [`Simulator::restart_toolstack`](crate::Simulator::restart_toolstack): every connection breaks, sessions and
+    /// tasks are gone.
+    Restart,
+    /// The call is carried out, and then the server ends and starts again instead of answering.
+    RestartAfter,
+    /// As [`Fault::Restart`], and afterwards another host of the pool, if it has one, is the master.
+    OtherMaster,
 }
 
 /// The faults that wait for their call.
@@ -161,6 +173,14 @@ impl Fault {
             Self::Failure(failure) => Wire::Failure(failure.clone()),
             Self::SessionExpired => Wire::Failure(Failure::new("SESSION_INVALID", [""])),
             Self::DropBefore => Wire::Drop,
+            Self::Restart | Self::OtherMaster => {
+                core.stop_toolstack();
+                if *self == Self::OtherMaster {
+                    pool::hand_over(core);
+                }
+                core.start_toolstack();
+                Wire::Drop
+            }
             Self::Slow(delay) => {
                 core.clock().sleep(*delay).await;
                 Wire::Go
@@ -169,7 +189,12 @@ impl Fault {
                 core.faults.hang().await;
                 Wire::Drop
             }
-            Self::DropAfterExecution | Self::DropAfterBytes(_) | Self::LoseUpload | Self::Silence => Wire::Go,
+            Self::DropAfterExecution
+            | Self::DropAfterBytes(_)
+            | Self::LoseUpload
+            | Self::Silence
+            | Self::FailureAfter(_)
+            | Self::RestartAfter => Wire::Go,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use e2e::sweep::{self, Sample, Table, verb::VERBS};
+use e2e::tools;
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
@@ -16,8 +17,9 @@ async fn main() -> Result<ExitCode> {
             Some(("--every", n)) => sample.every = n.parse()?,
             Some(("--first", n)) => sample.first = n.parse()?,
             Some(("--jobs", n)) => sample.jobs = n.parse()?,
+            Some(("--faults", all)) => sample.faults = all.split(',').map(str::to_owned).collect(),
             _ if argument.starts_with('-') => {
-                bail!("usage: faults [--every=N] [--first=N] [--jobs=N] [VERB...]")
+                bail!("usage: faults [--every=N] [--first=N] [--jobs=N] [--faults=NAME,NAME] [VERB...]")
             }
             _ => names.push(argument),
         }
@@ -26,11 +28,18 @@ async fn main() -> Result<ExitCode> {
         let all: Vec<_> = VERBS.iter().map(|verb| verb.name).collect();
         bail!("no verb is called {unknown:?}; there are {}", all.join(", "));
     }
+    let dom0 = tools::can_be_dom0();
     let begin = Instant::now();
     let mut table = Table::default();
     for verb in VERBS.iter().filter(|verb| names.is_empty() || names.iter().any(|name| name == verb.name)) {
+        if verb.needs_dom0() && !dom0 {
+            eprintln!("{} is skipped", verb.name);
+            continue;
+        }
         eprintln!("{} ... ({:.0} s)", verb.name, begin.elapsed().as_secs_f64());
-        table.0.push((verb.name, sweep::run(verb, sample).await?));
+        let row = sweep::run(verb, sample.clone()).await?;
+        eprintln!("{:15}{row}", verb.name);
+        table.0.push((verb.name, row));
     }
     print!("{table}");
     println!("{:.0} s", begin.elapsed().as_secs_f64());

@@ -22,6 +22,9 @@ impl fmt::Display for Mischief {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.fault {
             Fault::Failure(failure) => write!(f, "{} at call {} of {}", failure.code, self.k, self.target),
+            Fault::FailureAfter(failure) => {
+                write!(f, "{} after call {} of {}", failure.code, self.k, self.target)
+            }
             fault => write!(f, "{fault:?} at call {} of {}", self.k, self.target),
         }
     }
@@ -30,7 +33,7 @@ impl fmt::Display for Mischief {
 impl Mischief {
     /// Whether the host may have done what was asked without us hearing of it.
     pub fn loses_the_answer(&self) -> bool {
-        matches!(self.fault, Fault::DropAfterExecution | Fault::DropAfterBytes(_))
+        matches!(self.fault, Fault::DropAfterExecution | Fault::DropAfterBytes(_) | Fault::RestartAfter)
     }
 }
 
@@ -53,7 +56,7 @@ pub fn cases(calls: &[(String, usize)]) -> Vec<Mischief> {
     let mut cases = Vec::new();
     for (target, k) in calls {
         let faults = match target.starts_with('/') {
-            true => transfer_faults(),
+            true => transfer_faults(target),
             false => call_faults(target),
         };
         cases.extend(faults.into_iter().map(|fault| Mischief { target: target.clone(), k: *k, fault }));
@@ -61,40 +64,67 @@ pub fn cases(calls: &[(String, usize)]) -> Vec<Mischief> {
     cases
 }
 
-/// One code of each class: nothing to be done, wait for somebody else, try again, no room, no such object, the
-/// host is away, not the coordinator.
+/// One code of each class of `docs/retries.md`: nothing to be done, later, soon, no room, the host is away; another
+/// coordinator and a session that has gone are faults of their own.
 fn call_faults(target: &str) -> Vec<Fault> {
     let mut codes = vec![
         ("INTERNAL_ERROR", vec!["a fault of the sweep"]),
         ("OTHER_OPERATION_IN_PROGRESS", vec!["VM", "OpaqueRef:busy"]),
         ("TOO_MANY_PENDING_TASKS", vec![]),
+        ("CANNOT_CONTACT_HOST", vec!["OpaqueRef:away"]),
         ("HOST_OFFLINE", vec!["OpaqueRef:away"]),
     ];
-    if target.starts_with("VDI.") || target.starts_with("SR.") {
+    let makes_disks = ["VDI.", "SR.", "VM.clone", "VM.copy", "VM.snapshot", "VM.suspend", "VM.migrate_send"];
+    if makes_disks.iter().any(|prefix| target.starts_with(prefix)) {
         codes.push(("SR_BACKEND_FAILURE_44", vec!["", "There is insufficient space", ""]));
     }
     if target.starts_with("VM.start") {
         codes.push(("HOST_NOT_ENOUGH_FREE_MEMORY", vec!["1", "0"]));
     }
     let failures = codes.into_iter().map(|(code, params)| Fault::Failure(Failure::new(code, params)));
+    let crash = || Failure::new("XENAPI_PLUGIN_FAILURE", ["signal: SIGKILL", "", ""]);
+    let crashes = match target.ends_with(".call_plugin") {
+        true => vec![Fault::Failure(crash()), Fault::FailureAfter(crash())],
+        false => Vec::new(),
+    };
     let wire = [
         Fault::DropBefore,
         Fault::DropAfterExecution,
         Fault::DropAfterBytes(120),
         Fault::SessionExpired,
+        Fault::Restart,
+        Fault::RestartAfter,
+        Fault::OtherMaster,
         Fault::Hang,
     ];
-    failures.chain(wire).collect()
+    failures.chain(crashes).chain(wire).collect()
 }
 
-fn transfer_faults() -> Vec<Fault> {
+fn transfer_faults(target: &str) -> Vec<Fault> {
     let refused = Failure::new("INTERNAL_ERROR", ["a fault of the sweep"]);
-    vec![
+    let mut faults = vec![
         Fault::Failure(refused),
         Fault::DropBefore,
         Fault::DropAfterExecution,
         Fault::DropAfterBytes(0),
         Fault::DropAfterBytes(600 << 10),
+        Fault::Restart,
+        Fault::RestartAfter,
+        Fault::OtherMaster,
         Fault::Hang,
-    ]
+    ];
+    if target.starts_with("/import") {
+        let full = Failure::new("SR_BACKEND_FAILURE_44", ["", "There is insufficient space", ""]);
+        faults.push(Fault::FailureAfter(full));
+    }
+    faults
+}
+
+/// How a fault is named on the command line.
+pub fn name(fault: &Fault) -> String {
+    match fault {
+        Fault::Failure(failure) | Fault::FailureAfter(failure) => failure.code.to_string(),
+        Fault::DropAfterBytes(_) => "DropAfterBytes".to_owned(),
+        fault => format!("{fault:?}"),
+    }
 }

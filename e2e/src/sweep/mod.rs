@@ -18,13 +18,14 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use xapi_simulator::fault::Fault;
 
 use mischief::Mischief;
 use scene::Scene;
 use verb::Verb;
 
 /// Which part of the cases is run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Sample {
     /// Every so manieth case.
     pub every: usize,
@@ -32,12 +33,14 @@ pub struct Sample {
     pub first: usize,
     /// How many at a time.
     pub jobs: usize,
+    /// Only these faults, by the names of [`mischief::name`]; none for all.
+    pub faults: Vec<String>,
 }
 
 impl Sample {
     /// All of them.
     pub fn all(jobs: usize) -> Self {
-        Self { every: 1, first: 0, jobs }
+        Self { every: 1, first: 0, jobs, faults: Vec::new() }
     }
 }
 
@@ -72,7 +75,9 @@ pub async fn run(verb: &'static Verb, sample: Sample) -> Result<Row> {
     let mut row = Row { calls: calls.len(), ..Row::default() };
     let jobs = Arc::new(Semaphore::new(sample.jobs));
     let mut cases = JoinSet::new();
-    for case in mischief::cases(&calls).into_iter().skip(sample.first).step_by(sample.every.max(1)) {
+    let mut all = mischief::cases(&calls);
+    all.retain(|case| sample.faults.is_empty() || sample.faults.contains(&mischief::name(&case.fault)));
+    for case in all.into_iter().skip(sample.first).step_by(sample.every.max(1)) {
         let jobs = Arc::clone(&jobs);
         cases.spawn(async move {
             let _turn = jobs.acquire().await?;
@@ -118,7 +123,12 @@ struct Case {
 }
 
 async fn case(verb: &'static Verb, mischief: &Mischief) -> Result<Case> {
-    let scene = Scene::set(verb).await?;
+    let hosts = if mischief.fault == Fault::OtherMaster { 2 } else { verb.hosts() };
+    let scene = match Scene::of(verb, hosts).await {
+        Ok(scene) => scene,
+        // On a busy machine a call may take longer than the driver waits here.
+        Err(_) => Scene::of(verb, hosts).await?,
+    };
     scene.faults().on_nth(&mischief.target, mischief.k, mischief.fault.clone());
     let outcome = verb.act.run(&scene).await;
     let struck = scene.faults().clear() == 0;
@@ -126,6 +136,14 @@ async fn case(verb: &'static Verb, mischief: &Mischief) -> Result<Case> {
     let named = |what: Vec<String>| what.into_iter().map(|what| format!("{mischief}: {what}")).collect();
     let (succeeded, reconciled) = (outcome.is_ok(), found.reconciled);
     Ok(Case { struck, succeeded, reconciled, leaks: named(found.leaks), wrong: named(found.wrong) })
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { calls, faults, missed, succeeded, failed, reconciled, leaks, wrong } = self;
+        let (leaks, wrong) = (leaks.len(), wrong.len());
+        write!(f, "{calls:7}{faults:8}{succeeded:10}{failed:8}{missed:8}{reconciled:12}{leaks:7}{wrong:7}")
+    }
 }
 
 /// The rows as a table.
@@ -143,12 +161,7 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "verb             calls  faults  got over  failed  missed  reconciled  leaks  wrong")?;
         for (name, row) in &self.0 {
-            let Row { calls, faults, missed, succeeded, failed, reconciled, leaks, wrong } = row;
-            let (leaks, wrong) = (leaks.len(), wrong.len());
-            writeln!(
-                f,
-                "{name:15}{calls:7}{faults:8}{succeeded:10}{failed:8}{missed:8}{reconciled:12}{leaks:7}{wrong:7}"
-            )?;
+            writeln!(f, "{name:15}{row}")?;
         }
         for (name, row) in &self.0 {
             for (kind, all) in [("leak", &row.leaks), ("wrong", &row.wrong)] {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use xenapi_driver::image_cache::Eviction;
 use xenapi_driver::reconcile::ReconcileOptions;
 use xenapi_driver::{Error, Progress};
-use xenapi_types::{Sr, Task, TaskStatusType, Vdi, VmPowerState, sr};
+use xenapi_types::{Host, Sr, Task, TaskStatusType, Vdi, Vm, VmPowerState, sr};
 
 use crate::pool::Census;
 use crate::sweep::mischief::Mischief;
@@ -43,10 +43,12 @@ pub(super) async fn judge(
     let now = scene.pool.census().await?;
     found.leaks.extend(now.tasks.iter().map(|task| format!("task {task}")));
     match &verb.act {
-        Step::Spawn | Step::SpawnOnLvm | Step::SpawnFromVolume => match outcome {
-            Err(_) => found.leaks.extend(changes(verb, &now, &scene.bare)),
-            Ok(()) => state(scene, &[VmPowerState::Running], &mut found).await?,
-        },
+        Step::Spawn | Step::SpawnOnLvm | Step::SpawnOnShared | Step::SpawnSetUp | Step::SpawnFromVolume => {
+            match outcome {
+                Err(_) => found.leaks.extend(changes(verb, &now, &scene.bare)),
+                Ok(()) => state(scene, &[VmPowerState::Running], &mut found).await?,
+            }
+        }
         Step::Destroy => {
             if outcome.is_ok() {
                 found.leaks.extend(changes(verb, &now, &scene.bare));
@@ -73,10 +75,11 @@ pub(super) async fn judge(
             files(scene, verb, outcome, &mut found)?;
             // An increment's snapshot stands in for that of the full one.
             let had = usize::from(verb.act == Step::Increment);
+            let left = scene.leftovers();
             let disks = scene.pool.client().all_records::<Vdi>().await?;
             let kept = disks.values().filter(|vdi| vdi.is_a_snapshot).count();
-            if kept != if outcome.is_ok() { 1 } else { had } {
-                found.leaks.push(format!("{kept} snapshots"));
+            if kept != if outcome.is_ok() { 1 + left } else { had } {
+                found.leaks.push(format!("{kept} snapshots, {left} said to be left"));
             }
         }
         Step::Snapshot | Step::Upload | Step::UploadAll => {
@@ -99,7 +102,14 @@ pub(super) async fn judge(
             state(scene, std::slice::from_ref(end), &mut found).await?;
         }
         Step::SoftDelete | Step::Restore => again(scene, verb, &mut found).await,
-        Step::Resize | Step::Rescue | Step::Rebuild | Step::LiveMigrate => {
+        Step::Reconcile => {
+            // What could not be put in order is at the next time.
+            if outcome.is_err() || scene.leftovers() > 0 {
+                again(scene, verb, &mut found).await;
+            }
+        }
+        Step::Evacuate => evacuated(scene, verb, outcome, &mut found).await?,
+        Step::Resize | Step::Shrink | Step::Rescue | Step::Rebuild | Step::LiveMigrate => {
             state(scene, &[VmPowerState::Running], &mut found).await?;
             match (outcome, verb.act.inverse()) {
                 (Ok(()), Some(inverse)) => {
@@ -150,6 +160,7 @@ pub(super) async fn judge(
                 found.leaks.extend(changes(verb, &back, &scene.before));
             }
         }
+        Step::LoseHost | Step::LeaveSpawn => unreachable!("they prepare"),
         // What failed may be finished, or has been done.
         Step::DetachVolume | Step::DetachInterface | Step::RemoveNetwork => {
             if outcome.is_err() {
@@ -158,7 +169,8 @@ pub(super) async fn judge(
         }
     }
     // Whatever became of it, an instance can be removed, with everything that belongs to it.
-    let has_instance = !matches!(verb.act, Step::EnsureNetwork | Step::RemoveNetwork | Step::CacheImage);
+    let has_instance =
+        !matches!(verb.act, Step::EnsureNetwork | Step::RemoveNetwork | Step::CacheImage | Step::Reconcile);
     if has_instance && let Err(error) = scene.pool.driver.destroy(scene.which(), Progress::none()).await {
         found.wrong.push(format!("cannot be destroyed afterwards: {error}"));
     }
@@ -292,6 +304,30 @@ async fn state(scene: &Scene, fitting: &[VmPowerState], found: &mut Found) -> Re
         _ => found.wrong.push(format!("{} instances instead of one", ours.len())),
     }
     Ok(())
+}
+
+/// It runs on the other host; where that failed, it is halted or where it was, and it can be brought up there.
+async fn evacuated(scene: &Scene, verb: &Verb, outcome: &Result<(), Error>, found: &mut Found) -> Result<()> {
+    let (node, _) = scene.elsewhere.context("another host")?;
+    let there = async || {
+        let instances = scene.pool.driver.instances().await.context("listing instances")?;
+        let ours = instances.iter().find(|info| info.uuid == scene.instance).context("the instance")?;
+        let client = scene.pool.client();
+        let vm = client.record(&client.by_uuid::<Vm>(&ours.vm_uuid).await?).await?;
+        let host = client.record_opt::<Host>(&vm.resident_on).await?;
+        anyhow::Ok(host.is_some_and(|host| host.uuid == node.to_string()))
+    };
+    if outcome.is_err() {
+        state(scene, &[VmPowerState::Running, VmPowerState::Halted], found).await?;
+    }
+    // One that failed may have done it.
+    if outcome.is_err() && !there().await? {
+        again(scene, verb, found).await;
+    }
+    if !there().await? {
+        found.wrong.push("it is not on the other host".into());
+    }
+    state(scene, &[VmPowerState::Running], found).await
 }
 
 /// Without a fault, the verb can be repeated.

@@ -3,28 +3,37 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use disk_stream::DiskBody;
 use tempfile::TempDir;
 use uuid::Uuid;
 use xapi_simulator::World;
-use xapi_simulator::fault::Faults;
+use xapi_simulator::core::Config as Behaviour;
+use xapi_simulator::fault::{Fault, Faults};
 use xapi_simulator::targets::Target;
 use xenapi_client::{ImportFormat, Secret};
 use xenapi_driver::Which;
 use xenapi_driver::volume::{Iscsi, Storage, Volume, VolumeDisk};
 use xenapi_types::{
-    OnCrashBehaviour, OnNormalExit, Pbd, Ref, Vbd, VbdMode, VbdType, Vdi, VdiType, Vm, host, sr, vbd, vdi, vm,
+    Failure, Host, OnCrashBehaviour, OnNormalExit, Pbd, Ref, Vbd, VbdMode, VbdType, Vdi, VdiType, Vm, host,
+    sr, vbd, vdi, vm,
 };
 
 use crate::pool::{Census, Pool};
 use crate::sweep::mischief;
 use crate::sweep::verb::{Step, Verb};
+use crate::tools;
 
 /// Size of the image of the scenes, in bytes.
 pub const IMAGE_BYTES: u64 = 16 << 20;
+
+/// The repository that all hosts reach, where there is one.
+pub const SHARED: &str = "shared";
 
 /// What the volume of the scenes is called.
 pub const VOLUME: &str = "vol-1";
@@ -65,6 +74,8 @@ pub struct Scene {
     /// What was there before the verb.
     pub before: Census,
     foreign: Foreign,
+    leftovers: AtomicUsize,
+    _dom0: Option<TempDir>,
 }
 
 /// Somebody else's instance.
@@ -81,23 +92,35 @@ impl Scene {
     ///
     /// When the pool or what the verb needs cannot be made.
     pub async fn set(verb: &Verb) -> Result<Self> {
-        let hosts = if verb.act == Step::LiveMigrate { 2 } else { 1 };
+        Self::of(verb, verb.hosts()).await
+    }
+
+    /// As [`Scene::set`], in a pool of so many hosts.
+    ///
+    /// # Errors
+    ///
+    /// When the pool or what the verb needs cannot be made.
+    pub async fn of(verb: &Verb, hosts: usize) -> Result<Self> {
         let world = World::demo().with_hosts(hosts).with_all_drivers();
-        let pool = Pool::with(world, mischief::timeouts()).await?;
+        let dom0 = if verb.needs_dom0() { Some(plugins()?) } else { None };
+        let plugins = dom0.as_ref().map(|folder| folder.path().to_owned());
+        let behaviour = Behaviour { plugins, ..Behaviour::default() };
+        let pool = Pool::behaving(world, mischief::timeouts(), behaviour).await?;
         pool.simulator
             .targets()
             .add(Target::iscsi(PORTAL, IQN, [(0, 8 << 20), (1, 8 << 20)]).login("user", CHAP));
+        if verb.prepare.contains(&Step::SpawnOnShared) {
+            make_shared(&pool).await.context("the shared repository")?;
+        }
         let files = tempfile::tempdir()?;
-        let mut image = File::create(files.path().join("image.raw"))?;
-        image.write_all(&pattern(1 << 20))?;
-        image.seek(SeekFrom::Start(9 << 20))?;
-        image.write_all(&pattern(64 << 10))?;
-        image.set_len(IMAGE_BYTES)?;
+        image(verb, &files.path().join("image.raw"))?;
         let foreign = Foreign::make(&pool).await.context("somebody else's instance")?;
         let bare = pool.census().await?;
         let instance = Uuid::new_v4();
         let (home, elsewhere) = places(&pool).await.context("the hosts")?;
-        let mut scene = Self { pool, files, instance, home, elsewhere, before: bare.clone(), bare, foreign };
+        let (before, leftovers) = (bare.clone(), AtomicUsize::new(0));
+        let mut scene =
+            Self { pool, files, instance, home, elsewhere, before, bare, foreign, leftovers, _dom0: dom0 };
         for step in verb.prepare {
             step.run(&scene).await.context("preparing")?;
         }
@@ -125,6 +148,35 @@ impl Scene {
         self.pool.simulator.faults()
     }
 
+    /// Notes how many things the verb says that it could not remove, though it succeeded.
+    pub(crate) fn note_leftovers(&self, count: usize) {
+        self.leftovers.store(count, Ordering::Relaxed);
+    }
+
+    /// What was noted last.
+    pub(crate) fn leftovers(&self) -> usize {
+        self.leftovers.load(Ordering::Relaxed)
+    }
+
+    /// Refuses all calls of these methods until the faults are cleared.
+    pub(crate) fn refuse(&self, methods: &[&str]) {
+        for method in methods {
+            let failure = Failure::new("INTERNAL_ERROR", ["a fault of the scene"]);
+            self.faults().on_every(method, Fault::Failure(failure));
+        }
+    }
+
+    /// Lets a host die: the pool hears nothing of it any more.
+    pub(crate) fn lose_host(&self, uuid: Uuid) {
+        let uuid = uuid.to_string();
+        let lost = self.pool.simulator.core().db().write(|tx| {
+            let host = tx.objects("host").find(|host| host.str("uuid") == uuid);
+            let metrics = host.expect("it was there").str("metrics").to_owned();
+            tx.set("host_metrics", &metrics, "live", false)
+        });
+        lost.expect("a host has metrics");
+    }
+
     /// Makes sure that somebody else's instance and its data are as they were.
     ///
     /// # Errors
@@ -135,6 +187,59 @@ impl Scene {
         ensure!(looks == self.foreign.looks, "somebody else's instance was changed: {looks:?}");
         Ok(())
     }
+}
+
+/// Makes a repository that all hosts reach.
+async fn make_shared(pool: &Pool) -> Result<()> {
+    pool.simulator.targets().add(Target::share(PORTAL, "/srv"));
+    let host = pool.client().all::<Host>().await?.into_iter().next().context("a host")?;
+    let device_config = [("server", PORTAL), ("serverpath", "/srv")];
+    let call = sr::Create {
+        host,
+        device_config: device_config.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        physical_size: 1 << 32,
+        name_label: SHARED.into(),
+        name_description: String::new(),
+        r#type: "nfs".into(),
+        content_type: "user".into(),
+        shared: true,
+        sm_config: None,
+    };
+    pool.client().call(call).await?;
+    Ok(())
+}
+
+/// The plugins of dom0, as a host has them.
+fn plugins() -> Result<TempDir> {
+    // Tests are in a folder below that of the programs.
+    let here = std::env::current_exe()?;
+    let program = here.ancestors().skip(1).take(2).map(|folder| folder.join("dom0-plugins"));
+    let program = program.into_iter().find(|path| path.is_file()).context("the program dom0-plugins")?;
+    let folder = tempfile::tempdir()?;
+    for name in ["partition_utils.py", "dom0_plugin_version.py"] {
+        symlink(&program, folder.path().join(name))?;
+    }
+    Ok(folder)
+}
+
+/// Bytes in two places; for dom0 to work on, a partition with a file system, made once.
+fn image(verb: &Verb, path: &Path) -> Result<()> {
+    static EXT4: Mutex<Option<Vec<u8>>> = Mutex::new(None);
+    if verb.needs_dom0() {
+        let mut made = EXT4.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = match made.take() {
+            Some(bytes) => bytes,
+            None => fs::read(tools::disk_with_ext4(tempfile::tempdir()?.path(), IMAGE_BYTES >> 20)?)?,
+        };
+        fs::write(path, made.insert(bytes))?;
+        return Ok(());
+    }
+    let mut image = File::create(path)?;
+    image.write_all(&pattern(1 << 20))?;
+    image.seek(SeekFrom::Start(9 << 20))?;
+    image.write_all(&pattern(64 << 10))?;
+    image.set_len(IMAGE_BYTES)?;
+    Ok(())
 }
 
 /// The host that has the default repository, and, if there is another one, that and its own repository.

@@ -9,9 +9,12 @@ use xenapi_driver::backup::BackupOptions;
 use xenapi_driver::image_cache::{CacheRequest, Copying};
 use xenapi_driver::live::MigrateOptions;
 use xenapi_driver::network::{NetworkSpec, Vlan};
+use xenapi_driver::reconcile::ReconcileOptions;
 use xenapi_driver::rescue::RescueOptions;
 use xenapi_driver::resize::{RebuildOptions, ResizeOptions};
-use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, MacChoice, Nic, RootImage, SrChoice};
+use xenapi_driver::spec::{
+    ConfigDrive, DiskSetup, Flavor, Grow, InstanceSpec, MacChoice, Nic, RootImage, SrChoice,
+};
 use xenapi_driver::upload::{UploadFormat, UploadOptions};
 use xenapi_driver::volume::AttachOptions;
 use xenapi_driver::{
@@ -20,7 +23,7 @@ use xenapi_driver::{
 use xenapi_types::VmPowerState;
 
 use crate::pool::{LVM, NETWORK};
-use crate::sweep::scene::{self, Scene};
+use crate::sweep::scene::{self, SHARED, Scene};
 
 /// A verb in a situation.
 #[derive(Debug)]
@@ -40,6 +43,10 @@ pub enum Step {
     Spawn,
     /// Spawns on a thick SR.
     SpawnOnLvm,
+    /// Spawns on an SR that both hosts reach.
+    SpawnOnShared,
+    /// Spawns with its root disk grown and its swap disk formatted by the plugins of dom0.
+    SpawnSetUp,
     /// Destroys.
     Destroy,
     /// Writes a snapshot to a file.
@@ -64,6 +71,8 @@ pub enum Step {
     Restore,
     /// Gives it another size, and its disks another repository.
     Resize,
+    /// Gives it a smaller root disk, which the plugins of dom0 make.
+    Shrink,
     /// Keeps that.
     ConfirmResize,
     /// Takes that back.
@@ -84,6 +93,10 @@ pub enum Step {
     Rebuild,
     /// Moves it to the other host with its disks, while it runs.
     LiveMigrate,
+    /// Brings it up on the other host when its own is dead.
+    Evacuate,
+    /// Puts the pool in order.
+    Reconcile,
     /// Adds an interface.
     AttachInterface,
     /// Removes it.
@@ -92,6 +105,10 @@ pub enum Step {
     EnsureNetwork,
     /// Removes it.
     RemoveNetwork,
+    /// Not the driver's: the instance's host dies.
+    LoseHost,
+    /// A spawn fails, and nothing of it can be undone.
+    LeaveSpawn,
 }
 
 /// The address of the added interface.
@@ -112,6 +129,7 @@ const fn verb(name: &'static str, prepare: &'static [Step], act: Step) -> Verb {
 pub static VERBS: &[Verb] = &[
     verb("spawn", &[], Step::Spawn),
     verb("spawn-lvm", &[], Step::SpawnOnLvm),
+    verb("spawn-set-up", &[], Step::SpawnSetUp),
     verb("destroy", &[Step::Spawn], Step::Destroy),
     verb("snapshot", &[Step::Spawn], Step::Snapshot),
     verb("cache-image", &[], Step::CacheImage),
@@ -120,6 +138,7 @@ pub static VERBS: &[Verb] = &[
     verb("upload-chain", &[Step::CacheImage, Step::SpawnCached(Copying::Clone)], Step::Upload),
     verb("upload-all", &[Step::Spawn], Step::UploadAll),
     verb("backup", &[Step::Spawn], Step::Backup),
+    verb("increment", &[Step::Spawn, Step::Backup], Step::Increment),
     verb("off", &[Step::Spawn], OFF),
     verb("off-clean", &[Step::Spawn], Step::Power(PowerChange::Off(CLEAN), VmPowerState::Halted)),
     verb("on", &[Step::Spawn, OFF], Step::Power(PowerChange::On, VmPowerState::Running)),
@@ -133,6 +152,7 @@ pub static VERBS: &[Verb] = &[
     verb("resize", &[Step::Spawn], Step::Resize),
     verb("confirm-resize", &[Step::Spawn, Step::Resize], Step::ConfirmResize),
     verb("revert-resize", &[Step::Spawn, Step::Resize], Step::RevertResize),
+    verb("resize-down", &[Step::SpawnSetUp], Step::Shrink),
     verb("attach-volume", &[Step::Spawn], Step::AttachVolume),
     verb("detach-volume", &[Step::Spawn, Step::AttachVolume], Step::DetachVolume),
     verb("destroy-volume", &[Step::Spawn, Step::AttachVolume], Step::Destroy),
@@ -142,11 +162,25 @@ pub static VERBS: &[Verb] = &[
     verb("unrescue", &[Step::Spawn, Step::Rescue], Step::Unrescue),
     verb("rebuild", &[Step::Spawn], Step::Rebuild),
     verb("live-migrate", &[Step::Spawn], Step::LiveMigrate),
+    verb("evacuate", &[Step::SpawnOnShared, Step::LoseHost], Step::Evacuate),
+    verb("reconcile", &[Step::LeaveSpawn], Step::Reconcile),
     verb("attach-nic", &[Step::Spawn], Step::AttachInterface),
     verb("detach-nic", &[Step::Spawn, Step::AttachInterface], Step::DetachInterface),
     verb("make-network", &[], Step::EnsureNetwork),
     verb("remove-network", &[Step::EnsureNetwork], Step::RemoveNetwork),
 ];
+
+impl Verb {
+    /// Whether it takes the plugins of dom0.
+    pub fn needs_dom0(&self) -> bool {
+        matches!(self.act, Step::SpawnSetUp | Step::Shrink)
+    }
+
+    /// How many hosts it takes.
+    pub fn hosts(&self) -> usize {
+        if matches!(self.act, Step::LiveMigrate | Step::Evacuate) { 2 } else { 1 }
+    }
+}
 
 impl Step {
     /// Does it.
@@ -158,8 +192,17 @@ impl Step {
         let driver = &scene.pool.driver;
         let progress = Progress::none;
         match self {
-            Self::Spawn => spawn(scene, None).await,
-            Self::SpawnOnLvm => spawn(scene, Some(SrChoice::Named(LVM.into()))).await,
+            Self::Spawn => spawn(scene, SrChoice::default()).await,
+            Self::SpawnOnLvm => spawn(scene, SrChoice::NameLabel(LVM.into())).await,
+            Self::SpawnOnShared => spawn(scene, SrChoice::NameLabel(SHARED.into())).await,
+            Self::SpawnSetUp => {
+                let flavor = Flavor { swap_mib: 16, ..Flavor::new(1, 512, 2) };
+                let mut spec = InstanceSpec::new("web1", flavor, scene.image());
+                (spec.uuid, spec.node) = (scene.instance, Some(scene.home));
+                spec.disk_setup =
+                    DiskSetup { grow: Grow::Require, format_swap: true, ..DiskSetup::default() };
+                driver.spawn(spec, SpawnOptions::default()).await.map(drop)
+            }
             Self::Destroy => driver.destroy(scene.which(), progress()).await.map(drop),
             Self::Snapshot => {
                 let path = scene.output();
@@ -192,7 +235,9 @@ impl Step {
             Self::Increment => {
                 let base = Some(scene.output().with_file_name(FULL));
                 let options = BackupOptions { base, ..BackupOptions::default() };
-                driver.backup(scene.which(), scene.output(), options).await.map(drop)
+                let backup = driver.backup(scene.which(), scene.output(), options).await?;
+                scene.note_leftovers(backup.leftovers.len());
+                Ok(())
             }
             Self::Power(change, _) => driver.power(scene.which(), *change, progress()).await.map(drop),
             Self::SoftDelete => driver.soft_delete(scene.which(), progress()).await,
@@ -204,6 +249,11 @@ impl Step {
                     shutdown: Shutdown::Hard,
                     ..ResizeOptions::default()
                 };
+                driver.resize(scene.which(), options).await.map(drop)
+            }
+            Self::Shrink => {
+                let flavor = Some(Flavor { swap_mib: 16, ..Flavor::new(1, 512, 1) });
+                let options = ResizeOptions { flavor, shutdown: Shutdown::Hard, ..ResizeOptions::default() };
                 driver.resize(scene.which(), options).await.map(drop)
             }
             Self::ConfirmResize => driver.confirm_resize(scene.which(), progress()).await,
@@ -235,6 +285,16 @@ impl Step {
                     MigrateOptions { sr: Some(SrChoice::Uuid(sr.to_string())), ..MigrateOptions::to(node) };
                 driver.live_migrate(scene.which(), options).await.map(drop)
             }
+            Self::Evacuate => {
+                let (node, _) = scene.elsewhere.expect("a pool of two hosts");
+                driver.evacuate(scene.which(), node, progress()).await
+            }
+            Self::Reconcile => {
+                let options = ReconcileOptions { older_than: Duration::ZERO, ..ReconcileOptions::default() };
+                let done = driver.reconcile(options).await?;
+                scene.note_leftovers(done.leftovers.len());
+                Ok(())
+            }
             Self::AttachInterface => {
                 let mac = MacChoice::Given(MAC.parse().expect("an address"));
                 let nic = Nic { mac, ..Nic::on(NETWORK) };
@@ -247,6 +307,18 @@ impl Step {
                 driver.ensure_network(spec, progress()).await.map(drop)
             }
             Self::RemoveNetwork => driver.remove_network(TENANT, progress()).await,
+            Self::LoseHost => {
+                scene.lose_host(scene.home);
+                Ok(())
+            }
+            Self::LeaveSpawn => {
+                let refuse = ["VM.start_on", "VM.destroy", "VDI.destroy", "VBD.destroy", "VIF.destroy"];
+                scene.refuse(&refuse);
+                let failed = spawn(scene, SrChoice::default()).await;
+                scene.faults().clear();
+                assert!(failed.is_err_and(|error| !error.leftovers().is_empty()), "something is left");
+                Ok(())
+            }
         }
     }
 
@@ -254,7 +326,7 @@ impl Step {
     pub fn inverse(&self) -> Option<Self> {
         match self {
             Self::AttachVolume => Some(Self::DetachVolume),
-            Self::Resize => Some(Self::RevertResize),
+            Self::Resize | Self::Shrink => Some(Self::RevertResize),
             Self::Rescue => Some(Self::Unrescue),
             Self::AttachInterface => Some(Self::DetachInterface),
             Self::EnsureNetwork => Some(Self::RemoveNetwork),
@@ -279,14 +351,12 @@ async fn spawn_cached(scene: &Scene, copying: Copying) -> Result<()> {
     scene.pool.driver.spawn(spec, SpawnOptions::default()).await.map(drop)
 }
 
-async fn spawn(scene: &Scene, sr: Option<SrChoice>) -> Result<()> {
+async fn spawn(scene: &Scene, sr: SrChoice) -> Result<()> {
     let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), scene.image());
     (spec.uuid, spec.node) = (scene.instance, Some(scene.home));
     spec.nics = vec![Nic::on(NETWORK)];
     spec.config_drive = Some(ConfigDrive::default());
-    if let Some(sr) = sr {
-        spec.sr = sr;
-    }
+    spec.sr = sr;
     let options = SpawnOptions { checks: Checks::AllDisks, ..SpawnOptions::default() };
     scene.pool.driver.spawn(spec, options).await.map(drop)
 }

@@ -6,7 +6,26 @@ use std::collections::BTreeMap;
 
 use xenapi_wire::{Failure, Value};
 
+use crate::core::Core;
 use crate::dispatch::{Router, void};
+
+/// Makes another host the master, if there is one.
+pub(crate) fn hand_over(core: &Core) {
+    let done = core.db().write(|tx| {
+        let Some((pool, master)) = tx
+            .objects("pool")
+            .next()
+            .map(|pool| (pool.reference().to_owned(), pool.str("master").to_owned()))
+        else {
+            return Ok(());
+        };
+        let heir = tx.objects("host").map(|host| host.reference().to_owned()).find(|host| *host != master);
+        heir.map_or(Ok(()), |heir| tx.set("pool", &pool, "master", heir.as_str()))
+    });
+    if let Err(failure) = done {
+        tracing::error!(%failure, "cannot change the master");
+    }
+}
 
 pub(super) fn register(router: &mut Router) {
     router.raw("pool.is_slave", |ctx, args| {

@@ -51,6 +51,12 @@ impl Core {
         }
         match fault {
             Some(Fault::DropAfterExecution) => None,
+            Some(Fault::RestartAfter) => {
+                self.stop_toolstack();
+                self.start_toolstack();
+                None
+            }
+            Some(Fault::FailureAfter(failure)) => Some((Err(failure), None)),
             Some(Fault::Silence) => {
                 self.faults().hang().await;
                 None
@@ -117,8 +123,9 @@ impl Core {
         if mode == Mode::Async {
             let reference = task::create(self, host, &session, &format!("Async.{name}"), "")?;
             let ctx = ctx(reference.clone());
+            let work = guarded(ctx.clone(), args);
             tokio::spawn(async move {
-                let outcome = guarded(ctx.clone(), args).await;
+                let outcome = work.await;
                 task::finish(&ctx.core, &ctx.task, outcome);
             });
             return Ok(Answer::Value(Value::String(reference)));
@@ -135,7 +142,8 @@ impl Core {
 }
 
 /// Runs the handler in a task of its own: a call goes on when its client hangs up, and a panic is one call's failure.
-async fn guarded(ctx: Arc<Ctx>, args: Args) -> Result<Value, Failure> {
+/// It ends with the server that runs now.
+fn guarded(ctx: Arc<Ctx>, args: Args) -> impl Future<Output = Result<Value, Failure>> + Send {
     let ended = ctx.core.toolstack.ended();
     let handler = async move {
         tokio::select! {
@@ -144,10 +152,12 @@ async fn guarded(ctx: Arc<Ctx>, args: Args) -> Result<Value, Failure> {
             () = ended => Err(internal_error("the toolstack ends")),
         }
     };
-    tokio::spawn(handler).await.unwrap_or_else(|e| {
-        tracing::error!(error = %e, "a handler panicked");
-        Err(internal_error(&e.to_string()))
-    })
+    async move {
+        tokio::spawn(handler).await.unwrap_or_else(|e| {
+            tracing::error!(error = %e, "a handler panicked");
+            Err(internal_error(&e.to_string()))
+        })
+    }
 }
 
 async fn run(ctx: Arc<Ctx>, args: Args) -> Result<Value, Failure> {

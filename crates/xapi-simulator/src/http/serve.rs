@@ -91,6 +91,11 @@ async fn next(exchange: &mut Exchange) -> io::Result<After> {
                                 After::Reset
                             }
                             Fault::DropAfterExecution => After::Reset,
+                            Fault::RestartAfter => {
+                                core.stop_toolstack();
+                                core.start_toolstack();
+                                After::Reset
+                            }
                             _ => after,
                         })
                     }

@@ -369,7 +369,10 @@ impl Request<'_> {
         result?;
         settle(core, disk).await?;
         drop(plugged);
-        Ok(vdi)
+        match &self.exchange.fault {
+            Some(Fault::FailureAfter(failure)) => Err(failure.clone()),
+            _ => Ok(vdi),
+        }
     }
 
     fn export_plan(&self) -> Result<(String, Format), Refusal> {

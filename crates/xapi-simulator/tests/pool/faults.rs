@@ -168,3 +168,52 @@ async fn handlers_fail_on_demand() {
     assert_eq!(bench.client.call("host.get_all", &[]).await.unwrap_err()["message"], "SESSION_INVALID");
     assert_eq!(bench.simulator.faults().clear(), 0);
 }
+
+#[tokio::test]
+async fn the_server_restarts_at_a_call() {
+    let simulator = pool().await;
+    let tasks = || simulator.core().db().read(|view| view.count("task"));
+    for fault in [Fault::Restart, Fault::RestartAfter] {
+        let mut client = Client::log_in(simulator.connect()).await;
+        let vm = client.call("VM.get_all", &[]).await.unwrap()[0].clone();
+        client.call("task.create", &[json!("label"), json!("")]).await.unwrap();
+        simulator.faults().on("VM.set_name_label", fault.clone());
+        let params = json!([client.session, vm, format!("{fault:?}")]);
+        assert_eq!(client.raw("VM.set_name_label", params).await, None, "{fault:?}");
+        assert_eq!((simulator.count_of_sessions(), tasks()), (0, 0), "{fault:?}");
+        let mut client = Client::log_in(simulator.connect()).await;
+        let name = client.call("VM.get_name_label", &[vm]).await.unwrap();
+        assert_eq!(name == format!("{fault:?}"), fault == Fault::RestartAfter, "{fault:?}: {name}");
+    }
+}
+
+#[tokio::test]
+async fn another_host_becomes_the_master_at_a_call() {
+    let world = xapi_simulator::World::demo().with_hosts(2);
+    let simulator = Simulator::builder().world(world).build().await.unwrap();
+    let mut client = Client::log_in(simulator.connect()).await;
+    let hosts = client.call("host.get_all_records", &[]).await.unwrap();
+    let pools = client.call("pool.get_all_records", &[]).await.unwrap();
+    let before = pools.as_object().unwrap().values().next().unwrap()["master"].clone();
+    let before = hosts[before.as_str().unwrap()]["address"].as_str().unwrap();
+    simulator.faults().on("VM.get_all", Fault::OtherMaster);
+    assert_eq!(client.raw("VM.get_all", json!([client.session])).await, None);
+    let mut former = Client { stream: simulator.connect_to(before), session: String::new() };
+    let answer = former.raw("session.login_with_password", json!(["root", "xapi-test"])).await.unwrap();
+    assert_eq!(answer["error"]["message"], "HOST_IS_SLAVE");
+    let named = answer["error"]["data"][0].as_str().unwrap();
+    assert_ne!(named, before);
+    let mut client = Client::log_in(simulator.connect_to(named)).await;
+    assert!(client.call("VM.get_all", &[]).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_call_fails_after_its_work() {
+    let simulator = pool().await;
+    let mut client = Client::log_in(simulator.connect()).await;
+    let failure = Failure::new("XENAPI_PLUGIN_FAILURE", ["signal: SIGKILL", "", ""]);
+    simulator.faults().on("task.create", Fault::FailureAfter(failure));
+    let error = client.call("task.create", &[json!("label"), json!("")]).await.unwrap_err();
+    assert_eq!(error["message"], "XENAPI_PLUGIN_FAILURE");
+    assert_eq!(simulator.core().db().read(|view| view.count("task")), 1);
+}
