@@ -151,7 +151,7 @@ fn minimise(target: &str) -> Result<()> {
     std::fs::create_dir(&new)?;
     let mut cargo = cargo_fuzz("run", &["--sanitizer", "none", target]);
     cargo.args([&new, &old, &folder("corpus", target)?]);
-    cargo.args(["--", "-set_cover_merge=1", "-use_counters=0", "-max_len=16384"]);
+    cargo.args(["--", "-set_cover_merge=1", "-use_counters=0", "-max_len=8192"]);
     let output = cargo.output().context("cargo fuzz")?;
     if !output.status.success() {
         bail!("{target} cannot be minimised: {}", String::from_utf8_lossy(&output.stderr));
