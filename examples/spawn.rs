@@ -1,20 +1,23 @@
 //! Makes a running instance from a disk image, on a host or on the embedded simulator.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use examples::cli::{self, Target};
-use examples::images;
 use examples::report::{self, Report};
 use examples::ui::Ui;
 use examples::world::World;
+use examples::{guest_image, images};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use xenapi_driver::spec::{
     ConfigDrive, ConfigDriveFormat, Flavor, ImageFormat, InstanceSpec, Nic, OsType, SrChoice, VmMode,
 };
-use xenapi_driver::{Checks, SpawnOptions};
+use xenapi_driver::{Checks, Instance, SpawnOptions};
+use xenapi_types::{ConsoleProtocol, Vm, vm};
 
 /// Make a running instance from a disk image.
 ///
@@ -71,6 +74,10 @@ struct Cli {
     /// Do not read the root disk back to compare it with the image.
     #[arg(long)]
     no_verify: bool,
+    /// With --boot: show the guest's serial console until this text is in it, then shut the guest down. For the
+    /// guest made without --image, until it is ready; otherwise until Ctrl-C, or until the guest goes off.
+    #[arg(long, value_name = "TEXT", requires = "boot")]
+    until: Option<String>,
     /// Print the result as JSON, and no progress.
     #[arg(long)]
     json: bool,
@@ -111,7 +118,50 @@ async fn spawn(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
     let checks = if cli.no_verify { Checks::ConfigDrive } else { Checks::AllDisks };
     let options = SpawnOptions { checks, progress: ui.progress() };
     let instance = ui.until_interrupted(world.driver().spawn(spec, options)).await?;
+    if world.boots() {
+        let made_here = cli.image.is_none().then_some(guest_image::READY);
+        show_guest(world, &instance, cli.until.as_deref().or(made_here), ui).await?;
+    }
     Ok(Report::of_spawn(&instance, ui))
+}
+
+/// Shows a guest's serial console for as long as is wanted, and lets it end in good order.
+async fn show_guest(world: &World, instance: &Instance, until: Option<&str>, ui: &Ui) -> Result<()> {
+    let client = world.driver().client();
+    let vm = client.by_uuid::<Vm>(&instance.vm_uuid).await?;
+    let console = client.vm_console(&vm, ConsoleProtocol::Vt100).await?;
+    let is_on = tokio::select! {
+        shown = show(console, until) => shown.context("the guest's console cannot be shown")?,
+        _ = tokio::signal::ctrl_c() => true,
+    };
+    if !is_on {
+        return Ok(());
+    }
+    ui.say("shutting the guest down; Ctrl-C pulls the plug");
+    tokio::select! {
+        down = client.call(vm::CleanShutdown { vm }) => Ok(down?),
+        _ = tokio::signal::ctrl_c() => Ok(()),
+    }
+}
+
+/// Copies a console to standard error until the text is in it (`true`), or its guest goes off (`false`).
+async fn show(mut console: impl AsyncRead + Unpin, until: Option<&str>) -> io::Result<bool> {
+    let (mut chunk, mut seen) = (vec![0; 4 << 10], Vec::new());
+    loop {
+        let len = console.read(&mut chunk).await?;
+        if len == 0 {
+            return Ok(false);
+        }
+        io::stderr().write_all(&chunk[..len])?;
+        let Some(text) = until.filter(|text| !text.is_empty()) else { continue };
+        seen.extend_from_slice(&chunk[..len]);
+        if seen.windows(text.len()).any(|window| window == text.as_bytes()) {
+            io::stderr().write_all(b"\r\n")?;
+            return Ok(true);
+        }
+        // The text may have begun.
+        seen.drain(..seen.len().saturating_sub(text.len()));
+    }
 }
 
 fn config_drive(cli: &Cli) -> Result<ConfigDrive> {

@@ -15,7 +15,7 @@ use disk_stream::DiskBody;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use xapi_simulator::core::Config as Behaviour;
-use xapi_simulator::{Personality, Simulator, World};
+use xapi_simulator::{Acceleration, Personality, Qemu, Simulator, World};
 use xenapi_client::{Client, Config, ExportFormat, ImportFormat, Timeouts, connect_fn};
 use xenapi_driver::{Driver, Settings};
 use xenapi_types::{Task, Vdi};
@@ -129,6 +129,18 @@ impl Pool {
     /// When it cannot be started.
     pub async fn with_plugins(plugins: &Path) -> Result<Self> {
         let behaviour = Behaviour { plugins: Some(plugins.to_owned()), ..Behaviour::default() };
+        Self::behaving(World::demo(), Timeouts::default(), behaviour).await
+    }
+
+    /// The demo pool, whose guests are run by QEMU.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub async fn booting() -> Result<Self> {
+        // Without KVM: it is not there in most places where tests are run.
+        let qemu = Qemu { acceleration: Acceleration::Software, ..Qemu::default() };
+        let behaviour = Behaviour { qemu: Some(qemu), ..Behaviour::default() };
         Self::behaving(World::demo(), Timeouts::default(), behaviour).await
     }
 

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
-use clap::Args;
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use xapi_simulator::{Acceleration, Qemu};
 use xenapi_client::{Config, Fingerprint, Trust};
 
 /// Where to work. Without a URL, a simulator in this process takes the place of a host.
@@ -34,9 +35,34 @@ pub struct Target {
     /// Keep the simulator's objects and disks in this directory, for the next run.
     #[arg(long, value_name = "DIR", conflicts_with = "url")]
     pub simulator_state: Option<PathBuf>,
+    /// Work on the simulator, whatever the environment names.
+    #[arg(long)]
+    pub simulated: bool,
+    /// Really run the guests of the simulator, in QEMU: with KVM where that works, or without.
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub boot: Option<Boot>,
     /// The password, where a tool has it from elsewhere.
     #[arg(skip)]
     pub known_password: Option<String>,
+}
+
+/// What runs the guests of the simulator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Boot {
+    /// QEMU, with KVM where that works.
+    Qemu,
+    /// QEMU without KVM.
+    QemuTcg,
+}
+
+impl Boot {
+    fn qemu(self) -> Qemu {
+        let acceleration = match self {
+            Self::Qemu => Acceleration::BestAvailable,
+            Self::QemuTcg => Acceleration::Software,
+        };
+        Qemu { acceleration, ..Qemu::default() }
+    }
 }
 
 impl std::fmt::Debug for Target {
@@ -49,7 +75,11 @@ impl std::fmt::Debug for Target {
 impl Target {
     /// The configuration for a real host, or `None` for the simulator.
     pub fn config(&self) -> Result<Option<Config>> {
-        let Some(url) = &self.url else { return Ok(None) };
+        let Some(url) = self.url.as_ref().filter(|_| !self.simulated) else { return Ok(None) };
+        ensure!(
+            self.boot.is_none(),
+            "--boot is for the simulator's guests: {url} runs its own; add --simulated"
+        );
         let trust = match (&self.ca_file, &self.known_hosts, self.insecure) {
             (Some(file), _, _) => Trust::CaFile(file.clone()),
             (None, Some(file), _) => Trust::KnownHosts(file.clone()),
@@ -60,9 +90,16 @@ impl Target {
         Ok(Some(Config::new(url, &*self.user, self.password()?)?.trust(trust)))
     }
 
+    /// What runs the guests of the simulator, if anything does.
+    pub fn qemu(&self) -> Option<Qemu> {
+        self.boot.map(Boot::qemu)
+    }
+
     /// Why this machine believes that the host is the one that is meant, and who can read along.
     pub fn trusts(&self) -> String {
-        let Some(url) = &self.url else { return "the simulator in this process".to_owned() };
+        let Some(url) = self.url.as_ref().filter(|_| !self.simulated) else {
+            return "the simulator in this process".to_owned();
+        };
         if !url.starts_with("https://") {
             return format!("{url} has no TLS: whoever is in between can read the password; use https://");
         }

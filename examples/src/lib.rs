@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod demo_image;
+pub mod guest_image;
 pub mod images;
 pub mod report;
 pub mod table;

@@ -5,18 +5,22 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
+use xapi_simulator::core::Config as Behaviour;
 use xapi_simulator::{Simulator, World as Pool};
 use xenapi_client::{Client, Config, connect_fn};
 use xenapi_driver::{Driver, Settings};
 
 use crate::cli::Target;
 use crate::demo_image::DemoImage;
+use crate::guest_image;
 use crate::ui::Ui;
 
 /// A driver, and the simulator behind it if there is no host.
 pub struct World {
     driver: Driver,
     simulator: Option<Arc<Simulator>>,
+    /// Whether guests really run on the simulator.
+    boots: bool,
     scratch: TempDir,
 }
 
@@ -33,16 +37,20 @@ impl World {
             .context("no directory for temporary files can be made")?;
         if let Some(config) = target.config()? {
             let driver = Driver::connect(config).await?;
-            return Ok(Self { driver, simulator: None, scratch });
+            return Ok(Self { driver, simulator: None, boots: false, scratch });
         }
         let state = target.simulator_state.clone().unwrap_or_else(|| scratch.path().join("state"));
         ui.say(&format!("no --url: simulating a pool, its state in {}", state.display()));
-        let simulator = Simulator::builder().world(Pool::demo()).state_dir(&state).password("demo").build();
+        let behaviour = Behaviour { qemu: target.qemu(), ..Behaviour::default() };
+        let boots = behaviour.qemu.is_some();
+        let simulator = Simulator::builder().world(Pool::demo()).config(behaviour);
+        let simulator = simulator.state_dir(&state).password("demo").build().await;
         let simulator =
-            simulator.await.with_context(|| format!("no pool can be simulated in {}", state.display()))?;
+            simulator.with_context(|| format!("no pool can be simulated in {}", state.display()))?;
         let simulator = Arc::new(simulator);
         let client = in_process(&simulator)?;
-        Ok(Self { driver: Driver::over(client, Settings::default()), simulator: Some(simulator), scratch })
+        let driver = Driver::over(client, Settings::default());
+        Ok(Self { driver, simulator: Some(simulator), boots, scratch })
     }
 
     /// The driver.
@@ -50,13 +58,24 @@ impl World {
         &self.driver
     }
 
-    /// Makes a small disk image in a directory that is removed in the end.
+    /// Whether guests really run on the simulator.
+    pub fn boots(&self) -> bool {
+        self.boots
+    }
+
+    /// Makes a small disk image in a directory that is removed in the end: one that boots where guests are run.
     ///
     /// # Errors
     ///
-    /// When it cannot be written.
+    /// When it cannot be written, or one that boots cannot be made for want of packages.
     pub async fn demo_image(&self, ui: &Ui) -> Result<PathBuf> {
         let path = self.scratch.path().join("demo.img");
+        if self.boots {
+            ui.say("no --image: making a Linux guest of Debian's packages");
+            let target = path.clone();
+            tokio::task::spawn_blocking(move || guest_image::write(&target)).await??;
+            return Ok(path);
+        }
         ui.say("no --image: making a demo disk of 1 GiB");
         let target = path.clone();
         tokio::task::spawn_blocking(move || DemoImage::default().write(&target)).await??;

@@ -1,6 +1,6 @@
 //! `CONNECT /console`: the screen or the terminal of a running VM, for as long as it runs.
 //!
-//! The guest behind it is made up: a screen of colour bars that react to keys and pointer ([`rfb`]), or a terminal
+//! Where guests are run, it is their machine's screen and serial port. Otherwise the guest behind it is made up: a screen of colour bars that react to keys and pointer ([`rfb`]), or a terminal
 //! that greets and echoes. The connection is XAPI's: it asks who is there, answers only on the host where the VM
 //! runs, and ends with the console.
 
@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream};
 use crate::classes::session;
 use crate::core::Core;
 use crate::db::View;
+use crate::guest;
 use crate::http::{After, Exchange, Handlers, Head, Page, Verb, authenticate};
 
 pub(crate) fn register(handlers: &mut Handlers) {
@@ -35,7 +36,7 @@ async fn answer(exchange: &mut Exchange) -> io::Result<After> {
         Ok(target) => {
             exchange.conn.send(ACCEPTED).await?;
             tokio::select! {
-                served = target.serve(&mut exchange.conn) => served,
+                served = target.serve(&core, &mut exchange.conn) => served,
                 () = target.closed(&core) => Ok(()),
             }
         }
@@ -51,6 +52,7 @@ async fn answer(exchange: &mut Exchange) -> io::Result<After> {
 struct Target {
     console: String,
     is_screen: bool,
+    vm: String,
     vm_name: String,
 }
 
@@ -75,11 +77,15 @@ impl Target {
         Ok(Self {
             console: console.reference().to_owned(),
             is_screen: console.str("protocol") == "rfb",
+            vm: vm.reference().to_owned(),
             vm_name: vm.str("name_label").to_owned(),
         })
     }
 
-    async fn serve(&self, conn: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+    async fn serve(&self, core: &Core, conn: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
+        if let Some(served) = guest::serve_console(core, &self.vm, self.is_screen, conn).await {
+            return served;
+        }
         let mut conn = BufStream::new(conn);
         if self.is_screen {
             rfb::serve(&mut conn, &self.vm_name).await

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::db::{Db, View};
 use crate::dispatch::Router;
 use crate::fault::Faults;
+use crate::guest::{Machines, Qemu};
 use crate::link::Link;
 use crate::listen::Connections;
 use crate::personality::Personality;
@@ -40,6 +41,7 @@ pub struct Core {
     pub(crate) listeners: Mutex<Listeners>,
     pub(crate) link: Arc<Link>,
     pub(crate) toolstack: Toolstack,
+    pub(crate) machines: Machines,
     /// Where hosts listen, by reference, if that is not where real ones do.
     pub(crate) urls: Mutex<HashMap<String, String>>,
     /// Other pools that this one can reach.
@@ -82,6 +84,8 @@ pub struct Config {
     pub personality: Personality,
     /// What guests do.
     pub guests: Guests,
+    /// What runs guests. Without it they are bookkeeping.
+    pub qemu: Option<Qemu>,
     /// The storage servers that the hosts can reach.
     pub targets: Targets,
     /// Where the programs are that `host.call_plugin` runs, on whatever host; a real host keeps them in
@@ -106,6 +110,7 @@ impl Default for Config {
             bandwidth: None,
             personality: Personality::default(),
             guests: Guests::new(),
+            qemu: None,
             plugins: None,
             extensions: None,
             plugin_timeout: Duration::from_secs(3600),

@@ -37,6 +37,7 @@
 //! * `transfer`: the import and export handlers.
 //! * `rrd`: what hosts measure.
 //! * `console`: screens and terminals of running VMs.
+//! * `guest`: guests that really run, in QEMU.
 //! * [`targets`]: storage servers beside the pool.
 //! * [`fault`], [`link`] and [`clock`]: what tests turn.
 //! * `listen` and `toolstack`: how clients reach the pool, and when they cannot.
@@ -53,6 +54,7 @@ pub mod dispatch;
 pub mod fault;
 #[doc(hidden)]
 pub mod fuzzing;
+mod guest;
 pub mod http;
 mod json;
 pub mod link;
@@ -73,6 +75,7 @@ mod transfer;
 pub mod world;
 
 pub use classes::vm::Guests;
+pub use guest::{Acceleration, Qemu};
 pub use listen::{Connections, Count, Listening};
 pub use personality::{Personality, UnknownPersonality};
 pub use simulator::{Builder, Simulator, StartError};

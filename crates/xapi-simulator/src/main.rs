@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use tracing_subscriber::EnvFilter;
 use xapi_simulator::core::Config;
-use xapi_simulator::{Personality, Simulator, World};
+use xapi_simulator::{Acceleration, Personality, Qemu, Simulator, World};
 
 /// A XenServer/XCP-ng pool to test clients against, without a hypervisor.
 ///
-/// Speaks XML-RPC (on every path), JSON-RPC 1.0 and 2.0 (on /jsonrpc) and XAPI's import and export handlers. Guests
-/// are only bookkeeping; disks are real. Stop it with Ctrl-C or SIGTERM.
+/// Speaks XML-RPC (on every path), JSON-RPC 1.0 and 2.0 (on /jsonrpc) and XAPI's import and export handlers. Disks
+/// are real; guests are only bookkeeping, unless --boot runs them. Stop it with Ctrl-C or SIGTERM.
 #[derive(Parser)]
 #[command(
     version,
@@ -64,9 +64,35 @@ struct Options {
     #[arg(long, value_name = "DIRECTORY")]
     extensions: Option<PathBuf>,
 
+    /// Really run guests, in QEMU: with KVM where that works, or without. They end with the simulator.
+    #[arg(long, value_enum, value_name = "HOW")]
+    boot: Option<Boot>,
+    /// Record the serial consoles of guests in this directory, as UUID.log.
+    #[arg(long, value_name = "DIR", requires = "boot")]
+    console_logs: Option<PathBuf>,
+
     /// The password of root. Other users can see a command line: prefer the environment.
     #[arg(long, env = "XAPI_SIMULATOR_PASSWORD", hide_env_values = true, default_value = "xapi-test")]
     password: String,
+}
+
+/// What runs guests.
+#[derive(Clone, Copy, ValueEnum)]
+enum Boot {
+    /// QEMU, with KVM where that works.
+    Qemu,
+    /// QEMU without KVM.
+    QemuTcg,
+}
+
+impl Options {
+    fn qemu(&self) -> Option<Qemu> {
+        let acceleration = match self.boot? {
+            Boot::Qemu => Acceleration::BestAvailable,
+            Boot::QemuTcg => Acceleration::Software,
+        };
+        Some(Qemu { acceleration, console_logs: self.console_logs.clone(), ..Qemu::default() })
+    }
 }
 
 #[tokio::main]
@@ -83,6 +109,7 @@ async fn main() -> anyhow::Result<()> {
         }
     };
     let config = Config {
+        qemu: options.qemu(),
         password: options.password,
         plugins: options.plugins,
         extensions: options.extensions,

@@ -79,12 +79,13 @@ async fn write(stdin: Option<ChildStdin>, input: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// A program with those it started.
-struct Group(Child);
+/// A program with those it started in its process group; they end when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Group(pub(crate) Child);
 
 impl Group {
     /// Ends all of them, unless the program has ended: its number may be another's by then.
-    fn kill(&self) {
+    pub(crate) fn kill(&self) {
         let pid = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         if let Some(pid) = pid {
             // They may just have ended.

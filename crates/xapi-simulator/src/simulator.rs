@@ -12,6 +12,7 @@ use crate::core::{Config, Core};
 use crate::db::{Db, StateError};
 use crate::dispatch::Router;
 use crate::fault::Faults;
+use crate::guest::Machines;
 use crate::link::Link;
 use crate::listen::Connections;
 use crate::personality::Personality;
@@ -24,7 +25,7 @@ use crate::toolstack::Toolstack;
 use crate::transfer::nbd::Nbd;
 use crate::world::{World, WorldError};
 
-/// A running pool. Dropping it ends its listeners and connections; the state directory keeps what was committed.
+/// A running pool. Dropping it ends its listeners, connections and guests; the state directory keeps what was committed.
 pub struct Simulator {
     core: Arc<Core>,
 }
@@ -58,6 +59,9 @@ pub enum StartError {
     /// There is no such host.
     #[error("the pool has no host {0}; use the reference, the uuid or the name of one")]
     UnknownHost(String),
+    /// What is to run guests is not there.
+    #[error(transparent)]
+    Guests(std::io::Error),
     /// No certificate can be made.
     #[error("cannot make a certificate: {0}")]
     Certificate(String),
@@ -103,8 +107,12 @@ impl Builder {
     /// Starts the pool. Nothing listens yet.
     ///
     /// # Errors
-    /// When the state directory or the world cannot be used.
-    pub async fn build(self) -> Result<Simulator, StartError> {
+    /// When the state directory or the world cannot be used, or guests are to be run and cannot.
+    pub async fn build(mut self) -> Result<Simulator, StartError> {
+        if let Some(qemu) = &self.config.qemu {
+            qemu.find().map_err(StartError::Guests)?;
+            self.config.guests.are_real = true;
+        }
         let schema = Schema::of(self.config.personality);
         let lock = match &self.state_dir {
             Some(directory) => Some(StateLock::acquire(directory).await?),
@@ -121,6 +129,9 @@ impl Builder {
             self.world.populate(&db)?;
         }
         classes::recover(&db).map_err(WorldError::from)?;
+        if self.config.qemu.is_some() {
+            classes::vm::power_failed(&db, &self.config.guests).map_err(WorldError::from)?;
+        }
         classes::role::install(&db);
         classes::sm::install(&db);
         db.write(|tx| self.config.personality.introduce(tx)).map_err(WorldError::from)?;
@@ -143,6 +154,7 @@ impl Builder {
             listeners: Mutex::default(),
             link,
             toolstack: Toolstack::new(),
+            machines: Machines::default(),
             urls: Mutex::default(),
             peers: Mutex::default(),
             membership: Mutex::default(),
@@ -221,6 +233,15 @@ impl Simulator {
         &self.core.connections
     }
 
+    /// What QEMU says of the machine behind a VM (`running`, `paused`, `shutdown`, ...), by the VM's uuid; nothing where
+    /// there is none.
+    ///
+    /// # Errors
+    /// When QEMU does not answer.
+    pub async fn machine_status(&self, vm_uuid: &str) -> std::io::Result<Option<String>> {
+        crate::guest::status(&self.core, vm_uuid).await
+    }
+
     /// How many sessions are open.
     pub fn count_of_sessions(&self) -> usize {
         self.core.db.read(|view| view.count("session"))
@@ -233,6 +254,7 @@ impl Simulator {
     /// When something could not be written.
     pub fn shutdown(&self) -> Result<(), StateError> {
         self.core.stop.send_replace(true);
+        self.core.machines.end();
         let closed = self.core.db.close();
         drop(self.core.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
         closed
@@ -242,5 +264,6 @@ impl Simulator {
 impl Drop for Simulator {
     fn drop(&mut self) {
         self.core.stop.send_replace(true);
+        self.core.machines.end();
     }
 }

@@ -34,6 +34,8 @@ pub const REPLY_TLS_REQUIRED: u32 = 1 << 31 | 5;
 
 /// The flags of an export: these are flags, and it is only to be read.
 pub const READ_ONLY_EXPORT: u16 = 0b11;
+/// The flags of an export: these are flags, it can be written, and told to make what was written last.
+pub const WRITABLE_EXPORT: u16 = 0b101;
 
 /// Reads.
 pub const COMMAND_READ: u16 = 0;
@@ -41,6 +43,8 @@ pub const COMMAND_READ: u16 = 0;
 pub const COMMAND_WRITE: u16 = 1;
 /// Ends the connection, without an answer.
 pub const COMMAND_DISCONNECT: u16 = 2;
+/// Waits until everything that was written will last.
+pub const COMMAND_FLUSH: u16 = 3;
 
 /// Bytes of a request.
 pub const REQUEST_LEN: usize = 28;

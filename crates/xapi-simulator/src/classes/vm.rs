@@ -1,6 +1,7 @@
 //! `VM`.
 
 mod attributes;
+pub(crate) mod by_itself;
 mod copy;
 mod guests;
 mod image;
@@ -24,11 +25,12 @@ use xenapi_wire::{DateTime, Failure, Value};
 pub use guests::Guests;
 pub(super) use lifecycle::derive;
 pub(crate) use lifecycle::{destroy, new_metrics};
-pub(crate) use power::new_generation_id;
+pub(crate) use power::{new_generation_id, power_failed};
 
 use super::message::about_vm;
 use crate::db::Tx;
-use crate::dispatch::{Busy, Ctx, Router, void};
+use crate::dispatch::{Busy, Ctx, Router, internal_error, void};
+use crate::guest::{self, Way};
 use operations::Power;
 
 pub(super) fn register(router: &mut Router) {
@@ -41,31 +43,44 @@ pub(super) fn register(router: &mut Router) {
     router.future("VM.start", |ctx, args| async move {
         let vm = args.str(0).to_owned();
         let _busy = begin(&ctx, &vm, "start").await?;
-        start(&ctx, &vm, None, args.bool(1))
+        start(&ctx, &vm, None, args.bool(1)).await
     });
     router.future("VM.start_on", |ctx, args| async move {
         let vm = args.str(0).to_owned();
         let _busy = begin(&ctx, &vm, "start_on").await?;
-        start(&ctx, &vm, Some(args.str(1)), args.bool(2))
+        start(&ctx, &vm, Some(args.str(1)), args.bool(2)).await
     });
-    simple(router, "VM.pause", "pause", |ctx, vm| change(ctx, vm, Power::Paused, "VM_PAUSED", "paused"));
-    simple(router, "VM.unpause", "unpause", |ctx, vm| {
-        change(ctx, vm, Power::Running, "VM_UNPAUSED", "unpaused")
+    simple(router, "VM.pause", "pause", |ctx, vm| async move {
+        guest::pause(&ctx, &vm).await?;
+        change(&ctx, &vm, Power::Paused, "VM_PAUSED", "paused")
     });
-    simple(router, "VM.clean_reboot", "clean_reboot", |ctx, vm| reboot(ctx, vm, "rebooted cleanly"));
-    simple(router, "VM.hard_reboot", "hard_reboot", |ctx, vm| reboot(ctx, vm, "rebooted forcibly"));
-    simple(router, "VM.clean_shutdown", "clean_shutdown", |ctx, vm| shut_down(ctx, vm, "shutdown"));
-    simple(router, "VM.hard_shutdown", "hard_shutdown", |ctx, vm| {
-        shut_down(ctx, vm, "shutdown forcibly")?;
+    simple(router, "VM.unpause", "unpause", |ctx, vm| async move {
+        guest::unpause(&ctx, &vm).await?;
+        change(&ctx, &vm, Power::Running, "VM_UNPAUSED", "unpaused")
+    });
+    simple(router, "VM.clean_reboot", "clean_reboot", |ctx, vm| async move {
+        reboot(&ctx, &vm, Way::Clean, "rebooted cleanly").await
+    });
+    simple(router, "VM.hard_reboot", "hard_reboot", |ctx, vm| async move {
+        reboot(&ctx, &vm, Way::Hard, "rebooted forcibly").await
+    });
+    simple(router, "VM.clean_shutdown", "clean_shutdown", |ctx, vm| async move {
+        shut_down(&ctx, &vm, Way::Clean, "shutdown").await
+    });
+    simple(router, "VM.hard_shutdown", "hard_shutdown", |ctx, vm| async move {
+        shut_down(&ctx, &vm, Way::Hard, "shutdown forcibly").await?;
         ctx.cancel_points(CANCEL_POINTS_OF_HARD_SHUTDOWN);
         Ok(())
     });
-    simple(router, "VM.shutdown", "shutdown", |ctx, vm| {
+    simple(router, "VM.shutdown", "shutdown", |ctx, vm| async move {
         let suspended =
-            ctx.read(|view| Ok::<_, Failure>(Power::of(view.object("VM", vm)?) == Power::Suspended))?;
-        shut_down(ctx, vm, if suspended { "shutdown forcibly" } else { "shutdown" })
+            ctx.read(|view| Ok::<_, Failure>(Power::of(view.object("VM", &vm)?) == Power::Suspended))?;
+        match suspended {
+            true => shut_down(&ctx, &vm, Way::Hard, "shutdown forcibly").await,
+            false => shut_down(&ctx, &vm, Way::Clean, "shutdown").await,
+        }
     });
-    simple(router, "VM.suspend", "suspend", suspend);
+    simple(router, "VM.suspend", "suspend", |ctx, vm| async move { suspend(&ctx, &vm) });
     router.future("VM.resume", |ctx, args| async move {
         let vm = args.str(0).to_owned();
         let _busy = begin(&ctx, &vm, "resume").await?;
@@ -94,16 +109,18 @@ pub(super) fn register(router: &mut Router) {
     setters::register(router);
 }
 
-/// Registers a call whose only argument is the VM and whose work is one change of the database.
-fn simple(
+/// Registers a call whose only argument is the VM.
+fn simple<F>(
     router: &mut Router,
     method: &'static str,
     op: &'static str,
-    work: impl Fn(&Ctx, &str) -> Result<(), Failure> + Copy + Send + Sync + 'static,
-) {
+    work: impl Fn(Arc<Ctx>, String) -> F + Copy + Send + Sync + 'static,
+) where
+    F: Future<Output = Result<(), Failure>> + Send,
+{
     router.future(method, move |ctx, args| async move {
         let _busy = begin(&ctx, args.str(0), op).await?;
-        work(&ctx, args.str(0))?;
+        work(ctx, args.str(0).to_owned()).await?;
         Ok(void())
     });
 }
@@ -156,7 +173,14 @@ const CANCEL_POINTS_OF_START: u32 = 5;
 /// The same of a shutdown by force.
 const CANCEL_POINTS_OF_HARD_SHUTDOWN: u32 = 6;
 
-fn start(ctx: &Ctx, vm: &str, on: Option<&str>, paused: bool) -> Result<Value, Failure> {
+async fn start(ctx: &Ctx, vm: &str, on: Option<&str>, paused: bool) -> Result<Value, Failure> {
+    if guest::is_real(&ctx.core) {
+        ctx.read(|view| {
+            choose_host(view, vm, on)?;
+            power::assert_disks_free(view, view.object("VM", vm)?)
+        })?;
+    }
+    let machine = guest::set_up(&ctx.core, vm).await?;
     let now = ctx.date();
     let refused = ctx.write(|tx| {
         let host = choose_host(tx, vm, on)?;
@@ -180,6 +204,7 @@ fn start(ctx: &Ctx, vm: &str, on: Option<&str>, paused: bool) -> Result<Value, F
     if let Some(failure) = refused {
         return Err(failure);
     }
+    machine.begin(&ctx.core, vm, paused).await?;
     ctx.cancel_points(CANCEL_POINTS_OF_START);
     Ok(void())
 }
@@ -203,33 +228,63 @@ fn change(ctx: &Ctx, vm: &str, state: Power, message: &str, what: &str) -> Resul
     })
 }
 
-fn reboot(ctx: &Ctx, vm: &str, what: &str) -> Result<(), Failure> {
+async fn reboot(ctx: &Ctx, vm: &str, way: Way, what: &str) -> Result<(), Failure> {
+    let (off, guests) = (guest::switch_off(ctx, vm, way).await?, &ctx.core.config().guests);
+    if let Some(off) = &off {
+        off.end().await;
+        if let Err(failure) = guest::start_again(&ctx.core, vm).await {
+            let now = ctx.date();
+            ctx.write(|tx| halted(tx, vm, "VM_SHUTDOWN", "shutdown", guests, &now))?;
+            return Err(failure);
+        }
+    }
     let now = ctx.date();
-    ctx.write(|tx| {
-        let metrics = tx.object("VM", vm)?.str("metrics").to_owned();
-        if tx.exists("VM_metrics", &metrics) {
-            tx.set("VM_metrics", &metrics, "start_time", Value::DateTime(now.clone()))?;
-        }
-        let guests = &ctx.core.config().guests;
-        if !guests.keep_domain {
-            let highest = tx.objects("VM").map(|vm| vm.int("domid")).max().unwrap_or(0);
-            tx.set("VM", vm, "domid", Value::Int(guests.next_domid(highest)))?;
-        }
-        power::set_state(tx, vm, Power::Running)?;
-        about_vm(tx, vm, "VM_REBOOTED", what, &now)
-    })
+    ctx.write(|tx| restarted(tx, vm, what, guests, &now))
 }
 
-fn shut_down(ctx: &Ctx, vm: &str, what: &str) -> Result<(), Failure> {
+/// The VM runs in a new domain.
+fn restarted(tx: &mut Tx<'_>, vm: &str, what: &str, guests: &Guests, now: &DateTime) -> Result<(), Failure> {
+    let metrics = tx.object("VM", vm)?.str("metrics").to_owned();
+    if tx.exists("VM_metrics", &metrics) {
+        tx.set("VM_metrics", &metrics, "start_time", Value::DateTime(now.clone()))?;
+    }
+    if !guests.keep_domain {
+        let highest = tx.objects("VM").map(|vm| vm.int("domid")).max().unwrap_or(0);
+        tx.set("VM", vm, "domid", Value::Int(guests.next_domid(highest)))?;
+    }
+    power::set_state(tx, vm, Power::Running)?;
+    about_vm(tx, vm, "VM_REBOOTED", what, now)
+}
+
+async fn shut_down(ctx: &Ctx, vm: &str, way: Way, what: &str) -> Result<(), Failure> {
+    let off = guest::switch_off(ctx, vm, way).await?;
+    if let Some(off) = &off {
+        off.end().await;
+        if !by_itself::is_on(&ctx.core, vm) {
+            // Somebody else was faster, by force.
+            return Ok(());
+        }
+    }
     let now = ctx.date();
     let image = ctx.write(|tx| {
         let image = image::take_off(tx, vm)?;
-        power::halted(tx, vm, &ctx.core.config().guests)?;
-        about_vm(tx, vm, "VM_SHUTDOWN", what, &now)?;
+        halted(tx, vm, "VM_SHUTDOWN", what, &ctx.core.config().guests, &now)?;
         Ok::<_, Failure>(image)
     })?;
     image::discard(ctx, image.as_deref());
     Ok(())
+}
+
+fn halted(
+    tx: &mut Tx<'_>,
+    vm: &str,
+    message: &str,
+    what: &str,
+    guests: &Guests,
+    now: &DateTime,
+) -> Result<(), Failure> {
+    power::halted(tx, vm, guests)?;
+    about_vm(tx, vm, message, what, now)
 }
 
 fn suspend(ctx: &Ctx, vm: &str) -> Result<(), Failure> {
@@ -240,6 +295,7 @@ fn suspend(ctx: &Ctx, vm: &str) -> Result<(), Failure> {
 
 /// The memory goes to a disk.
 fn lay_down(ctx: &Ctx, vm: &str) -> Result<(), Failure> {
+    guest::assert_tools(ctx, vm)?;
     let image = image::make(ctx, vm)?;
     let laid = ctx.write(|tx| power::suspended(tx, vm, &image));
     if laid.is_err() {
@@ -249,6 +305,11 @@ fn lay_down(ctx: &Ctx, vm: &str) -> Result<(), Failure> {
 }
 
 fn resume(ctx: &Ctx, vm: &str, on: Option<&str>, paused: bool) -> Result<Value, Failure> {
+    if guest::is_real(&ctx.core) {
+        let text =
+            "the VM was suspended where guests are not run: its memory is empty; shut it down by force";
+        return Err(internal_error(text));
+    }
     let now = ctx.date();
     let image = ctx.write(|tx| {
         let host = choose_host(tx, vm, on)?;

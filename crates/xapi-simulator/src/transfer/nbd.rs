@@ -17,22 +17,24 @@ use xenapi_types::nbd::{self, Request};
 use xenapi_wire::{Failure, Value};
 
 use super::handler::{Format, blocking, hosts_of};
-use super::source::{Source, find_vdi, io_failure};
+use super::source::{Source, find_vdi};
 use crate::classes::session;
 use crate::core::Core;
 use crate::db::View;
+use crate::disk::{Disk, DiskError};
 use crate::dispatch::{Args, Ctx};
 
 /// How many clients a host serves at the same time.
 const MAX_CLIENTS: usize = 16;
-/// The longest option and the longest read, in bytes.
+/// The longest option and the longest transfer, in bytes.
 const MAX_OPTION: u32 = 4 << 10;
-const MAX_READ: u32 = 32 << 20;
+const MAX_TRANSFER: u32 = 32 << 20;
 
-/// What NBD says when something is not permitted, not readable, not sensible.
+/// What NBD says when something is not permitted, not readable, not sensible, or has no room.
 const EPERM: u32 = 1;
 const EIO: u32 = 5;
 const EINVAL: u32 = 22;
+const ENOSPC: u32 = 28;
 
 /// Where NBD is served, if it is.
 #[derive(Default)]
@@ -202,9 +204,39 @@ async fn export(
     let vdi = core.db().read(|view| find_vdi(view, uuid)).map_err(refused)?;
     let (worker, host) = (core.clone(), host.to_owned());
     let source = blocking(move || Source::open(&worker, &host, &vdi, Format::Raw, None, "nbd"));
-    let source = Arc::new(source.await.map_err(refused)?);
-    stream.write_u64(source.len_bytes).await?;
-    stream.write_u16(nbd::READ_ONLY_EXPORT).await?;
+    let source = source.await.map_err(refused)?;
+    let device = Device { disk: source.disk.clone(), len_bytes: source.len_bytes, is_writable: false };
+    transmit(stream, &device).await
+}
+
+/// What an export shows.
+#[derive(Debug, Clone)]
+pub(crate) struct Device {
+    pub(crate) disk: Disk,
+    pub(crate) len_bytes: u64,
+    pub(crate) is_writable: bool,
+}
+
+/// Serves a disk by its name to a neighbour who needs no session: `find` does file work.
+///
+/// # Errors
+/// When the connection breaks, or there is no disk of that name.
+pub(crate) async fn serve_neighbour(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    find: impl FnOnce(&str) -> Result<Device, Failure> + Send + 'static,
+) -> io::Result<()> {
+    let mut stream = BufStream::new(stream);
+    let Chosen::Export(name) = negotiate(&mut stream, Mode::Plain, true).await? else { return Ok(()) };
+    let found = blocking(move || find(&name)).await;
+    let device = found.map_err(|failure| io::Error::other(format!("no such disk: {failure}")))?;
+    transmit(&mut stream, &device).await
+}
+
+/// The requests after a negotiation, one after the other, until the client has enough.
+async fn transmit(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), device: &Device) -> io::Result<()> {
+    stream.write_u64(device.len_bytes).await?;
+    let flags = if device.is_writable { nbd::WRITABLE_EXPORT } else { nbd::READ_ONLY_EXPORT };
+    stream.write_u16(flags).await?;
     stream.write_all(&[0; nbd::EXPORT_PADDING]).await?;
     stream.flush().await?;
     loop {
@@ -213,12 +245,18 @@ async fn export(
         let request = Request::parse(&bytes).ok_or(io::ErrorKind::InvalidData)?;
         let result = match request.command {
             nbd::COMMAND_DISCONNECT => return Ok(()),
-            nbd::COMMAND_READ => read(&source, request).await,
+            nbd::COMMAND_READ => read(device, request).await,
+            nbd::COMMAND_WRITE if device.is_writable && request.len <= MAX_TRANSFER => {
+                let mut data = vec![0; request.len as usize];
+                stream.read_exact(&mut data).await?;
+                write(device, request, data).await
+            }
             nbd::COMMAND_WRITE => {
                 let mut data = (&mut *stream).take(request.len.into());
                 tokio::io::copy(&mut data, &mut tokio::io::sink()).await?;
-                Err(EPERM)
+                Err(if device.is_writable { EINVAL } else { EPERM })
             }
+            nbd::COMMAND_FLUSH if device.is_writable => flush(device).await,
             _ => Err(EINVAL),
         };
         stream.write_u32(nbd::REPLY_MAGIC).await?;
@@ -229,16 +267,52 @@ async fn export(
     }
 }
 
-async fn read(source: &Arc<Source>, request: Request) -> Result<Vec<u8>, u32> {
+/// Whether a transfer stays within the disk.
+fn fits(device: &Device, request: Request) -> bool {
     let end = request.offset.checked_add(request.len.into());
-    if request.len > MAX_READ || end.is_none_or(|end| end > source.len_bytes) {
+    request.len <= MAX_TRANSFER && end.is_some_and(|end| end <= device.len_bytes)
+}
+
+async fn read(device: &Device, request: Request) -> Result<Vec<u8>, u32> {
+    if !fits(device, request) {
         return Err(EINVAL);
     }
-    let source = source.clone();
-    let reading = blocking(move || {
+    let disk = device.disk.clone();
+    on_disk("NBD read", move || {
         let mut data = vec![0; request.len as usize];
-        let read = source.disk.read_at(request.offset, &mut data);
-        read.map(|()| data).map_err(|error| io_failure("NBD read", &error.into()))
-    });
-    reading.await.map_err(|_| EIO)
+        disk.read_at(request.offset, &mut data).map(|()| data)
+    })
+    .await
+}
+
+async fn write(device: &Device, request: Request, data: Vec<u8>) -> Result<Vec<u8>, u32> {
+    if !fits(device, request) {
+        return Err(EINVAL);
+    }
+    let disk = device.disk.clone();
+    on_disk("NBD write", move || disk.write_at(request.offset, &data).map(|()| Vec::new())).await
+}
+
+async fn flush(device: &Device) -> Result<Vec<u8>, u32> {
+    let disk = device.disk.clone();
+    on_disk("NBD flush", move || disk.sync().map(|()| Vec::new())).await
+}
+
+/// Does file work; an error becomes NBD's number, a full repository one of its own.
+async fn on_disk(
+    what: &'static str,
+    work: impl FnOnce() -> Result<Vec<u8>, DiskError> + Send + 'static,
+) -> Result<Vec<u8>, u32> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(data)) => Ok(data),
+        Ok(Err(DiskError::Full(_))) => Err(ENOSPC),
+        Ok(Err(error)) => {
+            tracing::info!(%error, "{what} failed");
+            Err(EIO)
+        }
+        Err(error) => {
+            tracing::error!(%error, "{what} failed");
+            Err(EIO)
+        }
+    }
 }

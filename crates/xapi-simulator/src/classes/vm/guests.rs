@@ -18,6 +18,8 @@ pub struct Guests {
     pub keep_guest_metrics: bool,
     /// A reboot keeps the domain.
     pub keep_domain: bool,
+    /// They are run: what they report of themselves is not made up, but that they hear their power button.
+    pub(crate) are_real: bool,
     /// Domain numbers only grow, also across restarts of a VM.
     last_domid: Arc<AtomicI64>,
 }
@@ -32,6 +34,7 @@ impl Guests {
             keep_xenstore_data: true,
             keep_guest_metrics: false,
             keep_domain: false,
+            are_real: false,
             last_domid: Arc::default(),
         }
     }

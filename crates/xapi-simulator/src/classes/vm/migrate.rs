@@ -13,6 +13,7 @@ use super::pools::Passage;
 use super::{begin, host_text, power};
 use crate::db::{Object, Tx, View};
 use crate::dispatch::{Args, Ctx, Router, internal_error, void};
+use crate::guest;
 
 /// A migration tells its progress in so many steps, between which it can be cancelled.
 const STEPS: u32 = 10;
@@ -22,6 +23,7 @@ pub(super) fn register(router: &mut Router) {
         let (vm, host) = (args.str(0).to_owned(), args.str(1).to_owned());
         ctx.read(|view| assert_elsewhere(view, &vm, &host, &BTreeMap::new()))?;
         let _busy = begin(&ctx, &vm, "pool_migrate").await?;
+        guest::assert_tools(&ctx, &vm)?;
         transfer_memory(&ctx).await?;
         arrive(&ctx, &vm, &host)?;
         Ok(void())
@@ -69,6 +71,7 @@ pub(super) fn register(router: &mut Router) {
             Ok::<_, Failure>(host)
         })?;
         let _busy = begin(&ctx, &vm, "migrate_send").await?;
+        guest::assert_tools(&ctx, &vm)?;
         let (moving, map) = (ctx.clone(), args.map(3).clone());
         let moved = tokio::task::spawn_blocking(move || copy_disks(&moving, &map)).await;
         let moved = moved.unwrap_or_else(|e| Err(internal_error(&e.to_string())))?;
@@ -91,6 +94,7 @@ pub(super) fn register(router: &mut Router) {
 async fn leave(ctx: &Arc<Ctx>, vm: &str, passage: Passage) -> Result<String, Failure> {
     passage.check(ctx, vm)?;
     let _busy = begin(ctx, vm, "migrate_send").await?;
+    guest::assert_tools(ctx, vm)?;
     let passage = Arc::new(passage);
     let (moving, from) = (passage.clone(), ctx.clone());
     let copies = on_thread(ctx, move |_| moving.copy(&from)).await?;

@@ -10,7 +10,7 @@ use super::super::{gpu, sriov};
 use super::guests::Guests;
 use super::memory::footprint_bytes;
 use super::operations::Power;
-use crate::db::{NULL, Object, Tx, View};
+use crate::db::{Db, NULL, Object, Tx, View};
 
 /// Where a VM can run, or why not.
 ///
@@ -182,10 +182,41 @@ pub(super) fn started(
     if guests.have_consoles {
         open_consoles(tx, vm, host)?;
     }
-    if guests.have_tools {
-        tools_report(tx, vm, domid, now)?;
+    match (guests.are_real, guests.have_tools) {
+        (true, _) => button_report(tx, vm, now),
+        (false, true) => tools_report(tx, vm, domid, now),
+        (false, false) => Ok(()),
     }
-    Ok(())
+}
+
+/// All that is known of a guest without Xen's tools that hears its power button.
+fn button_report(tx: &mut Tx<'_>, vm: &str, now: &DateTime) -> Result<(), Failure> {
+    let features = ["feature-shutdown", "feature-poweroff", "feature-reboot"].map(|feature| (feature, "1"));
+    let metrics = tx.create(
+        "VM_guest_metrics",
+        [
+            ("other", strings(&features)),
+            ("last_updated", Value::DateTime(now.clone())),
+            ("live", Value::Bool(true)),
+        ],
+    );
+    tx.set("VM", vm, "guest_metrics", metrics)
+}
+
+/// The hosts lost their guests with their power: nothing that was on is on any more.
+///
+/// # Errors
+/// None, unless the database contradicts itself.
+pub(crate) fn power_failed(db: &Db, guests: &Guests) -> Result<(), Failure> {
+    db.write(|tx| {
+        let on: Vec<String> = tx
+            .objects("VM")
+            .filter(|vm| matches!(Power::of(*vm), Power::Running | Power::Paused))
+            .filter(|vm| !vm.bool("is_control_domain"))
+            .map(|vm| vm.reference().to_owned())
+            .collect();
+        on.iter().try_for_each(|vm| halted(tx, vm, guests))
+    })
 }
 
 /// A fresh `VM.generation_id`: two random 63-bit numbers.
