@@ -9,6 +9,8 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::io::Read;
+use std::marker::PhantomData;
 use std::path::Path;
 use std::process::Command;
 use std::sync::LazyLock;
@@ -198,17 +200,48 @@ fn python(body: &Path, decode: &str) -> Option<Duration> {
     seconds.map(Duration::from_secs_f64)
 }
 
+/// A body in pieces, as the client holds it.
+fn pieces(mut body: impl Read) -> Vec<Vec<u8>> {
+    let mut next = || {
+        let mut piece = Vec::new();
+        body.by_ref().take(256 << 10).read_to_end(&mut piece).expect("the body can be read");
+        piece
+    };
+    std::iter::from_fn(|| Some(next()).filter(|piece| !piece.is_empty())).collect()
+}
+
+fn in_pieces<T: DeserializeOwned>(pieces: Vec<Vec<u8>>) -> T {
+    ours::decode_pieces_with(PhantomData::<T>, pieces, &Limits::RESPONSE).expect("decodes").expect("a result")
+}
+
+/// Cutting the body is no part of it: it comes in pieces.
+fn best_in_pieces<T: DeserializeOwned>(runs: u32) -> Duration {
+    let run = |_| {
+        let pieces = pieces(BODIES.xml.as_bytes());
+        let start = Instant::now();
+        let value = black_box(in_pieces::<T>(pieces));
+        let taken = start.elapsed();
+        drop(value);
+        taken
+    };
+    (0..runs).map(run).min().unwrap_or_default()
+}
+
 /// In a process of its own: how much the records take, and how much decoding them took, body included.
 fn decode_once(form: &str, path: &str) {
     let before = memory();
-    let body = std::fs::read(path).expect("the body is there");
+    let file = std::fs::File::open(path).expect("the body is there");
+    let pieces = pieces(file);
     forget_peak();
     let records: Records<VmRecord> = match form {
-        "xml" => ours::decode_response(&body, &Limits::RESPONSE).expect("decodes").expect("a result"),
-        _ => jsonrpc::decode_response(&body, &Limits::RESPONSE).expect("decodes").result.expect("a result"),
+        "xml" => in_pieces(pieces),
+        _ => {
+            let body = pieces.concat();
+            drop(pieces);
+            jsonrpc::decode_response(&body, &Limits::RESPONSE).expect("decodes").result.expect("a result")
+        }
     };
     let peak = peak() - before;
-    drop(body);
     println!("{} {peak}", memory() - before);
     drop(records);
 }
@@ -252,6 +285,7 @@ fn ratios() {
     let ours = [
         ("XML-RPC, ours, Value", xml_body, best(5, xml::<Value>)),
         ("XML-RPC, ours, all fields typed", xml_body, best(5, xml::<Records<VmRecord>>)),
+        ("XML-RPC, ours, in pieces, all fields typed", xml_body, best_in_pieces::<Records<VmRecord>>(5)),
         ("XML-RPC, ours, seven fields typed", xml_body, best(5, xml::<Records<Brief>>)),
         ("JSON-RPC, serde_json, its Value", json_body, best(5, serde_json::<serde_json::Value>)),
         ("JSON-RPC, ours, Value", json_body, best(5, json::<Value>)),

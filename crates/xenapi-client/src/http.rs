@@ -194,7 +194,7 @@ fn head_len<B: Body>(request: &Request<B>) -> usize {
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
+    pub(crate) body: Pieces,
 }
 
 impl Reply {
@@ -329,31 +329,83 @@ enum Unread {
 }
 
 /// Reads a body to its end, and holds it once: what comes in one piece is not copied at all.
-async fn whole(mut body: Arriving, limit: usize) -> Result<Bytes, Unread> {
-    let promised = body.size_hint().exact().and_then(|len| usize::try_from(len).ok());
-    let mut first = Bytes::new();
-    let mut all = Vec::new();
+async fn whole(mut body: Arriving, limit: usize) -> Result<Pieces, Unread> {
+    let promised = body.size_hint().exact().and_then(|len| usize::try_from(len).ok()).unwrap_or(PIECE);
+    let mut pieces = Pieces::default();
+    let mut len = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|broken| Unread::Lost(broken.into()))?;
         let Ok(data) = frame.into_data() else { continue };
-        let len = first.len() + all.len() + data.len();
+        len += data.len();
         if len > limit {
             let error = Error::new(ErrorKind::Protocol, format!("the answer is longer than {limit} bytes"));
             let remedy = "raise Limits::response_bytes if the pool is that large";
             return Err(Unread::Failed(error.remedy(remedy)));
         }
-        if first.is_empty() && all.is_empty() {
-            first = data;
-            continue;
-        }
-        if len > all.capacity() {
-            // A promise costs nothing, so it is no reason to take more than twice what has come.
-            all.reserve_exact((2 * len).min(promised.unwrap_or(usize::MAX)).max(len) - all.len());
-        }
-        all.extend_from_slice(&std::mem::take(&mut first));
-        all.extend_from_slice(&data);
+        pieces.push(data, promised);
     }
-    Ok(if all.is_empty() { first } else { all.into() })
+    pieces.seal();
+    Ok(pieces)
+}
+
+/// How much of an answer is in one piece. A promise costs nothing, so it is no reason to take more than this at once.
+const PIECE: usize = 256 << 10;
+
+/// A body as it is held until it has been read: in pieces that can be let go of one by one, however small those were in
+/// which it came.
+#[derive(Default)]
+pub(crate) struct Pieces {
+    full: Vec<Bytes>,
+    /// The last piece, once there is more than one frame.
+    open: Vec<u8>,
+}
+
+impl Pieces {
+    fn push(&mut self, mut data: Bytes, promised: usize) {
+        if self.full.is_empty() && self.open.is_empty() {
+            return self.full.push(data);
+        }
+        // The first frame was kept as it came; a short one must not be a piece of its own.
+        if self.open.is_empty() && self.full.len() == 1 && self.full[0].len() < PIECE {
+            self.open.reserve_exact(promised.clamp(self.full[0].len(), PIECE));
+            self.open.extend_from_slice(&self.full.swap_remove(0));
+        }
+        while !data.is_empty() {
+            self.open.reserve_exact(PIECE.min(promised.max(self.open.len() + data.len())) - self.open.len());
+            let fits = data.split_to(data.len().min(PIECE - self.open.len()));
+            self.open.extend_from_slice(&fits);
+            if self.open.len() == PIECE {
+                self.seal();
+            }
+        }
+    }
+
+    fn seal(&mut self) {
+        if !self.open.is_empty() {
+            self.full.push(std::mem::take(&mut self.open).into());
+        }
+    }
+
+    /// All of it in one piece.
+    pub(crate) fn joined(self) -> Bytes {
+        match <[Bytes; 1]>::try_from(self.full) {
+            Ok([one]) => one,
+            Err(pieces) => {
+                let mut all = Vec::with_capacity(pieces.iter().map(Bytes::len).sum());
+                pieces.into_iter().for_each(|piece| all.extend_from_slice(&piece));
+                all.into()
+            }
+        }
+    }
+}
+
+impl IntoIterator for Pieces {
+    type Item = Bytes;
+    type IntoIter = std::vec::IntoIter<Bytes>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.full.into_iter()
+    }
 }
 
 fn answer_lost(error: BoxError, safety: Safety) -> Error {
@@ -410,6 +462,26 @@ mod tests {
         assert!(build(800).is_ok());
         let error = build(1_000).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
+    }
+
+    #[test]
+    fn frames_of_any_length_become_pieces_of_one() {
+        for frames in
+            [&[][..], &[5], &[0, 5], &[5, 7, 9], &[PIECE], &[PIECE, 1], &[3 * PIECE + 1, 2], &[1; 2_000]]
+        {
+            for promised in [0, 100, PIECE, 100 * PIECE] {
+                let total: usize = frames.iter().sum();
+                let content: Vec<u8> = (0..total).map(|at| (at % 251) as u8).collect();
+                let mut pieces = Pieces::default();
+                let mut rest = Bytes::from(content.clone());
+                frames.iter().for_each(|len| pieces.push(rest.split_to(*len), promised));
+                pieces.seal();
+                let held: usize = pieces.full.iter().map(Bytes::len).sum();
+                assert_eq!(held, total);
+                assert!(pieces.full.len() <= 2 + total / PIECE, "{frames:?}: {} pieces", pieces.full.len());
+                assert!(pieces.joined() == content, "{frames:?}");
+            }
+        }
     }
 
     #[test]

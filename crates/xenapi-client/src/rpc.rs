@@ -106,7 +106,7 @@ impl Rpc {
                 reply = self.post(endpoint, form, id, method, session, params).await?;
             }
         }
-        let answer = self.read(form, id, &reply, read).map_err(|error| error.at(endpoint))?;
+        let answer = self.read(form, id, reply, read).map_err(|error| error.at(endpoint))?;
         if probing {
             self.encoding.store(if form == Form::Json { JSON } else { XML }, Ordering::Relaxed);
         }
@@ -143,9 +143,10 @@ impl Rpc {
         self.http.post(endpoint, path, content_type, &body, Safety::of(method)).await
     }
 
-    fn read<T>(&self, form: Form, id: i64, reply: &Reply, read: impl Read<T>) -> Result<Result<T, Failure>> {
+    fn read<T>(&self, form: Form, id: i64, reply: Reply, read: impl Read<T>) -> Result<Result<T, Failure>> {
         if reply.status != StatusCode::OK {
-            let message = format!("HTTP {} instead of an answer: {}", reply.status, page_text(&reply.body));
+            let message =
+                format!("HTTP {} instead of an answer: {}", reply.status, page_text(&reply.body.joined()));
             return Err(Error::new(ErrorKind::Protocol, message)
                 .remedy("check that this is the address of a XenServer or XCP-ng host"));
         }
@@ -153,10 +154,10 @@ impl Rpc {
             Error::new(ErrorKind::Protocol, format!("the answer cannot be read: {e}")).because(e)
         };
         match form {
-            Form::Xml => xmlrpc::decode_response_with(read, &reply.body, &self.limits).map_err(unreadable),
+            Form::Xml => xmlrpc::decode_pieces_with(read, reply.body, &self.limits).map_err(unreadable),
             Form::Json => {
-                let answer =
-                    jsonrpc::decode_response_with(read, &reply.body, &self.limits).map_err(unreadable)?;
+                let answer = jsonrpc::decode_response_with(read, &reply.body.joined(), &self.limits)
+                    .map_err(unreadable)?;
                 // XAPI answers with id 0 when it failed before it had read the request.
                 if answer.id != Some(Id::Int(id)) && answer.result.is_ok() {
                     return Err(Error::new(ErrorKind::Protocol, "the answer belongs to another call"));

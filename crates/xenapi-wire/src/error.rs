@@ -106,6 +106,12 @@ impl DecodeError {
         text
     }
 
+    /// The error of a part that begins at this byte of the document.
+    pub(crate) fn moved(mut self, by: usize) -> Self {
+        self.0.offset = self.0.offset.map(|offset| offset + by);
+        self
+    }
+
     pub(crate) fn at(mut self, offset: usize) -> Self {
         self.0.offset.get_or_insert(offset);
         self

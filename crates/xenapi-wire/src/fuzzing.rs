@@ -1,10 +1,11 @@
 //! What the fuzz targets do, here so that the tests can run it too.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
 use serde::de::IgnoredAny;
 
-use crate::{DateTime, EncodeError, Failure, Limits, Value, jsonrpc, plugin, xmlrpc};
+use crate::{DateTime, DecodeErrorKind, EncodeError, Failure, Limits, Value, jsonrpc, plugin, xmlrpc};
 
 /// Decodes bytes in every way there is. Nothing may panic.
 pub fn decode_anything(bytes: &[u8]) {
@@ -17,9 +18,36 @@ pub fn decode_anything(bytes: &[u8]) {
     let _ = jsonrpc::decode_call(bytes, limits);
     let _ = jsonrpc::decode_response::<Value>(bytes, limits);
     let _ = jsonrpc::decode_response::<BTreeMap<String, IgnoredAny>>(bytes, limits);
+    // The last byte decides about the pieces, so that a fuzzer can choose.
+    pieces(bytes, usize::from(bytes.last().copied().unwrap_or_default()));
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = xmlrpc::decode_value::<Value>(text, limits);
         let _ = plugin::PluginCall::decode(text);
+    }
+}
+
+/// An answer, read in one piece and in pieces of this size: the same value or failure, and whatever is no answer the one
+/// way is none the other way.
+///
+/// # Panics
+/// When it is not so.
+pub fn pieces(bytes: &[u8], size: usize) {
+    let limits = &Limits { max_bytes: 1 << 26, max_depth: 64 };
+    let whole = xmlrpc::decode_response::<Value>(bytes, limits);
+    let parts = xmlrpc::decode_pieces_with(PhantomData::<Value>, bytes.chunks(size.max(1)), limits);
+    match (whole, parts) {
+        (Ok(Ok(whole)), Ok(Ok(parts))) => assert!(same(&whole, &parts), "{whole:?} in pieces is {parts:?}"),
+        (Ok(Err(whole)), Ok(Err(parts))) => assert_eq!(whole, parts),
+        (Err(whole), Err(parts)) => {
+            assert_eq!(whole.path(), parts.path());
+            // Text that was no UTF-8 is longer when it is shown, so that places differ.
+            if std::str::from_utf8(bytes).is_ok() {
+                assert_eq!(whole, parts);
+            }
+        }
+        // Outcomes that follow the first one.
+        (_, Err(parts)) if *parts.kind() == DecodeErrorKind::Malformed("an answer with two outcomes") => {}
+        (whole, parts) => panic!("{whole:?} in pieces is {parts:?}"),
     }
 }
 

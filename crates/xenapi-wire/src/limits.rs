@@ -27,7 +27,7 @@ impl Limits {
 impl Limits {
     /// The text of what a client sent, which must be UTF-8.
     pub(crate) fn request_text<'b>(&self, body: &'b [u8]) -> Result<&'b str, DecodeError> {
-        self.check_size(body)?;
+        self.check_size(body.len())?;
         let invalid =
             |e: std::str::Utf8Error| DecodeError::malformed("the text is not UTF-8", e.valid_up_to());
         std::str::from_utf8(body).map_err(invalid)
@@ -36,13 +36,13 @@ impl Limits {
     /// The text of what a server sent. XAPI copies bytes from its database as they are: one name in
     /// another encoding must not make all records unreadable, so such bytes become U+FFFD.
     pub(crate) fn response_text<'b>(&self, body: &'b [u8]) -> Result<Cow<'b, str>, DecodeError> {
-        self.check_size(body)?;
+        self.check_size(body.len())?;
         Ok(std::str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed))
     }
 
-    fn check_size(&self, body: &[u8]) -> Result<(), DecodeError> {
-        if body.len() > self.max_bytes {
-            let kind = DecodeErrorKind::TooBig { size: body.len(), limit: self.max_bytes };
+    pub(crate) fn check_size(&self, size: usize) -> Result<(), DecodeError> {
+        if size > self.max_bytes {
+            let kind = DecodeErrorKind::TooBig { size, limit: self.max_bytes };
             return Err(DecodeError::new(kind, self.max_bytes));
         }
         Ok(())

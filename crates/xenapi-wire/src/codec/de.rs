@@ -368,6 +368,7 @@ impl<'a, 'de, S: Source<'de>> Members<'a, 'de, S> {
         if self.done {
             return Ok(None);
         }
+        self.source.recycle(std::mem::take(&mut self.key));
         let key = self.source.key(std::mem::take(&mut self.first))?;
         self.done = key.is_none();
         Ok(key)
@@ -386,8 +387,8 @@ impl<'de, S: Source<'de>> MapAccess<'de> for &mut Members<'_, 'de, S> {
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DecodeError> {
         let Some(key) = self.name()? else { return Ok(None) };
-        self.key = key.clone();
-        let read = seed.deserialize(Word(key));
+        self.key = key;
+        let read = seed.deserialize(Word(Cow::Borrowed(&self.key)));
         read.map(Some).map_err(|e| located(e, self.source).in_key(&self.key))
     }
 
@@ -398,7 +399,7 @@ impl<'de, S: Source<'de>> MapAccess<'de> for &mut Members<'_, 'de, S> {
 }
 
 /// A member's name or an enum's variant: text that may stand for something else.
-struct Word<'de>(Cow<'de, str>);
+struct Word<'w>(Cow<'w, str>);
 
 macro_rules! integers {
     ($($method:ident)*) => {$(
@@ -411,7 +412,7 @@ macro_rules! integers {
     )*};
 }
 
-impl<'de> Deserializer<'de> for Word<'de> {
+impl<'de> Deserializer<'de> for Word<'_> {
     type Error = DecodeError;
 
     integers! {
@@ -420,7 +421,7 @@ impl<'de> Deserializer<'de> for Word<'de> {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        visit_text(visitor, self.0)
+        visitor.visit_str(&self.0)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -433,7 +434,7 @@ impl<'de> Deserializer<'de> for Word<'de> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         match name {
-            value::NEWTYPE | datetime::NEWTYPE => visit_text(visitor, self.0),
+            value::NEWTYPE | datetime::NEWTYPE => visitor.visit_str(&self.0),
             _ => visitor.visit_newtype_struct(self),
         }
     }
@@ -453,7 +454,7 @@ impl<'de> Deserializer<'de> for Word<'de> {
     }
 }
 
-impl<'de> EnumAccess<'de> for Word<'de> {
+impl<'de> EnumAccess<'de> for Word<'_> {
     type Error = DecodeError;
     type Variant = UnitOnly;
 

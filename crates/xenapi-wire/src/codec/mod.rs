@@ -56,6 +56,10 @@ pub(crate) trait Source<'de> {
     /// Inside a struct: the next member's name; if there is none, the struct has been left.
     fn key(&mut self, first: bool) -> Result<Option<Cow<'de, str>>, DecodeError>;
 
+    /// Takes back the name of a member that is done with.
+    #[inline]
+    fn recycle(&mut self, _name: Cow<'de, str>) {}
+
     /// Passes over a value without decoding it.
     fn skip(&mut self) -> Result<(), DecodeError>;
 

@@ -13,7 +13,9 @@
 
 mod scan;
 mod sink;
+mod window;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -22,6 +24,7 @@ use serde::de::{DeserializeOwned, DeserializeSeed};
 
 use self::scan::{Reading, Scanner};
 use self::sink::{Manner, XmlSink};
+use self::window::Window;
 use crate::codec::{Event, Source, read, read_with, write};
 use crate::error::{DecodeError, DecodeErrorKind, EncodeError};
 use crate::{Failure, Limits, Value};
@@ -148,6 +151,49 @@ where
         Answer::Failed(failure) => Err(failure),
         Answer::Fault { code, text } => Err(Failure::new(crate::failure::FAULT, [code, text])),
     })
+}
+
+/// What XAPI writes before the result of a call.
+const SUCCESS: &str = "<?xml version=\"1.0\"?><methodResponse><params><param><value><struct><member><name>Status</name>\
+                       <value>Success</value></member><member><name>Value</name>";
+
+/// [`decode_response_with`] of an answer that came in pieces. Each piece is dropped as soon as it has been read, so that
+/// text and result are not held both; small answers are read faster in one piece. An answer of another shape than XAPI's
+/// successes is put together first.
+///
+/// # Errors
+/// As for [`decode_response`].
+pub fn decode_pieces_with<T, S, P>(
+    seed: S,
+    pieces: impl IntoIterator<Item = P>,
+    limits: &Limits,
+) -> Result<Result<T, Failure>, DecodeError>
+where
+    S: for<'de> DeserializeSeed<'de, Value = T> + Copy,
+    P: AsRef<[u8]>,
+{
+    let pieces: VecDeque<P> = pieces.into_iter().collect();
+    let size = pieces.iter().map(|piece| piece.as_ref().len()).sum();
+    limits.check_size(size)?;
+    let is_success = pieces.front().is_some_and(|piece| piece.as_ref().starts_with(SUCCESS.as_bytes()));
+    if !is_success || pieces.len() == 1 {
+        let mut body = Vec::with_capacity(size);
+        pieces.into_iter().for_each(|piece| body.extend_from_slice(piece.as_ref()));
+        return decode_response_with(seed, &body, limits);
+    }
+    let mut window = Window::new(pieces, SUCCESS.len(), 1, limits.max_depth);
+    let value = read_with(seed, &mut window)?;
+    while let Some(name) = window.key(false)? {
+        if ["Status", "Value", "ErrorDescription"].contains(&&*name) {
+            return Err(DecodeError::malformed("an answer with two outcomes", window.at()));
+        }
+        Source::skip(&mut window)?;
+    }
+    for element in ["param", "params", "methodResponse"] {
+        window.step(|scanner, _| scanner.close(element))?;
+    }
+    window.step(|scanner, _| scanner.end())?;
+    Ok(Ok(value))
 }
 
 /// What a server may answer.

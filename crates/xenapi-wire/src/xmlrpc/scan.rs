@@ -27,6 +27,14 @@ pub(super) struct Scanner<'de> {
     hollow: bool,
 }
 
+/// Where a scanner is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct State {
+    pub(super) at: usize,
+    pub(super) depth: usize,
+    pub(super) hollow: bool,
+}
+
 /// An opening tag that has been read.
 struct Tag<'de> {
     name: &'de str,
@@ -37,6 +45,16 @@ struct Tag<'de> {
 impl<'de> Scanner<'de> {
     pub(super) fn new(text: &'de str, max_depth: usize, reading: Reading) -> Self {
         Self { text, at: 0, depth: 0, max_depth, reading, hollow: false }
+    }
+
+    /// A scanner that goes on where another one was in the same text.
+    pub(super) fn resume(text: &'de str, state: State, max_depth: usize, reading: Reading) -> Self {
+        let State { at, depth, hollow } = state;
+        Self { text, at, depth, max_depth, reading, hollow }
+    }
+
+    pub(super) fn state(&self) -> State {
+        State { at: self.at, depth: self.depth, hollow: self.hollow }
     }
 
     /// A mark for [`Scanner::back_to`].
