@@ -115,6 +115,57 @@ impl Client {
     /// A request that the service cannot take yet (`poll_ready`) is put off; an error of its answer counts as
     /// a connection that broke, after which the call may or may not have been carried out. Uploads need the
     /// head of the answer before the service has read the body, as HTTP/1.1 servers give it.
+    ///
+    /// The simulator as such a service, without a port:
+    ///
+    /// ```
+    /// use std::pin::Pin;
+    /// use std::sync::Arc;
+    /// use std::task::{Context, Poll};
+    ///
+    /// use http::{Request, Response};
+    /// use hyper::body::Incoming;
+    /// use hyper::client::conn::http1;
+    /// use hyper_util::rt::TokioIo;
+    /// use tower_service::Service;
+    /// use xapi_simulator::{Simulator, World};
+    /// use xenapi_client::{Client, Config, RequestBody};
+    /// use xenapi_types::Host;
+    ///
+    /// #[derive(Clone)]
+    /// struct InProcess(Arc<Simulator>);
+    ///
+    /// impl Service<Request<RequestBody>> for InProcess {
+    ///     type Response = Response<Incoming>;
+    ///     type Error = hyper::Error;
+    ///     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+    ///
+    ///     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
+    ///         Poll::Ready(Ok(()))
+    ///     }
+    ///
+    ///     fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
+    ///         let pipe = TokioIo::new(self.0.connect());
+    ///         Box::pin(async move {
+    ///             // Which host it is for is in the URI; a server is asked by path.
+    ///             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    ///             *request.uri_mut() = path.parse().expect("a part of a URI");
+    ///             let (mut sender, connection) = http1::handshake(pipe).await?;
+    ///             tokio::spawn(connection);
+    ///             sender.send_request(request).await
+    ///         })
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let simulator = Simulator::builder().world(World::demo()).password("secret").build().await?;
+    /// let config = Config::new("http://simulator", "root", "secret")?;
+    /// let client = Client::over_service(config, InProcess(Arc::new(simulator)));
+    /// assert_eq!(client.all::<Host>().await?.len(), 1);
+    /// client.close().await?;
+    /// # Ok(()) }
+    /// ```
     pub fn over_service<S, B>(config: Config, service: S) -> Self
     where
         S: Service<http::Request<RequestBody>, Response = http::Response<B>> + Clone + Send + 'static,
