@@ -113,7 +113,8 @@ impl Target {
         format!("TLS, {how}")
     }
 
-    fn password(&self) -> Result<String> {
+    /// The password, from wherever it is to be read.
+    pub(crate) fn password(&self) -> Result<String> {
         if let Some(password) = &self.known_password {
             return Ok(password.clone());
         }

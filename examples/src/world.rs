@@ -63,6 +63,32 @@ impl World {
         self.boots
     }
 
+    /// Another host, that is a pool of its own: the one that `target` names, or one that is simulated like this one.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be reached, and without `target` when this pool is not simulated.
+    pub async fn newcomer(&self, target: Option<&Target>) -> Result<Driver> {
+        if let Some(config) = target.map(Target::config).transpose()?.flatten() {
+            return Ok(Driver::connect(config).await?);
+        }
+        let simulator =
+            self.simulator.as_ref().context("this pool is not simulated: name the host that joins")?;
+        let other = Simulator::builder().world(Pool::demo().elsewhere(2)).password("demo").build().await?;
+        let other = Arc::new(other);
+        simulator.meet(&other);
+        Ok(Driver::over(in_process(&other)?, Settings::default()))
+    }
+
+    /// The password that `target` was opened with.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub fn password(&self, target: &Target) -> Result<String> {
+        if self.simulator.is_some() { Ok("demo".to_owned()) } else { target.password() }
+    }
+
     /// Makes a small disk image in a directory that is removed in the end: one that boots where guests are run.
     ///
     /// # Errors
@@ -104,8 +130,10 @@ fn in_process(simulator: &Arc<Simulator>) -> Result<Client> {
     let config = Config::new("http://simulator", "root", "demo")?;
     Ok(Client::over(
         config,
-        connect_fn(move |_| {
-            let connection = simulator.connect();
+        connect_fn(move |endpoint| {
+            let url = endpoint.to_string();
+            let place = url.rsplit('/').next().and_then(|place| place.split(':').next());
+            let connection = simulator.connect_to(place.unwrap_or_default());
             async move { Ok(connection) }
         }),
     )?)
