@@ -40,7 +40,11 @@ impl Dom0 {
             script(&tools.join(name), &format!("STORE='{}'\n{body}", store.display()))?;
         }
         for plugin in plugins {
-            let body = format!("PATH='{}':\"$PATH\"\nexec -a {plugin} '{program}' \"$@\"", tools.display());
+            let body = format!(
+                "export DOM0_ROOT='{}'\nPATH='{}':\"$PATH\"\nexec -a {plugin} '{program}' \"$@\"",
+                path("host").display(),
+                tools.display()
+            );
             script(&path("plugins").join(plugin), &body)?;
         }
         Ok(Self { root })
@@ -49,6 +53,11 @@ impl Dom0 {
     /// What a simulated host takes its plugins from.
     pub fn plugins(&self) -> std::path::PathBuf {
         self.root.path().join("plugins")
+    }
+
+    /// Where a file of dom0 is that the plugins keep.
+    pub fn path(&self, path: &str) -> std::path::PathBuf {
+        self.root.path().join("host").join(path.trim_start_matches('/'))
     }
 
     /// What a domain's xenstore has at a path.

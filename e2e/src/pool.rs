@@ -15,7 +15,7 @@ use disk_stream::DiskBody;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use xapi_simulator::core::Config as Behaviour;
-use xapi_simulator::{Acceleration, Personality, Qemu, Simulator, World};
+use xapi_simulator::{Acceleration, Guests, Personality, Qemu, Simulator, World};
 use xenapi_client::{Client, Config, ExportFormat, ImportFormat, Timeouts, connect_fn};
 use xenapi_driver::{Driver, Settings};
 use xenapi_types::{Task, Vdi};
@@ -128,7 +128,26 @@ impl Pool {
     ///
     /// When it cannot be started.
     pub async fn with_plugins(plugins: &Path) -> Result<Self> {
+        Self::of_plugins(World::demo(), plugins).await
+    }
+
+    /// A pool of a world of one's own, whose hosts have the plugins in this directory.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub async fn of_plugins(world: World, plugins: &Path) -> Result<Self> {
         let behaviour = Behaviour { plugins: Some(plugins.to_owned()), ..Behaviour::default() };
+        Self::behaving(world, Timeouts::default(), behaviour).await
+    }
+
+    /// The demo pool, whose guests do this.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub async fn of_guests(guests: Guests) -> Result<Self> {
+        let behaviour = Behaviour { guests, ..Behaviour::default() };
         Self::behaving(World::demo(), Timeouts::default(), behaviour).await
     }
 

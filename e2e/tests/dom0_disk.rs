@@ -11,8 +11,10 @@ use e2e::tools;
 use tempfile::TempDir;
 use xenapi_client::ExportFormat;
 use xenapi_driver::resize::ResizeOptions;
-use xenapi_driver::spec::{DiskSetup, Flavor, Grow, InstanceSpec};
-use xenapi_driver::{DiskWork, Injection, Instance, PowerChange, Progress, Shutdown, SpawnOptions, Which};
+use xenapi_driver::spec::{DiskSetup, Flavor, Grow, InstanceSpec, SrChoice};
+use xenapi_driver::{
+    DiskWork, Event, Injection, Instance, PowerChange, Progress, Shutdown, SpawnOptions, Stage, Which,
+};
 use xenapi_types::{Ref, Vbd, Vdi, Vm, VmPowerState};
 
 const START: u64 = 2048 * 512;
@@ -28,14 +30,21 @@ struct World {
 
 impl World {
     async fn new() -> Result<Self> {
+        Self::of(xapi_simulator::World::demo()).await
+    }
+
+    async fn of(world: xapi_simulator::World) -> Result<Self> {
         let plugins = tempfile::tempdir()?;
-        for name in ["partition_utils.py", "dom0_plugin_version.py"] {
+        for name in ["dom0_protocol.py", "dom0_plugin_version.py"] {
             symlink(env!("CARGO_BIN_EXE_dom0-plugins"), plugins.path().join(name))?;
         }
-        let pool = Pool::with_plugins(plugins.path()).await?;
+        let pool = Pool::of_plugins(world, plugins.path()).await?;
         let scratch = tempfile::tempdir()?;
         let image = tools::disk_with_ext4(scratch.path(), 64)?;
-        let spec = InstanceSpec::new("web1", Flavor::new(1, 512, 1), image);
+        let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 1), image);
+        let nodes = pool.driver.nodes().await?;
+        spec.node =
+            nodes.iter().find(|node| node.name == "demo-host").and_then(|node| node.uuid.parse().ok());
         let instance = pool.driver.spawn(spec, SpawnOptions::default()).await?;
         let off = PowerChange::Off(Shutdown::Hard);
         pool.driver.power(Which::Instance(instance.uuid), off, Progress::none()).await?;
@@ -327,6 +336,78 @@ async fn what_the_plugin_refuses_is_told_and_nothing_stays_attached() -> Result<
 }
 
 #[tokio::test]
+async fn the_disk_is_attached_on_the_host_that_has_it() -> Result<()> {
+    if !tools::can_be_dom0() {
+        return Ok(());
+    }
+    let world = World::of(xapi_simulator::World::demo().with_hosts(2)).await?;
+    let home = world.instance.node_uuid.clone();
+    let nodes = world.pool.driver.nodes().await?;
+    let other = nodes.iter().find(|node| node.uuid != home).context("another host")?;
+    let storage = world.pool.driver.node(other.uuid.parse()?).await?.storage;
+    let sr = storage.iter().find(|sr| sr.name == e2e::pool::EXT).context("its repository")?;
+    let flavor = Flavor { ephemeral_gib: 1, ..Flavor::new(1, 512, 1) };
+    let mut spec = InstanceSpec::new("web2", flavor, world.scratch.path().join("disk.raw"));
+    (spec.node, spec.sr) = (Some(other.uuid.parse()?), SrChoice::Uuid(sr.uuid.parse()?));
+    spec.disk_setup =
+        DiskSetup { grow: Grow::Require, ephemeral_fs: Some("ext4".to_owned()), ..DiskSetup::default() };
+    let instance = world.pool.driver.spawn(spec, SpawnOptions::default()).await?;
+    assert_eq!(instance.node_uuid, other.uuid);
+    // A disk of the coordinator's is worked on there, whichever host is asked for the list of disks.
+    world.work(DiskWork::AutoConfigure).await?;
+    for uuid in [&instance.root_uuid, &world.instance.root_uuid] {
+        let (bytes, _) = size_and_label(&world.partition(uuid).await?)?;
+        assert!(bytes > 900 * MIB, "{bytes}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn how_far_dom0_is_and_a_plugin_of_another_protocol() -> Result<()> {
+    if !tools::can_be_dom0() {
+        return Ok(());
+    }
+    let world = World::new().await?;
+    let plugin = world.plugins.path().join("dom0_protocol.py");
+    // A host that is slow: the work begins once somebody has asked how far it is.
+    let (asked, answer) = (world.scratch.path().join("asked"), world.scratch.path().join("answer"));
+    let answers = |text: &str| -> Result<()> {
+        Ok(std::fs::write(&answer, xenapi_wire::plugin::encode_response(Ok(text))?)?)
+    };
+    let report = dom0_protocol::Report { step: "copying".to_owned(), done: 512, total: 1024 };
+    answers(&dom0_protocol::Reply::Answer(report).encode())?;
+    let body = format!(
+        "case \"$1\" in\n*'>progress<'*) touch '{0}'; exec cat '{1}' ;;\nesac\n\
+         while [ ! -e '{0}' ]; do sleep 0.1; done\nexec -a dom0_protocol.py '{2}' \"$1\"",
+        asked.display(),
+        answer.display(),
+        env!("CARGO_BIN_EXE_dom0-plugins")
+    );
+    std::fs::remove_file(&plugin)?;
+    script(&plugin, &body)?;
+    let (sender, events) = std::sync::mpsc::channel();
+    let progress = Progress::to(move |event| drop(sender.send(event)));
+    let done =
+        world.pool.driver.work_on_disk(&world.instance.root_uuid, DiskWork::AutoConfigure, progress).await;
+    done?;
+    let step = Event::Step { stage: Stage::DiskSetup, step: "copying".to_owned(), percent: Some(50) };
+    assert!(events.try_iter().any(|event| event == step));
+
+    answers(r#"{"version":{"major":2,"minor":0},"answer":null}"#)?;
+    script(&plugin, &format!("exec cat '{}'", answer.display()))?;
+    let error = world.work(DiskWork::AutoConfigure).await.unwrap_err().to_string();
+    assert!(error.contains("speaks version 2.0 of the dom0 protocol, and this one 1.0"), "{error}");
+    assert!(world.pool.client().all_records::<Vbd>().await?.values().all(|vbd| !vbd.currently_attached));
+    Ok(())
+}
+
+fn script(path: &Path, body: &str) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, format!("#!/bin/bash\n{body}\n"))?;
+    Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?)
+}
+
+#[tokio::test]
 async fn a_disk_of_somebody_else_and_a_host_without_the_plugin() -> Result<()> {
     if !tools::can_be_dom0() {
         return Ok(());
@@ -339,7 +420,7 @@ async fn a_disk_of_somebody_else_and_a_host_without_the_plugin() -> Result<()> {
         other.work_on_disk(&world.instance.root_uuid, DiskWork::AutoConfigure, Progress::none()).await;
     assert!(refused.unwrap_err().to_string().contains("was not made by owner \"other\""));
 
-    std::fs::remove_file(world.plugins.path().join("partition_utils.py"))?;
+    std::fs::remove_file(world.plugins.path().join("dom0_protocol.py"))?;
     let before = world.pool.census().await?;
     let error = world.work(DiskWork::AutoConfigure).await.unwrap_err().to_string();
     assert!(error.contains("install the plugin in /etc/xapi.d/plugins"), "{error}");

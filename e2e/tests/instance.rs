@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use e2e::pool::{Census, LVM, NETWORK, Pool};
@@ -379,5 +380,20 @@ async fn same_disks(bench: &Bench, before: &Census) -> Result<()> {
     assert_eq!(disks.len(), before.objects["VDI"].len(), "{disks:#?}");
     let now = bench.pool.census().await?;
     assert_eq!((&now.objects["VBD"], &now.tasks), (&before.objects["VBD"], &before.tasks));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_guest_that_never_runs_is_undone() -> Result<()> {
+    let files = Bench::new().await?;
+    let mut guests = xapi_simulator::Guests::new();
+    guests.crash_at_boot = true;
+    let pool = Pool::of_guests(guests).await?;
+    let before = pool.census().await?;
+    let settings = Settings { running_timeout: Duration::from_millis(200), ..Settings::default() };
+    let error = pool.driver_with(settings)?.spawn(files.spec(), SpawnOptions::default()).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::NotRunning { state, .. } if state == "Halted"), "{error}");
+    assert!(error.leftovers().is_empty(), "{error}");
+    pool.census().await?.assert_as(&before, "after a guest that crashed at once");
     Ok(())
 }

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use dom0_protocol::{Reply, Request};
+use serde_json::{Map, Value};
+
 use crate::pickle::{self, Pickle};
 use crate::plugins::{Body, Error};
 
@@ -14,13 +17,15 @@ pub struct Function {
     pub(crate) body: Body,
 }
 
-/// The two calling conventions.
+/// The calling conventions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Convention {
     /// The map of strings is the arguments; the result is a string.
     Plain,
     /// The map has one key `params`, a pickle of `{"args": …, "kwargs": …}`; the result is a pickle.
     Serialized,
+    /// The map has one key `request`, JSON of `dom0-protocol`; so is the result, also of what fails.
+    Protocol,
 }
 
 impl Function {
@@ -32,11 +37,21 @@ impl Function {
         Self { name, convention: Convention::Serialized, body }
     }
 
+    pub(crate) const fn protocol(name: &'static str, body: Body) -> Self {
+        Self { name, convention: Convention::Protocol, body }
+    }
+
     /// Reads the arguments as this function's convention has them.
     ///
     /// # Errors
-    /// When a pickle is not plain data of the expected shape.
+    /// When a pickle is not plain data of the expected shape, and when JSON is no request.
     pub fn arguments(&self, map: &BTreeMap<String, String>) -> Result<Args, Error> {
+        if self.convention == Convention::Protocol {
+            let text = map.get(dom0_protocol::ARGUMENT).map_or("", String::as_str);
+            let request = Request::<Map<String, Value>>::decode(text)?;
+            let args = Args::from_json(request.params);
+            return Ok(Args { job: request.job, ..args });
+        }
         let Some(params) = map.get("params").filter(|_| self.convention == Convention::Serialized) else {
             return Ok(Args { texts: map.clone(), ..Args::default() });
         };
@@ -60,7 +75,32 @@ impl Function {
             (Convention::Plain, Pickle::Str(text)) => text.clone(),
             (Convention::Plain, Pickle::None) => String::new(),
             (Convention::Plain, other) => pickle::dumps(other),
+            (Convention::Protocol, value) => Reply::Answer(json_of(value)).encode(),
         }
+    }
+
+    /// Writes a failure as this function's convention has it: as a result, or for XAPI to pass on.
+    ///
+    /// # Errors
+    /// `XENAPI_PLUGIN_FAILURE`, in the shape that Python's plugins give it.
+    pub fn failure(&self, error: &Error) -> Result<String, xenapi_wire::Failure> {
+        match self.convention {
+            Convention::Protocol => Ok(Reply::<()>::Failed(error.to_protocol()).encode()),
+            Convention::Plain | Convention::Serialized => {
+                Err(crate::plugin_failure(self.name, error.class(), error))
+            }
+        }
+    }
+}
+
+fn json_of(value: &Pickle) -> Value {
+    match value {
+        Pickle::None => Value::Null,
+        Pickle::Bool(value) => Value::from(*value),
+        Pickle::Int(number) => Value::from(*number),
+        Pickle::Str(text) => Value::from(text.as_str()),
+        Pickle::List(items) => items.iter().map(json_of).collect(),
+        Pickle::Dict(map) => map.iter().map(|(key, value)| (key.clone(), json_of(value))).collect(),
     }
 }
 
@@ -71,6 +111,7 @@ pub struct Args {
     nested: BTreeMap<String, Args>,
     lists: BTreeMap<String, Vec<String>>,
     session: String,
+    job: Option<String>,
 }
 
 impl Args {
@@ -100,6 +141,29 @@ impl Args {
             args.texts.insert(name.clone(), text);
         }
         Ok(args)
+    }
+
+    /// Texts, numbers and truth values as texts, lists of texts; other things as texts of JSON; `null` is left out.
+    fn from_json(map: Map<String, Value>) -> Self {
+        let mut args = Self::default();
+        for (name, value) in map {
+            let texts = || value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect();
+            if let Some(list) = texts() {
+                args.lists.insert(name, list);
+            } else {
+                match value {
+                    Value::Null => {}
+                    Value::String(text) => drop(args.texts.insert(name, text)),
+                    other => drop(args.texts.insert(name, other.to_string())),
+                }
+            }
+        }
+        args
+    }
+
+    /// The name under which to tell how far it is.
+    pub(crate) fn job(&self) -> Option<&str> {
+        self.job.as_deref()
     }
 
     /// An argument that has to be there.

@@ -89,15 +89,18 @@ impl<'a> Disk<'a> {
         self.file.write_all_at(bytes, offset).map_err(|e| self.failed(&e))
     }
 
-    /// Calls `differs` with each piece of the first `len` bytes that is not the same on another disk, and where.
+    /// Calls `differs` with each piece of the first `len` bytes that is not the same on another disk, and where. It is
+    /// told of as `step`.
     pub(crate) fn compare(
         &self,
         other: &Self,
+        step: &str,
         len: u64,
         mut differs: impl FnMut(u64, &[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         for offset in (0..len).step_by(PIECE_BYTES) {
             let piece = (PIECE_BYTES as u64).min(len - offset);
+            self.dom0.report(step, offset, len);
             let bytes = self.read(offset, piece)?;
             if bytes != other.read(offset, piece)? {
                 differs(offset, &bytes)?;

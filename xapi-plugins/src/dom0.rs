@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -56,6 +56,19 @@ pub trait Dom0 {
     /// As copying has them, and when there are fewer bytes; nothing is left at `to` then.
     fn copy_head(&self, from: &Path, to: &Path, len: u64) -> std::io::Result<()>;
 
+    /// Gives a file another name besides its own, in place of what was there; a copy where the file system has no
+    /// links.
+    ///
+    /// # Errors
+    /// As linking and copying have them.
+    fn link(&self, from: &Path, to: &Path) -> std::io::Result<()>;
+
+    /// How many names a file has.
+    ///
+    /// # Errors
+    /// As looking at a file has them.
+    fn links(&self, path: &Path) -> std::io::Result<u64>;
+
     /// Removes a file; whether there was one.
     ///
     /// # Errors
@@ -68,6 +81,29 @@ pub trait Dom0 {
     /// As opening a file has them; `ResourceBusy` when the disk, or a part of it, is mounted or otherwise
     /// in use here.
     fn open_disk(&self, path: &Path) -> std::io::Result<File>;
+
+    /// Waits until no other program has the lock on a folder, and takes it, until the file is closed.
+    ///
+    /// # Errors
+    /// As opening a folder has them.
+    fn lock(&self, folder: &Path) -> std::io::Result<File>;
+
+    /// Sees that a folder is there.
+    ///
+    /// # Errors
+    /// As making a folder has them.
+    fn make_dir(&self, path: &Path) -> std::io::Result<()>;
+
+    /// Where something is kept.
+    fn folder(&self, of: Folder) -> PathBuf {
+        PathBuf::from(match of {
+            Folder::Kernels => "/boot/guest",
+            Folder::Jobs => "/run/xapi-plugins",
+        })
+    }
+
+    /// Hears what is being done, and how much of it is, where that is known.
+    fn report(&self, _step: &str, _done: u64, _total: u64) {}
 
     /// Makes an empty folder that only root may enter.
     ///
@@ -131,6 +167,15 @@ pub trait Dom0 {
             }),
         }
     }
+}
+
+/// A folder of the control domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Folder {
+    /// Kernels and ramdisks of PV guests. Operators make this a link to where there is more room.
+    Kernels,
+    /// How far jobs are.
+    Jobs,
 }
 
 /// What stands between two programs of a pipe.
@@ -214,6 +259,18 @@ impl Dom0 for Real {
         })
     }
 
+    fn link(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        self.remove(to)?;
+        match std::fs::hard_link(from, to) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => self.copy(from, to),
+            done => done,
+        }
+    }
+
+    fn links(&self, path: &Path) -> std::io::Result<u64> {
+        std::fs::symlink_metadata(path).map(|found| found.nlink())
+    }
+
     fn remove(&self, path: &Path) -> std::io::Result<bool> {
         match std::fs::remove_file(path) {
             Ok(()) => Ok(true),
@@ -228,6 +285,16 @@ impl Dom0 for Real {
         let file = File::options().read(true).write(true).custom_flags(exclusive).open(path)?;
         rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())?;
         Ok(file)
+    }
+
+    fn lock(&self, folder: &Path) -> std::io::Result<File> {
+        let file = File::open(folder)?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
+        Ok(file)
+    }
+
+    fn make_dir(&self, path: &Path) -> std::io::Result<()> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
     }
 
     fn temp_dir(&self) -> std::io::Result<PathBuf> {

@@ -16,6 +16,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod around;
 #[cfg(test)]
 mod bad_input;
 mod confined;
@@ -41,6 +42,7 @@ use std::process::ExitCode;
 use xenapi_wire::Failure;
 use xenapi_wire::plugin::{PluginCall, encode_response};
 
+use around::Around;
 use dom0::Dom0;
 
 /// Carries out a call and writes what the plugin prints.
@@ -53,9 +55,14 @@ pub fn respond(plugin: &str, argument: &str, dom0: &dyn Dom0) -> String {
     })
 }
 
+/// Is the program on the machine that it runs on; see [`run_as_program_on`].
+pub fn run_as_program() -> ExitCode {
+    run_as_program_on(&dom0::Real)
+}
+
 /// Is the program: the name under which it was started is the plugin's, its only argument the call.
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "XAPI reads the answer from standard output")]
-pub fn run_as_program() -> ExitCode {
+pub fn run_as_program_on(dom0: &dyn Dom0) -> ExitCode {
     let mut args = std::env::args();
     let program = args.next().unwrap_or_default();
     let name =
@@ -64,7 +71,7 @@ pub fn run_as_program() -> ExitCode {
     match args.next().as_deref() {
         Some("--names") => println!("{}", names().join("\n")),
         Some("--version") => println!("xapi-plugins {}", env!("CARGO_PKG_VERSION")),
-        Some(call) => print!("{}", respond(&name, call, &dom0::Real)),
+        Some(call) => print!("{}", respond(&name, call, dom0)),
         None => {
             eprintln!("XAPI runs this as one of {} with one argument, an XML-RPC call.", names().join(", "));
             eprintln!("Install it as /etc/xapi.d/plugins/<name>.py, one link for each name: see --names.");
@@ -75,15 +82,17 @@ pub fn run_as_program() -> ExitCode {
 }
 
 fn run(plugin: &str, argument: &str, dom0: &dyn Dom0) -> Result<String, Failure> {
-    let failed = |function: &str, class: &str, text: &dyn std::fmt::Display| {
-        Failure::new("XENAPI_PLUGIN_FAILURE", [function, class, &text.to_string()])
-    };
-    let call = PluginCall::decode(argument).map_err(|e| failed(plugin, "ArgumentError", &e))?;
+    let call = PluginCall::decode(argument).map_err(|e| plugin_failure(plugin, "ArgumentError", &e))?;
     let function = plugins::find(plugin, &call.function)
         .ok_or_else(|| Failure::new("UNKNOWN_XENAPI_PLUGIN_FUNCTION", [call.function.as_str()]))?;
     let args = function.arguments(&call.args).map(|args| args.in_session(call.session));
-    let outcome = args.and_then(|args| (function.body)(dom0, &args));
-    outcome.map(|value| function.result(&value)).map_err(|e| failed(function.name, e.class(), &e))
+    let outcome = args.and_then(|args| (function.body)(&Around::for_job(dom0, args.job()), &args));
+    outcome.map_or_else(|error| function.failure(&error), |value| Ok(function.result(&value)))
+}
+
+/// A failure in the shape that Python's plugins give it.
+pub(crate) fn plugin_failure(function: &str, class: &str, text: &dyn std::fmt::Display) -> Failure {
+    Failure::new("XENAPI_PLUGIN_FAILURE", [function, class, &text.to_string()])
 }
 
 #[cfg(test)]

@@ -139,6 +139,22 @@ impl Dom0 for Fake {
         self.replace(to, text.get(..len as usize).ok_or(io::ErrorKind::UnexpectedEof)?)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.copy(from, to)
+    }
+
+    fn links(&self, _: &Path) -> io::Result<u64> {
+        Ok(1)
+    }
+
+    fn lock(&self, _: &Path) -> io::Result<File> {
+        tempfile::tempfile()
+    }
+
+    fn make_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     fn remove(&self, path: &Path) -> io::Result<bool> {
         Ok(self.files.borrow_mut().remove(path).is_some())
     }
@@ -302,6 +318,22 @@ impl Dom0 for Except<'_> {
 
     fn copy_head(&self, from: &Path, to: &Path, len: u64) -> io::Result<()> {
         Real.copy_head(from, to, len)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Real.link(from, to)
+    }
+
+    fn links(&self, path: &Path) -> io::Result<u64> {
+        Real.links(path)
+    }
+
+    fn lock(&self, folder: &Path) -> io::Result<File> {
+        Real.lock(folder)
+    }
+
+    fn make_dir(&self, path: &Path) -> io::Result<()> {
+        Real.make_dir(path)
     }
 
     fn remove(&self, path: &Path) -> io::Result<bool> {

@@ -12,6 +12,7 @@ use crate::driver::Driver;
 use crate::error::{Cause, Error, Op};
 use crate::find::{self, Which};
 use crate::job::{Failed, Job};
+use crate::kernel;
 use crate::live;
 use crate::operation::Operation;
 use crate::progress::{Progress, Stage};
@@ -102,6 +103,7 @@ async fn body(job: &Job, which: &Which, stop: &Stop) -> Result<Destroyed, Failed
         let mut done = Destroyed { kept_disk_uuids: found.kept_disk_uuids, ..Destroyed::default() };
         if let Some((vm, record)) = found.vm {
             stop.check()?;
+            kernel::forget(job.client(), &record, found.instance).await?;
             let doing = format!("removing VM {}", record.uuid);
             remove::vm(job.client(), &vm, patience).await.map_err(Cause::host(doing))?;
             done.vm_uuid = Some(record.uuid);

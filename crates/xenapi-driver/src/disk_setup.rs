@@ -13,7 +13,7 @@ use crate::plan::{Conflict, Conflicts, DiskPlan, Plan};
 /// File systems that the plugin makes.
 pub(crate) const FORMATS: [&str; 5] = ["ext2", "ext3", "ext4", "xfs", "vfat"];
 
-/// What the plugin `partition_utils` does to the disks of a new instance, in dom0, before its first start. Usually
+/// What the plugin `dom0_protocol` does to the disks of a new instance, in dom0, before its first start. Usually
 /// nothing: then no plugin is needed, and guests find swap and ephemeral disks blank.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DiskSetup {
@@ -87,7 +87,7 @@ pub(crate) async fn check(job: &Job, setup: &DiskSetup, plan: &Plan) -> Result<(
     if functions.is_empty() {
         return Ok(());
     }
-    match compatibility::state(job.client(), &plan.node).await.lacks("partition_utils", &functions) {
+    match compatibility::state(job.client(), &plan.node).await.lacks(&functions) {
         None => Ok(()),
         Some(why) => Err(Conflicts::from(Conflict::NoPlugin { node: plan.node.name.clone(), why }).into()),
     }
@@ -104,8 +104,8 @@ pub(crate) async fn root(
     let mut not_grown = None;
     if setup.grow != Grow::No {
         match work(job, plan, disk, &DiskWork::AutoConfigure, stop).await {
-            Err(Cause::Host { source, .. }) if setup.grow == Grow::Try && dom0_disk::is_refusal(&source) => {
-                not_grown = Some(source.to_string());
+            Err(cause) if setup.grow == Grow::Try && dom0_disk::refusal(&cause).is_some() => {
+                not_grown = dom0_disk::refusal(&cause);
             }
             done => done?,
         }

@@ -1,10 +1,12 @@
-//! Work on a disk's partitions and files, done in dom0 by the plugin `partition_utils` of `xapi-plugins`,
+//! Work on a disk's partitions and files, done in dom0 by the plugin `dom0_protocol` of `xapi-plugins`,
 //! while the disk is attached there. It is what Nova does on disks attached to its own VM; here the driver
 //! may be anywhere.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use dom0_protocol::{
+    AutoConfigureDisk, Call, CopyDisk, FailureKind, GenerateDisk, Inject, PLUGIN, Reply, Report, ResizeDown,
+};
 use xenapi_client::Client;
 use xenapi_storage::ownership::{Claim, Ownership};
 use xenapi_types::{Host, Pbd, Ref, Vbd, VbdMode, VbdType, Vdi, VdiRecord, Vm, vbd};
@@ -14,13 +16,14 @@ use crate::driver::Driver;
 use crate::error::{Cause, Op};
 use crate::job::Job;
 use crate::operation::Operation;
-use crate::progress::{Progress, Stage};
+use crate::progress::{Event, Progress, Stage};
 use crate::remove;
 
 /// A check of a large file system over a slow network takes hours, and the call lasts as long.
 const WORK_LIMIT: Duration = Duration::from_secs(5 * 3_600);
-/// The name that Nova's clients use, which the installer makes.
-const PLUGIN: &str = "partition_utils.py";
+/// How long until it is asked how far the work is, and between two times at most.
+const FIRST_LOOK: Duration = Duration::from_millis(500);
+const LAST_LOOK: Duration = Duration::from_secs(8);
 
 /// What is to be done to a disk. The plugin checks first, and leaves the disk as it is when that fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,42 +73,32 @@ impl std::fmt::Debug for Injection {
 impl DiskWork {
     fn function(&self) -> &'static str {
         match self {
-            Self::AutoConfigure => "auto_configure_disk",
-            Self::ResizeDown { .. } => "resize_down",
-            Self::Generate { .. } => "generate_disk",
-            Self::Inject(_) => "inject",
+            Self::AutoConfigure => AutoConfigureDisk::FUNCTION,
+            Self::ResizeDown { .. } => ResizeDown::FUNCTION,
+            Self::Generate { .. } => GenerateDisk::FUNCTION,
+            Self::Inject(_) => Inject::FUNCTION,
         }
     }
 
-    fn arguments(&self, device: &str) -> BTreeMap<String, String> {
-        let mut args = BTreeMap::from([("dev".to_owned(), device.to_owned())]);
-        let mut add = |name: &str, value: String| args.insert(name.to_owned(), value);
+    /// Has it done to the device that the disk is.
+    async fn ask(&self, job: &Job, host: &Ref<Host>, dev: String) -> Result<(), Cause> {
         match self {
-            Self::AutoConfigure => {}
+            Self::AutoConfigure => ask(job, host, &AutoConfigureDisk { dev }).await.map(drop),
             Self::ResizeDown { len_bytes } => {
-                add("size_bytes", len_bytes.to_string());
+                ask(job, host, &ResizeDown { dev, size_bytes: *len_bytes }).await.map(drop)
             }
             Self::Generate { fs, label } => {
-                add("fs_type", fs.clone());
-                add("fs_label", label.clone());
+                ask(job, host, &GenerateDisk { dev, fs_type: fs.clone(), fs_label: label.clone() }).await
             }
-            Self::Inject(injection) => {
-                if !injection.files.is_empty() {
-                    add("files", serde_json::to_string(&injection.files).unwrap_or_default());
-                }
-                let texts = [
-                    ("ssh_key", &injection.ssh_key),
-                    ("root_password_hash", &injection.root_password_hash),
-                    ("interfaces", &injection.interfaces),
-                ];
-                for (name, text) in texts {
-                    if let Some(text) = text {
-                        add(name, text.clone());
-                    }
-                }
-            }
+            Self::Inject(injection) => ask(job, host, &injection.request(dev)).await.map(drop),
         }
-        args
+    }
+}
+
+impl Injection {
+    fn request(&self, dev: String) -> Inject {
+        let Self { files, ssh_key, root_password_hash, interfaces } = self.clone();
+        Inject { dev, files, ssh_key, root_password_hash, interfaces, agent_path: None }
     }
 }
 
@@ -118,8 +111,8 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// [`Cause::NotOurs`] for a disk that is not marked as this driver's; [`Cause::Host`] with the plugin's
-    /// words when it refuses, and when it is not installed on that host.
+    /// [`Cause::DiskNotOurs`] for a disk that is not marked as this driver's; [`Cause::Dom0`] with the plugin's
+    /// words when it refuses; [`Cause::Host`] when it is not installed on that host.
     pub fn work_on_disk(&self, vdi_uuid: &str, work: DiskWork, progress: Progress) -> Operation<()> {
         let uuid = vdi_uuid.to_owned();
         self.verb(Op::WorkOnDisk, format!("disk {uuid}"), progress, move |job, stop| {
@@ -146,12 +139,22 @@ pub(crate) struct Target {
 /// too.
 pub(crate) async fn work(job: &Job, target: &Target, work: &DiskWork, stop: &Stop) -> Result<(), Cause> {
     stop.check()?;
+    attached(job, target, async |device| work.ask(job, &target.host, device).await).await
+}
+
+/// Does something while the disk is attached to the control domain, as the device that it is told.
+pub(crate) async fn attached<T>(
+    job: &Job,
+    target: &Target,
+    work: impl AsyncFnOnce(String) -> Result<T, Cause>,
+) -> Result<T, Cause> {
     let attached = attach(job, target).await?;
     let done = match device(job, &attached).await {
-        Ok(device) => call(job, &target.host, work.function(), work.arguments(&device)).await,
+        Ok(device) => work(device).await,
         Err(cause) => Err(cause),
     };
-    done.and(let_go(job, &attached).await)
+    let released = let_go(job, &attached).await;
+    done.and_then(|value| released.map(|()| value))
 }
 
 /// Copies the first bytes of a disk to another one in the same dom0, and compares them.
@@ -167,12 +170,8 @@ pub(crate) async fn copy(
     let done = async {
         let target = attach(job, to).await?;
         let copied = async {
-            let args = BTreeMap::from([
-                ("source".to_owned(), device(job, &source).await?),
-                ("dev".to_owned(), device(job, &target).await?),
-                ("size_bytes".to_owned(), len_bytes.to_string()),
-            ]);
-            call(job, &to.host, "copy_disk", args).await
+            let (source, dev) = (device(job, &source).await?, device(job, &target).await?);
+            ask(job, &to.host, &CopyDisk { source, dev, size_bytes: len_bytes }).await.map(drop)
         };
         let done = copied.await;
         done.and(let_go(job, &target).await)
@@ -181,11 +180,12 @@ pub(crate) async fn copy(
     done.and(let_go(job, &source).await)
 }
 
-/// Whether a plugin looked at the disk and left it as it was.
-pub(crate) fn is_refusal(error: &xenapi_client::Error) -> bool {
-    error
-        .failure()
-        .is_some_and(|failure| failure.params.get(1).is_some_and(|class| class == "CannotResizeDisk"))
+/// Whether the plugin looked at the disk and left it as it was.
+pub(crate) fn refusal(cause: &Cause) -> Option<String> {
+    match cause {
+        Cause::Dom0 { failure, .. } if failure.kind == FailureKind::Refused => Some(failure.message.clone()),
+        _ => None,
+    }
 }
 
 async fn find(job: &Job, uuid: &str) -> Result<Target, Cause> {
@@ -244,16 +244,48 @@ async fn device(job: &Job, vbd: &Ref<Vbd>) -> Result<String, Cause> {
     Ok(job.client().record(vbd).await.map_err(Cause::host(doing))?.device)
 }
 
-async fn call(
-    job: &Job,
+/// Asks the plugin of a host for something, and tells meanwhile how far it is.
+pub(crate) async fn ask<C: Call>(job: &Job, host: &Ref<Host>, request: &C) -> Result<C::Answer, Cause> {
+    let operation = job.operation.to_string();
+    let asking = self::request(job.client(), host, request, Some(&operation));
+    tokio::select! {
+        answer = asking => answer,
+        never = tell_how_far(job, host) => match never {},
+    }
+}
+
+/// The same, as a job of this name or of none.
+pub(crate) async fn request<C: Call>(
+    client: &Client,
     host: &Ref<Host>,
-    function: &str,
-    args: BTreeMap<String, String>,
-) -> Result<(), Cause> {
-    let doing = || format!("having the plugin {PLUGIN} do {function}");
-    // The answer is for Nova's clients; that it came is what counts here.
-    let answer = job.client().with_deadline(WORK_LIMIT).call_plugin(host, PLUGIN, function, &args).await;
-    answer.map(drop).map_err(Cause::host(doing()))
+    request: &C,
+    job: Option<&str>,
+) -> Result<C::Answer, Cause> {
+    let doing = || format!("having the plugin {PLUGIN} do {}", C::FUNCTION);
+    let args = dom0_protocol::encode(request, job);
+    let answer = client.with_deadline(WORK_LIMIT).call_plugin(host, PLUGIN, C::FUNCTION, &args).await;
+    let reply = Reply::decode(&answer.map_err(Cause::host(doing()))?)
+        .map_err(|source| Cause::Protocol { doing: doing(), source })?;
+    reply.into_result().map_err(|failure| Cause::Dom0 { doing: doing(), failure: Box::new(failure) })
+}
+
+/// Asks again and again how far it is.
+async fn tell_how_far(job: &Job, host: &Ref<Host>) -> std::convert::Infallible {
+    let request = dom0_protocol::Progress { of: job.operation.to_string() };
+    let args = dom0_protocol::encode(&request, None);
+    let mut pause = FIRST_LOOK;
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LAST_LOOK);
+        let answer = job.client().call_plugin(host, PLUGIN, dom0_protocol::Progress::FUNCTION, &args).await;
+        // Nothing depends on it: the work's own answer tells what is wrong.
+        let report = answer.ok().and_then(|text| Reply::<Option<Report>>::decode(&text).ok());
+        if let Some(Reply::Answer(Some(Report { step, done, total }))) = report {
+            let percent =
+                (total > 0).then(|| u8::try_from(u128::from(done) * 100 / u128::from(total)).unwrap_or(100));
+            job.progress.send(Event::Step { stage: Stage::DiskSetup, step, percent });
+        }
+    }
 }
 
 async fn let_go(job: &Job, vbd: &Ref<Vbd>) -> Result<(), Cause> {
@@ -273,20 +305,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn arguments_as_the_plugin_has_them() {
+    fn what_is_left_out_is_not_sent() {
         let injection = Injection {
             files: vec![("/a".to_owned(), "aGk=".to_owned())],
             ssh_key: Some("ssh-ed25519 AAAA".to_owned()),
             ..Injection::default()
         };
-        let args = DiskWork::Inject(injection).arguments("xvdb");
-        let pairs: Vec<_> = args.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(
-            pairs,
-            [("dev", "xvdb"), ("files", r#"[["/a","aGk="]]"#), ("ssh_key", "ssh-ed25519 AAAA")]
-        );
-        let args = DiskWork::ResizeDown { len_bytes: 1024 }.arguments("xvdb");
-        assert_eq!(args["size_bytes"], "1024");
+        let args = dom0_protocol::encode(&injection.request("xvdb".to_owned()), None);
+        let wanted = r#"{"dev":"xvdb","files":[["/a","aGk="]],"ssh_key":"ssh-ed25519 AAAA"}"#;
+        assert!(args[dom0_protocol::ARGUMENT].contains(wanted), "{args:?}");
     }
 
     #[test]

@@ -129,6 +129,22 @@ pub enum Cause {
         /// What the client says.
         source: xenapi_client::Error,
     },
+    /// The plugin in a host's dom0 did not do it.
+    #[error("{doing}: {failure}")]
+    Dom0 {
+        /// What was being done.
+        doing: String,
+        /// What the plugin says.
+        failure: Box<dom0_protocol::Failure>,
+    },
+    /// The plugin in a host's dom0 and this driver do not understand each other.
+    #[error("{doing}: {source}")]
+    Protocol {
+        /// What was being done.
+        doing: String,
+        /// Why.
+        source: dom0_protocol::ProtocolError,
+    },
     /// The storage repository had room when it was asked, and no longer when it was needed.
     #[error(
         "SR {sr:?} ran full during the import: it has room for {} and the data of the image take {}; \
@@ -366,6 +382,14 @@ pub enum Cause {
         sr: String,
         /// The host's name.
         host: String,
+    },
+    /// The kernel is a file of one host.
+    #[error(
+        "VM {vm} starts from a kernel that its host keeps and others do not have; make the instance anew there"
+    )]
+    KernelStays {
+        /// Uuid of the VM.
+        vm: String,
     },
     /// A host cannot be brought down.
     #[error("host {host:?} is not to be brought down: {why}")]

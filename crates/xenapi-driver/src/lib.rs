@@ -58,6 +58,7 @@ mod instances;
 pub mod interface;
 pub mod inventory;
 mod job;
+mod kernel;
 mod layers;
 mod ledger;
 pub mod live;

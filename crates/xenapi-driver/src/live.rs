@@ -16,6 +16,7 @@ use crate::error::{Cause, Error, Op};
 use crate::find::{self, Which};
 use crate::inventory::{self, Node};
 use crate::job::Job;
+use crate::kernel;
 use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts};
 use crate::power;
@@ -161,6 +162,9 @@ async fn decide(job: &Job, record: &VmRecord, options: &MigrateOptions) -> Resul
     }
     if rescue::is(record) {
         return Err(Cause::Rescued { vm: record.uuid.clone() });
+    }
+    if record.other_config.contains_key(kernel::KEY) {
+        return Err(Cause::KernelStays { vm: record.uuid.clone() });
     }
     let nodes = inventory::read_nodes(job.client()).await?;
     let node = plan::choose_node_of(&nodes, Some(options.node), None).map_err(Conflicts::from)?;

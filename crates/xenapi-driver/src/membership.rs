@@ -81,6 +81,12 @@ impl Driver {
                     None => {
                         let (uuid, address) =
                             job.stage(Stage::Plan, plan_join(job, &newcomer, &options)).await?;
+                        job.would(|| {
+                            vec![
+                                format!("have host {uuid} join the pool at {address}"),
+                                "wait until it is back and takes guests".to_owned(),
+                            ]
+                        })?;
                         let joining = ask_to_join(job, &newcomer, &options, address, &uuid, stop);
                         job.stage(Stage::Membership, joining).await?;
                         uuid
@@ -104,6 +110,7 @@ impl Driver {
             Box::pin(async move {
                 let found = job.stage(Stage::Plan, plan_eject(job, node, lose_local_disks)).await?;
                 let Some((host, name)) = found else { return Ok(()) };
+                job.would(|| vec![format!("eject host {name:?}: it reboots, its local repositories wiped")])?;
                 let leaving = async {
                     stop.check()?;
                     let done = job.client().call(pool::Eject { host: host.clone() }).await;

@@ -19,6 +19,7 @@ use xenapi_types::{Host, Ref};
 
 use crate::drive;
 use crate::inventory::{Inventory, Network, Node};
+use crate::kernel;
 use crate::mac;
 use crate::spec::{
     Firmware, Flavor, Grow, InstanceSpec, Locking, MacChoice, OsType, Power, RootImage, VmMode,
@@ -109,6 +110,8 @@ pub struct VmPlan {
     pub tags: Vec<String>,
     /// How it is virtualised.
     pub mode: VmMode,
+    /// Whether a PV guest's kernel is given besides its disks.
+    pub own_kernel: bool,
     /// What starts the boot loader of an HVM guest.
     pub firmware: Firmware,
     /// Whether it gets a virtual TPM.
@@ -435,7 +438,8 @@ fn plan_nics(
 
 fn plan_vm(spec: &InstanceSpec, mark: &Ownership, xenstore_data: BTreeMap<String, String>) -> VmPlan {
     let flavor = &spec.flavor;
-    let mode = spec.vm_mode.unwrap_or(VmMode::Hvm);
+    let usual = if spec.kernel.is_some() { VmMode::Pv } else { VmMode::Hvm };
+    let mode = spec.vm_mode.unwrap_or(usual);
     let vcpus_params = vcpus_params(flavor);
     let truth = |value: bool| value.to_string();
     let platform = [
@@ -462,8 +466,12 @@ fn plan_vm(spec: &InstanceSpec, mark: &Ownership, xenstore_data: BTreeMap<String
         let devices = (0..).zip(&hardware.pci).map(|(n, address): (u32, _)| format!("{n}/{address}"));
         other_config.insert("pci".to_owned(), devices.collect::<Vec<_>>().join(","));
     }
+    if spec.kernel.is_some() {
+        other_config.insert(kernel::KEY.to_owned(), "true".to_owned());
+    }
     VmPlan {
         name_label: spec.name.clone(),
+        own_kernel: spec.kernel.is_some(),
         tags: spec.tags.clone(),
         firmware: hardware.firmware,
         tpm: hardware.tpm,

@@ -16,6 +16,7 @@ use crate::error::{Cause, Error, Op};
 use crate::find::{self, Which};
 use crate::inventory::{self, Node};
 use crate::job::Job;
+use crate::kernel;
 use crate::live::{self, Migration};
 use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts};
@@ -147,6 +148,9 @@ async fn decide(
     }
     if rescue::is(record) {
         return Err(Cause::Rescued { vm: record.uuid.clone() });
+    }
+    if record.other_config.contains_key(kernel::KEY) {
+        return Err(Cause::KernelStays { vm: record.uuid.clone() });
     }
     let there = Job::new(pool.clone(), Progress::none());
     let nodes = inventory::read_nodes(pool.client()).await?;

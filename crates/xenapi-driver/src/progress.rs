@@ -106,6 +106,15 @@ pub enum Event {
     Bytes(Stage, Transfer),
     /// How far XAPI says that a stage is, in percent.
     Percent(Stage, u8),
+    /// What dom0 is doing for a stage that takes long.
+    Step {
+        /// The stage.
+        stage: Stage,
+        /// A program, or what is done: `e2fsck`, `copying`.
+        step: String,
+        /// How much of that, where it is known.
+        percent: Option<u8>,
+    },
     /// A stage ended well.
     Finished(Stage, Duration),
     /// A stage ended with an error, which the operation will return.

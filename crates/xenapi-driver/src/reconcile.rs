@@ -21,6 +21,7 @@ use crate::driver::Driver;
 use crate::error::{Cause, Op};
 use crate::image_cache::{COPYING, Cloning};
 use crate::job::Job;
+use crate::kernel;
 use crate::ledger;
 use crate::live;
 use crate::network;
@@ -520,7 +521,15 @@ async fn settle(job: &Job, Found { finding, object }: &Found) -> Result<(), Caus
             return live::reseal(job, &record).await.map(drop);
         }
         (Object::Vm(vm), Kind::Mark) => unmark_vm(client, vm).await,
-        (Object::Vm(vm), _) => remove::vm(client, vm, patience).await,
+        (Object::Vm(vm), _) => {
+            if let Ok(record) = client.record(vm).await
+                && let Some(instance) =
+                    crate::find::made_for(&record.other_config, &record.uuid, &driver.settings().owner)
+            {
+                kernel::forget(client, &record, instance).await?;
+            }
+            remove::vm(client, vm, patience).await
+        }
         (Object::Vdi(vdi), Kind::HeldDisk) => remove::detach_from_dom0(client, vdi).await,
         (Object::Vdi(vdi), Kind::Mark) => unmark(client, vdi).await,
         (Object::Vdi(vdi), _) => remove::vdi(client, vdi, Dom0::Detach, patience).await,

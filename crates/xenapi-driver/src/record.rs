@@ -47,6 +47,8 @@ pub(crate) fn vm(plan: &Plan) -> vm::Create {
             hvm_boot_params: boot_params(wanted.firmware),
             ..common
         },
+        // It is set when it is there.
+        VmMode::Pv if wanted.own_kernel => common,
         // The guest's own boot loader configuration names the kernel.
         VmMode::Pv => vm::Create { pv_bootloader: "pygrub".to_owned(), ..common },
     }

@@ -25,6 +25,7 @@ use crate::error::{Cause, Error, Op};
 use crate::image_cache;
 use crate::inventory;
 use crate::job::{Disk, Failed, Job, heap};
+use crate::kernel;
 use crate::ledger;
 use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts, DiskPlan, Plan};
@@ -124,13 +125,15 @@ impl Driver {
 }
 
 async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Result<Instance, Failed> {
-    let source = job.stage(Stage::Image, heap(|| Source::open(spec))).await?;
+    let opening = heap(|| async { Ok((Source::open(spec).await?, kernel::load(spec).await?)) });
+    let (source, kernel) = job.stage(Stage::Image, opening).await?;
     let (plan, drive) = job.stage(Stage::Plan, heap(|| decide(job, spec, &source, stop))).await?;
     let prepared =
         job.stage(Stage::Scan, heap(|| prepare(job, &plan, &source, drive.as_ref(), stop))).await?;
     job.would(|| steps::of(spec, &plan, &source, checks))?;
     let disks =
         plan.config_drive.iter().chain([&plan.root]).chain(&plan.blank).map(|disk| disk.name_label.clone());
+    let disks = disks.chain(kernel.is_some().then(|| kernel::disk_name(&plan.vm.name_label)));
     job.remember_lost_answers(&plan.vm.name_label, disks.collect());
     if matches!(source, Source::Volume(_)) || !spec.volumes.is_empty() {
         volume::remember_mounts(job);
@@ -161,6 +164,10 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
     if let Some(root) = own_root.as_ref().filter(|_| spec.disk_setup != DiskSetup::default()) {
         let setting_up = heap(|| disk_setup::root(job, &spec.disk_setup, &plan, root, stop));
         not_grown = job.stage(Stage::DiskSetup, setting_up).await?;
+    }
+    if let Some(kernel) = kernel {
+        let installing = heap(|| kernel::install(job, &plan, &vm, kernel, stop));
+        job.stage(Stage::DiskSetup, installing).await?;
     }
     let disks = usize::from(own_root.is_some()) + usize::from(config_drive.is_some()) + plan.blank.len();
     stop.both(
@@ -213,6 +220,9 @@ async fn decide(
     let owner = &job.driver.settings().owner;
     let mut plan = plan::plan(spec, &inventory, &source.facts(), owner, job.operation)?;
     disk_setup::check(job, &spec.disk_setup, &plan).await?;
+    if plan.vm.own_kernel {
+        kernel::check(job, &plan).await?;
+    }
     let drive = match spec.config_drive.as_ref().zip(plan.config_drive.as_mut()) {
         Some((wanted, disk)) => {
             let guest = drive::Guest::planned(spec, &plan.nics);

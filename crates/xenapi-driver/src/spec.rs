@@ -15,6 +15,7 @@ pub use xenapi_storage::Choice as SrChoice;
 
 pub use crate::disk_setup::{DiskSetup, Grow};
 pub use crate::image::RootImage;
+pub use crate::kernel::Kernel;
 pub use crate::volume::Mount;
 
 /// An instance to make. The fields that have a usual value get it from [`InstanceSpec::new`].
@@ -43,6 +44,8 @@ pub struct InstanceSpec {
     pub nics: Vec<Nic>,
     /// How the guest is virtualised; `None` lets the plan decide ([`VmMode`]).
     pub vm_mode: Option<VmMode>,
+    /// A kernel besides the disks, for a guest of mode xen.
+    pub kernel: Option<Kernel>,
     /// Kind of guest, where it is known.
     pub os_type: Option<OsType>,
     /// What the machine is like, besides its size.
@@ -73,6 +76,7 @@ impl InstanceSpec {
             volumes: Vec::new(),
             nics: Vec::new(),
             vm_mode: None,
+            kernel: None,
             os_type: None,
             hardware: Hardware::default(),
             tags: Vec::new(),
@@ -299,14 +303,14 @@ pub enum Locking {
 
 /// How a guest is virtualised.
 ///
-/// Left out, it is [`VmMode::Hvm`] for every guest. Nova chose PV for Linux and for every VHD image, which
+/// Left out, it is [`VmMode::Hvm`] for every guest without a [kernel](Kernel) of its own. Nova chose PV for Linux and for every VHD image, which
 /// recent hosts cannot run: their hypervisor has no 64-bit PV guests any more. A guest whose image
 /// needs PV says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VmMode {
     /// Full virtualisation; guests with PV drivers use them. Nova's `hvm`.
     Hvm,
-    /// Paravirtualisation, the kernel taken from the image by pygrub. Nova's `xen`.
+    /// Paravirtualisation, the kernel taken from the image by pygrub, or given besides it. Nova's `xen`.
     Pv,
 }
 

@@ -241,7 +241,23 @@ pub(crate) async fn import_config_drive(
     import(job, Stage::ConfigDrive, disk, ImportFormat::Raw, body, label, doing, stop).await
 }
 
-#[allow(clippy::too_many_arguments, reason = "one call for two kinds of disks")]
+/// Writes a kernel or ramdisk to the beginning of a disk.
+pub(crate) async fn import_kernel(
+    job: &Job,
+    vm_name: &str,
+    bytes: &[u8],
+    disk: &Disk,
+    stop: &Stop,
+) -> Result<Transfer, Cause> {
+    let mut bytes = bytes.to_vec();
+    bytes.resize(bytes.len().max(usize::try_from(disk.virtual_bytes).unwrap_or(0)), 0);
+    let label = format!("import of the kernel of {vm_name}");
+    let doing = || format!("importing the kernel into disk {}", disk.uuid);
+    let body = DiskBody::from_bytes(bytes);
+    import(job, Stage::DiskSetup, disk, ImportFormat::Raw, body, label, doing, stop).await
+}
+
+#[allow(clippy::too_many_arguments, reason = "one call for all kinds of disks")]
 async fn import<B>(
     job: &Job,
     stage: Stage,

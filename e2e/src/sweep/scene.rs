@@ -216,7 +216,7 @@ fn plugins() -> Result<TempDir> {
     let program = here.ancestors().skip(1).take(2).map(|folder| folder.join("dom0-plugins"));
     let program = program.into_iter().find(|path| path.is_file()).context("the program dom0-plugins")?;
     let folder = tempfile::tempdir()?;
-    for name in ["partition_utils.py", "dom0_plugin_version.py"] {
+    for name in ["dom0_protocol.py", "dom0_plugin_version.py"] {
         symlink(&program, folder.path().join(name))?;
     }
     Ok(folder)

@@ -1,10 +1,13 @@
 //! `kernel`: kernels and ramdisks of PV guests, as files in `/boot/guest`.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::{Error, Outcome};
+use super::{Error, Outcome, partition_utils};
 use crate::convention::{Args, Function};
-use crate::dom0::Dom0;
+use crate::disk::Disk;
+use crate::dom0::{Dom0, Folder};
+use crate::partition_table::SECTOR;
 use crate::pickle::Pickle;
 use crate::xapi::Xapi;
 
@@ -18,6 +21,111 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::plain("create_kernel_ramdisk", create_kernel_ramdisk),
     Function::plain("remove_kernel_ramdisk", remove_kernel_ramdisk),
 ];
+
+/// What is in the cache; no guest's file begins so.
+const CACHED: &str = "cache-";
+const DIGEST_LIMIT: Duration = Duration::from_secs(600);
+
+/// `cache_kernel(dev, size_bytes, sha256, name)`: the first bytes of a disk that is attached here, as a file of the
+/// cache and as a guest's; the latter's path. Nothing stays when they are not what the digest says.
+pub(super) fn cache(dom0: &dyn Dom0, args: &Args) -> Outcome {
+    let device = partition_utils::device(args, "dev")?;
+    let len = args.number("size_bytes", None, MAX_BYTES)?;
+    keep(dom0, &device, len, digest(args)?, own_name(args.required("name")?)?)
+}
+
+fn keep(dom0: &dyn Dom0, device: &Path, len: u64, digest: &str, own: &str) -> Outcome {
+    let disk = Disk::open(dom0, device)?;
+    let room = disk.sectors()? * SECTOR;
+    if len == 0 || len > room {
+        let reason = format!("{len} is not from 1 to {room}, which the disk has");
+        return Err(Error::Argument { name: "size_bytes", reason });
+    }
+    let folder = dom0.folder(Folder::Kernels);
+    let _lock = lock(dom0, &folder)?;
+    let cached = folder.join(format!("{CACHED}{digest}"));
+    let unverified = cached.with_extension("unverified");
+    dom0.copy_head(device, &unverified, len).map_err(|e| Error::file(&unverified, &e))?;
+    let kept = verify(dom0, &unverified, digest).and_then(|()| {
+        dom0.link(&unverified, &cached).map_err(|e| Error::file(&cached, &e))?;
+        link(dom0, &cached, &folder.join(own))
+    });
+    dom0.remove(&unverified).map_err(|e| Error::file(&unverified, &e))?;
+    kept
+}
+
+/// `place_kernel(sha256, name)`: a file of the cache as a guest's: its path, or nothing when it is not in the cache.
+pub(super) fn place(dom0: &dyn Dom0, args: &Args) -> Outcome {
+    let (digest, own) = (digest(args)?, own_name(args.required("name")?)?);
+    let folder = dom0.folder(Folder::Kernels);
+    let _lock = lock(dom0, &folder)?;
+    let cached = folder.join(format!("{CACHED}{digest}"));
+    if !dom0.exists(&cached) {
+        return Ok(Pickle::None);
+    }
+    link(dom0, &cached, &folder.join(own))
+}
+
+/// `remove_kernels(names)`: guests' files, and those of the cache that no guest has any more; how many it were.
+pub(super) fn remove(dom0: &dyn Dom0, args: &Args) -> Outcome {
+    let names: Vec<&str> = args.list("names")?.iter().map(|text| own_name(text)).collect::<Result<_, _>>()?;
+    let folder = dom0.folder(Folder::Kernels);
+    if !dom0.exists(&folder) {
+        return Ok(Pickle::Int(0));
+    }
+    let _lock = lock(dom0, &folder)?;
+    let remove = |path: &Path| dom0.remove(path).map_err(|e| Error::file(path, &e));
+    let mut removed = 0;
+    for own in names {
+        removed += i64::from(remove(&folder.join(own))?);
+    }
+    for entry in dom0.list(&folder).unwrap_or_default() {
+        let path = folder.join(&entry);
+        // One name alone: the guests' are gone, or a call was killed before there were any.
+        if entry.starts_with(CACHED) && dom0.links(&path).is_ok_and(|links| links == 1) {
+            removed += i64::from(remove(&path)?);
+        }
+    }
+    Ok(Pickle::Int(removed))
+}
+
+fn lock(dom0: &dyn Dom0, folder: &Path) -> Result<std::fs::File, Error> {
+    dom0.make_dir(folder).and_then(|()| dom0.lock(folder)).map_err(|e| Error::file(folder, &e))
+}
+
+fn link(dom0: &dyn Dom0, cached: &Path, own: &Path) -> Outcome {
+    dom0.link(cached, own).map_err(|e| Error::file(own, &e))?;
+    Ok(Pickle::Str(own.display().to_string()))
+}
+
+fn verify(dom0: &dyn Dom0, file: &Path, digest: &str) -> Result<(), Error> {
+    let said = dom0.run("sha256sum", &[&file.to_string_lossy()], "", DIGEST_LIMIT)?;
+    let found = said.split(' ').next().unwrap_or_default().trim_start_matches('\\');
+    match found == digest {
+        true => Ok(()),
+        false => {
+            Err(Error::Retryable(format!("what is on the disk has the SHA-256 {found} instead of {digest}")))
+        }
+    }
+}
+
+fn digest(args: &Args) -> Result<&str, Error> {
+    let text = args.required("sha256")?;
+    let is_digest =
+        text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let refused =
+        || Error::Argument { name: "sha256", reason: format!("{text:?} is not 64 hexadecimal digits") };
+    is_digest.then_some(text).ok_or_else(refused)
+}
+
+/// A guest's file, which is none of the cache.
+fn own_name(text: &str) -> Result<&str, Error> {
+    let own = name("name", text)?;
+    match own.starts_with(CACHED) {
+        false => Ok(own),
+        true => Err(Error::Argument { name: "name", reason: format!("{text:?} is a name of the cache") }),
+    }
+}
 
 /// `copy_vdi(vdi-ref, image-size, cached-image)`: the first bytes of a VDI as a file that is named after it;
 /// its path. With `cached-image`, under that name too.
@@ -122,6 +230,62 @@ mod tests {
         assert!(copy_vdi(&dom0, &args("3", "../image")).is_err());
         assert!(copy_vdi(&dom0, &args("999", "image")).is_err());
         assert_eq!(dom0.commands().last().unwrap(), "VBD.destroy OpaqueRef:vbd");
+    }
+
+    #[test]
+    fn a_kernel_is_kept_as_long_as_a_guest_has_it() {
+        let (root, disk) = (tempfile::tempdir().unwrap(), tempfile::NamedTempFile::new().unwrap());
+        let mut bytes = vec![0; 1024];
+        bytes[..6].copy_from_slice(b"kernel");
+        std::fs::write(disk.path(), &bytes).unwrap();
+        let dom0 = crate::around::Around::in_folder(&crate::dom0::Real, root.path());
+        let digest = "6923dd1bc0460082c5d55a831908c24a282860b7f1cd6c2b79cf1bc8857c639c";
+        let folder = root.path().join("boot/guest");
+        let names = || {
+            let entries = std::fs::read_dir(&folder).unwrap();
+            let mut all: Vec<_> =
+                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            all.sort();
+            all
+        };
+        let args = |name| Args::of(&[("sha256", digest), ("name", name)]);
+        let path = |name: &str| text(&folder.join(name).display().to_string());
+        assert_eq!(place(&dom0, &args("one-kernel")), Ok(Pickle::None));
+        assert_eq!(keep(&dom0, disk.path(), 6, digest, "one-kernel"), path("one-kernel"));
+        assert_eq!(std::fs::read(folder.join("one-kernel")).unwrap(), b"kernel");
+        for _ in 0..2 {
+            assert_eq!(place(&dom0, &args("two-kernel")), path("two-kernel"));
+        }
+        let cached = format!("cache-{digest}");
+        assert_eq!(names(), [cached.as_str(), "one-kernel", "two-kernel"]);
+        let gone = |names: &[&str]| remove(&dom0, &Args::default().with_list("names", names));
+        assert_eq!(gone(&["one-kernel", "never-there"]), Ok(Pickle::Int(1)));
+        assert_eq!(names(), [cached.as_str(), "two-kernel"]);
+        // A call that was killed has left this.
+        std::fs::write(folder.join("cache-0.unverified"), "").unwrap();
+        assert_eq!(gone(&["two-kernel"]), Ok(Pickle::Int(3)));
+        assert_eq!(names(), [""; 0]);
+
+        let error = keep(&dom0, disk.path(), 6, &digest.replace('4', "5"), "k").unwrap_err();
+        assert!(error.to_string().contains(digest) && error.class() == "RetryableError", "{error}");
+        assert_eq!(names(), [""; 0]);
+        assert!(keep(&dom0, disk.path(), 1025, digest, "k").is_err());
+    }
+
+    #[test]
+    fn names_that_are_none() {
+        let dom0 = Fake::default();
+        let digest = "0".repeat(64);
+        for name in ["", "../k", "a/b", ".k", "cache-0", "-f"] {
+            let args = Args::of(&[("sha256", &digest), ("name", name)]);
+            assert!(matches!(place(&dom0, &args), Err(Error::Argument { name: "name", .. })), "{name}");
+            let args = Args::default().with_list("names", &["k", name]);
+            assert!(matches!(remove(&dom0, &args), Err(Error::Argument { name: "name", .. })), "{name}");
+        }
+        for digest in ["", "00", "/".repeat(64).as_str(), "A".repeat(64).as_str()] {
+            let args = Args::of(&[("sha256", digest), ("name", "k")]);
+            assert!(matches!(place(&dom0, &args), Err(Error::Argument { name: "sha256", .. })), "{digest}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod network;
 mod netwrap;
 mod partition_utils;
 mod power;
+mod protocol;
 mod version;
 mod workarounds;
 mod xenhost;
@@ -72,6 +73,9 @@ pub enum Error {
         /// The system's words.
         reason: String,
     },
+    /// A request of the protocol that is none, or of another version.
+    #[error(transparent)]
+    Protocol(#[from] dom0_protocol::ProtocolError),
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -85,7 +89,7 @@ impl Error {
     /// The name under which Nova's clients know this kind of failure.
     pub fn class(&self) -> &'static str {
         match self {
-            Self::Argument { .. } => "ArgumentError",
+            Self::Argument { .. } | Self::Protocol(_) => "ArgumentError",
             Self::Command(_) => "SubprocessException",
             Self::CommandNotFound(_) => "CommandNotFound",
             Self::ImageNotFound | Self::Xapi(_) => "Failure",
@@ -99,6 +103,38 @@ impl Error {
     }
 }
 
+impl Error {
+    /// The failure as the protocol has it.
+    pub(crate) fn to_protocol(&self) -> dom0_protocol::Failure {
+        use dom0_protocol::{Failure, FailureKind};
+        let kind = match self {
+            Self::Protocol(_) => FailureKind::Protocol,
+            Self::Argument { .. } => FailureKind::Argument,
+            Self::Refused(_) => FailureKind::Refused,
+            Self::Command(error) if error.is_missing() => FailureKind::MissingProgram,
+            Self::Command(_) => FailureKind::Command,
+            Self::CommandNotFound(_) => FailureKind::MissingProgram,
+            Self::File { .. } => FailureKind::File,
+            Self::Xapi(_) => FailureKind::Xapi,
+            Self::Retryable(_) | Self::Timeout(_) | Self::Rebooted(_) => FailureKind::Retryable,
+            Self::Agent(_) | Self::NotImplemented(_) | Self::ImageNotFound | Self::Other(_) => {
+                FailureKind::Other
+            }
+        };
+        let argument = match self {
+            Self::Argument { name, .. } => Some((*name).to_owned()),
+            _ => None,
+        };
+        let (program, stderr) = match self {
+            Self::Command(error) | Self::CommandNotFound(error) => {
+                (Some(error.program.clone()), Some(error.stderr.clone()).filter(|text| !text.is_empty()))
+            }
+            _ => (None, None),
+        };
+        Failure { argument, program, stderr, ..Failure::new(kind, self.to_string()) }
+    }
+}
+
 /// All plugins, each with its functions.
 pub const PLUGINS: &[(&str, &[Function])] = &[
     ("agent", agent::FUNCTIONS),
@@ -106,6 +142,7 @@ pub const PLUGINS: &[(&str, &[Function])] = &[
     ("config_file", config_file::FUNCTIONS),
     ("console", console::FUNCTIONS),
     ("dom0_plugin_version", version::FUNCTIONS),
+    ("dom0_protocol", protocol::FUNCTIONS),
     ("glance", glance::FUNCTIONS),
     ("ipxe", ipxe::FUNCTIONS),
     ("kernel", kernel::FUNCTIONS),

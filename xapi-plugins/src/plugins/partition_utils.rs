@@ -82,7 +82,7 @@ fn mkfs(dom0: &dyn Dom0, args: &Args) -> Outcome {
 
 /// `generate_disk(dev, fs_type, fs_label)`: a swap or ephemeral disk in one call: its only partition, of
 /// the type that belongs to what is in it, and the file system.
-fn generate_disk(dom0: &dyn Dom0, args: &Args) -> Outcome {
+pub(super) fn generate_disk(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let dev = device(args, "dev")?;
     let format = Format::of(args)?;
     let disk = Disk::open(dom0, &dev)?;
@@ -93,7 +93,7 @@ fn generate_disk(dom0: &dyn Dom0, args: &Args) -> Outcome {
 
 /// `auto_configure_disk(dev)`: grows the only partition and its file system to the disk. Answers
 /// `{"partition_start", "partition_sectors", "fs_type", "fs_bytes"}`.
-fn auto_configure_disk(dom0: &dyn Dom0, args: &Args) -> Outcome {
+pub(super) fn auto_configure_disk(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let disk = Disk::open(dom0, &device(args, "dev")?)?;
     resize::grow(&disk).map(|resized| answer(&resized))
 }
@@ -101,7 +101,7 @@ fn auto_configure_disk(dom0: &dyn Dom0, args: &Args) -> Outcome {
 /// `resize_down(dev, size_bytes)`: makes the only partition and its file system fit the first
 /// `size_bytes` of the disk, so that these can be copied to a smaller one; with its table's end there.
 /// Answers as `auto_configure_disk`.
-fn resize_down(dom0: &dyn Dom0, args: &Args) -> Outcome {
+pub(super) fn resize_down(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let dev = device(args, "dev")?;
     let len_bytes = args.number("size_bytes", None, u64::MAX)?;
     if len_bytes == 0 || !len_bytes.is_multiple_of(SECTOR) {
@@ -115,7 +115,7 @@ fn resize_down(dom0: &dyn Dom0, args: &Args) -> Outcome {
 /// `copy_disk(source, dev, size_bytes)`: makes the first bytes of a disk those of another, and reads both again to
 /// compare them. Only what differs is written, so that a sparse disk stays sparse, and a call that is repeated goes
 /// on where the last one stopped. Answers how many bytes that was.
-fn copy_disk(dom0: &dyn Dom0, args: &Args) -> Outcome {
+pub(super) fn copy_disk(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let (source, dev) = (device(args, "source")?, device(args, "dev")?);
     let len = args.number("size_bytes", None, u64::MAX)?;
     if source == dev {
@@ -128,7 +128,7 @@ fn copy_disk(dom0: &dyn Dom0, args: &Args) -> Outcome {
         return Err(Error::Argument { name: "size_bytes", reason });
     }
     let mut written = 0;
-    source.compare(&target, len, |offset, bytes| {
+    source.compare(&target, "copying", len, |offset, bytes| {
         written += bytes.len();
         target.write_at(bytes, offset)
     })?;
@@ -136,7 +136,7 @@ fn copy_disk(dom0: &dyn Dom0, args: &Args) -> Outcome {
     for disk in [&source, &target] {
         disk.forget_cached()?;
     }
-    source.compare(&target, len, |offset, _| {
+    source.compare(&target, "comparing", len, |offset, _| {
         Err(Error::Other(format!("the disks differ at byte {offset} after the copy")))
     })?;
     Ok(Pickle::Int(i64::try_from(written).unwrap_or(i64::MAX)))
@@ -146,7 +146,7 @@ fn copy_disk(dom0: &dyn Dom0, args: &Args) -> Outcome {
 /// system of a guest that does not run; each may be left out. Answers whether it did: `False` for a guest
 /// whose file `agent_path` says that it has an agent. Not done: labels of SELinux, which such a guest sets
 /// itself when `/.autorelabel` is among the files.
-fn inject(dom0: &dyn Dom0, args: &Args) -> Outcome {
+pub(super) fn inject(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let dev = device(args, "dev")?;
     let injection = Injection::of(args)?;
     injection.write(&Disk::open(dom0, &dev)?).map(Pickle::Bool)
@@ -229,7 +229,7 @@ impl<'a> Format<'a> {
 
 /// `/dev/<dev>` where `dev` is what XAPI calls a VDI that is attached to the control domain: `xvdb`, or
 /// `sm/backend/<SR>/<VDI>`. The host's own disks have other names and are out of reach.
-fn device(args: &Args, argument: &'static str) -> Result<PathBuf, Error> {
+pub(super) fn device(args: &Args, argument: &'static str) -> Result<PathBuf, Error> {
     let name = args.required(argument)?;
     let name = name.strip_prefix("/dev/").unwrap_or(name);
     let is_xvd =

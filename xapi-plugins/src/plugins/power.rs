@@ -50,18 +50,26 @@ pub(super) fn host_start(dom0: &dyn Dom0, args: &Args) -> Outcome {
     Ok(action("startup"))
 }
 
-/// `host_join(compute_uuid, master_addr, master_user, master_pass, force)`: joins this host to a pool; the
+/// `host_join(compute_uuid, master_addr, master_user, master_secret, force)`: joins this host to a pool; the
 /// VM that Nova's service runs in is shut down before and started again afterwards.
 ///
-/// Nova also sends `url`, `user` and `password` of this host, which are not needed here.
+/// `master_secret` is the uuid of a `secret` of XAPI that holds the password, so that it is in no argument, process
+/// list or log. Nova sends `master_pass` instead, the password itself, which is taken too. It also sends `url`, `user` and `password` of this host, which are not needed here.
 pub(super) fn host_join(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let compute = xenhost::uuid("compute_uuid", args)?;
-    let [address, user, password] =
-        [args.required("master_addr")?, args.required("master_user")?, args.required("master_pass")?];
+    let [address, user] = [args.required("master_addr")?, args.required("master_user")?];
     let force: bool = serde_json::from_str(args.optional("force").unwrap_or("false")).map_err(|_| {
         Error::Argument { name: "force", reason: "\"true\" or \"false\" is wanted".to_owned() }
     })?;
     let xapi = Xapi::new(dom0, args.session());
+    let password: String = match args.optional("master_secret") {
+        Some(_) => {
+            let secret: String =
+                xapi.call("secret.get_by_uuid", &(xenhost::uuid("master_secret", args)?,))?;
+            xapi.call("secret.get_value", &(&secret,))?
+        }
+        None => args.required("master_pass")?.to_owned(),
+    };
     let vm: String = xapi.call("VM.get_by_uuid", &(compute,))?;
     xapi.call::<()>("VM.clean_shutdown", &(&vm,))?;
     let method = if force { "pool.join_force" } else { "pool.join" };
@@ -215,6 +223,28 @@ mod tests {
                 format!("xe vm-start uuid={UUID}"),
             ]
         );
+    }
+
+    #[test]
+    fn the_password_is_in_a_secret_of_xapi() {
+        let dom0 = Fake::default()
+            .with_xapi("secret.get_by_uuid", Ok("OpaqueRef:secret"))
+            .with_xapi("secret.get_value", Ok("word"))
+            .with_xapi("VM.get_by_uuid", Ok("OpaqueRef:vm"));
+        let args = [("master_addr", "192.0.2.1"), ("master_user", "root"), ("master_secret", UUID)];
+        host_join(&dom0, &Args::of(&[&args[..], &[("compute_uuid", UUID)]].concat())).unwrap();
+        let commands = dom0.commands();
+        assert_eq!(
+            commands[..2],
+            [format!("secret.get_by_uuid {UUID}"), "secret.get_value OpaqueRef:secret".into()]
+        );
+        assert_eq!(commands[4], "pool.join 192.0.2.1 root word");
+        let wrong =
+            [("master_addr", "a"), ("master_user", "b"), ("master_secret", "word"), ("compute_uuid", UUID)];
+        assert!(matches!(
+            host_join(&dom0, &Args::of(&wrong)),
+            Err(Error::Argument { name: "master_secret", .. })
+        ));
     }
 
     #[test]

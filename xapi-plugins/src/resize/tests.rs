@@ -205,6 +205,30 @@ fn ext4_shrinks_and_what_is_cut_off_is_not_missed() {
     }
 }
 
+#[test]
+fn a_journal_is_replayed_before_anything_is_decided() {
+    if !is_possible(&["mkfs.ext4", "e2fsck", "resize2fs", "dumpe2fs"]) {
+        return;
+    }
+    let image = Image::new(MBR, &["mkfs.ext4", "-q"]);
+    let (_, files) = image.contents();
+    image.on_mount(|at| std::fs::write(at.join("large"), vec![1; 100 << 20]).unwrap());
+    let broken_off = Image { folder: tempfile::tempdir().unwrap() };
+    image.on_mount(|at| {
+        // The journal knows that the room is free; the file system itself does not yet.
+        std::fs::remove_file(at.join("large")).unwrap();
+        std::fs::File::create(at.join("last")).unwrap().sync_all().unwrap();
+        std::fs::copy(image.path(), broken_off.path()).unwrap();
+    });
+    broken_off.on_partition(|device| {
+        assert!(run("dumpe2fs", &["-h", device], "").contains("needs_recovery"));
+    });
+    broken_off.shrink(64 * MIB).unwrap();
+    broken_off.set_len(64 * MIB);
+    broken_off.fsck();
+    assert!(broken_off.contents().1 == files, "files changed");
+}
+
 /// A refusal that says why, of a disk that is not touched.
 #[track_caller]
 fn refused(image: &Image, result: Result<Resized, Error>, head: &[u8], why: &str) {

@@ -8,8 +8,8 @@ use super::{Finding, Package};
 
 /// Crates that only turn bytes and values into others: whoever uses them brings files, sockets, the
 /// clock and the environment.
-const PURE: [&str; 6] =
-    ["config-drive", "guest-agent", "vhd", "xenapi-storage", "xenapi-types", "xenapi-wire"];
+const PURE: [&str; 7] =
+    ["config-drive", "dom0-protocol", "guest-agent", "vhd", "xenapi-storage", "xenapi-types", "xenapi-wire"];
 
 const IMPURE_MODULES: [&str; 6] = ["env", "fs", "net", "process", "thread", "time"];
 

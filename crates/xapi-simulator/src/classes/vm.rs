@@ -199,6 +199,9 @@ async fn start(ctx: &Ctx, vm: &str, on: Option<&str>, paused: bool) -> Result<Va
         power::started(tx, vm, &host, state, &ctx.core.config().guests, &now)?;
         let what = format!("started on host: {}", host_text(tx, &host)?);
         about_vm(tx, vm, "VM_STARTED", &what, &now)?;
+        if ctx.core.config().guests.crash_at_boot {
+            power::halted(tx, vm, &ctx.core.config().guests)?;
+        }
         Ok(None)
     })?;
     if let Some(failure) = refused {

@@ -44,9 +44,11 @@ pub enum PluginState {
 }
 
 impl PluginState {
-    pub(super) fn has(&self, plugin: &str, function: &str) -> bool {
+    /// Whether it answers a request of the dom0 protocol.
+    pub(super) fn has(&self, function: &str) -> bool {
         match self {
             Self::Installed { functions, .. } => {
+                let plugin = dom0_protocol::PLUGIN.trim_end_matches(".py");
                 functions.get(plugin).is_some_and(|names| names.iter().any(|name| name == function))
             }
             Self::Foreign { .. } | Self::Missing | Self::Unknown { .. } => false,
@@ -55,10 +57,9 @@ impl PluginState {
 }
 
 impl PluginState {
-    /// Which of a plugin's functions are missing, in words, or why that is not known.
-    pub(crate) fn lacks(&self, plugin: &str, functions: &[&str]) -> Option<String> {
-        let lacking: Vec<&str> =
-            functions.iter().copied().filter(|function| !self.has(plugin, function)).collect();
+    /// Which requests it does not answer, in words, or why that is not known.
+    pub(crate) fn lacks(&self, functions: &[&str]) -> Option<String> {
+        let lacking: Vec<&str> = functions.iter().copied().filter(|function| !self.has(function)).collect();
         match self {
             _ if lacking.is_empty() => None,
             Self::Unknown { why } => Some(why.clone()),

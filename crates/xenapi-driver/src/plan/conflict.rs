@@ -36,6 +36,20 @@ pub enum Conflict {
     /// A paravirtual guest has no firmware.
     #[error("a guest of mode xen has no firmware; use mode hvm for UEFI")]
     FirmwareOfPv,
+    /// A full virtual machine starts its own boot loader.
+    #[error("a guest of mode hvm starts the kernel on its disk; use mode xen, or leave the kernel out")]
+    KernelOfHvm,
+    /// Not a kernel or ramdisk, most likely.
+    #[error("{name} has more than {}, the most for a kernel or ramdisk; give the right image, or allow more", Size(*.max_bytes))]
+    KernelTooLarge {
+        /// What it is.
+        name: String,
+        /// The limit.
+        max_bytes: u64,
+    },
+    /// A kernel or ramdisk without a byte.
+    #[error("{0} is empty, so it is no kernel or ramdisk; give the right image")]
+    KernelEmpty(String),
     /// No platform device has such an id.
     #[error("{0:?} is no id of a platform device; use four hexadecimal digits such as 0002")]
     DeviceId(String),

@@ -30,7 +30,11 @@ pub(super) fn check(spec: &InstanceSpec, inventory: &Inventory, found: &mut Vec<
     {
         found.push(Conflict::Cores { vcpus, cores });
     }
-    if *firmware != Firmware::Bios && spec.vm_mode == Some(VmMode::Pv) {
+    if spec.kernel.is_some() && spec.vm_mode == Some(VmMode::Hvm) {
+        found.push(Conflict::KernelOfHvm);
+    }
+    let is_pv = spec.vm_mode == Some(VmMode::Pv) || spec.kernel.is_some();
+    if *firmware != Firmware::Bios && is_pv {
         found.push(Conflict::FirmwareOfPv);
     }
     if let Some(id) = device_id

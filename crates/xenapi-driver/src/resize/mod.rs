@@ -36,7 +36,7 @@ pub use rebuild::RebuildOptions;
 /// What an instance is to become. What is `None` stays as it is.
 #[derive(Debug, Clone)]
 pub struct ResizeOptions {
-    /// Its new size; 0 GiB leaves the root disk as it is. A smaller one wants the plugin `partition_utils` on the
+    /// Its new size; 0 GiB leaves the root disk as it is. A smaller one wants the plugin `dom0_protocol` on the
     /// host, and a single partition with an ext2, ext3 or ext4 whose files fit.
     pub flavor: Option<Flavor>,
     /// The host it is to be on.

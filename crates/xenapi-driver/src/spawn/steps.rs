@@ -22,6 +22,9 @@ pub(super) fn of(spec: &InstanceSpec, plan: &Plan, source: &Source, checks: Chec
     if checks == Checks::AllDisks && source.can_be_read_again() {
         steps.push("read the root disk back and compare it with the image".to_owned());
     }
+    if plan.vm.own_kernel {
+        steps.push(format!("have host {:?} keep its kernel", plan.node.name));
+    }
     steps.extend(plan.config_drive.iter().map(|drive| disk(drive, ", and write the config drive to it")));
     steps.extend(plan.blank.iter().map(|blank| disk(blank, ", empty")));
     steps.extend(plan.nics.iter().map(|NicPlan { device, mac, network, .. }| {

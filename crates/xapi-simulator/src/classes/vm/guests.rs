@@ -16,6 +16,8 @@ pub struct Guests {
     pub keep_xenstore_data: bool,
     /// `VM_guest_metrics` survive a shutdown.
     pub keep_guest_metrics: bool,
+    /// They crash before they have done anything, so that a start succeeds and nothing runs.
+    pub crash_at_boot: bool,
     /// A reboot keeps the domain.
     pub keep_domain: bool,
     /// They are run: what they report of themselves is not made up, but that they hear their power button.
@@ -33,6 +35,7 @@ impl Guests {
             report_memory: true,
             keep_xenstore_data: true,
             keep_guest_metrics: false,
+            crash_at_boot: false,
             keep_domain: false,
             are_real: false,
             last_domid: Arc::default(),

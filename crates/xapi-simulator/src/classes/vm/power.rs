@@ -109,7 +109,7 @@ pub(super) fn assert_disks_free(view: &View, vm: Object<'_>) -> Result<(), Failu
     Ok(())
 }
 
-/// A paravirtualised guest without a boot loader needs a kernel in dom0, of which a simulated one has none.
+/// A paravirtualised guest without a boot loader needs a kernel that is in dom0.
 ///
 /// # Errors
 /// `INVALID_VALUE`.
@@ -117,7 +117,16 @@ pub(super) fn assert_can_boot(vm: Object<'_>) -> Result<(), Failure> {
     if vm.str("domain_type") != "pv" || !vm.str("PV_bootloader").is_empty() {
         return Ok(());
     }
-    Err(Failure::new("INVALID_VALUE", ["kernel", vm.str("PV_kernel"), "File does not exist"]))
+    // The plugins of dom0 are programs of this machine, and so their files are this machine's.
+    let is_missing = |path: &str| !std::path::Path::new(path).is_file();
+    let [kernel, ramdisk] = [vm.str("PV_kernel"), vm.str("PV_ramdisk")];
+    if is_missing(kernel) {
+        return Err(Failure::new("INVALID_VALUE", ["kernel", kernel, "File does not exist"]));
+    }
+    if !ramdisk.is_empty() && is_missing(ramdisk) {
+        return Err(Failure::new("INVALID_VALUE", ["ramdisk", ramdisk, "File does not exist"]));
+    }
+    Ok(())
 }
 
 /// The VM runs, or is paused, on a host, in a new domain.

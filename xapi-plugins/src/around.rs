@@ -1,0 +1,160 @@
+//! A control domain with something around it: a folder that it is all in, for tests, or a job that is told of.
+
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::dom0::{Between, CommandError, Dom0, Finished, Folder};
+
+/// A job's file is not written more often than this, unless a new step begins.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// Another control domain, with its own folders elsewhere, or a job whose progress is kept in a file.
+pub struct Around<'a> {
+    inner: &'a dyn Dom0,
+    root: Option<PathBuf>,
+    job: Option<Job>,
+}
+
+struct Job {
+    file: PathBuf,
+    step: RefCell<String>,
+    told: Cell<Option<Instant>>,
+}
+
+impl<'a> Around<'a> {
+    /// Keeps kernels and jobs below a folder, which tests look into. Everything else is where it is.
+    pub fn in_folder(inner: &'a dyn Dom0, root: &Path) -> Self {
+        Self { inner, root: Some(root.to_owned()), job: None }
+    }
+
+    /// Tells of a job what is being done, until this goes. Where the file cannot be written, nobody is told.
+    pub(crate) fn for_job(inner: &'a dyn Dom0, job: Option<&str>) -> Self {
+        let file = job.map(|job| inner.folder(Folder::Jobs).join(format!("{job}.json")));
+        let job = file.filter(|_| inner.make_dir(&inner.folder(Folder::Jobs)).is_ok());
+        let job = job.map(|file| Job { file, step: RefCell::default(), told: Cell::default() });
+        Self { inner, root: None, job }
+    }
+}
+
+impl Drop for Around<'_> {
+    fn drop(&mut self) {
+        if let Some(job) = &self.job {
+            let _ = self.inner.remove(&job.file);
+        }
+    }
+}
+
+impl Dom0 for Around<'_> {
+    fn report(&self, step: &str, done: u64, total: u64) {
+        let Some(job) = &self.job else { return self.inner.report(step, done, total) };
+        let is_new = *job.step.borrow() != step;
+        if is_new || job.told.get().is_none_or(|told| told.elapsed() >= REPORT_EVERY) {
+            job.told.set(Some(Instant::now()));
+            step.clone_into(&mut job.step.borrow_mut());
+            let report = json!({"step": step, "done": done, "total": total});
+            // Who asks how far it is can do without; the work goes on.
+            let _ = self.inner.replace(&job.file, &report.to_string());
+        }
+    }
+
+    fn folder(&self, of: Folder) -> PathBuf {
+        let usual = self.inner.folder(of);
+        match &self.root {
+            Some(root) => root.join(usual.strip_prefix("/").unwrap_or(&usual)),
+            None => usual,
+        }
+    }
+
+    fn execute(
+        &self,
+        program: &str,
+        args: &[&str],
+        stdin: &str,
+        limit: Duration,
+    ) -> Result<Finished, CommandError> {
+        self.report(program, 0, 0);
+        self.inner.execute(program, args, stdin, limit)
+    }
+
+    fn pipe(
+        &self,
+        first: &[&str],
+        second: &[&str],
+        between: &mut Between<'_>,
+    ) -> Result<[Finished; 2], CommandError> {
+        self.inner.pipe(first, second, between)
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        self.inner.exists(path)
+    }
+
+    fn read_to_string(&self, path: &Path) -> io::Result<String> {
+        self.inner.read_to_string(path)
+    }
+
+    fn sleep(&self, time: Duration) {
+        self.inner.sleep(time);
+    }
+
+    fn read_tail(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        self.inner.read_tail(path, limit)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        self.inner.list(path)
+    }
+
+    fn replace(&self, path: &Path, text: &str) -> io::Result<()> {
+        self.inner.replace(path, text)
+    }
+
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.inner.copy(from, to)
+    }
+
+    fn copy_head(&self, from: &Path, to: &Path, len: u64) -> io::Result<()> {
+        self.inner.copy_head(from, to, len)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.inner.link(from, to)
+    }
+
+    fn links(&self, path: &Path) -> io::Result<u64> {
+        self.inner.links(path)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<bool> {
+        self.inner.remove(path)
+    }
+
+    fn open_disk(&self, path: &Path) -> io::Result<File> {
+        self.inner.open_disk(path)
+    }
+
+    fn lock(&self, folder: &Path) -> io::Result<File> {
+        self.inner.lock(folder)
+    }
+
+    fn make_dir(&self, path: &Path) -> io::Result<()> {
+        self.inner.make_dir(path)
+    }
+
+    fn temp_dir(&self) -> io::Result<PathBuf> {
+        self.inner.temp_dir()
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.inner.remove_dir(path)
+    }
+
+    fn xapi(&self, request: &str) -> io::Result<Vec<u8>> {
+        self.inner.xapi(request)
+    }
+}
