@@ -115,6 +115,25 @@ fn the_tour_can_be_taken() -> Result<()> {
 }
 
 #[test]
+fn codes_of_errors_are_xapi_s_own() -> Result<()> {
+    let page = std::fs::read_to_string(root().join("docs/guide/troubleshooting.md"))?;
+    let known = std::fs::read_to_string(root().join("xtask/datamodel/errors.json"))?;
+    let mut checked = 0;
+    for code in page.split('`').skip(1).step_by(2) {
+        // These end with a number of the storage driver's.
+        let code = if code.starts_with("SR_BACKEND_FAILURE_") { "SR_BACKEND_FAILURE" } else { code };
+        if code.contains('_')
+            && code.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+        {
+            ensure!(known.contains(&format!("\"{code}\"")), "{code} is none of XAPI's errors");
+            checked += 1;
+        }
+    }
+    assert!(checked > 20, "only {checked} codes were found");
+    Ok(())
+}
+
+#[test]
 fn no_page_leads_nowhere() -> Result<()> {
     let contents = std::fs::read_to_string(root().join("docs/guide/SUMMARY.md"))?;
     for page in pages()? {

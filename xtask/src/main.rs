@@ -6,6 +6,7 @@ mod ci;
 mod codegen;
 mod dist_plugins;
 mod facts;
+mod features;
 mod fuzz;
 mod names;
 mod recording;
@@ -24,6 +25,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   dist-plugins        build the dom0 plugins and target/dist/xapi-plugins-VERSION.tar.gz, checked for old hosts
   ci [--list]         run, or list, the steps of .ci/run that need nothing but Rust
   bench [NAME...]     run the benchmarks beside their peers, and keep what they print; --plots draws docs/plots anew
+  features            check each published crate alone: without features, with each, and with all
+  minimal-versions    check the published crates with the oldest dependencies that they allow
   recording           draw docs/spawn.svg from a real run of the README's command
   faults [VERB...]    try every fault at every call of the driver's verbs, and print the table
   kills [VERB...]     kill a program at every step of a verb, reconcile, and print the table; --count=N --seed=N
@@ -52,6 +55,8 @@ fn run() -> Result<()> {
         ["ci"] => ci::run(ci::Mode::Run),
         ["ci", "--list"] => ci::run(ci::Mode::List),
         ["bench", ref arguments @ ..] => bench::run(arguments),
+        ["features"] => features::run(),
+        ["minimal-versions"] => features::minimal_versions(),
         ["recording"] => recording::run(),
         ["faults", ref arguments @ ..] => trial("faults", arguments),
         ["kills", ref arguments @ ..] => trial("kills", arguments),
