@@ -36,6 +36,9 @@ pub(crate) struct Convert {
     /// Size of the disk in bytes, if it is to be larger than the image.
     #[arg(long, value_name = "BYTES")]
     size: Option<u64>,
+    /// Standard input is in XAPI's chunked framing (`stream -O chunked`), of a disk of --size bytes.
+    #[arg(long, requires = "size", conflicts_with = "format")]
+    chunked: bool,
     /// Place the data of a VHD's blocks at multiples of 4 KiB.
     #[arg(long)]
     aligned: bool,
@@ -93,15 +96,22 @@ enum StreamFormat {
 
 pub(crate) fn convert(args: &Convert, bars: &Bars) -> Result<Output> {
     if args.input != Path::new("-") {
+        if args.chunked {
+            bail!("the chunked framing is read from standard input only");
+        }
         let image = args.parents.open(&args.input, args.format)?;
         return convert_image(&image, args, bars);
     }
     let to_pipe = args.output == Path::new("-");
     match args.output_format {
-        OutputFormat::Raw if !to_pipe && (args.size.is_none() || args.format == Some(Format::Raw)) => {
+        OutputFormat::Raw
+            if !to_pipe && (args.size.is_none() || args.chunked || args.format == Some(Format::Raw)) =>
+        {
             arrive(args, bars)
         }
-        OutputFormat::Vhd if to_pipe && args.format != Some(Format::Raw) && !args.aligned => {
+        OutputFormat::Vhd
+            if to_pipe && args.format != Some(Format::Raw) && !args.aligned && !args.chunked =>
+        {
             recode(args, bars)
         }
         _ => convert_spooled(&spool(args)?, &mut input()?, args, bars),
@@ -139,6 +149,7 @@ impl Convert {
     /// Something that takes standard input and makes a raw disk of it.
     fn sink(&self, path: &Path, existing: Existing) -> Result<RawSink> {
         Ok(match (self.format, self.size) {
+            (_, Some(size)) if self.chunked => RawSink::of_chunked(path, existing, size)?,
             (Some(Format::Raw), Some(size)) => RawSink::of_raw(path, existing, size)?,
             (Some(Format::Raw), None) => {
                 bail!("a raw disk from standard input has no end that tells it is whole: give --size")

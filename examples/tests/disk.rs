@@ -104,6 +104,17 @@ fn pipes() -> Result<()> {
     let spooled = feed(&["convert", "-", "-"], &said.stdout)?.stdout;
     fs::write(bench.path("spooled.vhd"), spooled)?;
     same("spooled.vhd");
+    // XAPI's records tell nothing of the disk's size.
+    let chunks = bench.run(0, &["stream", "-O", "chunked", "disk.raw"]).stdout;
+    for output in ["k.raw", "k.vhd"] {
+        let format = output.rsplit('.').next().context("a format")?;
+        ensure!(
+            feed(&["convert", "--chunked", "--size", &size, "-O", format, "-", output], &chunks)?
+                .status
+                .success()
+        );
+        same(output);
+    }
     // A pipe that breaks leaves nothing that looks like a disk, nor anything else.
     let before = fs::read_dir(bench.folder.path())?.count();
     for args in [&["convert", "-", "d.vhd"][..], &["convert", "-O", "raw", "-", "d.raw"]] {

@@ -176,6 +176,9 @@ pub enum Error {
     /// A stream of which it is not known in advance what it will hold.
     #[error("the stream does not tell in advance where the disk has data; save it to a file first")]
     Unplanned,
+    /// A stream in XAPI's chunked framing is damaged, or of another disk.
+    #[error(transparent)]
+    Chunked(crate::chunked::ChunkedError),
     /// What a stream is read from failed.
     #[error("cannot read the stream")]
     Input(#[source] io::Error),

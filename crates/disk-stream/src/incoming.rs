@@ -5,6 +5,7 @@ use std::ops::Range;
 use vhd::format::DiskType;
 use vhd::{Ahead, Decoder, Event};
 
+use crate::chunked;
 use crate::error::Error;
 use crate::sink::Saved;
 use crate::tar;
@@ -17,6 +18,8 @@ pub(crate) enum Incoming {
     Vhd(Box<Decoder>),
     Qcow2(Box<qcow2::Decoder>),
     Tar(Box<tar::Decoder>),
+    /// A later record may replace an earlier one.
+    Chunked(Box<chunked::Decoder>),
     Raw {
         position: u64,
         size: u64,
@@ -91,6 +94,15 @@ impl Incoming {
                 }
                 Ok(())
             }
+            Self::Chunked(decoder) => {
+                if decoder.position() == 0 {
+                    take(Part::Size(decoder.size()))?;
+                }
+                while let Some((at, bytes)) = decoder.feed(&mut input).map_err(Error::Chunked)? {
+                    take(Part::Data(at, bytes))?;
+                }
+                Ok(())
+            }
             Self::Raw { position, size } => {
                 let at = *position;
                 let end = at + bytes.len() as u64;
@@ -153,6 +165,11 @@ impl Incoming {
             Self::Tar(decoder) => {
                 let position = decoder.position();
                 Ok(saved(decoder.finish().map_err(Error::Tar)?, position, 0))
+            }
+            Self::Chunked(decoder) => {
+                let (size, position) = (decoder.size(), decoder.position());
+                decoder.finish().map_err(Error::Chunked)?;
+                Ok(saved(size, position, 0))
             }
             Self::Raw { position, size } if position == size => Ok(saved(size, position, 0)),
             Self::Raw { position, size } => Err(Error::Length { got: position, expected: size }),

@@ -33,6 +33,7 @@
 
 mod archive;
 mod body;
+mod chunked;
 mod coalesce;
 mod convert;
 mod copy;
@@ -66,6 +67,7 @@ mod upload;
 mod verify;
 
 pub use body::DiskBody;
+pub use chunked::ChunkedError;
 pub use coalesce::{Coalesced, coalesce};
 pub use digest::{Digesting, StreamDigest};
 pub use error::Error;

@@ -5,6 +5,7 @@ use std::path::Path;
 use vhd::format::DiskType;
 use vhd::{Decoder, Event, Summary};
 
+use crate::chunked;
 use crate::error::Error;
 use crate::incoming::{Incoming, Part};
 use crate::progress::Progress;
@@ -87,6 +88,16 @@ impl RawSink {
         Self::new(path, existing, Incoming::Raw { position: 0, size })
     }
 
+    /// Begins a disk of `size` bytes at `path` for a stream in XAPI's `chunked` framing, which does not tell the
+    /// size. Where no record says anything it is zero. What is wrong with the stream is
+    /// [`Error::Chunked`].
+    ///
+    /// # Errors
+    /// [`Error::Exists`] and [`Error::Create`].
+    pub fn of_chunked(path: &Path, existing: Existing, size: u64) -> Result<Self, Error> {
+        Self::new(path, existing, Incoming::Chunked(Box::new(chunked::Decoder::new(size))))
+    }
+
     /// Begins a disk at `path` for a stream that tells what it is: a dynamic VHD, a qcow2 image whose tables
     /// precede its data, or an archive of chunks as XAPI makes it. A stream that is none of them is
     /// [`Error::UnknownStream`]: raw disks have to be named.
@@ -107,6 +118,7 @@ impl Consume for RawSink {
 
     fn feed(&mut self, bytes: &[u8], progress: &Progress) -> Result<(), Error> {
         let Self { target, incoming } = self;
+        let again = matches!(incoming, Incoming::Chunked(_));
         incoming.feed(bytes, &mut |part| match part {
             Part::Size(size) => {
                 progress.set_virtual_size(size);
@@ -117,7 +129,11 @@ impl Consume for RawSink {
                 Ok(())
             }
             Part::Data(at, bytes) => {
-                target.write_at(at, bytes)?;
+                if again {
+                    target.overwrite_at(at, bytes)?;
+                } else {
+                    target.write_at(at, bytes)?;
+                }
                 progress.add_data(bytes.len());
                 progress.reach(at + bytes.len() as u64);
                 Ok(())

@@ -184,3 +184,74 @@ fn a_file_system_that_is_full() {
     }
     assert!(left.is_empty(), "{left:?}");
 }
+
+/// Records of XAPI's chunked framing, each with its verdict, however they are cut into pieces.
+#[test]
+fn records_that_lie() {
+    const SIZE: u64 = 5000;
+    let record =
+        |offset: u64, len: u32, data: &[u8]| [&offset.to_le_bytes()[..], &len.to_le_bytes(), data].concat();
+    let end = record(0, 0, &[]);
+    let good = record(512, 3, b"abc");
+    let take = |stream: &[u8], piece: usize| {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("disk.raw");
+        let mut sink = RawSink::of_chunked(&path, Existing::Refuse, SIZE).unwrap();
+        let fed = stream.chunks(piece).try_for_each(|piece| sink.feed(piece, &Progress::new()));
+        match fed.and_then(|()| sink.finish()) {
+            Ok(saved) => {
+                assert_eq!((saved.virtual_size, saved.stream_len), (SIZE, stream.len() as u64));
+                Ok(std::fs::read(path).unwrap())
+            }
+            Err(Error::Chunked(error)) => {
+                assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left");
+                Err((error.at, error.why))
+            }
+            Err(other) => panic!("{other}"),
+        }
+    };
+    let beyond = "goes beyond the end of the disk";
+    let empty = "has no data, and does not end the stream either";
+    let cut = "is cut off, or the last one is missing";
+    let rows: Vec<(&str, Vec<u8>, Result<&[(usize, &[u8])], (u64, &str)>)> = vec![
+        ("nothing", end.clone(), Ok(&[])),
+        (
+            "in any order",
+            [record(4096, 1, b"z"), good.clone(), end.clone()].concat(),
+            Ok(&[(512, b"abc"), (4096, b"z")]),
+        ),
+        (
+            "the later one counts, zeros too",
+            [good.clone(), record(513, 1, &[0]), end.clone()].concat(),
+            Ok(&[(512, b"a"), (514, b"c")]),
+        ),
+        (
+            "to the end of the last sector",
+            [record(4999, 121, &[7; 121]), end.clone()].concat(),
+            Ok(&[(4999, &[7])]),
+        ),
+        ("beyond", [good.clone(), record(5100, 21, &[7; 21]), end.clone()].concat(), Err((15, beyond))),
+        ("far beyond", record(u64::MAX, 2, b"ab"), Err((0, beyond))),
+        ("long", record(0, u32::MAX, b"ab"), Err((0, beyond))),
+        ("without data", [good.clone(), record(512, 0, &[]), end.clone()].concat(), Err((15, empty))),
+        ("without an end", good.clone(), Err((15, cut))),
+        ("cut in a head", end[..7].to_vec(), Err((0, cut))),
+        ("cut in its data", good[..13].to_vec(), Err((13, cut))),
+        ("empty", Vec::new(), Err((0, cut))),
+        (
+            "more behind the end",
+            [end.clone(), good.clone()].concat(),
+            Err((12, "follows the one that ends it")),
+        ),
+    ];
+    for (name, stream, verdict) in rows {
+        for piece in [1, 5, 4096] {
+            let mut disk = vec![0; 5000];
+            let wanted = verdict.map(|parts| {
+                parts.iter().for_each(|(at, bytes)| disk[*at..at + bytes.len()].copy_from_slice(bytes));
+                disk
+            });
+            assert_eq!(take(&stream, piece), wanted, "{name}, in pieces of {piece}");
+        }
+    }
+}
