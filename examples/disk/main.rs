@@ -8,6 +8,7 @@ mod info;
 mod map;
 mod open;
 mod output;
+mod repository;
 mod tree;
 
 use std::process::ExitCode;
@@ -39,8 +40,8 @@ enum Command {
     Info(info::Args),
     /// Draw where an image has data, and where each layer of its chain has.
     Map(map::Args),
-    /// Draw the VHDs of a folder as the trees that they are.
-    Tree(tree::Args),
+    /// Draw the VHDs of a folder, or the disks of a repository, as the trees that they are, with their health.
+    Tree(Box<tree::Args>),
     /// Look for what others will stumble over.
     ///
     /// Exit code 2: some reader refuses the VHD or takes it for another disk; 3: so it is, but `repair`
@@ -72,7 +73,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Info(args) => info::run(&args),
         Command::Map(args) => map::run(&args),
-        Command::Tree(args) => tree::run(&args),
+        Command::Tree(args) => tree::run(&args, json),
         Command::Check(args) => check::check(&args),
         Command::Repair(args) => check::repair(&args),
         Command::Convert(args) => convert::convert(&args, &bars),

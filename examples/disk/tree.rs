@@ -1,12 +1,13 @@
-//! `disk tree`: the VHDs of a folder as the trees that they are.
+//! `disk tree`: the disks of a folder or a repository as the trees that they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use disk_stream::Inspected;
+use examples::cli::Target;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use vhd::DiskMap;
@@ -15,35 +16,52 @@ use vhd::inspect::Grade;
 
 use crate::check;
 use crate::output::Output;
+use crate::repository;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder: an SR's, for example.
-    folder: PathBuf,
+    /// The folder: that in which a host has mounted a repository, for example, or that of the volumes of one.
+    #[arg(required_unless_present = "sr")]
+    folder: Option<PathBuf>,
+    /// Instead of a folder: the disks of the repository with this name or uuid, as its host tells of them.
+    #[arg(long, value_name = "NAME|UUID", conflicts_with = "folder")]
+    sr: Option<String>,
+    #[command(flatten)]
+    target: Target,
 }
 
-/// A VHD of the folder.
-struct Node {
-    name: String,
-    virtual_bytes: u64,
-    file_bytes: u64,
-    grade: Option<Grade>,
-    link: Option<Link>,
+/// A disk of the folder or repository.
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) uuid: Option<Uuid>,
+    /// Whether it has one, and unless that is a raw disk, which.
+    pub(crate) parent: Option<Option<Uuid>>,
+    pub(crate) virtual_bytes: u64,
+    pub(crate) file_bytes: u64,
+    pub(crate) notes: Vec<String>,
+    /// What is wrong with it.
+    pub(crate) trouble: Option<&'static str>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<Output> {
-    let nodes = read(&args.folder)?;
+/// XenServer makes no snapshot of a disk that has as many layers.
+const DEEPEST: usize = 30;
+
+pub(crate) fn run(args: &Args, json: bool) -> Result<Output> {
+    let nodes = match (&args.folder, &args.sr) {
+        (Some(folder), _) => read(folder)?,
+        (None, Some(name)) => repository::read(name, &args.target, json)?,
+        (None, None) => bail!("name a folder, or --sr"),
+    };
     let mut by_uuid = BTreeMap::new();
     for (i, node) in nodes.iter().enumerate() {
-        if let Some(uuid) = node.link.as_ref().and_then(|link| link.uuid).filter(|uuid| !uuid.is_nil()) {
+        if let Some(uuid) = node.uuid.filter(|uuid| !uuid.is_nil()) {
             by_uuid.entry(uuid).or_insert(i);
         }
     }
-    let parent = |node: &Node| node.link.as_ref()?.parent.as_ref()?.uuid;
     let mut children: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     let mut roots = Vec::new();
     for (i, node) in nodes.iter().enumerate() {
-        match parent(node).and_then(|uuid| by_uuid.get(&uuid)).filter(|at| **at != i) {
+        match node.parent.flatten().and_then(|uuid| by_uuid.get(&uuid)).filter(|at| **at != i) {
             Some(at) => children.entry(*at).or_default().push(i),
             None => roots.push(i),
         }
@@ -51,25 +69,24 @@ pub(crate) fn run(args: &Args) -> Result<Output> {
     let mut drawing = Drawing {
         nodes: &nodes,
         children: &children,
+        known: &by_uuid,
         drawn: BTreeSet::new(),
         text: String::new(),
         missing: 0,
     };
-    let mut trees: Vec<Value> = roots.iter().map(|root| drawing.draw(*root, "", "", &by_uuid)).collect();
+    let mut trees: Vec<Value> = roots.iter().map(|root| drawing.draw(*root, "", "", 1)).collect();
     // What is left goes round in a circle.
     for i in 0..nodes.len() {
         if !drawing.drawn.contains(&i) {
-            trees.push(drawing.draw(i, "", "", &by_uuid));
+            trees.push(drawing.draw(i, "", "", 1));
         }
     }
     let Drawing { mut text, missing, .. } = drawing;
-    let bad = nodes.iter().filter(|node| node.grade > Some(Grade::Accepted)).count();
-    let _ = writeln!(
-        text,
-        "{} VHDs, {bad} that some readers stumble over, {missing} parents missing",
-        nodes.len()
-    );
-    Ok(Output::new(text, json!({ "folder": args.folder, "trees": trees, "missing-parents": missing })))
+    let bad = nodes.iter().filter(|node| node.trouble.is_some()).count();
+    let _ =
+        writeln!(text, "{} disks, {bad} with faults of their own, {missing} parents missing", nodes.len());
+    let json = json!({ "folder": args.folder, "sr": args.sr, "trees": trees, "missing-parents": missing });
+    Ok(Output::new(text, json))
 }
 
 fn read(folder: &Path) -> Result<Vec<Node>> {
@@ -85,12 +102,16 @@ fn read(folder: &Path) -> Result<Vec<Node>> {
     let node = |path: &PathBuf| {
         let found = Inspected::open(path, false)?;
         let report = found.report();
+        let link = report.map.as_ref().map(Link::vhd);
+        let hidden = link.as_ref().is_some_and(|link| link.hidden);
         Ok(Node {
             name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            uuid: link.as_ref().and_then(|link| link.uuid),
+            parent: link.and_then(|link| link.parent).map(|parent| parent.uuid),
             virtual_bytes: report.map.as_ref().map_or(0, DiskMap::virtual_size),
             file_bytes: found.file_len(),
-            grade: report.grade(),
-            link: report.map.as_ref().map(Link::vhd),
+            notes: hidden.then(|| "hidden".to_owned()).into_iter().collect(),
+            trouble: report.grade().filter(|grade| *grade > Grade::Accepted).map(check::grade),
         })
     };
     files.iter().map(node).collect()
@@ -107,35 +128,30 @@ fn is_vhd(path: &Path) -> bool {
 struct Drawing<'a> {
     nodes: &'a [Node],
     children: &'a BTreeMap<usize, Vec<usize>>,
+    known: &'a BTreeMap<Uuid, usize>,
     drawn: BTreeSet<usize>,
     text: String,
     missing: usize,
 }
 
 impl Drawing<'_> {
-    fn draw(&mut self, at: usize, first: &str, rest: &str, known: &BTreeMap<Uuid, usize>) -> Value {
+    fn draw(&mut self, at: usize, first: &str, rest: &str, depth: usize) -> Value {
         let node = &self.nodes[at];
-        let parent = node.link.as_ref().and_then(|link| link.parent.as_ref());
-        let missing = parent.is_some_and(|parent| parent.uuid.is_none_or(|uuid| !known.contains_key(&uuid)));
-        let mut notes = Vec::new();
-        if missing {
+        let missing = node.parent.filter(|parent| parent.is_none_or(|uuid| !self.known.contains_key(&uuid)));
+        let mut notes = node.notes.clone();
+        if let Some(uuid) = missing {
             self.missing += 1;
-            let uuid = parent.and_then(|parent| parent.uuid);
-            notes.push(format!(
-                "its parent {} is not here",
-                uuid.map_or("(a raw disk)".to_owned(), |u| u.to_string())
-            ));
+            let name = uuid.map_or("(a raw disk)".to_owned(), |uuid| uuid.to_string());
+            notes.push(format!("its parent {name} is not here"));
         }
-        if node.link.as_ref().is_some_and(|link| link.hidden) {
-            notes.push("hidden".to_owned());
-        }
-        if let Some(grade) = node.grade.filter(|grade| *grade > Grade::Accepted) {
-            notes.push(check::grade(grade).to_owned());
+        notes.extend(node.trouble.map(str::to_owned));
+        if depth >= DEEPEST {
+            notes.push(format!("{depth} layers: XenServer makes no snapshot of it"));
         }
         let (size, file) =
             (indicatif::HumanBytes(node.virtual_bytes), indicatif::HumanBytes(node.file_bytes));
         let notes_text = if notes.is_empty() { String::new() } else { format!("  [{}]", notes.join(", ")) };
-        let _ = writeln!(self.text, "{first}{}  {size}, {file} in the file{notes_text}", node.name);
+        let _ = writeln!(self.text, "{first}{}  {size}, {file} taken{notes_text}", node.name);
         let again = !self.drawn.insert(at);
         let none = Vec::new();
         let children = if again { &none } else { self.children.get(&at).unwrap_or(&none) };
@@ -143,15 +159,17 @@ impl Drawing<'_> {
         for (i, child) in children.iter().enumerate() {
             let last = i + 1 == children.len();
             let (own, others) = if last { ("└── ", "    ") } else { ("├── ", "│   ") };
-            below.push(self.draw(*child, &format!("{rest}{own}"), &format!("{rest}{others}"), known));
+            below.push(self.draw(*child, &format!("{rest}{own}"), &format!("{rest}{others}"), depth + 1));
         }
         json!({
             "name": node.name,
-            "uuid": node.link.as_ref().and_then(|link| link.uuid).map(|uuid| uuid.to_string()),
+            "uuid": node.uuid.map(|uuid| uuid.to_string()),
             "virtual-size": node.virtual_bytes,
             "file-length": node.file_bytes,
-            "grade": node.grade.map(check::grade),
-            "parent-missing": missing,
+            "health": node.trouble.unwrap_or("good"),
+            "notes": notes,
+            "layers": depth,
+            "parent-missing": missing.is_some(),
             "children": below,
         })
     }

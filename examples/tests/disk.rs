@@ -343,3 +343,62 @@ fn qcow2_is_read() -> Result<()> {
     ensure!((3 << 20..4 << 20).contains(&bytes), "{bytes}");
     Ok(())
 }
+
+/// The disks of a repository are asked of its host, here one that is simulated.
+#[test]
+fn a_repository_is_a_tree() -> Result<()> {
+    let bench = Bench::new()?;
+    let tree = |code, args: &[&str]| {
+        let mut command = bench.disk(&[&["tree", "--simulator-state", "state"], args].concat());
+        let output = command.env_remove("XENAPI_URL").output().expect("disk can be started");
+        assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+        output
+    };
+    let (name, uuid) = disk_with_a_snapshot(&bench.path("state"))?;
+    let told: Value = serde_json::from_slice(&tree(0, &["--sr", &uuid, "--json"]).stdout)?;
+    let by_name = tree(0, &["--sr", &name]).stdout;
+    ensure!(told["missing-parents"] == 0, "{told}");
+    let has =
+        |tree: &&Value| tree["notes"].as_array().is_some_and(|notes| notes.contains(&"base copy".into()));
+    let root = told["trees"].as_array().and_then(|trees| trees.iter().find(has)).context("a base copy")?;
+    let below = root["children"].as_array().context("children")?;
+    assert!(below.iter().any(|child| child["notes"] == serde_json::json!(["snapshot"])), "{told}");
+    assert!(below.iter().all(|child| child["health"] == "good" && child["layers"] == 2), "{told}");
+    let drawn = String::from_utf8(by_name)?;
+    ensure!(drawn.contains("[base copy]\n├── ") && drawn.contains("0 parents missing"), "{drawn}");
+    let error = String::from_utf8(tree(1, &["--sr", "no such repository"]).stderr)?;
+    ensure!(error.contains("no repository is called"), "{error}");
+    Ok(())
+}
+
+/// Leaves a pool in `state` with a disk and a snapshot of it; the name and uuid of their repository.
+fn disk_with_a_snapshot(state: &Path) -> Result<(String, String)> {
+    use std::sync::Arc;
+    use xapi_simulator::{Simulator, World};
+    use xenapi_client::{Client, Config, connect_fn};
+    use xenapi_types::{Pool, VdiType, sr, vdi};
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let simulator = Simulator::builder().world(World::demo()).state_dir(state).password("demo").build();
+        let simulator = Arc::new(simulator.await?);
+        let host = Arc::clone(&simulator);
+        let connect = connect_fn(move |_| {
+            let connection = host.connect();
+            async move { Ok(connection) }
+        });
+        let client = Client::over(Config::new("http://simulator", "root", "demo")?, connect)?;
+        let pools = client.all_records::<Pool>().await?;
+        let repository = pools.into_values().next().context("a pool")?.default_sr;
+        let (name_label, sr) = ("root".into(), repository.clone());
+        let (virtual_size, r#type) = (1 << 30, VdiType::User);
+        let create = vdi::Create { name_label, sr, virtual_size, r#type, ..vdi::Create::default() };
+        let disk = client.call(create).await?;
+        client.call(vdi::Snapshot { vdi: disk, driver_params: None }).await?;
+        let name = client.get_field(&repository, sr::field::NAME_LABEL).await?;
+        let uuid = client.get_field(&repository, sr::field::UUID).await?;
+        client.close().await?;
+        simulator.shutdown()?;
+        Ok((name, uuid))
+    })
+}

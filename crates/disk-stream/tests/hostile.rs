@@ -185,6 +185,9 @@ fn a_file_system_that_is_full() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// What the disk has where, or where the stream is wrong and why.
+type ChunkedVerdict<'a> = Result<&'a [(usize, &'a [u8])], (u64, &'a str)>;
+
 /// Records of XAPI's chunked framing, each with its verdict, however they are cut into pieces.
 #[test]
 fn records_that_lie() {
@@ -213,7 +216,7 @@ fn records_that_lie() {
     let beyond = "goes beyond the end of the disk";
     let empty = "has no data, and does not end the stream either";
     let cut = "is cut off, or the last one is missing";
-    let rows: Vec<(&str, Vec<u8>, Result<&[(usize, &[u8])], (u64, &str)>)> = vec![
+    let rows: Vec<(&str, Vec<u8>, ChunkedVerdict<'_>)> = vec![
         ("nothing", end.clone(), Ok(&[])),
         (
             "in any order",

@@ -55,7 +55,8 @@ fn valid() -> Vec<u8> {
         timestamp: Timestamp(1),
         dialect: Dialect::XenapiRs,
     };
-    fuzzing::render(Layout::dynamic_from_extents(&parameters, [2 * MIB..3 * MIB]).unwrap(), |_| 1)
+    let extents = [2 * MIB..3 * MIB, 6 * MIB..7 * MIB];
+    fuzzing::render(Layout::dynamic_from_extents(&parameters, extents).unwrap(), |_| 1)
 }
 
 fn put(file: &mut [u8], at: usize, width: usize, value: u64) {
