@@ -221,6 +221,29 @@ async fn a_fault_at_every_call_leaves_all_as_it_was() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_cannot_be_put_back_any_more_is_finished() -> Result<()> {
+    let bench = Bench::new().await?;
+    let before = bench.state().await?;
+    let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    // The old root disk is removed, and that is not heard of; the same, and then the journal cannot be closed.
+    for (method, k, fault) in
+        [("VDI.destroy", 1, Fault::DropAfterExecution), ("VM.remove_from_other_config", 5, refusal)]
+    {
+        let faults = bench.pool.simulator.faults();
+        faults.on_nth(method, k, fault);
+        let root = bench.state().await?.2["0"].clone();
+        let result = bench.rebuild().await;
+        assert_eq!(faults.clear(), 0, "{method} was called less than {k} times");
+        let after = bench.state().await?;
+        assert_eq!(after.0, before.0, "{method}: {result:?}");
+        assert!(!after.1.keys().any(|key| key.contains("resize")), "{method}: {:?}", after.1);
+        assert_ne!(after.2["0"], root, "{method}: it has the new root disk");
+        assert_eq!(after.3.len(), before.3.len(), "{method}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_rescue_that_broke_off_is_ended_later() -> Result<()> {
     let bench = Bench::new().await?;
     let before = bench.state().await?;

@@ -7,16 +7,20 @@ use xenapi_client::{Client, Result};
 use xenapi_storage::ownership::{self, Ownership};
 use xenapi_types::{Ref, Vbd, VbdMode, VbdType, Vdi, Vm, VmPowerState, VmRecord, host, vbd, vdi, vm};
 
-use super::journal::{Journal, Replaced, Shape};
+use super::journal::{Journal, Phase, Replaced, Shape};
 use crate::driver::Driver;
 use crate::find;
 use crate::remove::{self, Dom0, gone_is_fine};
 
-/// Has the VM as it was before, with the disks it had, running if it was; what was made for the new size goes.
+/// Has the VM as it was before, with the disks it had, running if it was; what was made for the new size goes. Once a disk
+/// that it had is removed there is only the way forward, and that is gone.
 pub(crate) async fn revert(driver: &Driver, vm: &Ref<Vm>) -> Result<()> {
     let client = driver.client();
     let Some(record) = client.record_opt(vm).await? else { return Ok(()) };
-    let Some((journal, _)) = Journal::read(&record) else { return Ok(()) };
+    let Some((journal, phase)) = Journal::read(&record) else { return Ok(()) };
+    if phase == Phase::Confirming && !all_there(client, &journal).await? {
+        return confirm(driver, vm).await;
+    }
     journal.set_reverting(client, vm).await?;
     if has_changed(client, &record, &journal).await? {
         remove::stop(client, vm, &record).await?;
@@ -54,6 +58,16 @@ pub(crate) async fn confirm(driver: &Driver, vm: &Ref<Vm>) -> Result<()> {
         }
     }
     journal.end(client, vm).await
+}
+
+/// Whether the disks that are replaced still exist.
+async fn all_there(client: &Client, journal: &Journal) -> Result<bool> {
+    for disk in &journal.disks {
+        if client.by_uuid_opt::<Vdi>(&disk.vdi).await?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether the VM is other than before: then it has to be stopped for the way back.
