@@ -56,6 +56,11 @@ pub fn personality() -> Personality {
     }
 }
 
+/// Whether pools play this release or a later one: tests of what came with it have nothing to try before.
+pub fn plays(since: Personality) -> bool {
+    personality() >= since
+}
+
 /// Everything that an operation which was undone must leave as it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Census {
@@ -163,15 +168,6 @@ impl Pool {
         Self::behaving(World::demo(), Timeouts::default(), behaviour).await
     }
 
-    /// As [`Pool::with`], of this release whatever [`personality`] says.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be started.
-    pub async fn playing(personality: Personality, world: World, timeouts: Timeouts) -> Result<Self> {
-        Self::started(world, timeouts, Behaviour { personality, ..Behaviour::default() }).await
-    }
-
     /// As [`Pool::with`], the simulator behaving like this.
     ///
     /// # Errors
@@ -181,7 +177,12 @@ impl Pool {
         Self::started(world, timeouts, Behaviour { personality: personality(), ..behaviour }).await
     }
 
-    async fn started(world: World, timeouts: Timeouts, behaviour: Behaviour) -> Result<Self> {
+    /// As [`Pool::with`], whose server behaves like this: its release, too, is what is said here.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub async fn started(world: World, timeouts: Timeouts, behaviour: Behaviour) -> Result<Self> {
         let state = tempfile::tempdir()?;
         let simulator =
             Simulator::builder().world(world).config(behaviour).state_dir(state.path()).password(PASSWORD);

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use e2e::pool::{Census, NETWORK, Pool};
+use e2e::pool::{Census, NETWORK, Pool, plays};
 use examples::demo_image::DemoImage;
 use tempfile::TempDir;
 use uuid::Uuid;
-use xapi_simulator::World;
 use xapi_simulator::fault::Fault;
+use xapi_simulator::{Personality, World};
 use xenapi_driver::reconcile::{Kind, ReconcileOptions};
 use xenapi_driver::spec::{ConfigDrive, Firmware, Flavor, Hardware, InstanceSpec, Nic, Power, VmMode};
 use xenapi_driver::{Cause, Instance, PowerChange, Progress, Settings, SpawnOptions, Stage, Which};
@@ -70,8 +70,17 @@ impl Bench {
 async fn firmware_topology_devices_and_tags() -> Result<()> {
     let bench = Bench::new().await?;
     let mut spec = bench.spec("web1", Flavor::new(4, 512, 0));
+    if !plays(Personality::XcpNg82) {
+        spec.hardware.firmware = Firmware::Uefi { secure_boot: true };
+        let error = bench.spawn(spec.clone()).await.unwrap_err().to_string();
+        assert!(error.contains("which has no UEFI"), "{error}");
+    }
+    let firmware = match plays(Personality::XcpNg82) {
+        true => Firmware::Uefi { secure_boot: true },
+        false => Firmware::Bios,
+    };
     spec.hardware = Hardware {
-        firmware: Firmware::Uefi { secure_boot: true },
+        firmware,
         cores_per_socket: Some(2),
         nested: true,
         device_id: Some("0002".into()),
@@ -81,10 +90,11 @@ async fn firmware_topology_devices_and_tags() -> Result<()> {
     spec.tags = vec!["team-a".into()];
     let instance = bench.spawn(spec).await?;
     let vm = bench.record(&instance).await?;
-    assert_eq!(vm.hvm_boot_params.get("firmware").map(String::as_str), Some("uefi"));
-    for (key, value) in
-        [("secureboot", "true"), ("cores-per-socket", "2"), ("nested-virt", "true"), ("device_id", "0002")]
-    {
+    if firmware != Firmware::Bios {
+        assert_eq!(vm.hvm_boot_params.get("firmware").map(String::as_str), Some("uefi"));
+        assert_eq!(vm.platform.get("secureboot").map(String::as_str), Some("true"));
+    }
+    for (key, value) in [("cores-per-socket", "2"), ("nested-virt", "true"), ("device_id", "0002")] {
         assert_eq!(vm.platform.get(key).map(String::as_str), Some(value), "{key}");
     }
     assert_eq!(vm.other_config.get("pci").map(String::as_str), Some("0/0000:04:00.0,1/0000:05:00.1"));
@@ -209,6 +219,12 @@ async fn tpm_and_virtual_gpus() -> Result<()> {
         spec.hardware.pci = vec!["0000:04:00.0".into()];
         spec
     };
+    if !plays(Personality::XcpNg83) {
+        let error = bench.spawn(spec("web1", &[])).await.unwrap_err().to_string();
+        assert!(error.contains("has no virtual TPMs"), "{error}");
+        bench.pool.census().await?.assert_as(&bench.before, "refused");
+        return Ok(());
+    }
     let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
     for (method, k) in [("VGPU.create", 1), ("VGPU.create", 2), ("VTPM.create", 1), ("VM.start_on", 1)] {
         bench.pool.simulator.faults().on_nth(method, k, refusal.clone());
@@ -263,6 +279,10 @@ async fn what_the_edition_lacks() -> Result<()> {
 /// As many interfaces as the network card has virtual functions, and not one more.
 #[tokio::test]
 async fn parts_of_a_network_card() -> Result<()> {
+    if !plays(Personality::XenServer76) {
+        // There are none.
+        return Ok(());
+    }
     let bench = Bench::of(World::demo().with_devices()).await?;
     let client = bench.pool.client();
     let network = network::Create { name_label: "fast".into(), ..network::Create::default() };

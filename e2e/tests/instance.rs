@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use e2e::pool::{Census, LVM, NETWORK, Pool};
+use e2e::pool::{Census, LVM, NETWORK, Pool, personality};
 use e2e::tools;
 use examples::demo_image::DemoImage;
 use tempfile::TempDir;
 use uuid::Uuid;
+use xapi_simulator::Personality;
 use xenapi_client::ExportFormat;
 use xenapi_driver::spec::{
     ConfigDrive, ConfigDriveFormat, Flavor, InstanceSpec, Locking, MacChoice, Nic, OsType, Power, SrChoice,
@@ -241,7 +242,14 @@ async fn nodes_are_the_hosts() -> Result<()> {
     let bench = Bench::new().await?;
     let nodes = bench.pool.driver.nodes().await?;
     let [node] = &nodes[..] else { panic!("{nodes:?}") };
-    assert_eq!((&*node.name, &*node.product, node.cpus), ("demo-host", "XenServer 8.4.0", 8));
+    let product = match personality() {
+        Personality::XenServer70 => "XenServer 7.0.0",
+        Personality::XenServer76 => "XenServer 7.6.0",
+        Personality::XcpNg82 => "XCP-ng 8.2.1",
+        Personality::XcpNg83 => "XCP-ng 8.3.0",
+        Personality::Xapi26 => "XenServer 8.4.0",
+    };
+    assert_eq!((&*node.name, &*node.product, node.cpus), ("demo-host", product, 8));
     assert!(node.memory_free_bytes > 32 << 30, "{node:?}");
     let node_uuid: Uuid = node.uuid.parse()?;
     let instance = bench.spawn(InstanceSpec { node: Some(node_uuid), ..bench.spec() }).await?;

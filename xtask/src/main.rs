@@ -31,6 +31,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   faults [VERB...]    try every fault at every call of the driver's verbs, and print the table
   kills [VERB...]     kill a program at every step of a verb, reconcile, and print the table; --count=N --seed=N
   rivals              have several programs do random verbs to the same instances; --minutes=N --seed=N
+  releases [NAME...]  run the tests of the driver at servers of old releases, or these: xcp-ng-8.2
   load                spawn 200 at once on 16 hosts, list 1000 and follow them; the figures
   fuzz [TARGET...]    give every parser what fuzzing thinks of, and print the table; --minutes=N --jobs=N";
 
@@ -63,6 +64,7 @@ fn run() -> Result<()> {
         ["rivals", ref arguments @ ..] => trial("rivals", arguments),
         ["load", ref arguments @ ..] => trial("load", arguments),
         ["fuzz", ref arguments @ ..] => fuzz::run(arguments),
+        ["releases", ref names @ ..] => releases(names),
         ["--help" | "help"] => {
             println!("{USAGE}");
             Ok(())
@@ -85,6 +87,54 @@ fn trial(name: &str, arguments: &[&str]) -> Result<()> {
     match cargo(&["run"]).args(["--bin", name, "--"]).args(arguments).status()?.success() {
         true => Ok(()),
         false => bail!("something is wrong: see above"),
+    }
+}
+
+/// Runs the tests of the driver at simulators of old releases. Left out is what does not depend on the release: the long
+/// trials and what is tried against real services. The conformance suite is written for the newest.
+fn releases(names: &[&str]) -> Result<()> {
+    const OLD: [&str; 4] = ["xenserver-7.0", "xenserver-7.6", "xcp-ng-8.2", "xcp-ng-8.3"];
+    const TESTS: [&str; 25] = [
+        "agent",
+        "bad_input",
+        "config_drive",
+        "dom0_disk",
+        "hardware",
+        "image_cache",
+        "image_sources",
+        "instance",
+        "interfaces",
+        "live",
+        "nodes",
+        "plugins",
+        "pools",
+        "power",
+        "real_disk",
+        "reconcile",
+        "rescue",
+        "resize",
+        "resume",
+        "service",
+        "snapshots",
+        "two_hosts",
+        "undo",
+        "volumes",
+        "xenstore",
+    ];
+    let names = if names.is_empty() { &OLD[..] } else { names };
+    let mut failed = Vec::new();
+    for name in names {
+        println!("=== {name}");
+        let mut cargo = std::process::Command::new(env!("CARGO"));
+        cargo.current_dir(root()).args(["test", "--quiet", "--package", "e2e", "--no-fail-fast"]);
+        cargo.args(TESTS.iter().flat_map(|test| ["--test", test])).env("XAPI_SIMULATOR_RELEASE", name);
+        if !cargo.status()?.success() {
+            failed.push(*name);
+        }
+    }
+    match failed[..] {
+        [] => Ok(()),
+        _ => bail!("tests fail at {}", failed.join(", ")),
     }
 }
 

@@ -20,6 +20,7 @@ use crate::personality::Personality;
 use crate::schema::Schema;
 use crate::state::StateLock;
 use crate::storage::Storage;
+use crate::strange::Strangeness;
 use crate::targets::Targets;
 use crate::tls::Certificate;
 use crate::toolstack::Toolstack;
@@ -38,6 +39,7 @@ pub struct Core {
     pub(crate) nbd: Nbd,
     /// The sessions of `session.slave_local_login`, which are not in the database.
     pub(crate) local_sessions: Mutex<HashSet<String>>,
+    pub(crate) strangeness: Option<Strangeness>,
     pub(crate) listeners: Mutex<Listeners>,
     pub(crate) link: Arc<Link>,
     pub(crate) toolstack: Toolstack,
@@ -82,6 +84,8 @@ pub struct Config {
     pub bandwidth: Option<u64>,
     /// Which release of XAPI is played. A state directory does not remember it.
     pub personality: Personality,
+    /// With a seed, answers hold unknown fields, enum values and classes, as those of a release to come would.
+    pub strange: Option<u64>,
     /// What guests do.
     pub guests: Guests,
     /// What runs guests. Without it they are bookkeeping.
@@ -109,6 +113,7 @@ impl Default for Config {
             latency: Duration::ZERO,
             bandwidth: None,
             personality: Personality::default(),
+            strange: None,
             guests: Guests::new(),
             qemu: None,
             plugins: None,

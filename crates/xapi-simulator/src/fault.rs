@@ -8,12 +8,15 @@ use xenapi_wire::Failure;
 
 use crate::classes::pool;
 use crate::core::Core;
+use crate::strange::Strangeness;
 
 /// What goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// The call ends with this failure and has no effect.
     Failure(Failure),
+    /// The call ends with a failure that no release has, and has no effect.
+    Unheard,
     /// The connection is reset before anything happens.
     DropBefore,
     /// The call is carried out and the connection reset instead of answering.
@@ -171,6 +174,12 @@ impl Fault {
         }
         match self {
             Self::Failure(failure) => Wire::Failure(failure.clone()),
+            Self::Unheard => {
+                Wire::Failure(core.strangeness.as_ref().map_or_else(
+                    || Failure::new("QUANTUM_STATE_LOST", [] as [&str; 0]),
+                    Strangeness::failure,
+                ))
+            }
             Self::SessionExpired => Wire::Failure(Failure::new("SESSION_INVALID", [""])),
             Self::DropBefore => Wire::Drop,
             Self::Restart | Self::OtherMaster => {

@@ -36,6 +36,7 @@
 //! * `process`: programs of dom0 as child processes.
 //! * `transfer`: the import and export handlers.
 //! * `rrd`: what hosts measure.
+//! * `strange`: fields, values and classes of the future.
 //! * `console`: screens and terminals of running VMs.
 //! * `guest`: guests that really run, in QEMU.
 //! * [`targets`]: storage servers beside the pool.
@@ -68,6 +69,7 @@ mod simulator;
 mod sr_types;
 mod state;
 mod storage;
+mod strange;
 pub mod targets;
 mod tls;
 mod toolstack;

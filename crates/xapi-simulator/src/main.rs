@@ -51,6 +51,10 @@ struct Options {
     #[arg(long, value_name = "RELEASE", env = "XAPI_SIMULATOR_RELEASE", default_value_t = Personality::default())]
     release: Personality,
 
+    /// Put fields, enum values and classes into the answers that no client knows, as a release to come would.
+    #[arg(long, value_name = "SEED")]
+    strange: Option<u64>,
+
     /// How many hosts a new pool has. The others listen at the same port of their own addresses: 127.0.0.2,
     /// 127.0.0.3, ...
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
@@ -114,6 +118,7 @@ async fn main() -> anyhow::Result<()> {
         plugins: options.plugins,
         extensions: options.extensions,
         personality: options.release,
+        strange: options.strange,
         ..Config::default()
     };
     let mut builder = Simulator::builder().world(world.with_hosts(options.hosts.into())).config(config);

@@ -12,7 +12,7 @@ use xenapi_wire::{Failure, Value};
 use crate::db::Tx;
 
 /// A server that people run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Personality {
     /// XenServer 7.0, which speaks XML-RPC alone.
     XenServer70,
@@ -152,6 +152,18 @@ impl Personality {
             let all = facts.software.iter().copied().chain(own);
             let all = all.map(|(key, value)| (key.to_owned(), Value::from(value))).collect();
             tx.set("host", &host, "software_version", Value::Struct(all))?;
+            let object = tx.object("host", &host)?;
+            if !object.class().has_field("iscsi_iqn") {
+                let iqn = object.str("iscsi_iqn").to_owned();
+                tx.set_entry("host", &host, "other_config", "iscsi_iqn", iqn)?;
+            }
+        }
+        if !release.has("22.26.0") {
+            for pool in references(tx, "pool") {
+                let mut restrictions = tx.object("pool", &pool)?.map("restrictions").clone();
+                restrictions.remove("restrict_vtpm");
+                tx.set("pool", &pool, "restrictions", Value::Struct(restrictions))?;
+            }
         }
         let has =
             |feature: &str| SR_FEATURES.iter().all(|(name, since)| *name != feature || release.has(since));

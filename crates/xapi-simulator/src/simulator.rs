@@ -19,6 +19,7 @@ use crate::personality::Personality;
 use crate::schema::Schema;
 use crate::state::StateLock;
 use crate::storage::Storage;
+use crate::strange::Strangeness;
 use crate::targets::Targets;
 use crate::tls::Certificate;
 use crate::toolstack::Toolstack;
@@ -140,6 +141,7 @@ impl Builder {
             None => Storage::temporary(),
         };
         let link = Arc::new(Link::new(&self.config));
+        let strangeness = self.config.strange.map(Strangeness::new);
         let core = Arc::new(Core {
             db,
             router,
@@ -151,6 +153,7 @@ impl Builder {
             certificate: Certificate::default(),
             nbd: Nbd::default(),
             local_sessions: Mutex::new(HashSet::new()),
+            strangeness,
             listeners: Mutex::default(),
             link,
             toolstack: Toolstack::new(),

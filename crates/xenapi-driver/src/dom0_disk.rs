@@ -218,7 +218,7 @@ async fn find(job: &Job, uuid: &str) -> Result<Target, Cause> {
 async fn attach(job: &Job, target: &Target) -> Result<Ref<Vbd>, Cause> {
     let client = job.client();
     let doing = "attaching the disk to the control domain";
-    let dom0: Ref<Vm> = client.record(&target.host).await.map_err(Cause::host(doing))?.control_domain;
+    let dom0 = control_domain(client, &target.host).await.map_err(Cause::host(doing))?;
     let call = vbd::Create {
         vm: dom0,
         vdi: target.vdi.clone(),
@@ -237,6 +237,17 @@ async fn attach(job: &Job, target: &Target) -> Result<Ref<Vbd>, Cause> {
         .push("the disk's VBD in the control domain", async move { detach(&undo_client, &undo).await });
     client.call(vbd::Plug { vbd: vbd.clone() }).await.map_err(Cause::host(doing))?;
     Ok(vbd)
+}
+
+/// The control domain of a host. Hosts before XenServer 7.1 do not name it.
+async fn control_domain(client: &Client, host: &Ref<Host>) -> xenapi_client::Result<Ref<Vm>> {
+    let named = client.record(host).await?.control_domain;
+    if !named.is_null() {
+        return Ok(named);
+    }
+    let vms = client.all_records::<Vm>().await?;
+    let found = vms.into_iter().find(|(_, vm)| vm.is_control_domain && vm.resident_on == *host);
+    Ok(found.map_or(named, |(vm, _)| vm))
 }
 
 async fn device(job: &Job, vbd: &Ref<Vbd>) -> Result<String, Cause> {

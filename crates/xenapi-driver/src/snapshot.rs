@@ -212,10 +212,16 @@ pub(crate) async fn take_all(
     for (vdi, _) in &chosen {
         mark(job, vdi).await.map_err(doing())?;
     }
-    // Hosts before XAPI 21.4 do not know of it.
     let ignore_vdis = Some(ignore_vdis).filter(|disks| !disks.is_empty());
     let call = vm::Snapshot { vm: vm.clone(), new_name, ignore_vdis };
-    let snapshot = client.call(call).await.map_err(doing())?;
+    let snapshot = match client.call(call.clone()).await {
+        // Hosts before XAPI 21.4 can leave no disk out: the snapshots of the others go when that of the VM goes.
+        Err(error) if call.ignore_vdis.is_some() && error.is("MESSAGE_PARAMETER_COUNT_MISMATCH") => {
+            client.call(vm::Snapshot { ignore_vdis: None, ..call }).await
+        }
+        answer => answer,
+    };
+    let snapshot = snapshot.map_err(doing())?;
     let (undo, made, patience) = (client.clone(), snapshot.clone(), job.driver.settings().detach_timeout);
     job.rollback.push(format!("snapshot ({snapshot}) of VM {}", vm_record.uuid), async move {
         remove::vm(&undo, &made, patience).await

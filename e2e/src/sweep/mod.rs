@@ -9,6 +9,7 @@
 pub mod mischief;
 pub(crate) mod outcome;
 pub mod scene;
+pub mod server;
 pub mod verb;
 
 use std::collections::BTreeMap;

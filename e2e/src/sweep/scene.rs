@@ -24,7 +24,7 @@ use xenapi_types::{
     sr, vbd, vdi, vm,
 };
 
-use crate::pool::{Census, Pool};
+use crate::pool::{Census, Pool, personality};
 use crate::sweep::mischief;
 use crate::sweep::verb::{Step, Verb};
 use crate::tools;
@@ -101,11 +101,24 @@ impl Scene {
     ///
     /// When the pool or what the verb needs cannot be made.
     pub async fn of(verb: &Verb, hosts: usize) -> Result<Self> {
+        Self::made(verb, hosts, Behaviour { personality: personality(), ..Behaviour::default() }).await
+    }
+
+    /// As [`Scene::set`], at a server that behaves like this.
+    ///
+    /// # Errors
+    ///
+    /// When the pool or what the verb needs cannot be made.
+    pub async fn set_at(verb: &Verb, server: Behaviour) -> Result<Self> {
+        Self::made(verb, verb.hosts(), server).await
+    }
+
+    async fn made(verb: &Verb, hosts: usize, server: Behaviour) -> Result<Self> {
         let world = World::demo().with_hosts(hosts).with_all_drivers();
         let dom0 = if verb.needs_dom0() { Some(plugins()?) } else { None };
         let plugins = dom0.as_ref().map(|folder| folder.path().to_owned());
-        let behaviour = Behaviour { plugins, ..Behaviour::default() };
-        let pool = Pool::behaving(world, mischief::timeouts(), behaviour).await?;
+        let server = Behaviour { plugins, ..server };
+        let pool = Pool::started(world, mischief::timeouts(), server).await?;
         pool.simulator
             .targets()
             .add(Target::iscsi(PORTAL, IQN, [(0, 8 << 20), (1, 8 << 20)]).login("user", CHAP));

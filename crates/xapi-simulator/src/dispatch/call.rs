@@ -136,7 +136,10 @@ impl Core {
             Some(_) => format!("OpaqueRef:{}", Uuid::new_v4()),
         };
         let ctx = ctx(task);
-        let value = guarded(ctx, args).await?;
+        let mut value = guarded(ctx, args).await?;
+        if let Some(strangeness) = &self.strangeness {
+            value = strangeness.answer(value, &message.result);
+        }
         Ok(if message.result == Ty::EventBatch { Answer::Batch(value) } else { Answer::Value(value) })
     }
 }

@@ -161,8 +161,11 @@ impl<T> Task<T> {
     /// Ends a task that nobody in the host will end: one that was made for a transfer which the
     /// host did not accept.
     pub(crate) async fn abandon(&self) {
-        let status = self.client.invoke::<_, ()>("task.set_status", &(&self.reference, "cancelled")).await;
-        if let Err(error) = status {
+        let mut ended = self.client.invoke::<_, ()>("task.set_status", &(&self.reference, "cancelled")).await;
+        if ended.as_ref().is_err_and(|error| error.is("MESSAGE_METHOD_UNKNOWN")) {
+            ended = crate::transfer::fail_task(&self.client, &self.reference).await;
+        }
+        if let Err(error) = ended {
             tracing::debug!(task = %self.label, %error, "the task cannot be ended");
         }
         self.destroy_record().await;

@@ -281,6 +281,17 @@ impl<H: Handler + Clone + Send> Proposal for Download<H> {
     }
 }
 
+/// Has the host end a task: it fails the task of any transfer that it refuses, as it does with one of no disk. Hosts
+/// before XenServer 7.2 have no call for that.
+///
+/// # Errors
+/// When the host cannot be asked.
+pub(crate) async fn fail_task(client: &Client, task: &Ref<TaskClass>) -> Result<()> {
+    let session = client.session().await?;
+    let handler = ExportRawVdi { vdi: Some(Ref::NULL), format: Some(Format::Raw), base: None };
+    Download(handler).make(client, &session.endpoint, &session, task).await.map(drop)
+}
+
 /// What a download is of.
 pub(super) struct Subject {
     /// The name of the task.

@@ -32,6 +32,7 @@ pub(crate) use accept::redirect_target;
 pub(crate) use attached::LOOK_FOR_HOLDERS;
 pub(crate) use body::read_some;
 pub use diagnosis::{Cause, Diagnosis};
+pub(crate) use export::fail_task;
 pub use export::{Export, ExportFormat, Exported};
 pub use guest::{VmExport, VmImport};
 pub use import::{Import, ImportFormat, Imported};

@@ -68,6 +68,14 @@ pub enum Conflict {
     /// The edition, or the release, does not have it.
     #[error("the pool's edition or release has no {0}; change its licence, or do without")]
     Restricted(&'static str),
+    /// The release starts every guest by BIOS, whatever the record says.
+    #[error("host {node:?} runs {product}, which has no UEFI; use BIOS, or a host of version 8 or later")]
+    NoUefi {
+        /// The host's name.
+        node: String,
+        /// What it runs.
+        product: String,
+    },
     /// Somebody has the device.
     #[error("device {address} of host {node:?} was given to VM {vm:?}; use another one")]
     PciInUse {

@@ -68,6 +68,14 @@ fn is_pci(address: &str) -> bool {
     places.iter().map(|place| place.len()).eq([4, 2, 2, 1]) && shape.eq([(4, ':'), (7, ':'), (10, '.')])
 }
 
+/// Whether a product, `XenServer 7.6.0`, has UEFI: it came with version 8, and no field of the API tells of it. Of what
+/// is neither XenServer nor XCP-ng nothing is known.
+fn has_uefi(product: &str) -> bool {
+    let version = product.strip_prefix("XenServer ").or_else(|| product.strip_prefix("XCP-ng "));
+    let major = version.and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+    major.is_none_or(|major| major >= 8)
+}
+
 /// What this host cannot give.
 pub(super) fn check_on(
     spec: &InstanceSpec,
@@ -76,6 +84,9 @@ pub(super) fn check_on(
     node: &Node,
     found: &mut Vec<Conflict>,
 ) {
+    if spec.hardware.firmware != Firmware::Bios && !has_uefi(&node.product) {
+        found.push(Conflict::NoUefi { node: node.name.clone(), product: node.product.clone() });
+    }
     for address in &spec.hardware.pci {
         if let Some(vm) = inventory.pci_taken.get(&(node.reference.clone(), address.clone())) {
             let (address, node, vm) = (address.clone(), node.name.clone(), vm.clone());
@@ -132,6 +143,20 @@ pub(super) fn gpus(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn uefi_came_with_version_8() {
+        for (product, has) in [
+            ("XenServer 7.0.0", false),
+            ("XCP-ng 7.6.0", false),
+            ("XCP-ng 8.2.1", true),
+            ("XenServer 8.4.0", true),
+            ("Debian 7", true),
+            ("", true),
+        ] {
+            assert_eq!(has_uefi(product), has, "{product:?}");
+        }
+    }
 
     #[test]
     fn addresses_of_pci_devices() {
