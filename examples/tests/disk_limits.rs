@@ -46,6 +46,8 @@ fn a_disk_of_2040_gib_goes_round_in_little_memory() -> Result<()> {
         &["compare", "--strict", "back.raw", "huge.raw"],
         &["compare", "--strict", "again.vhd", "huge.raw"],
         &["info", "huge.vhd"],
+        &["convert", "-O", "qcow2", "huge.vhd", "huge.qcow2"],
+        &["compare", "--strict", "huge.qcow2", "huge.raw"],
     ] {
         let peak = peak(&bench, args)?;
         ensure!(peak < 32, "disk {args:?} took {peak} MiB");

@@ -16,8 +16,9 @@
 //!
 //! * [`Image`] is a raw disk, a qcow2 image, a VHD or a chain of VHDs, in files, on block devices or in a
 //!   tar archive; it becomes a [`DiskBody`] by
-//!   [`Image::vhd_body`], [`Image::raw_body`], [`Image::chunked_body`] or [`Image::tar_body`].
-//! * [`Image::save_vhd`], [`Image::save_raw`] and [`Image::save_difference`] write files.
+//!   [`Image::vhd_body`], [`Image::raw_body`], [`Image::qcow2_body`], [`Image::chunked_body`] or
+//!   [`Image::tar_body`]; what it has and another has not, by [`Image::difference_body`].
+//! * [`Image::save_vhd`], [`Image::save_raw`], [`Image::save_qcow2`] and [`Image::save_difference`] write files.
 //! * [`Packed`] is a disk in a stream that is compressed, an archive of layers, or both; it becomes a
 //!   [`ChunkedBody`] or a raw file while it arrives. [`PackBody`] is the other direction.
 //! * [`Identified`] gives the VHDs that a host exports uuids and parents of one's own choice.
