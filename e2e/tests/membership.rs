@@ -64,6 +64,13 @@ async fn a_host_joins_from_outside_and_leaves_again() -> Result<()> {
     let halted = bench.spawn(single, "halted", Power::Off, None).await?;
     let content = single.content(&halted.root_uuid).await?;
 
+    let rehearsal = pool
+        .driver
+        .dry_run(|driver| driver.join_pool(&single.driver, JoinOptions::new("root", PASSWORD)))
+        .await?;
+    assert!(rehearsal.steps[0].contains("join the pool at"), "{rehearsal}");
+    assert_eq!(pool.driver.nodes().await?, before);
+
     let node = bench.join().await?;
     assert_eq!(node.name, "demo-host-2");
     assert!(node.enabled);
@@ -92,6 +99,9 @@ async fn a_host_joins_from_outside_and_leaves_again() -> Result<()> {
     for instance in [&new, &halted] {
         pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
     }
+    let rehearsal = pool.driver.dry_run(|driver| driver.eject_node(uuid, EjectOptions::default())).await?;
+    assert!(rehearsal.steps[0].contains("eject host \"demo-host-2\""), "{rehearsal}");
+    assert_eq!(pool.driver.nodes().await?.len(), 2);
     pool.driver.eject_node(uuid, EjectOptions::default()).await?;
     assert_eq!(pool.driver.nodes().await?, before);
     // Who followed it into the pool stays there; its own address is that of a pool of one again.
