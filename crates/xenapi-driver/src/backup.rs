@@ -203,7 +203,10 @@ async fn settle(
         return Err(Cause::host(format!("keeping snapshot {}", disk.uuid))(error));
     }
     if let Some(base) = base {
-        let record = client.record_opt(&base.snapshot).await;
+        let mut record = client.record_opt(&base.snapshot).await;
+        if record.is_err() {
+            record = client.record_opt(&base.snapshot).await;
+        }
         let owner = &job.driver.settings().owner;
         let ours = |record: &VdiRecord| {
             is_kept(record) && find::made_for(&record.other_config, &record.uuid, owner).is_some()
@@ -213,7 +216,12 @@ async fn settle(
     }
     let mut leftovers = Vec::new();
     for vdi in going {
-        if let Err(error) = remove::vdi(client, &vdi, Dom0::Detach, patience).await {
+        let mut removed = remove::vdi(client, &vdi, Dom0::Detach, patience).await;
+        if removed.is_err() {
+            // The backup is complete, so that nobody comes by here again: what passes has passed now.
+            removed = remove::vdi(client, &vdi, Dom0::Detach, patience).await;
+        }
+        if let Err(error) = removed {
             leftovers.push(Leftover { what: format!("snapshot {vdi}"), error: error.into() });
         }
     }
