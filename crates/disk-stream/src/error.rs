@@ -228,6 +228,18 @@ pub enum Error {
         /// What the body said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// An image that cannot be read while it arrives, and is larger than what may be kept of it.
+    #[error(
+        "{} cannot be read while it arrives, and has more than {limit} bytes, the most that are kept meanwhile; \
+         convert it to VHD or raw first",
+        path.display()
+    )]
+    TooLargeToKeep {
+        /// The image.
+        path: PathBuf,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// Somebody else has the file open to change it.
     #[error("{} is in use by another program that changes it; wait for that to end", path.display())]
     InUse {

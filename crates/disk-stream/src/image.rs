@@ -118,7 +118,11 @@ impl Image {
     /// As [`Image::open`], for each layer; and [`Error::ParentNotFound`] and [`Error::Chain`]; for an archive
     /// [`Error::Archive`].
     pub fn open_with(path: &Path, opening: &Opening) -> Result<Self, Error> {
-        let file = DiskFile::open(path)?;
+        Self::of_file(DiskFile::open(path)?, opening)
+    }
+
+    pub(crate) fn of_file(file: DiskFile, opening: &Opening) -> Result<Self, Error> {
+        let path = &file.path().to_owned();
         if opening.declared == Declared::Unknown
             && let Some(mut layers) = archive::layers(&file, opening)?
         {

@@ -61,6 +61,8 @@ mod repair;
 mod scan;
 mod sink;
 mod source;
+mod spool;
+mod sums;
 mod tar;
 mod target;
 mod unpack;
@@ -85,6 +87,8 @@ pub use relink::{apply, relink};
 pub use repair::{Inspected, Repaired, inspect};
 pub use scan::{Zeros, scan};
 pub use sink::{RawSink, Saved, VhdSink};
+pub use spool::{Preview, Reading, Spool};
+pub use sums::{SumSink, Sums};
 pub use tar::{TarChecksum, TarError};
 pub use target::Existing;
 pub use unpack::{

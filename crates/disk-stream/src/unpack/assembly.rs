@@ -15,9 +15,14 @@ use crate::unpack::coverage::{Bitmaps, Coverage, MOST, Sectors};
 use crate::unpack::problem::{Fault, Problem};
 
 /// Where a disk goes, in whole sectors and in any order.
-pub(super) trait Target: std::fmt::Debug + Send {
+pub(crate) trait Target: std::fmt::Debug + Send {
     /// Writes `bytes` at `offset` of the disk.
     fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error>;
+
+    /// As [`Target::write`], where something may have been written before.
+    fn write_over(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        self.write(offset, bytes)
+    }
 }
 
 /// Zeros are left out in units of this size.
@@ -36,8 +41,8 @@ pub(super) struct Assembly {
     level: u32,
     /// Whether anything can be below the current layer.
     differencing: bool,
-    /// Whether zeros of the current layer need not be written.
-    skip_zeros: bool,
+    /// What is done with the sectors of the current layer.
+    how: How,
     /// The current block, and its sectors that are to be written; everything, if there is none.
     block: Option<(Range<u64>, Vec<u8>)>,
     raw_end: u64,
@@ -53,7 +58,7 @@ impl Assembly {
             bitmaps: Bitmaps::default(),
             level: 0,
             differencing: false,
-            skip_zeros: !fill,
+            how: if fill { How::All } else { How::SkipZeros },
             block: None,
             raw_end: 0,
         }
@@ -63,7 +68,12 @@ impl Assembly {
     pub(super) fn layer(&mut self, level: u32, differencing: bool, virtual_size: u64) -> Result<(), Problem> {
         self.fits(virtual_size, true)?;
         let below = self.layers.range(level + 1..).next().is_some();
-        (self.level, self.differencing, self.skip_zeros) = (level, differencing, !self.fill && !below);
+        (self.level, self.differencing) = (level, differencing);
+        self.how = match (below, self.fill) {
+            (true, _) => How::Over,
+            (false, true) => How::All,
+            (false, false) => How::SkipZeros,
+        };
         // Also of what is known to be the last one: it says that there was something below.
         self.layers.insert(level, Coverage::new(self.size));
         self.block = None;
@@ -116,7 +126,7 @@ impl Assembly {
     /// Bytes of the current block: whole sectors, but for the end of the disk.
     pub(super) fn data(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         let Some((block, todo)) = &self.block else {
-            return write(&mut *self.target, self.skip_zeros, offset, bytes);
+            return write(&mut *self.target, self.how, offset, bytes);
         };
         let first = sector((offset - block.start) / SECTOR);
         let last = first + sector((bytes.len() as u64).div_ceil(SECTOR));
@@ -127,10 +137,27 @@ impl Assembly {
                 let part = |sector: u32| ((sector - first) as usize * SECTOR as usize).min(bytes.len());
                 let part = part(at)..part(end);
                 let offset = offset + part.start as u64;
-                write(&mut *self.target, self.skip_zeros, offset, &bytes[part])?;
+                write(&mut *self.target, self.how, offset, &bytes[part])?;
             }
             at = end;
         }
+        Ok(())
+    }
+
+    /// Begins a disk of whose `data` everything will come; what is between them is zero.
+    pub(super) fn pieces(&mut self, data: impl Iterator<Item = Range<u64>>) -> Result<(), Error> {
+        self.block = None;
+        if !self.fill {
+            return Ok(());
+        }
+        let mut data: Vec<_> = data.collect();
+        data.sort_unstable_by_key(|bytes| bytes.start);
+        let mut at = 0;
+        for bytes in data {
+            self.zeros(at..bytes.start.max(at))?;
+            at = bytes.end;
+        }
+        self.raw_end = at;
         Ok(())
     }
 
@@ -139,7 +166,7 @@ impl Assembly {
         self.block = None;
         self.raw_end = offset + bytes.len() as u64;
         self.fits(self.raw_end, false)?;
-        Ok(write(&mut *self.target, self.skip_zeros, offset, bytes)?)
+        Ok(write(&mut *self.target, self.how, offset, bytes)?)
     }
 
     /// Fills what was not written, where that matters.
@@ -178,10 +205,24 @@ impl Assembly {
     }
 }
 
-fn write(target: &mut dyn Target, skip_zeros: bool, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+/// What is done with sectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Those of zeros are left out.
+    SkipZeros,
+    /// They are written.
+    All,
+    /// They are written over those of layers below, which came before.
+    Over,
+}
+
+fn write(target: &mut dyn Target, how: How, offset: u64, bytes: &[u8]) -> Result<(), Error> {
     debug_assert!(bytes.len() <= PIECE);
-    if !skip_zeros && !bytes.is_empty() {
-        return target.write(offset, bytes);
+    match how {
+        _ if bytes.is_empty() => return Ok(()),
+        How::All => return target.write(offset, bytes),
+        How::Over => return target.write_over(offset, bytes),
+        How::SkipZeros => {}
     }
     for run in zero::nonzero_runs(bytes, GRAIN) {
         target.write(offset + run.start as u64, &bytes[run])?;

@@ -109,6 +109,10 @@ impl Work<'_> {
     ) -> Result<(), Fault> {
         let footer = match self.options.declared {
             Declared::Raw => Tail::Data,
+            Declared::Qcow2 => return self.qcow2(level, from),
+            Declared::Unknown if !self.archive && qcow2::Header::is_qcow2(from.head()) => {
+                return self.qcow2(level, from);
+            }
             _ if Footer::has_cookie(from.head()) => {
                 return self.blocks(name, level, from, len.map_or_else(Decoder::new, Decoder::with_len));
             }
@@ -181,6 +185,42 @@ impl Work<'_> {
         }
         let assembly = self.begin(Format::Vhd(footer.disk_type), Some(footer.current_size))?;
         Ok(assembly.layer(level, differencing, footer.current_size)?)
+    }
+
+    /// A qcow2 image, if its tables precede its data.
+    fn qcow2<R: Read>(&mut self, level: u32, mut from: Ahead<R>) -> Result<(), Fault> {
+        let failed = |source| match source {
+            qcow2::Error::NotStreamable(_) => Problem::NotStreamable { format: "a qcow2 image" },
+            qcow2::Error::NotQcow2 => Problem::NotAsDeclared { declared: "a qcow2 image", found: "none" },
+            source => Problem::Qcow2(source),
+        };
+        if self.archive {
+            return Err(Problem::NotStreamable { format: "a qcow2 image in an archive" }.into());
+        }
+        let (mut decoder, mut buffer) = (qcow2::Decoder::default(), vec![0; PIECE]);
+        loop {
+            // Full buffers, so that data always come in whole sectors.
+            let len = fill(&mut from, &mut buffer)?;
+            if len == 0 {
+                break;
+            }
+            let mut input = &buffer[..len];
+            while let Some(event) = decoder.feed(&mut input).map_err(failed)? {
+                match (event, self.assembly.as_mut()) {
+                    (qcow2::Event::Header(header), _) => {
+                        let assembly = self.begin(Format::Qcow2, Some(header.virtual_size))?;
+                        assembly.layer(level, false, header.virtual_size)?;
+                    }
+                    (qcow2::Event::Tables { .. }, Some(assembly)) => assembly.pieces(decoder.allocation())?,
+                    (qcow2::Event::Data { virtual_offset, bytes }, Some(assembly)) => {
+                        assembly.data(virtual_offset, bytes)?;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        decoder.finish().map_err(failed)?;
+        Ok(())
     }
 
     /// A raw disk, or a fixed VHD, which is one with a footer behind it.

@@ -31,8 +31,10 @@ use tokio::task::JoinHandle;
 use crate::error::Error;
 use crate::image::{Declared, Format};
 use crate::progress::{Progress, Stage};
+use crate::sums::{Summing, Sums};
 use crate::target::{Existing, Partial};
-use crate::unpack::assembly::{Assembly, Target};
+use crate::unpack::assembly::Assembly;
+pub(crate) use crate::unpack::assembly::Target;
 pub use crate::unpack::body::ChunkedBody;
 use crate::unpack::body::{Frames, pump};
 use crate::unpack::inflate::Ahead;
@@ -123,6 +125,7 @@ pub struct Packed {
     found: Found,
     order: oneshot::Sender<Order>,
     work: Work,
+    sums: Option<Sums>,
 }
 
 /// What becomes of the disk.
@@ -162,9 +165,6 @@ impl Packed {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        if options.declared == Declared::Qcow2 {
-            return Err(Fault::from(Problem::NotStreamable { format: "a qcow2 image" }).into_error());
-        }
         let (tell, told) = oneshot::channel();
         let (order, orders) = oneshot::channel::<Order>();
         let mut talk = Some((tell, orders));
@@ -179,7 +179,7 @@ impl Packed {
             decode::decode(from, &options, &mut begin).map_err(Fault::into_error)
         })));
         match told.await {
-            Ok(found) => Ok(Self { found, order, work }),
+            Ok(found) => Ok(Self { found, order, work, sums: None }),
             // It ended before there was a disk.
             Err(_) => Err(work.end().await.err().unwrap_or(Error::Interrupted)),
         }
@@ -190,16 +190,27 @@ impl Packed {
         &self.found
     }
 
+    /// Has what is written added up, so that it can be compared with what is read back.
+    #[must_use]
+    pub fn summed(self, sums: &Sums) -> Self {
+        Self { sums: Some(sums.clone()), ..self }
+    }
+
     /// The disk in XAPI's `chunked` framing, for a target of `size` bytes, a multiple of 512.
     ///
     /// Its length is not known before its end, and the framing does not need it. The end mark is given out only after
     /// the whole stream was read and found right.
     pub fn chunked_body(self, size: u64, rest: Rest, progress: Progress) -> ChunkedBody {
-        let Self { found, order, work } = self;
+        let Self { found, order, work, sums } = self;
         let (sender, receiver) = mpsc::channel(body::AHEAD);
         progress.begin(Stage::Streaming, 0, size);
         // If the work has failed, its end says so.
-        let _ = order.send(Order { target: Box::new(Frames(sender)), size, rest });
+        let target: Box<dyn Target> = Box::new(Frames(sender));
+        let target = match sums {
+            Some(sums) => Box::new(Summing { target, sums }),
+            None => target,
+        };
+        let _ = order.send(Order { target, size, rest });
         ChunkedBody::new(receiver, work, found, size, progress)
     }
 

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use flate2::write::GzEncoder;
 use http_body::{Body, Frame};
+use qcow2::{CLUSTER, Layout, Segment};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use vhd::format::{DiskType, FOOTER_LEN};
@@ -31,6 +32,8 @@ pub enum Package {
     Vhd,
     /// A gzip tar of a raw disk, `disk.raw`, of so many bytes.
     RawArchive(u64),
+    /// A qcow2 image of the VHD that comes: uncompressed, its tables before its data.
+    Qcow2,
 }
 
 /// A disk that is packed while it comes. Its length is known before its end only for [`Package::Vhd`], and there not
@@ -69,6 +72,7 @@ impl PackBody {
         let work = Work(tokio::spawn(pump(body, move |from| match package {
             Package::Vhd => layers(from, to, 1),
             Package::VhdArchive { layers: count } => layers(from, GzEncoder::new(to, level), count),
+            Package::Qcow2 => qcow2(from, to),
             Package::RawArchive(len) => raw(from, GzEncoder::new(to, level), len),
         })));
         Self { pieces, work, ended: false }
@@ -160,6 +164,62 @@ fn vhd(from: &mut BodyReader, to: &mut impl Around, layer: usize, last: bool) ->
         return Err(Error::Length { got: summary.stream_len, expected });
     }
     to.end_member(expected).map_err(gone)
+}
+
+/// Makes a qcow2 image of a VHD: each of its blocks becomes clusters, in the disk's order, in which XAPI exports them.
+fn qcow2(mut from: BodyReader, mut to: Pieces) -> Result<(), Error> {
+    let (mut decoder, mut buffer) = (Decoder::new(), vec![0; PIECE]);
+    // The bytes of the current block that are still missing.
+    let mut missing = 0..0;
+    loop {
+        let len = tar::fill(&mut from, &mut buffer).map_err(gone)?;
+        if len == 0 {
+            break;
+        }
+        let mut input = &buffer[..len];
+        while let Some(event) = decoder.feed(&mut input).map_err(Error::Stream)? {
+            whole_disk(&event)?;
+            match event {
+                Event::Table { .. } => {
+                    let footer = decoder.footer().expect("it comes before the table");
+                    if decoder
+                        .header()
+                        .is_none_or(|header| !u64::from(header.block_size).is_multiple_of(CLUSTER))
+                    {
+                        return Err(Error::Kind { wanted: "a VHD with blocks of whole clusters (64 KiB)" });
+                    }
+                    let blocks: Vec<_> = decoder.allocation().collect();
+                    if !blocks.is_sorted_by_key(|bytes| bytes.start) {
+                        return Err(Error::OutOfOrder);
+                    }
+                    let next = |from| blocks.get(blocks.partition_point(|bytes| bytes.end <= from)).cloned();
+                    let layout = Layout::new(footer.current_size, next).map_err(Error::Qcow2Stream)?;
+                    for segment in layout.into_segments() {
+                        // The rest comes with the blocks.
+                        let Segment::Meta(cluster) = segment else { break };
+                        to.write_all(&cluster).map_err(gone)?;
+                    }
+                }
+                Event::Block { bytes, .. } => {
+                    zeros(&mut to, missing.end - missing.start).map_err(gone)?;
+                    missing = bytes.start..bytes.end.next_multiple_of(CLUSTER);
+                }
+                // What the block's bitmap leaves out is zero.
+                Event::Data { virtual_offset, bytes } => {
+                    zeros(&mut to, virtual_offset - missing.start).map_err(gone)?;
+                    to.write_all(bytes).map_err(gone)?;
+                    missing.start = virtual_offset + bytes.len() as u64;
+                }
+                _ => {}
+            }
+        }
+    }
+    decoder.finish().map_err(Error::Stream)?;
+    zeros(&mut to, missing.end - missing.start).and_then(|()| to.send()).map_err(gone)
+}
+
+fn zeros(to: &mut impl Write, len: u64) -> io::Result<()> {
+    io::copy(&mut io::repeat(0).take(len), to).map(drop)
 }
 
 /// Packs exactly `len` bytes.

@@ -94,6 +94,9 @@ pub enum Problem {
     /// A differencing VHD without the disk that it differs from.
     #[error("its layers are no chain")]
     Chain(#[source] ChainError),
+    /// A qcow2 image that is malformed or not read.
+    #[error("it is no usable qcow2 image")]
+    Qcow2(#[source] qcow2::Error),
     /// A layer that cannot be merged while it arrives.
     #[error("{name} has blocks of {block_size} bytes; layers are merged in blocks of 2 MiB only")]
     BlockSize {
