@@ -50,7 +50,7 @@ struct Cli {
     #[arg(long, requires = "to")]
     all: bool,
     /// What the image is: vhd-archive (a gzip tar of one VHD, as Nova's images for XenServer are), vhd-chain (the same
-    /// with a layer for each earlier snapshot), vhd, or raw-archive.
+    /// with a layer for each earlier snapshot), vhd, raw-archive, or qcow2.
     #[arg(long, value_name = "FORMAT", default_value = "vhd-archive", value_parser = upload_format, requires = "to")]
     format: UploadFormat,
     /// gzip's level.
@@ -143,7 +143,8 @@ fn upload_format(text: &str) -> Result<UploadFormat, String> {
         "vhd-chain" => Ok(UploadFormat::VhdChain),
         "vhd" => Ok(UploadFormat::Vhd),
         "raw-archive" => Ok(UploadFormat::RawArchive),
-        _ => Err(format!("unknown format {text:?}: use vhd-archive, vhd-chain, vhd or raw-archive")),
+        "qcow2" => Ok(UploadFormat::Qcow2),
+        _ => Err(format!("unknown format {text:?}: use vhd-archive, vhd-chain, vhd, raw-archive or qcow2")),
     }
 }
 

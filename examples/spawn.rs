@@ -14,7 +14,8 @@ use examples::world::World;
 use examples::{guest_image, images};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use xenapi_driver::spec::{
-    ConfigDrive, ConfigDriveFormat, Flavor, ImageFormat, InstanceSpec, Nic, OsType, SrChoice, VmMode,
+    ConfigDrive, ConfigDriveFormat, Flavor, ImageFormat, ImageUse, InstanceSpec, Nic, OsType, SrChoice,
+    VmMode,
 };
 use xenapi_driver::{Checks, Instance, SpawnOptions};
 use xenapi_types::{ConsoleProtocol, Vm, vm};
@@ -35,9 +36,10 @@ struct Cli {
     /// A digest that the image must have, such as sha256:…
     #[arg(long, value_name = "DIGEST", requires = "image")]
     image_digest: Option<image_store::Digest>,
-    /// What the image is: raw, vhd or qcow2; if left out, what the name ends with, otherwise found out.
+    /// What the image is: raw, vhd, qcow2, or iso (a disc to install from, beside a blank root disk); if left out, what
+    /// its place says or its name ends with, otherwise found out.
     #[arg(long, value_name = "FORMAT", value_parser = image_format)]
-    image_format: Option<ImageFormat>,
+    image_format: Option<Format>,
     /// Size of the instance: m1.tiny to m1.xlarge, or vcpus:memory_mib:root_gib (0 keeps the image's size).
     #[arg(long, default_value = "1:512:0")]
     flavor: Flavor,
@@ -103,10 +105,13 @@ async fn spawn(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
         Some(place) => images::source(place, cli.image_digest.clone())?,
         None => world.demo_image(ui).await?.into(),
     };
-    let by_name = || cli.image.as_deref().map_or(ImageFormat::Unknown, declared_by_name);
-    let format = cli.image_format.unwrap_or_else(by_name);
+    let by_name = || cli.image.as_deref().and_then(format_by_name);
     let mut spec = InstanceSpec::new(&*cli.name, cli.flavor.clone(), image);
-    spec.image_format = format;
+    match cli.image_format.or_else(by_name) {
+        Some(Format::Disk(format)) => (spec.image_format, spec.image_use) = (format, ImageUse::Disk),
+        Some(Format::Disc) => spec.image_use = ImageUse::Disc,
+        None => {}
+    }
     spec.node = cli.node;
     spec.sr = cli.sr.clone().map_or(SrChoice::PoolDefault, SrChoice::Named);
     spec.nics = cli.network.iter().map(Nic::on).collect();
@@ -184,20 +189,28 @@ fn config_drive(cli: &Cli) -> Result<ConfigDrive> {
     Ok(ConfigDrive { user_data, ssh_keys, format: cli.config_drive_format, ..ConfigDrive::default() })
 }
 
-/// A file that is called a VHD or qcow2 and is none is a mistake to tell of, not a raw disk.
-fn declared_by_name(image: &str) -> ImageFormat {
-    match Path::new(image).extension().and_then(|extension| extension.to_str()) {
-        Some(extension) if extension.eq_ignore_ascii_case("vhd") => ImageFormat::Vhd,
-        Some(extension) if extension.eq_ignore_ascii_case("qcow2") => ImageFormat::Qcow2,
-        _ => ImageFormat::Unknown,
-    }
+/// What an image is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Disk(ImageFormat),
+    Disc,
 }
 
-fn image_format(text: &str) -> Result<ImageFormat, String> {
+/// A file that is called a VHD or qcow2 and is none is a mistake to tell of, not a raw disk.
+fn format_by_name(image: &str) -> Option<Format> {
+    // Of names in Glance, Glance knows better.
+    let extension = Path::new(image).extension().filter(|_| !image.starts_with("glance:"))?.to_str()?;
+    image_format(&extension.to_ascii_lowercase())
+        .ok()
+        .filter(|format| *format != Format::Disk(ImageFormat::Raw))
+}
+
+fn image_format(text: &str) -> Result<Format, String> {
     match text {
-        "raw" => Ok(ImageFormat::Raw),
-        "vhd" => Ok(ImageFormat::Vhd),
-        "qcow2" => Ok(ImageFormat::Qcow2),
-        _ => Err(format!("unknown image format {text:?}: use raw, vhd or qcow2")),
+        "raw" => Ok(Format::Disk(ImageFormat::Raw)),
+        "vhd" => Ok(Format::Disk(ImageFormat::Vhd)),
+        "qcow2" => Ok(Format::Disk(ImageFormat::Qcow2)),
+        "iso" => Ok(Format::Disc),
+        _ => Err(format!("unknown image format {text:?}: use raw, vhd, qcow2 or iso")),
     }
 }

@@ -7,6 +7,7 @@
 //! * [`image`]: a 4 GiB disk with an ext4 file system full of files, as raw and as VHD.
 //! * [`kills`]: verbs that are killed at every step, and what reconciling makes of it.
 //! * [`load`]: many spawns at once, and a large pool that is followed.
+//! * [`openstack`]: a real Glance and a real Keystone.
 //! * [`pool`]: a simulated pool with a driver, and a census of what is in it.
 //! * [`rivals`]: several programs at the same instances, under a model.
 //! * [`service`]: the simulator as a service of HTTP requests.
@@ -20,6 +21,7 @@ pub mod dom0;
 pub mod image;
 pub mod kills;
 pub mod load;
+pub mod openstack;
 pub mod pool;
 pub mod rivals;
 pub mod service;

@@ -213,6 +213,7 @@ async fn a_snapshot_is_an_image_again() -> Result<()> {
         (UploadFormat::VhdArchive, Some(1), "0.vhd"),
         (UploadFormat::Vhd, None, ""),
         (UploadFormat::RawArchive, None, "disk.raw"),
+        (UploadFormat::Qcow2, None, ""),
     ];
     let mut images = Vec::new();
     for (number, (format, level, member)) in formats.into_iter().enumerate() {

@@ -59,6 +59,42 @@ fn a_day_of_an_instance() -> Result<()> {
 }
 
 #[test]
+fn images_out_and_in_and_from_a_disc() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let state = directory.path().join("state");
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let run = |name: &str, args: &[&str]| json(&tool(name, &state, &[args, &["--json"]].concat())?);
+    run("spawn", &["--name", "web1", "--flavor", "1:512:0"])?;
+    for format in ["vhd-archive", "vhd-chain", "vhd", "raw-archive", "qcow2"] {
+        let (place, name) = (at(format), format!("from-{format}"));
+        run(
+            "snapshot",
+            &["--instance", "web1", "--to", &place, "--format", format, "--compression-level", "1"],
+        )?;
+        // Of a compressed raw disk nobody knows the size.
+        run("spawn", &["--name", &name, "--image", &place, "--flavor", "1:128:1"])?;
+        run("instances", &["destroy", &name])?;
+    }
+    run("snapshot", &["--instance", "web1", "--all", "--to", &at("{}.vhd"), "--format", "vhd"])?;
+    ensure!(Path::new(&at("0.vhd")).exists(), "the root disk's image");
+
+    let cached = run("images", &["cache", "--id", "one", "--image", &at("vhd")])?;
+    assert_eq!(run("images", &["list"])?, cached);
+    assert_eq!(run("images", &["evict", "--keep-mib", "0", "--dry-run"])?.len(), 1);
+    assert_eq!(run("images", &["evict", "--keep-mib", "0"])?.len(), 1);
+    assert!(run("images", &["list"])?.is_empty());
+
+    let mut disc = vec![0; 64 << 10];
+    disc[16 * 2048..][..6].copy_from_slice(b"\x01CD001");
+    std::fs::write(at("installer.iso"), disc)?;
+    run("spawn", &["--name", "new", "--image", &at("installer.iso"), "--flavor", "1:128:1"])?;
+    let refused = tool("spawn", &state, &["--image", &at("vhd"), "--image-format", "iso"])?;
+    let text = str::from_utf8(&refused.stderr)?;
+    assert!(!refused.status.success() && text.contains("no disc"), "{text}");
+    Ok(())
+}
+
+#[test]
 fn errors_are_one_sentence() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let state = directory.path().join("state");

@@ -43,11 +43,11 @@ pub enum Grow {
 
 impl DiskSetup {
     /// What stands in the way, as far as it is known without the hosts.
-    pub(crate) fn conflicts(&self, from_volume: bool) -> impl Iterator<Item = Conflict> {
+    pub(crate) fn conflicts(&self, foreign_root: bool) -> impl Iterator<Item = Conflict> {
         let unknown = self.ephemeral_fs.as_ref().filter(|fs| !FORMATS.contains(&fs.as_str()));
         let format = unknown.map(|fs| Conflict::FileSystem { wanted: fs.clone(), known: &FORMATS });
         let is_for_root = self.grow == Grow::Require || self.injection.is_some();
-        format.into_iter().chain((from_volume && is_for_root).then_some(Conflict::SetupOfVolume))
+        format.into_iter().chain((foreign_root && is_for_root).then_some(Conflict::SetupOfVolume))
     }
 
     /// The functions of the plugin that a plan needs.
@@ -71,6 +71,10 @@ impl DiskSetup {
         if disk.name_description == DiskUse::Swap.as_str() {
             let fs = "swap".to_owned();
             return self.format_swap.then(|| DiskWork::Generate { fs, label: String::new() });
+        }
+        // Who installs makes the partitions.
+        if disk.name_description == DiskUse::User.as_str() {
+            return None;
         }
         let label = match disk.userdevice.number().saturating_sub(UserDevice::FIRST_EPHEMERAL.number()) {
             0 => "ephemeral".to_owned(),

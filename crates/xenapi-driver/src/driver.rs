@@ -52,6 +52,10 @@ pub struct Settings {
     pub detach_timeout: Duration,
     /// How long a storage server may take to answer; the hosts themselves would wait for minutes.
     pub storage_timeout: Duration,
+    /// The most that is kept of an image that cannot be read while it arrives, in bytes: one of format qcow2 that comes
+    /// from elsewhere, is compressed or has its tables between its data. It is in an unnamed file in
+    /// [`std::env::temp_dir`] until its disk is complete.
+    pub spool_bytes: u64,
 }
 
 impl Default for Settings {
@@ -61,6 +65,7 @@ impl Default for Settings {
             running_timeout: Duration::from_secs(60),
             detach_timeout: Duration::from_secs(120),
             storage_timeout: Duration::from_secs(30),
+            spool_bytes: 16 << 30,
         }
     }
 }

@@ -162,6 +162,12 @@ pub enum Cause {
     /// The image cannot be used.
     #[error("{}; use an intact raw image, a VHD with all its parents, or a qcow2 file", Chain(.0))]
     Image(#[source] disk_stream::Error),
+    /// A disc to install from that is none.
+    #[error(
+        "image {0} has no volume descriptor of ISO 9660 or UDF, so that it is no disc; give a disc that is not packed, or \
+         use the image as a disk"
+    )]
+    NotADisc(String),
     /// The image cannot be fetched, or is not the one that is meant.
     #[error("{}", Chain(.0))]
     Source(#[source] image_store::Error),

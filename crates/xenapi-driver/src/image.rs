@@ -1,24 +1,27 @@
 //! Images that are not simply a file with a disk: fetched, unpacked and written while they arrive.
 
+use std::collections::VecDeque;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use disk_stream::{Declared, Packed, Packing, Unpack};
+use disk_stream::{Declared, Packed, Packing, Preview, Reading, Spool, Sums, Unpack};
 use http_body::{Body, Frame, SizeHint};
-use image_store::{FileSource, ImageSource};
+use image_store::{Content, FileSource, ImageSource};
 
 use crate::error::Cause;
 use crate::image_cache::{CachedImage, Copying};
 use crate::plan::ImageFacts;
-use crate::spec::InstanceSpec;
+use crate::spec::{ImageUse, InstanceSpec};
+use crate::transfer::Source;
 use crate::volume::Volume;
 
 /// Where the content of a root disk comes from.
 ///
-/// Whatever it is, it is streamed: nothing is staged anywhere, and an image that turns out to be damaged or another
+/// Whatever it is, it is streamed: nothing is unpacked or staged anywhere, and an image that turns out to be damaged or another
 /// one than was meant leaves no disk behind.
 #[derive(Debug, Clone)]
 pub enum RootImage {
@@ -27,8 +30,9 @@ pub enum RootImage {
     /// A VHD and those it is based on, as [`Driver::backup`](crate::Driver::backup) makes them: in its folder or below.
     /// They name each other, so that this is not for files of people who should not see what else is there.
     Chain(PathBuf),
-    /// Any other place. Besides what a file may be, it is verified on the way with the digests that are known of it;
-    /// qcow2 cannot be read from there.
+    /// Any other place. Besides what a file may be, it is verified on the way with the digests that are known of it. A
+    /// qcow2 image whose tables do not precede its data, or that is compressed, is kept meanwhile
+    /// ([`Settings::spool_bytes`](crate::Settings::spool_bytes)).
     Source(Arc<dyn ImageSource>),
     /// An image in the cache: nothing is fetched. It is copied in full into another SR than its own.
     Cached(CachedImage, Copying),
@@ -62,19 +66,63 @@ impl From<Arc<dyn ImageSource>> for RootImage {
 /// An image whose beginning was read.
 #[derive(Debug)]
 pub(crate) struct Arriving {
-    name: String,
-    virtual_bytes: u64,
+    facts: ImageFacts,
     packed_bytes: u64,
     packed: Mutex<Option<Packed>>,
+    /// What was written of it, where that is to be compared.
+    pub(crate) sums: Sums,
+}
+
+/// Opens an image in its place. What cannot be read as it comes is fetched first, up to so many bytes.
+pub(crate) async fn open(
+    source: &dyn ImageSource,
+    spec: &InstanceSpec,
+    spool_bytes: u64,
+) -> Result<Source, Cause> {
+    let mut image = source.open().await.map_err(Cause::Source)?;
+    let disc = match spec.image_use {
+        ImageUse::Declared => image.declared.disk.as_deref() == Some("iso"),
+        wanted => wanted == ImageUse::Disc,
+    };
+    let (declared, packing) = match disc {
+        true => (Declared::Raw, Packing::Bare),
+        false => declared(&image.declared, spec.image_format),
+    };
+    let (mut head, mut preview) = (Head::default(), Preview::new(declared));
+    while (disc && head.len < DISC_HEAD) || (!disc && preview.reading() == Reading::Unknown) {
+        let Some(piece) = image.content.chunk().await.map_err(Cause::Source)? else { break };
+        preview.feed(&piece);
+        head.push(piece);
+    }
+    if disc && !head.is_disc() {
+        return Err(Cause::NotADisc(image.content.what().to_owned()));
+    }
+    if preview.reading() == Reading::Random {
+        let name = image.content.what().to_owned();
+        if image.len.is_some_and(|len| len > spool_bytes) {
+            let error = disk_stream::Error::TooLargeToKeep { path: name.into(), limit: spool_bytes };
+            return Err(Cause::Image(error));
+        }
+        let spool = Spool::new(&name, Declared::Qcow2, spool_bytes).map_err(Cause::Image)?;
+        let content = Replay { head, rest: image.content };
+        let kept = disk_stream::receive(content, spool, disk_stream::Progress::new()).await;
+        return kept.map(|image| Source::Disk(image, disc)).map_err(blame);
+    }
+    Arriving::open(image, head, (declared, packing), disc, spec).await.map(Source::Arriving)
 }
 
 impl Arriving {
-    pub(crate) async fn open(source: &dyn ImageSource, spec: &InstanceSpec) -> Result<Self, Cause> {
-        let image = source.open().await.map_err(Cause::Source)?;
+    async fn open(
+        image: image_store::Image,
+        head: Head,
+        (declared, packing): (Declared, Packing),
+        disc: bool,
+        spec: &InstanceSpec,
+    ) -> Result<Self, Cause> {
         let name = image.content.what().to_owned();
-        let (declared, packing) = declared(&image.declared, spec.image_format);
         let options = Unpack { declared, packing, len: image.len };
-        let packed = Packed::open(image.content, options).await.map_err(blame)?;
+        let content = Replay { head, rest: image.content };
+        let packed = Packed::open(content, options).await.map_err(blame)?;
         let least = image.declared.min_disk_gib.unwrap_or(0) << 30;
         let known = packed.found().virtual_size.map(|size| size.max(least)).or((least > 0).then_some(least));
         // Of a compressed raw disk nobody knows the size: it is found out whether it fits.
@@ -82,11 +130,13 @@ impl Arriving {
             return Err(Cause::ImageSizeUnknown(name));
         };
         let packed_bytes = image.len.unwrap_or(0);
-        Ok(Self { name, virtual_bytes, packed_bytes, packed: Mutex::new(Some(packed)) })
+        let sums = Sums::new();
+        let packed = Mutex::new(Some(packed.summed(&sums)));
+        Ok(Self { facts: ImageFacts { name, virtual_bytes, disc }, packed_bytes, packed, sums })
     }
 
     pub(crate) fn facts(&self) -> ImageFacts {
-        ImageFacts { name: self.name.clone(), virtual_bytes: self.virtual_bytes }
+        self.facts.clone()
     }
 
     /// Bytes that arrive, where that is known: the disk takes about as many, at least.
@@ -98,6 +148,62 @@ impl Arriving {
     pub(crate) fn take(&self) -> Result<Packed, Cause> {
         let packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner).take();
         packed.ok_or(Cause::Image(disk_stream::Error::Interrupted))
+    }
+}
+
+/// What was read of an image to find out what it is.
+#[derive(Debug, Default)]
+struct Head {
+    pieces: VecDeque<Bytes>,
+    len: usize,
+}
+
+/// Where a disc says what it is: in its first volume descriptor.
+const DISC_DESCRIPTOR: usize = 16 * 2048;
+const DISC_HEAD: usize = DISC_DESCRIPTOR + 6;
+
+/// Whether the first volume descriptor of a disc begins so: ISO 9660, or UDF alone.
+pub(crate) fn is_disc_descriptor(bytes: &[u8]) -> bool {
+    bytes.get(1..6).is_some_and(|name| name == b"CD001" || name == b"BEA01")
+}
+
+impl Head {
+    fn push(&mut self, piece: Bytes) {
+        self.len += piece.len();
+        self.pieces.push_back(piece);
+    }
+
+    fn is_disc(&self) -> bool {
+        let bytes = self.pieces.iter().flatten().copied();
+        is_disc_descriptor(&bytes.skip(DISC_DESCRIPTOR).take(6).collect::<Vec<_>>())
+    }
+}
+
+/// Whether a file is a disc. What cannot be opened is told of when it is opened in earnest.
+pub(crate) fn is_disc(path: &Path) -> std::io::Result<bool> {
+    let mut descriptor = [0; 6];
+    std::fs::File::open(path)?.read_exact_at(&mut descriptor, DISC_DESCRIPTOR as u64)?;
+    Ok(is_disc_descriptor(&descriptor))
+}
+
+/// An image from its beginning on, though some of it was read.
+struct Replay {
+    head: Head,
+    rest: Content,
+}
+
+impl Body for Replay {
+    type Data = Bytes;
+    type Error = image_store::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, image_store::Error>>> {
+        match self.head.pieces.pop_front() {
+            Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+            None => Pin::new(&mut self.rest).poll_frame(cx),
+        }
     }
 }
 

@@ -34,6 +34,9 @@ const CACHED_TIME: &str = "cached-time";
 /// The digest of the image as it was fetched.
 const DIGEST: &str = "xenapi-rs:image-digest";
 
+/// Says that the image is a disc to install from.
+const DISC: &str = "xenapi-rs:disc";
+
 /// An image in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -50,6 +53,8 @@ pub struct CachedImage {
     pub cached_time: Option<u64>,
     /// Size of the disk in bytes.
     pub virtual_bytes: u64,
+    /// Whether it is a disc to install from.
+    pub disc: bool,
     /// What it takes in the SR, in bytes, without what its clones share with it.
     pub physical_bytes: u64,
     /// Whether other disks share its data: then removing it frees next to nothing.
@@ -201,6 +206,7 @@ async fn read(driver: &Driver) -> Result<Vec<(Ref<Vdi>, CachedImage)>, Cause> {
                 digest: disk.other_config.get(DIGEST).cloned(),
                 cached_time: disk.other_config.get(CACHED_TIME).and_then(|time| time.parse().ok()),
                 virtual_bytes: bytes(disk.virtual_size),
+                disc: disk.other_config.contains_key(DISC),
                 physical_bytes: bytes(disk.physical_utilisation),
                 in_use,
             };
@@ -289,6 +295,7 @@ async fn fetch(
         image_format: request.image_format,
         sr: SrChoice::Named(sr.uuid.clone()),
         bytes: None,
+        discs: true,
     };
     // Any host that sees the SR will do.
     let home = sr
@@ -298,8 +305,8 @@ async fn fetch(
         .map(|connection| connection.host.clone());
     let mut nobody = VmRecord::default();
     nobody.affinity = home.unwrap_or_default();
-    let disk = Box::pin(import::disk(job, &nobody, Uuid::new_v4(), wanted, stop)).await?;
-    job.stage(Stage::RootDisk, label(job, request, sr, &disk)).await
+    let (disk, found) = Box::pin(import::disk(job, &nobody, Uuid::new_v4(), wanted, stop)).await?;
+    job.stage(Stage::RootDisk, label(job, request, sr, &disk, found.disc)).await
 }
 
 /// From here on it is nobody's but the cache's: nothing that undoes an operation takes it for its own.
@@ -310,6 +317,7 @@ async fn label(
     request: &CacheRequest,
     sr: &Repository,
     disk: &Disk,
+    disc: bool,
 ) -> Result<CachedImage, Cause> {
     let doing = || Cause::host(format!("marking disk {} as image {:?}", disk.uuid, request.image_id));
     let client = job.client();
@@ -321,6 +329,7 @@ async fn label(
         (IMAGE_ID.to_owned(), request.image_id.clone()),
         (CACHED_TIME.to_owned(), cached_time.to_string()),
     ]);
+    keys.extend(disc.then(|| (DISC.to_owned(), "true".to_owned())));
     keys.extend(request.digest.clone().map(|digest| (DIGEST.to_owned(), digest)));
     client.set_field(&disk.reference, vdi::field::OTHER_CONFIG, keys).await.map_err(doing())?;
     Ok(CachedImage {
@@ -330,6 +339,7 @@ async fn label(
         digest: request.digest.clone(),
         cached_time: Some(cached_time),
         virtual_bytes: disk.virtual_bytes,
+        disc,
         physical_bytes: u64::try_from(taken).unwrap_or(0),
         in_use: false,
     })
@@ -352,6 +362,7 @@ mod tests {
             digest: None,
             cached_time: time,
             virtual_bytes: 0,
+            disc: false,
             physical_bytes: bytes,
             in_use,
         };

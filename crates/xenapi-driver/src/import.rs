@@ -9,7 +9,7 @@ use crate::error::Cause;
 use crate::image_cache;
 use crate::inventory;
 use crate::job::{Disk, Failed, Job, heap};
-use crate::plan::{self, Conflict, Conflicts};
+use crate::plan::{self, Conflict, Conflicts, ImageFacts};
 use crate::progress::Stage;
 use crate::spawn;
 use crate::spec::{Flavor, ImageFormat, InstanceSpec, Power, RootImage, SrChoice};
@@ -24,6 +24,8 @@ pub(crate) struct Wanted {
     pub(crate) sr: SrChoice,
     /// Its size; `None` takes the image's.
     pub(crate) bytes: Option<u64>,
+    /// Whether a disc is taken too, as the disk that it is.
+    pub(crate) discs: bool,
 }
 
 /// Makes the disk, with the keys of this operation. It is not on the undo stack: whoever asks for it finds it by
@@ -34,24 +36,28 @@ pub(crate) async fn disk(
     instance: Uuid,
     wanted: Wanted,
     stop: &Stop,
-) -> Result<Disk, Failed> {
+) -> Result<(Disk, ImageFacts), Failed> {
     // An instance that is never made: only its root disk is.
     let mut spec = InstanceSpec::new(instance.to_string(), Flavor::new(1, 1, 0), wanted.image);
     (spec.image_format, spec.uuid, spec.sr) = (wanted.image_format, instance, wanted.sr);
     spec.power = Power::Off;
     let opening = async {
-        match Source::open(&spec).await? {
+        match Source::open(&spec, job.driver.settings()).await? {
             Source::Volume(_) => Err(Conflicts::from(Conflict::VolumeAsImage).into()),
+            source if source.facts().disc && !wanted.discs => {
+                Err(Conflicts::from(Conflict::DiscAsDisk { image: source.facts().name }).into())
+            }
             source => Ok(source),
         }
     };
     let source = job.stage(Stage::Image, opening).await?;
+    let found = source.facts();
     let planning = async {
         let inventory = inventory::read(job.client(), &spec).await?;
         let home = [&vm.resident_on, &vm.affinity].into_iter().find(|host| !host.is_null());
         let node = plan::choose_node_of(&inventory.nodes, None, home).map_err(Conflicts::from)?;
         spec.node = node.uuid.parse().ok();
-        let facts = source.facts();
+        let facts = ImageFacts { disc: false, ..source.facts() };
         let owner = &job.driver.settings().owner;
         let mut plan = plan::plan(&spec, &inventory, &facts, owner, job.operation)?;
         if let Some(root_bytes) = wanted.bytes {
@@ -88,5 +94,5 @@ pub(crate) async fn disk(
         heap(|| transfer::import_image(job, &plan, &source, prepared, &disk, stop)).await?;
         Ok::<_, Cause>(disk)
     };
-    job.stage(Stage::RootDisk, importing).await
+    Ok((job.stage(Stage::RootDisk, importing).await?, found))
 }

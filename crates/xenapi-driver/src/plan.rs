@@ -36,6 +36,8 @@ pub struct ImageFacts {
     pub name: String,
     /// Size of the disk it describes, in bytes.
     pub virtual_bytes: u64,
+    /// Whether it is a disc to install from.
+    pub disc: bool,
 }
 
 /// Everything that will be done.
@@ -47,13 +49,14 @@ pub struct Plan {
     pub node: Node,
     /// The SR that all disks go to.
     pub sr: Repository,
-    /// The root disk.
+    /// The disk that the image goes to: the root disk, or the disc that is installed from; then the root disk is the
+    /// first of those that are blank.
     pub root: DiskPlan,
     /// How the image gets there; `None` when the root disk is a volume, which is there.
     pub import: Option<ImportPlan>,
     /// The config drive; its size is known when it has been built.
     pub config_drive: Option<DiskPlan>,
-    /// Blank disks: for swap, and those that end with the instance.
+    /// Blank disks: a root disk to install on, for swap, and those that end with the instance.
     pub blank: Vec<DiskPlan>,
     /// The VM.
     pub vm: VmPlan,
@@ -93,6 +96,8 @@ pub struct DiskPlan {
     pub bootable: bool,
     /// Whether the guest may write to it.
     pub writable: bool,
+    /// Whether the guest sees it as a disc in a drive.
+    pub disc: bool,
 }
 
 /// The parts of the VM record that are not the same for every VM.
@@ -165,20 +170,23 @@ pub fn plan(
     if let Some(node) = node {
         check_node(spec, node, &mut found);
     }
-    check_volumes(spec, &mut found);
+    let sizes = blank_sizes(spec, image.disc);
+    check_volumes(spec, image.disc, &sizes, &mut found);
     let from_volume = matches!(spec.image, RootImage::Volume(_));
-    found.extend(spec.disk_setup.conflicts(from_volume));
+    found.extend(spec.disk_setup.conflicts(from_volume || image.disc));
+    if image.disc && spec.flavor.root_gib == 0 {
+        found.push(Conflict::DiscWithoutRoot { image: image.name.clone() });
+    }
     let virtual_bytes = match spec.flavor.root_bytes() {
-        Some(bytes) if !from_volume => bytes,
+        Some(bytes) if !from_volume && !image.disc => bytes,
         _ => image.virtual_bytes,
     };
     let sr = node.and_then(|node| note(&mut found, choose_sr(spec, inventory, node)));
     if let Some(sr) = sr {
         // How much of the image is data is not known yet; a thick SR takes the whole disk anyway.
         let root = DiskRequest { virtual_bytes, data_bytes: Some(0) };
-        let blank = blank_sizes(spec)
-            .into_iter()
-            .map(|(.., virtual_bytes)| DiskRequest { virtual_bytes, data_bytes: Some(0) });
+        let blank =
+            sizes.iter().map(|(.., bytes)| DiskRequest { virtual_bytes: *bytes, data_bytes: Some(0) });
         let disks: Vec<_> = [root].into_iter().chain(blank).collect();
         note(&mut found, sr.check_space(&disks).map_err(Conflict::from));
     }
@@ -200,17 +208,9 @@ pub fn plan(
     let (Some(node), Some(sr), true) = (node, sr, found.is_empty()) else {
         return Err(Conflicts::new(found));
     };
-    let root = DiskPlan {
-        name_label: spec.name.clone(),
-        name_description: DiskUse::Root.as_str().to_owned(),
-        virtual_bytes: sr.facts().round_size(virtual_bytes).unwrap_or(virtual_bytes),
-        other_config: mark.disk_keys(DiskUse::Root),
-        userdevice: UserDevice::ROOT,
-        bootable: true,
-        writable: true,
-    };
+    let root = image_disk(spec, image, &mark, sr.facts().round_size(virtual_bytes).unwrap_or(virtual_bytes));
     let config_drive = spec.config_drive.as_ref().map(|_| config_drive(&mark, 0));
-    let blank = blank_disks(spec, sr, &mark);
+    let blank = blank_disks(spec, sizes, sr, &mark);
     Ok(Plan {
         instance: spec.uuid,
         node: node.clone(),
@@ -226,6 +226,24 @@ pub fn plan(
     })
 }
 
+/// The disk that the image goes to.
+fn image_disk(spec: &InstanceSpec, image: &ImageFacts, mark: &Ownership, virtual_bytes: u64) -> DiskPlan {
+    let (disk_use, userdevice, name_label) = match image.disc {
+        true => (DiskUse::Iso, UserDevice::BOOT_CD, format!("{} {}", spec.name, DiskUse::Iso.as_str())),
+        false => (DiskUse::Root, UserDevice::ROOT, spec.name.clone()),
+    };
+    DiskPlan {
+        name_label,
+        name_description: disk_use.as_str().to_owned(),
+        virtual_bytes,
+        other_config: mark.disk_keys(disk_use),
+        userdevice,
+        bootable: true,
+        writable: !image.disc,
+        disc: image.disc,
+    }
+}
+
 /// The disk of a config drive of that many bytes.
 pub(crate) fn config_drive(mark: &Ownership, virtual_bytes: u64) -> DiskPlan {
     DiskPlan {
@@ -236,6 +254,7 @@ pub(crate) fn config_drive(mark: &Ownership, virtual_bytes: u64) -> DiskPlan {
         userdevice: UserDevice::CONFIG_DRIVE,
         bootable: false,
         writable: false,
+        disc: false,
     }
 }
 
@@ -260,10 +279,16 @@ fn check_flavor(spec: &InstanceSpec, found: &mut Vec<Conflict>) {
 }
 
 /// No two disks are in one place.
-fn check_volumes(spec: &InstanceSpec, found: &mut Vec<Conflict>) {
+fn check_volumes(
+    spec: &InstanceSpec,
+    disc: bool,
+    blank: &[(DiskUse, UserDevice, u64)],
+    found: &mut Vec<Conflict>,
+) {
     let mut taken = vec![UserDevice::ROOT];
+    taken.extend(disc.then_some(UserDevice::BOOT_CD));
     taken.extend(spec.config_drive.as_ref().map(|_| UserDevice::CONFIG_DRIVE));
-    taken.extend(blank_sizes(spec).into_iter().map(|(_, place, _)| place));
+    taken.extend(blank.iter().map(|(_, place, _)| *place));
     for device in spec.volumes.iter().filter_map(|mount| mount.device) {
         if taken.contains(&device) {
             found.push(Conflict::PlaceTaken(device));
@@ -273,13 +298,14 @@ fn check_volumes(spec: &InstanceSpec, found: &mut Vec<Conflict>) {
 }
 
 /// Use, place and size of the blank disks.
-fn blank_sizes(spec: &InstanceSpec) -> Vec<(DiskUse, UserDevice, u64)> {
+fn blank_sizes(spec: &InstanceSpec, disc: bool) -> Vec<(DiskUse, UserDevice, u64)> {
     let flavor = &spec.flavor;
+    let root = flavor.root_bytes().filter(|_| disc).map(|bytes| (DiskUse::User, UserDevice::ROOT, bytes));
     let swap = (flavor.swap_mib > 0).then_some((DiskUse::Swap, UserDevice::SWAP, flavor.swap_mib << 20));
     let places = (UserDevice::FIRST_EPHEMERAL.number()..).filter_map(UserDevice::new);
     let sizes = ephemeral_sizes(flavor.ephemeral_gib);
     let ephemeral = places.zip(sizes).map(|(place, gib)| (DiskUse::Ephemeral, place, gib << 30));
-    swap.into_iter().chain(ephemeral).collect()
+    root.into_iter().chain(swap).chain(ephemeral).collect()
 }
 
 /// Nova's rule: disks of 2000 GiB while more than that is left, or of 1024 GiB when that leaves whole terabytes.
@@ -299,22 +325,28 @@ fn ephemeral_sizes(gib: u64) -> Vec<u64> {
     sizes
 }
 
-fn blank_disks(spec: &InstanceSpec, sr: &Repository, mark: &Ownership) -> Vec<DiskPlan> {
+fn blank_disks(
+    spec: &InstanceSpec,
+    sizes: Vec<(DiskUse, UserDevice, u64)>,
+    sr: &Repository,
+    mark: &Ownership,
+) -> Vec<DiskPlan> {
     // Nova's names: the second of a kind is number one.
     let nth = |place: UserDevice| place.number().saturating_sub(UserDevice::FIRST_EPHEMERAL.number());
     let name = |disk_use: DiskUse, place: UserDevice| match nth(place) {
+        _ if disk_use == DiskUse::User => spec.name.clone(),
         0 => format!("{} {}", spec.name, disk_use.as_str()),
         n => format!("{} {} ({n})", spec.name, disk_use.as_str()),
     };
-    let sizes = blank_sizes(spec).into_iter();
-    let disks = sizes.map(|(disk_use, userdevice, bytes)| DiskPlan {
+    let disks = sizes.into_iter().map(|(disk_use, userdevice, bytes)| DiskPlan {
         name_label: name(disk_use, userdevice),
         name_description: disk_use.as_str().to_owned(),
         virtual_bytes: sr.facts().round_size(bytes).unwrap_or(bytes),
         other_config: mark.disk_keys(disk_use),
         userdevice,
-        bootable: false,
+        bootable: disk_use == DiskUse::User,
         writable: true,
+        disc: false,
     });
     disks.collect()
 }

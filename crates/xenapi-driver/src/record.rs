@@ -97,7 +97,7 @@ pub(crate) fn vbd(
         userdevice: disk.userdevice.number().to_string(),
         bootable: disk.bootable,
         mode: if disk.writable { VbdMode::Rw } else { VbdMode::Ro },
-        r#type: VbdType::Disk,
+        r#type: if disk.disc { VbdType::Cd } else { VbdType::Disk },
         unpluggable: true,
         empty: false,
         other_config: keys,

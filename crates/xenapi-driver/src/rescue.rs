@@ -183,8 +183,8 @@ async fn rescue(
     };
     job.stage(Stage::Vm, noting).await?;
     let name = format!("{}-rescue", record.name_label);
-    let wanted = Wanted { name, image, image_format, sr, bytes: None };
-    let rescue_disk = heap(|| import::disk(job, record, instance, wanted, stop)).await?;
+    let wanted = Wanted { name, image, image_format, sr, bytes: None, discs: false };
+    let (rescue_disk, _) = heap(|| import::disk(job, record, instance, wanted, stop)).await?;
     let new_drive = match &renewal {
         Some(renewal) => Some((&renewal.place, heap(|| renewal.make(job, record, stop)).await?.reference)),
         None => None,

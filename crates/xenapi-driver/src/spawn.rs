@@ -55,8 +55,9 @@ pub enum Checks {
     /// The config drive: small, and a guest with a damaged one is hard to reach.
     #[default]
     ConfigDrive,
-    /// The root disk too, if its image is a file with a disk: it goes over the wire a second time. Other images
-    /// were verified while they were read, with the checksums of their packing and the digests known of them.
+    /// The root disk too, or the disc: it goes over the wire a second time. What is read from a file is compared with
+    /// it byte by byte; of an image that came from elsewhere, a sum of each 2 MiB that were written is compared, and a
+    /// disk made of a cached image with that image.
     AllDisks,
 }
 
@@ -86,6 +87,8 @@ pub struct Instance {
     pub root_checked: bool,
     /// Why the root disk's file system did not grow, where it was to be tried ([`Grow::Try`](crate::Grow::Try)).
     pub not_grown: Option<String>,
+    /// Uuid of the disc that it installs itself from, beside a blank root disk.
+    pub disc_uuid: Option<String>,
     /// Uuid of the config drive.
     pub config_drive_uuid: Option<String>,
     /// MAC addresses in the order of the devices.
@@ -125,7 +128,8 @@ impl Driver {
 }
 
 async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Result<Instance, Failed> {
-    let opening = heap(|| async { Ok((Source::open(spec).await?, kernel::load(spec).await?)) });
+    let opening =
+        heap(|| async { Ok((Source::open(spec, job.driver.settings()).await?, kernel::load(spec).await?)) });
     let (source, kernel) = job.stage(Stage::Image, opening).await?;
     let (plan, drive) = job.stage(Stage::Plan, heap(|| decide(job, spec, &source, stop))).await?;
     let prepared =
@@ -170,17 +174,21 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
         job.stage(Stage::DiskSetup, installing).await?;
     }
     let disks = usize::from(own_root.is_some()) + usize::from(config_drive.is_some()) + plan.blank.len();
-    stop.both(
-        async |stop| {
-            let attaching = attach(job, spec, &plan, &vm, own_root.as_ref(), config_drive.as_ref(), &stop);
-            job.stage(Stage::Devices, attaching).await
-        },
-        async |stop| match drive.as_ref().zip(config_drive.as_ref()) {
-            Some((image, disk)) => drive::check(job, image, disk, checks, &stop).await,
-            None => Ok(()),
-        },
-    )
-    .await?;
+    let (blank_root, ()) = stop
+        .both(
+            async |stop| {
+                let attaching =
+                    attach(job, spec, &plan, &vm, own_root.as_ref(), config_drive.as_ref(), &stop);
+                job.stage(Stage::Devices, attaching).await
+            },
+            async |stop| match drive.as_ref().zip(config_drive.as_ref()) {
+                Some((image, disk)) => drive::check(job, image, disk, checks, &stop).await,
+                None => Ok(()),
+            },
+        )
+        .await?;
+    let disc_uuid = own_root.as_ref().filter(|_| plan.root.disc).map(|disc| disc.uuid.clone());
+    let own_root = blank_root.or(own_root);
     let (root_uuid, root_bytes) = match (own_root, heap(|| volumes(job, spec, &plan, &vm, stop)).await?) {
         (Some(root), _) => (root.uuid, root.virtual_bytes),
         (None, Some(volume)) => (volume.vdi_uuid, volume.virtual_bytes),
@@ -201,8 +209,9 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
         root_uuid,
         root_bytes,
         root_import: root_import.unwrap_or_default(),
-        root_checked: checks == Checks::AllDisks && source.can_be_read_again(),
+        root_checked: checks == Checks::AllDisks && source.can_be_compared(),
         not_grown,
+        disc_uuid,
         config_drive_uuid: config_drive.map(|disk| disk.uuid),
         macs: plan.nics.iter().map(|nic| nic.mac.to_string()).collect(),
     })
@@ -281,7 +290,7 @@ async fn root_disk(
             Ok((disk, moved))
         })
         .await?;
-    if checks == Checks::AllDisks && source.can_be_read_again() {
+    if checks == Checks::AllDisks && source.can_be_compared() {
         let check = transfer::compare_image(job, source, &disk, stop);
         job.stage(Stage::RootDiskCheck, check).await?;
     }
@@ -353,7 +362,7 @@ async fn create_vm(job: &Job, plan: &Plan, stop: &Stop) -> Result<(Ref<Vm>, Stri
     Ok((vm, uuid))
 }
 
-/// Disks and interfaces; they go with their VM when it is removed.
+/// Disks and interfaces; they go with their VM when it is removed. The blank root disk beside a disc, if there is one.
 async fn attach(
     job: &Job,
     spec: &InstanceSpec,
@@ -362,7 +371,7 @@ async fn attach(
     root: Option<&Disk>,
     config_drive: Option<&Disk>,
     stop: &Stop,
-) -> Result<(), Cause> {
+) -> Result<Option<Disk>, Cause> {
     let owner = job.driver.settings().owner.clone();
     let keys = Ownership { owner, instance: plan.instance, operation: job.operation }.keys();
     stop.check()?;
@@ -376,11 +385,15 @@ async fn attach(
     let made = made.into_iter().filter_map(|(wanted, disk)| wanted.zip(disk));
     let made = made.map(|(wanted, disk)| -> Work<'_, Cause> { Box::pin(plug(wanted, disk)) });
     // One after the other: dom0 sets them up.
+    let mut blank_root = None;
     let blank: Work<'_, Cause> = Box::pin(async {
         for wanted in &plan.blank {
             let disk = job.create_disk(wanted, &plan.sr, stop).await?;
             disk_setup::blank(job, &spec.disk_setup, plan, wanted, &disk, stop).await?;
             plug(wanted, &disk).await?;
+            if wanted.userdevice == UserDevice::ROOT {
+                blank_root = Some(disk);
+            }
         }
         Ok(())
     });
@@ -403,7 +416,7 @@ async fn attach(
         let call = vtpm::Create { vm: vm.clone(), is_unique: false };
         job.client().call(call).await.map_err(Cause::host(doing))?;
     }
-    Ok(())
+    Ok(blank_root)
 }
 
 /// The volume that it boots from, if it does, and then the others.

@@ -32,6 +32,8 @@ pub struct InstanceSpec {
     /// What the image is, where that is known. A raw disk's content belongs to whoever used it, and
     /// can be made to look like a VHD.
     pub image_format: ImageFormat,
+    /// Whether the image is the root disk's content, or a disc to install from.
+    pub image_use: ImageUse,
     /// Uuid of the host to run on; may be left out where there is only one.
     pub node: Option<Uuid>,
     /// Where the disks go.
@@ -70,6 +72,7 @@ impl InstanceSpec {
             flavor,
             image: image.into(),
             image_format: ImageFormat::Unknown,
+            image_use: ImageUse::Declared,
             node: None,
             sr: SrChoice::PoolDefault,
             disk_setup: DiskSetup::default(),
@@ -85,6 +88,20 @@ impl InstanceSpec {
             power: Power::On,
         }
     }
+}
+
+/// What an instance does with its image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ImageUse {
+    /// What its place says: Glance calls discs `iso`. Everything else is a disk.
+    #[default]
+    Declared,
+    /// The root disk is made of it.
+    Disk,
+    /// It is a disc (ISO 9660 or UDF, not packed), which goes into the drive that the VM boots from first, beside a
+    /// blank root disk of the flavor's size. It is a disk like the others in XAPI, on the same SR, and ends with the
+    /// instance.
+    Disc,
 }
 
 /// What a machine is like, besides its size.

@@ -10,29 +10,30 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use disk_stream::{
-    Declared, DiskBody, Existing, Image, Opening, Packed, Parents, Rest, Saved, Upload, Verifier, VhdSink,
-    receive,
+    Declared, DiskBody, Existing, Image, Opening, Packed, Parents, Rest, Saved, SumSink, Sums, Upload,
+    Verifier, VhdSink, receive,
 };
 use futures_core::Stream;
 use http_body::{Body, Frame};
 use xenapi_client::{Export, ExportFormat, ImportFormat};
-use xenapi_types::{sr, vdi};
+use xenapi_types::{Vdi, sr, vdi};
 
 use crate::cancel::Stop;
+use crate::driver::Settings;
 use crate::error::Cause;
 use crate::image::{self, Arriving, RootImage, Watched};
 use crate::image_cache::{CachedImage, Copying};
 use crate::job::{Disk, Job};
 use crate::plan::{ImageFacts, ImportPlan, Plan};
 use crate::progress::{Event, Progress, Stage, Transfer};
-use crate::spec::InstanceSpec;
+use crate::spec::{ImageUse, InstanceSpec};
 use crate::volume::Volume;
 
 /// Where the content of a root disk comes from.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// A disk that can be read at any place, as often as one likes.
-    Disk(Image),
+    /// A disk that can be read at any place, as often as one likes; and whether it is a disc to install from.
+    Disk(Image, bool),
     /// One that comes once, from front to back.
     Arriving(Arriving),
     /// One that the host has already.
@@ -46,20 +47,32 @@ const TICK: Duration = Duration::from_millis(200);
 
 impl Source {
     /// Opens an image and checks its structure; the data are not read.
-    pub(crate) async fn open(spec: &InstanceSpec) -> Result<Self, Cause> {
+    pub(crate) async fn open(spec: &InstanceSpec, settings: &Settings) -> Result<Self, Cause> {
+        let disc = spec.image_use == ImageUse::Disc;
         let path = match &spec.image {
             RootImage::Source(source) => {
-                return Ok(Self::Arriving(Box::pin(Arriving::open(&**source, spec)).await?));
+                return Box::pin(image::open(&**source, spec, settings.spool_bytes)).await;
             }
-            RootImage::Cached(image, copying) => return Ok(Self::Cached(image.clone(), *copying)),
+            RootImage::Cached(image, copying) => {
+                let image = CachedImage { disc: disc || image.disc, ..image.clone() };
+                return Ok(Self::Cached(image, *copying));
+            }
             RootImage::Volume(volume) => return Ok(Self::Volume(volume.clone())),
             RootImage::Chain(path) => return Self::open_chain(path).await,
             RootImage::File(path) => path,
         };
-        if let Some(source) = image::packed_file(path, spec.image_format).await {
-            return Ok(Self::Arriving(Box::pin(Arriving::open(&source, spec)).await?));
+        if disc {
+            let opened = Box::pin(Image::open(path, Declared::Raw)).await.map_err(Cause::Image)?;
+            return match image::is_disc(path) {
+                Ok(true) => Ok(Self::Disk(opened, true)),
+                _ => Err(Cause::NotADisc(path.display().to_string())),
+            };
         }
-        Box::pin(Image::open(path, spec.image_format)).await.map(Self::Disk).map_err(Cause::Image)
+        if let Some(source) = image::packed_file(path, spec.image_format).await {
+            return Box::pin(image::open(&source, spec, settings.spool_bytes)).await;
+        }
+        let opened = Box::pin(Image::open(path, spec.image_format)).await;
+        opened.map(|image| Self::Disk(image, false)).map_err(Cause::Image)
     }
 
     async fn open_chain(leaf: &Path) -> Result<Self, Cause> {
@@ -67,26 +80,35 @@ impl Source {
         let (declared, parents) = (Declared::Vhd, Parents::Within(folder.to_owned()));
         let (path, opening) = (leaf.to_owned(), Opening { declared, parents, ..Opening::default() });
         let opened = tokio::task::spawn_blocking(move || Image::open_with(&path, &opening)).await;
-        opened.unwrap_or(Err(disk_stream::Error::Interrupted)).map(Self::Disk).map_err(Cause::Image)
+        opened
+            .unwrap_or(Err(disk_stream::Error::Interrupted))
+            .map(|image| Self::Disk(image, false))
+            .map_err(Cause::Image)
     }
 
     pub(crate) fn facts(&self) -> ImageFacts {
         match self {
-            Self::Disk(image) => {
-                ImageFacts { name: image.path().display().to_string(), virtual_bytes: image.virtual_size() }
-            }
+            Self::Disk(image, disc) => ImageFacts {
+                name: image.path().display().to_string(),
+                virtual_bytes: image.virtual_size(),
+                disc: *disc,
+            },
             Self::Arriving(image) => image.facts(),
-            Self::Cached(image, _) => {
-                ImageFacts { name: image.image_id.clone(), virtual_bytes: image.virtual_bytes }
-            }
+            Self::Cached(image, _) => ImageFacts {
+                name: image.image_id.clone(),
+                virtual_bytes: image.virtual_bytes,
+                disc: image.disc,
+            },
             // It has its size already, which the flavor does not change.
-            Self::Volume(volume) => ImageFacts { name: volume.disk.to_string(), virtual_bytes: 0 },
+            Self::Volume(volume) => {
+                ImageFacts { name: volume.disk.to_string(), virtual_bytes: 0, disc: false }
+            }
         }
     }
 
-    /// Whether what was written can be compared with it.
-    pub(crate) fn can_be_read_again(&self) -> bool {
-        matches!(self, Self::Disk(_))
+    /// Whether what was written can be compared with it: of a volume, nothing was.
+    pub(crate) fn can_be_compared(&self) -> bool {
+        !matches!(self, Self::Volume(_))
     }
 }
 
@@ -112,8 +134,8 @@ impl Prepared {
 /// Looks through the image for what has to be sent. Nothing in the host is touched.
 pub(crate) async fn prepare(job: &Job, plan: &Plan, source: &Source, stop: &Stop) -> Result<Prepared, Cause> {
     let (image, import) = match (source, plan.import) {
-        (Source::Disk(image), Some(import)) => (image, import),
-        (Source::Disk(_) | Source::Cached(..) | Source::Volume(_), _) => return Ok(Prepared::Nothing),
+        (Source::Disk(image, _), Some(import)) => (image, import),
+        (Source::Disk(..) | Source::Cached(..) | Source::Volume(_), _) => return Ok(Prepared::Nothing),
         (Source::Arriving(image), _) => {
             return Ok(Prepared::Packed { packed: image.take()?, data_bytes: image.packed_bytes() });
         }
@@ -154,7 +176,7 @@ pub(crate) async fn import_image(
     };
     let label = format!("import of the root disk of {}", plan.vm.name_label);
     let (image, format, mut body) = match (source, prepared) {
-        (Source::Disk(image), Prepared::Disk { format, body }) => (image, format, body),
+        (Source::Disk(image, _), Prepared::Disk { format, body }) => (image, format, body),
         (_, Prepared::Disk { .. } | Prepared::Nothing) => {
             return Err(Cause::Image(disk_stream::Error::Interrupted));
         }
@@ -276,6 +298,7 @@ where
     let at = move |wire_bytes, virtual_bytes| Transfer { wire_bytes, wire_total_bytes, virtual_bytes };
     let (progress, virtual_bytes) = (job.progress.clone(), disk.virtual_bytes);
     progress.send(Event::Bytes(stage, at(0, virtual_bytes)));
+    let sent = move |sent| progress.send(Event::Bytes(stage, at(sent, virtual_bytes)));
     let patience = job.driver.settings().detach_timeout;
     let route = job.route(&disk.sr).await.map_err(Cause::host(doing()))?;
     let import = job
@@ -284,7 +307,7 @@ where
         .via(route)
         .until_detached(patience)
         .label(label)
-        .on_progress(move |sent| progress.send(Event::Bytes(stage, at(sent, virtual_bytes))));
+        .on_progress(sent);
     // Closing the connection is the only way to make a host give up a transfer.
     let imported = stop.guard(import.into_future()).await?.map_err(Cause::host(doing()))?;
     let moved = at(imported.bytes, virtual_bytes);
@@ -363,9 +386,23 @@ fn differs(what: &str, disk: &Disk, offset: u64) -> Cause {
     Cause::Differs { disk: format!("{what} ({})", disk.uuid), offset }
 }
 
-/// Reads a root disk back and compares it with its image: every byte that either side has.
+/// Reads a root disk back and compares it with its image: every byte that either side has. An image that came and is
+/// gone is compared by its sums, a cached one with the disk that it is.
 pub(crate) async fn compare_image(job: &Job, source: &Source, disk: &Disk, stop: &Stop) -> Result<(), Cause> {
-    let Source::Disk(image) = source else { return Ok(()) };
+    let image = match source {
+        Source::Disk(image, _) => image,
+        Source::Arriving(image) => return compare_sums(job, &image.sums, disk, stop).await,
+        Source::Cached(image, _) => {
+            let doing = || Cause::host(format!("looking for cached image {}", image.uuid));
+            let reference = job.client().by_uuid::<Vdi>(&image.uuid).await.map_err(doing())?;
+            let record = job.client().record(&reference).await.map_err(doing())?;
+            let virtual_bytes = image.virtual_bytes;
+            let cached = Disk { reference, sr: record.sr, uuid: record.uuid, virtual_bytes };
+            let sums = sums(job, &cached, stop).await?;
+            return compare_sums(job, &sums, disk, stop).await;
+        }
+        Source::Volume(_) => return Ok(()),
+    };
     let doing = || format!("reading the root disk back from disk {}", disk.uuid);
     let body = export(job, Stage::RootDiskCheck, disk, ExportFormat::Vhd, doing, stop).await?;
     let comparing = receive(body, Verifier::of_vhd(image), disk_stream::Progress::new());
@@ -375,6 +412,21 @@ pub(crate) async fn compare_image(job: &Job, source: &Source, disk: &Disk, stop:
         Err(disk_stream::Error::TooSmall { got, .. }) => Err(differs("the root disk", disk, got)),
         Err(error) => Err(received(error, doing(), Cause::Image)),
     }
+}
+
+async fn compare_sums(job: &Job, written: &Sums, disk: &Disk, stop: &Stop) -> Result<(), Cause> {
+    match sums(job, disk, stop).await?.difference(written) {
+        None => Ok(()),
+        Some(offset) => Err(differs("the root disk", disk, offset)),
+    }
+}
+
+/// Reads a disk and adds it up.
+async fn sums(job: &Job, disk: &Disk, stop: &Stop) -> Result<Sums, Cause> {
+    let doing = || format!("reading disk {} back", disk.uuid);
+    let body = export(job, Stage::RootDiskCheck, disk, ExportFormat::Vhd, doing, stop).await?;
+    let summing = receive(body, SumSink::default(), disk_stream::Progress::new());
+    stop.guard(summing).await?.map_err(|error| received(error, doing(), Cause::Image))
 }
 
 /// Writes a disk to a file, as a VHD.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use disk_stream::{PackBody, Package};
 use image_store::{Content, Declared, Image, ImageSink, Pending, Stored};
 use xenapi_client::ExportFormat;
+use xenapi_config::{Settings as Options, Value};
 
 use crate::cancel::Stop;
 use crate::driver::Driver;
@@ -35,6 +36,8 @@ pub enum UploadFormat {
     VhdChain,
     /// A gzip tar with the raw disk (`raw` in `tgz`).
     RawArchive,
+    /// A qcow2 image, uncompressed, which can be read while it arrives (`qcow2` in `bare`).
+    Qcow2,
 }
 
 impl UploadFormat {
@@ -44,6 +47,7 @@ impl UploadFormat {
             Self::VhdArchive | Self::VhdChain => ("ovf", "vhd"),
             Self::Vhd => ("bare", "vhd"),
             Self::RawArchive => ("tgz", "raw"),
+            Self::Qcow2 => ("bare", "qcow2"),
         }
     }
 }
@@ -61,6 +65,28 @@ pub struct UploadOptions {
     pub coalesce_patience: Option<Duration>,
     /// Who is told what happens.
     pub progress: Progress,
+}
+
+impl UploadOptions {
+    /// As Nova's options say: the level of compression, and how long chains are waited for
+    /// (`vhd_coalesce_max_attempts` times `vhd_coalesce_poll_interval`; nothing is polled here).
+    pub fn of(options: &Options) -> Self {
+        let number = |name: &str| match options.get(name) {
+            Some(Value::Integer(number)) => number as f64,
+            Some(Value::Float(number)) => number,
+            _ => 0.0,
+        };
+        let seconds = number("vhd_coalesce_max_attempts") * number("vhd_coalesce_poll_interval");
+        let compression_level = options.get("image_compression_level").map(|level| match level {
+            Value::Integer(level) => u32::try_from(level).unwrap_or_default(),
+            _ => 0,
+        });
+        Self {
+            compression_level: compression_level.filter(|level| (1..=9).contains(level)),
+            coalesce_patience: Some(Duration::try_from_secs_f64(seconds).unwrap_or_default()),
+            ..Self::default()
+        }
+    }
 }
 
 /// An image that was made.
@@ -206,6 +232,7 @@ async fn export(job: &Job, disk: &Disk, options: &UploadOptions, stop: &Stop) ->
         }
         UploadFormat::VhdArchive => (ExportFormat::Vhd, Package::VhdArchive { layers: 1 }),
         UploadFormat::Vhd => (ExportFormat::Vhd, Package::Vhd),
+        UploadFormat::Qcow2 => (ExportFormat::Vhd, Package::Qcow2),
         UploadFormat::RawArchive => (ExportFormat::Raw, Package::RawArchive(disk.virtual_bytes)),
     };
     let doing = || format!("exporting disk {}", disk.uuid);
@@ -222,4 +249,24 @@ fn image(disk: &Disk, options: &UploadOptions, content: PackBody) -> Image {
     };
     let content = Content::from_body(format!("disk {}", disk.uuid), None, content);
     Image { declared, len: None, content }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_options_say() {
+        let of = |text: &str| UploadOptions::of(&Options::new().nova_conf("nova.conf", text).unwrap());
+        for (text, level, seconds) in [
+            ("", None, 100.0),
+            ("[xenserver]\nimage_compression_level = 3", Some(3), 100.0),
+            ("[xenserver]\nvhd_coalesce_max_attempts = 4", None, 20.0),
+            ("[xenserver]\nvhd_coalesce_max_attempts = 3\nvhd_coalesce_poll_interval = 2.5", None, 7.5),
+        ] {
+            let options = of(text);
+            assert_eq!(options.compression_level, level, "{text}");
+            assert_eq!(options.coalesce_patience, Some(Duration::from_secs_f64(seconds)), "{text}");
+        }
+    }
 }

@@ -126,9 +126,10 @@ pub enum Conflict {
         /// Those that can be made.
         known: &'static [&'static str],
     },
-    /// A volume's partitions and files are not worked on.
+    /// The partitions and files of a volume, or of a disk to install on, are not worked on.
     #[error(
-        "the root disk is a volume, which is neither grown nor written to; leave that out, or boot from an image"
+        "the root disk is a volume or blank, and so neither grown nor written to; leave that out, or boot from an image \
+         of a disk"
     )]
     SetupOfVolume,
     /// The host's dom0 cannot work on the disks.
@@ -141,6 +142,18 @@ pub enum Conflict {
         node: String,
         /// What is missing.
         why: String,
+    },
+    /// Nothing to install on.
+    #[error("image {image} is a disc to install from; use a flavor with a root disk, on which to install")]
+    DiscWithoutRoot {
+        /// The image.
+        image: String,
+    },
+    /// A disc where a disk is wanted.
+    #[error("image {image} is a disc to install from, and no root disk; give the image of a disk")]
+    DiscAsDisk {
+        /// The image.
+        image: String,
     },
     /// Several hosts, and none named.
     #[error("the pool has several hosts; name the one to use: {}", List(.have))]

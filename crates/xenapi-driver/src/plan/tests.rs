@@ -56,7 +56,7 @@ fn mac(text: &str) -> MacAddr {
 }
 
 fn image() -> ImageFacts {
-    ImageFacts { name: "disk.vhd".into(), virtual_bytes: 3 << 30 }
+    ImageFacts { name: "disk.vhd".into(), virtual_bytes: 3 << 30, disc: false }
 }
 
 fn spec() -> InstanceSpec {

@@ -198,6 +198,7 @@ impl Change {
             userdevice: self.place.userdevice.parse().unwrap_or(UserDevice::ROOT),
             bootable: self.place.bootable,
             writable: self.place.writable,
+            disc: false,
         };
         let disk = job.make_disk(&plan, &self.sr, stop, |_| {}).await?;
         self.made = Some(disk.reference.clone());

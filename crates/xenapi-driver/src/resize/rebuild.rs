@@ -103,8 +103,9 @@ async fn rebuild(
     };
     job.stage(Stage::Vm, noting).await?;
     let name = record.name_label.clone();
-    let wanted = Wanted { name, image, image_format, sr: SrChoice::Uuid(sr), bytes: Some(bytes) };
-    let made = heap(|| import::disk(job, record, instance, wanted, stop)).await?;
+    let wanted =
+        Wanted { name, image, image_format, sr: SrChoice::Uuid(sr), bytes: Some(bytes), discs: false };
+    let (made, _) = heap(|| import::disk(job, record, instance, wanted, stop)).await?;
     let mut exchanged = vec![(&root, made)];
     if let Some(new) = &renewal {
         exchanged.push((&new.place, heap(|| new.make(job, record, stop)).await?));

@@ -17,9 +17,9 @@ pub(super) fn of(spec: &InstanceSpec, plan: &Plan, source: &Source, checks: Chec
     steps.push(match source {
         Source::Volume(volume) => format!("attach {} as the root disk", volume.disk),
         Source::Cached(image, _) => disk(&plan.root, &format!(", of cached image {:?}", image.image_id)),
-        Source::Disk(_) | Source::Arriving(_) => disk(&plan.root, ", and write the image to it"),
+        Source::Disk(..) | Source::Arriving(_) => disk(&plan.root, ", and write the image to it"),
     });
-    if checks == Checks::AllDisks && source.can_be_read_again() {
+    if checks == Checks::AllDisks && source.can_be_compared() {
         steps.push("read the root disk back and compare it with the image".to_owned());
     }
     if plan.vm.own_kernel {
