@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use examples::cli::Target;
+use examples::cli::{self, Target};
 use examples::report;
 use examples::ui::Ui;
 use examples::world::World;
+use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use xenapi_client::Client;
 use xenapi_types::{ConsoleProtocol, OnCrashBehaviour, OnNormalExit, Vm, vm};
@@ -35,25 +36,21 @@ struct Cli {
     /// End when the first viewer leaves.
     #[arg(long)]
     once: bool,
+    /// Print where viewers connect to as JSON, and nothing else.
+    #[arg(long)]
+    json: bool,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = cli::parse::<Cli>();
     report::log();
-    match run(&cli).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Nothing can be said when standard error is closed.
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    report::end(run(&cli).await, cli.json)
 }
 
 async fn run(cli: &Cli) -> Result<()> {
-    let ui = Ui::new(false);
-    let world = World::open(&cli.target, &ui).await?;
+    let ui = Ui::new(cli.json);
+    let world = World::at(&cli.target, &ui).await?;
     let client = world.driver().client();
     let result = tokio::select! {
         result = bridge(cli, client, &ui) => result,
@@ -77,7 +74,10 @@ async fn bridge(cli: &Cli, client: &Client, ui: &Ui) -> Result<()> {
         false => format!("vncviewer {}::{}", address.ip(), address.port()),
     };
     ui.say(&format!("the console waits for: {hint}"));
-    writeln!(std::io::stdout(), "{address}")?;
+    match cli.json {
+        true => writeln!(std::io::stdout(), "{}", json!({ "address": address.to_string(), "hint": hint }))?,
+        false => writeln!(std::io::stdout(), "{address}")?,
+    }
     loop {
         let (viewer, from) = listener.accept().await?;
         ui.say(&format!("{from} has connected"));

@@ -3,11 +3,14 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use examples::cli::Target;
+use examples::cli::{self, Common};
+use examples::reconcile;
 use examples::report;
+use examples::table::Table;
 use examples::ui::Ui;
 use examples::world::World;
 use serde_json::{Map, Value, json};
@@ -25,7 +28,7 @@ use xenapi_driver::compatibility::{
 #[command(name = "doctor", version)]
 struct Cli {
     #[command(flatten)]
-    target: Target,
+    common: Common,
     /// A nova.conf; may be given several times, the last one counts.
     #[arg(long, value_name = "FILE")]
     nova_conf: Vec<PathBuf>,
@@ -38,14 +41,17 @@ struct Cli {
     /// Refuse what the specification refuses, also where it could be done.
     #[arg(long)]
     strict: bool,
-    /// Print JSON.
+    /// Then complete or undo what programs left in the pool that were killed, and tell what was done.
     #[arg(long)]
-    json: bool,
+    reconcile: bool,
+    /// How old such things must be, in seconds: no program may still be busy with them.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, requires = "reconcile")]
+    older_than: u64,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = cli::parse::<Cli>();
     report::log();
     let (text, code) = match run(&cli).await {
         Ok((text, true)) => (text, ExitCode::SUCCESS),
@@ -65,7 +71,8 @@ async fn main() -> ExitCode {
 /// What to print, and whether the settings fit.
 async fn run(cli: &Cli) -> Result<(String, bool)> {
     let settings = settings(cli)?;
-    let mut target = cli.target.clone();
+    let mut common = cli.common.clone();
+    let target = &mut common.target;
     let password = settings.is_set("connection_password").then(|| settings.text("connection_password"));
     if target.url.is_none()
         && settings.is_set("connection_url")
@@ -76,23 +83,35 @@ async fn run(cli: &Cli) -> Result<(String, bool)> {
         target.known_password = password;
     }
     let is_simulated = target.url.is_none();
-    let ui = Ui::new(cli.json);
-    let world = World::open(&target, &ui).await?;
+    let ui = Ui::new(common.json);
+    let world = World::open(&common, &ui).await?;
     let strictness = if cli.strict { Strictness::Strict } else { Strictness::Able };
     let report = world.driver().compatibility(&settings, strictness, &Machine::default()).await;
+    let reconciled = match (&report, cli.reconcile) {
+        (Ok(_), true) => {
+            let older_than = Duration::from_secs(cli.older_than);
+            reconcile::run(&world, older_than, common.dry_run, &ui).await.map(Some)
+        }
+        _ => Ok(None),
+    };
     let report = world.end(report, &ui).await?;
+    let reconciled = reconciled?;
     let mut findings: Vec<String> = settings.findings().iter().map(ToString::to_string).collect();
-    if is_simulated || cli.target.url.is_some() {
+    if is_simulated || cli.common.target.url.is_some() {
         // Where the host is was said in another way.
         findings.retain(|text| {
             !text.ends_with("it says which host to drive") && text != "connection_password is not set"
         });
     }
     let fits = report.conflicts.is_empty();
-    let text = if cli.json {
-        as_json(&settings, &findings, &report, &target.trusts())?
-    } else {
-        as_text(&settings, &findings, &report, &target.trusts())
+    let trust = common.target.trusts();
+    let text = match common.json {
+        true => as_json(&settings, &findings, &report, &trust, reconciled.as_ref())?,
+        false => {
+            let mut lines = vec![as_text(&settings, &findings, &report, &trust)];
+            lines.extend(reconciled.iter().flat_map(|table| table.lines(false)));
+            lines.join("\n")
+        }
     };
     Ok((text, fits))
 }
@@ -128,7 +147,13 @@ fn set_options(settings: &Settings) -> impl Iterator<Item = (&'static str, Strin
     })
 }
 
-fn as_json(settings: &Settings, findings: &[String], report: &Compatibility, trust: &str) -> Result<String> {
+fn as_json(
+    settings: &Settings,
+    findings: &[String],
+    report: &Compatibility,
+    trust: &str,
+    reconciled: Option<&Table>,
+) -> Result<String> {
     let options: Map<String, Value> = set_options(settings)
         .map(|(name, value, origin)| (name.to_owned(), json!({"value": value, "origin": origin.to_string()})))
         .collect();
@@ -137,6 +162,9 @@ fn as_json(settings: &Settings, findings: &[String], report: &Compatibility, tru
     object["findings"] = json!(findings);
     object["trust"] = trust.into();
     object["warnings"] = json!(warnings(report));
+    if let Some(table) = reconciled {
+        object["reconciled"] = json!(table.rows());
+    }
     Ok(object.to_string())
 }
 

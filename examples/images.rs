@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use examples::cli::Target;
+use examples::cli::{self, Common};
 use examples::images;
 use examples::report::{self, Report};
 use examples::ui::Ui;
@@ -21,10 +21,7 @@ use xenapi_driver::spec::SrChoice;
 #[command(name = "images", version)]
 struct Cli {
     #[command(flatten)]
-    target: Target,
-    /// Print the result as JSON, and no progress.
-    #[arg(long, global = true)]
-    json: bool,
+    common: Common,
     #[command(subcommand)]
     what: What,
 }
@@ -59,23 +56,20 @@ enum What {
         /// Only in this storage repository.
         #[arg(long, value_name = "UUID")]
         sr: Option<String>,
-        /// Only tell which.
-        #[arg(long)]
-        dry_run: bool,
     },
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = cli::parse::<Cli>();
     report::log();
-    let json = cli.json;
+    let json = cli.common.json;
     report::exit(run(cli).await, json)
 }
 
 async fn run(cli: Cli) -> Result<Report> {
-    let ui = Ui::new(cli.json);
-    let world = World::open(&cli.target, &ui).await?;
+    let ui = Ui::new(cli.common.json);
+    let world = World::open(&cli.common, &ui).await?;
     let result = work(cli.what, &world, &ui).await;
     Ok(Report::of_images(&world.end(result, &ui).await?))
 }
@@ -90,10 +84,10 @@ async fn work(what: What, world: &World, ui: &Ui) -> Result<Vec<CachedImage>> {
             request.sr = sr.map_or(SrChoice::PoolDefault, SrChoice::Named);
             vec![ui.until_interrupted(driver.cache_image(request, ui.progress())).await?]
         }
-        What::Evict { older_than, keep_mib, sr, dry_run } => {
+        What::Evict { older_than, keep_mib, sr } => {
             let older_than = older_than.map(|days| Duration::from_secs(days.saturating_mul(24 * 3600)));
             let keep_bytes = keep_mib.map(|mib| mib.saturating_mul(1 << 20));
-            driver.evict_images(&Eviction { sr_uuid: sr, older_than, keep_bytes, dry_run }).await?
+            driver.evict_images(&Eviction { sr_uuid: sr, older_than, keep_bytes, dry_run: false }).await?
         }
     })
 }

@@ -2,18 +2,18 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
-use examples::cli::Target;
+use examples::cli::{self, Common};
+use examples::reconcile;
 use examples::report;
 use examples::table::Table;
 use examples::ui::Ui;
 use examples::world::World;
 use serde_json::json;
 use uuid::Uuid;
-use xenapi_driver::reconcile::ReconcileOptions;
 use xenapi_driver::rescue::RescueOptions;
 use xenapi_driver::resize::ResizeOptions;
 use xenapi_driver::spec::{Flavor, SrChoice};
@@ -24,10 +24,7 @@ use xenapi_driver::{LiveUpdate, PowerChange, Shutdown, Which};
 #[command(name = "instances", version)]
 struct Cli {
     #[command(flatten)]
-    target: Target,
-    /// Print results as JSON, one object a line, and no progress.
-    #[arg(long, global = true)]
-    json: bool,
+    common: Common,
     #[command(subcommand)]
     command: Command,
 }
@@ -79,15 +76,29 @@ enum Command {
         #[arg(required = true, value_name = "KEY[=VALUE]")]
         changes: Vec<String>,
     },
+    /// Print what the guest wrote to its first serial console, up to 100 KiB.
+    ConsoleLog { instance: String },
+    /// What its host measures of an instance.
+    Diagnostics { instance: String },
+    /// What its interfaces have moved lately.
+    Traffic {
+        instance: String,
+        /// How far back, in minutes.
+        #[arg(long, value_name = "MINUTES", default_value_t = 60)]
+        last: u64,
+    },
+    /// Tell what becomes of instances, whoever does it, until Ctrl-C.
+    Watch {
+        /// End after so many events.
+        #[arg(long, value_name = "NUMBER")]
+        count: Option<usize>,
+    },
     /// Compare an instance's config drive with what was written to it.
     CheckDrive { instance: String },
     /// Remove an instance with its disks.
     Destroy { instance: String },
     /// Complete or undo what programs left that were killed.
     Reconcile {
-        /// Only tell what would be done.
-        #[arg(long)]
-        dry_run: bool,
         /// How old something must be, in seconds: no program may still be busy with it.
         #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
         older_than: u64,
@@ -107,18 +118,18 @@ enum State {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = cli::parse::<Cli>();
     report::log();
-    let ui = Ui::new(cli.json);
+    let ui = Ui::new(cli.common.json);
     let result = async {
-        let world = World::open(&cli.target, &ui).await?;
-        let result = run(&cli.command, &world, &ui).await;
-        world.end(result, &ui).await?.print(cli.json)
+        let world = World::open(&cli.common, &ui).await?;
+        let result = run(&cli.command, &world, cli.common.dry_run, &ui).await;
+        world.end(result, &ui).await?.print(cli.common.json)
     };
-    report::end(result.await, cli.json)
+    report::end(result.await, cli.common.json)
 }
 
-async fn run(command: &Command, world: &World, ui: &Ui) -> Result<Table> {
+async fn run(command: &Command, world: &World, dry_run: bool, ui: &Ui) -> Result<Table> {
     let driver = world.driver();
     let progress = || {
         ui.begin();
@@ -174,6 +185,19 @@ async fn run(command: &Command, world: &World, ui: &Ui) -> Result<Table> {
             };
             done(instance, state.to_owned())
         }
+        Command::ConsoleLog { instance } => {
+            let log = driver.console_log(&Which::parse(instance)).await?;
+            Ok(Table::of([("log", json!(log))]))
+        }
+        Command::Diagnostics { instance } => {
+            let mut table = Table::default();
+            for (name, value) in driver.diagnostics(&Which::parse(instance)).await? {
+                table.row([("source", json!(name)), ("value", json!(value))]);
+            }
+            Ok(table)
+        }
+        Command::Traffic { instance, last } => traffic(world, instance, *last).await,
+        Command::Watch { count } => watch(world, *count, ui).await,
         Command::CheckDrive { instance } => {
             ui.until_interrupted(driver.check_config_drive(Which::parse(instance), progress())).await?;
             done(instance, "the config drive is what was written".to_owned())
@@ -186,10 +210,9 @@ async fn run(command: &Command, world: &World, ui: &Ui) -> Result<Table> {
             ui.until_interrupted(driver.destroy(Which::parse(instance), progress())).await?;
             done(instance, "gone".to_owned())
         }
-        Command::Reconcile { dry_run, older_than } => {
-            let older_than = Duration::from_secs(*older_than);
-            let options = ReconcileOptions { older_than, dry_run: *dry_run, progress: progress() };
-            reconcile(world, options, ui).await
+        Command::Reconcile { older_than } => {
+            ui.begin();
+            reconcile::run(world, Duration::from_secs(*older_than), dry_run, ui).await
         }
     }
 }
@@ -233,6 +256,39 @@ async fn list(world: &World) -> Result<Table> {
     Ok(table)
 }
 
+async fn traffic(world: &World, instance: &str, minutes: u64) -> Result<Table> {
+    let since = SystemTime::now() - Duration::from_secs(minutes.saturating_mul(60));
+    let mut table = Table::default();
+    for moved in world.driver().traffic(&Which::parse(instance), since).await? {
+        table.row([
+            ("device", json!(moved.device)),
+            ("mac", json!(moved.mac)),
+            ("received_bytes", json!(moved.received_bytes)),
+            ("sent_bytes", json!(moved.sent_bytes)),
+        ]);
+    }
+    Ok(table)
+}
+
+async fn watch(world: &World, count: Option<usize>, ui: &Ui) -> Result<Table> {
+    let mut events = world.driver().events().await?;
+    let mut table = Table::default();
+    let mut left = count.unwrap_or(usize::MAX);
+    while left > 0 {
+        let event = tokio::select! {
+            event = events.next() => event,
+            _ = tokio::signal::ctrl_c() => None,
+        };
+        let Some(event) = event else { break };
+        let what = format!("{:?}", event.what);
+        ui.say(&format!("{} {}: {what}", event.name, event.uuid));
+        let (name, uuid) = (json!(event.name), json!(event.uuid.to_string()));
+        table.row([("name", name), ("instance", uuid), ("what", json!(what))]);
+        left -= 1;
+    }
+    Ok(table)
+}
+
 async fn show(world: &World, instance: &str) -> Result<Table> {
     let which = Which::parse(instance);
     let info = world.driver().instance(&which).await?;
@@ -248,16 +304,4 @@ async fn show(world: &World, instance: &str) -> Result<Table> {
         ("interfaces", json!(interfaces)),
         ("volumes", json!(volumes)),
     ]))
-}
-
-async fn reconcile(world: &World, options: ReconcileOptions, ui: &Ui) -> Result<Table> {
-    let verb = if options.dry_run { "would" } else { "done" };
-    let result = ui.until_interrupted(world.driver().reconcile(options)).await?;
-    let mut table = Table::default();
-    let mut add = |what: String, how: &str| table.row([("what", json!(what)), ("how", json!(how))]);
-    result.done.iter().for_each(|finding| add(finding.to_string(), verb));
-    result.too_young.iter().for_each(|finding| add(finding.to_string(), "too young"));
-    result.leftovers.iter().for_each(|left| add(left.to_string(), "failed"));
-    result.waiting.iter().for_each(|vm| add(format!("confirm or revert the resize of VM {vm}"), "waits"));
-    Ok(table)
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use examples::cli::Target;
+use examples::cli::{self, Common};
 use examples::report;
 use examples::table::Table;
 use examples::ui::Ui;
@@ -21,10 +21,7 @@ use xenapi_driver::spec::SrChoice;
 #[command(name = "migrate", version)]
 struct Cli {
     #[command(flatten)]
-    target: Target,
-    /// Print the result as JSON, and no progress.
-    #[arg(long)]
-    json: bool,
+    common: Common,
     /// Name or uuid of the instance.
     instance: String,
     /// Uuid of the host.
@@ -43,15 +40,15 @@ struct Cli {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = cli::parse::<Cli>();
     report::log();
-    let ui = Ui::new(cli.json);
+    let ui = Ui::new(cli.common.json);
     let result = async {
-        let world = World::open(&cli.target, &ui).await?;
+        let world = World::open(&cli.common, &ui).await?;
         let result = run(&cli, &world, &ui).await;
-        world.end(result, &ui).await?.print(cli.json)
+        world.end(result, &ui).await?.print(cli.common.json)
     };
-    report::end(result.await, cli.json)
+    report::end(result.await, cli.common.json)
 }
 
 async fn run(cli: &Cli, world: &World, ui: &Ui) -> Result<Table> {

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
-use examples::cli::Target;
+use examples::cli::{self, Target};
 use examples::report;
 use examples::ui::Ui;
 use examples::world::World;
@@ -28,6 +28,9 @@ const REMOVE: &str = "set -e; dir=$(mktemp -d); trap 'rm -rf \"$dir\"' EXIT; \
 #[derive(Debug, Parser)]
 #[command(name = "plugins", version)]
 struct Cli {
+    /// Print results as JSON.
+    #[arg(long, global = true)]
+    json: bool,
     #[command(subcommand)]
     command: Verb,
 }
@@ -42,9 +45,6 @@ enum Verb {
     List {
         #[command(flatten)]
         target: Target,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
     },
 }
 
@@ -66,28 +66,24 @@ struct Remote {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = cli::parse::<Cli>();
     report::log();
     let text = match &cli.command {
-        Verb::Install(remote) => on_each(remote, INSTALL),
-        Verb::Remove(remote) => on_each(remote, REMOVE),
-        Verb::List { target, json } => list(target, *json).await,
+        Verb::Install(remote) => on_each(remote, INSTALL).map(|lines| shown(&lines, cli.json)),
+        Verb::Remove(remote) => on_each(remote, REMOVE).map(|lines| shown(&lines, cli.json)),
+        Verb::List { target } => list(target, cli.json).await,
     };
     match text {
         Ok(text) => match writeln!(std::io::stdout(), "{text}") {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         },
-        Err(error) => {
-            // Nothing can be said when standard error is closed.
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => report::end(Err(error), cli.json),
     }
 }
 
 /// Runs a script on every host, also after one has failed; all failures are told.
-fn on_each(remote: &Remote, script: &str) -> Result<String> {
+fn on_each(remote: &Remote, script: &str) -> Result<Vec<(String, String)>> {
     for host in &remote.hosts {
         let plain = |c: char| c.is_ascii_alphanumeric() || "@.:-_%[]".contains(c);
         ensure!(host.chars().all(plain) && !host.starts_with('-'), "{host:?} is not USER@HOST");
@@ -99,19 +95,29 @@ fn on_each(remote: &Remote, script: &str) -> Result<String> {
         let args = ["-o", "BatchMode=yes", host, "--", script];
         if remote.dry_run {
             let (ssh, file) = (remote.ssh.display(), remote.archive.display());
-            lines.push(format!("{ssh} {} '{script}' < {file}", args[..4].join(" ")));
+            lines.push((host.clone(), format!("{ssh} {} '{script}' < {file}", args[..4].join(" "))));
             continue;
         }
         match run(&remote.ssh, &args, &archive) {
-            Ok(said) => lines.push(format!("{host}: {said}")),
+            Ok(said) => lines.push((host.clone(), said)),
             Err(error) => failures.push(format!("{host}: {error:#}")),
         }
     }
     if !failures.is_empty() {
-        lines.extend(failures);
-        bail!("{}", lines.join("\n"));
+        let done = lines.into_iter().map(|(host, said)| format!("{host}: {said}"));
+        bail!("{}", done.chain(failures).collect::<Vec<_>>().join("\n"));
     }
-    Ok(lines.join("\n"))
+    Ok(lines)
+}
+
+/// What each host said, or the command for it.
+fn shown(lines: &[(String, String)], as_json: bool) -> String {
+    let line = |(host, said): &(String, String)| match as_json {
+        true => json!({ "host": host, "said": said }).to_string(),
+        false if said.contains(host.as_str()) => said.clone(),
+        false => format!("{host}: {said}"),
+    };
+    lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn run(program: &Path, args: &[&str], stdin: &[u8]) -> Result<String> {
@@ -134,7 +140,7 @@ fn run(program: &Path, args: &[&str], stdin: &[u8]) -> Result<String> {
 
 async fn list(target: &Target, json: bool) -> Result<String> {
     let ui = Ui::new(json);
-    let world = World::open(target, &ui).await?;
+    let world = World::at(target, &ui).await?;
     let report = world.driver().compatibility(&Settings::new(), Strictness::Able, &Machine::default()).await;
     let report = world.end(report, &ui).await?;
     if json {

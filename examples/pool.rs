@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
-use examples::cli::Target;
+use examples::cli::{self, Common, Target};
 use examples::report;
 use examples::table::Table;
 use examples::ui::Ui;
@@ -19,10 +19,7 @@ use xenapi_driver::membership::{EjectOptions, JoinOptions};
 #[command(name = "pool", version)]
 struct Cli {
     #[command(flatten)]
-    target: Target,
-    /// Print the result as JSON, and no progress.
-    #[arg(long, global = true)]
-    json: bool,
+    common: Common,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -65,20 +62,20 @@ struct Join {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = cli::parse::<Cli>();
     report::log();
-    let ui = Ui::new(cli.json);
+    let ui = Ui::new(cli.common.json);
     let result = async {
-        let world = World::open(&cli.target, &ui).await?;
+        let world = World::open(&cli.common, &ui).await?;
         let result = run(&cli, &world, &ui).await;
-        world.end(result, &ui).await?.print(cli.json)
+        world.end(result, &ui).await?.print(cli.common.json)
     };
-    report::end(result.await, cli.json)
+    report::end(result.await, cli.common.json)
 }
 
 async fn run(cli: &Cli, world: &World, ui: &Ui) -> Result<Table> {
     match &cli.verb {
-        Verb::Join(join) => self::join(&cli.target, join, world, ui).await,
+        Verb::Join(join) => self::join(&cli.common.target, join, world, ui).await,
         Verb::Eject { host, lose_local_disks } => {
             let options = EjectOptions { lose_local_disks: *lose_local_disks, progress: ui.progress() };
             ui.begin();

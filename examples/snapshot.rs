@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use examples::cli::{self, Target};
+use examples::cli::{self, Common};
 use examples::images;
 use examples::report::{self, Report};
 use examples::ui::Ui;
@@ -26,7 +26,7 @@ use xenapi_driver::{Existing, InstanceDisk, SpawnOptions, Which};
 #[command(name = "snapshot", version)]
 struct Cli {
     #[command(flatten)]
-    target: Target,
+    common: Common,
     /// Name or uuid of the instance.
     #[arg(long, value_name = "NAME|UUID")]
     instance: Option<String>,
@@ -62,22 +62,19 @@ struct Cli {
     /// A property for Glance, such as os_type=linux; may be given several times.
     #[arg(long, value_name = "KEY=VALUE", value_parser = cli::key_value, requires = "to")]
     property: Vec<(String, String)>,
-    /// Print the result as JSON, and no progress.
-    #[arg(long)]
-    json: bool,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = cli::parse::<Cli>();
     report::log();
-    let json = cli.json;
+    let json = cli.common.json;
     report::exit(run(cli).await, json)
 }
 
 async fn run(cli: Cli) -> Result<Report> {
-    let ui = Ui::new(cli.json);
-    let world = World::open(&cli.target, &ui).await?;
+    let ui = Ui::new(cli.common.json);
+    let world = World::open(&cli.common, &ui).await?;
     let result = snapshot(&cli, &world, &ui).await;
     world.end(result, &ui).await
 }
@@ -85,7 +82,7 @@ async fn run(cli: Cli) -> Result<Report> {
 async fn snapshot(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
     let which = match &cli.instance {
         Some(instance) => Which::parse(instance),
-        None if cli.target.url.is_some() => bail!("which instance? Name it with --instance"),
+        None if cli.common.target.url.is_some() => bail!("which instance? Name it with --instance"),
         None => Which::Instance(demo_instance(world, ui).await?),
     };
     ui.begin();

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use examples::cli::{self, Target};
+use examples::cli::{self, Common};
 use examples::report::{self, Report};
 use examples::ui::Ui;
 use examples::world::World;
@@ -28,7 +28,7 @@ use xenapi_types::{ConsoleProtocol, Vm, vm};
 #[command(name = "spawn", version)]
 struct Cli {
     #[command(flatten)]
-    target: Target,
+    common: Common,
     /// The root disk: raw, VHD or qcow2; or compressed, or a XenServer archive of VHDs, here or elsewhere (- is the
     /// standard input). Glance is found by the OS_* variables of OpenStack's own tools.
     #[arg(long, value_name = images::PLACES)]
@@ -80,22 +80,19 @@ struct Cli {
     /// guest made without --image, until it is ready; otherwise until Ctrl-C, or until the guest goes off.
     #[arg(long, value_name = "TEXT", requires = "boot")]
     until: Option<String>,
-    /// Print the result as JSON, and no progress.
-    #[arg(long)]
-    json: bool,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = cli::parse::<Cli>();
     report::log();
-    let json = cli.json;
+    let json = cli.common.json;
     report::exit(run(cli).await, json)
 }
 
 async fn run(cli: Cli) -> Result<Report> {
-    let ui = Ui::new(cli.json);
-    let world = World::open(&cli.target, &ui).await?;
+    let ui = Ui::new(cli.common.json);
+    let world = World::open(&cli.common, &ui).await?;
     let result = spawn(&cli, &world, &ui).await;
     world.end(result, &ui).await
 }

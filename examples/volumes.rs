@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
-use examples::cli::Target;
+use examples::cli::{self, Common};
 use examples::report;
 use examples::table::Table;
 use examples::ui::Ui;
@@ -23,10 +23,7 @@ use xenapi_driver::volume::{
 #[command(name = "volumes", version)]
 struct Cli {
     #[command(flatten)]
-    target: Target,
-    /// Print results as JSON, one object a line, and no progress.
-    #[arg(long, global = true)]
-    json: bool,
+    common: Common,
     #[command(subcommand)]
     command: Command,
 }
@@ -94,15 +91,15 @@ struct Attach {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = cli::parse::<Cli>();
     report::log();
-    let ui = Ui::new(cli.json);
+    let ui = Ui::new(cli.common.json);
     let result = async {
-        let world = World::open(&cli.target, &ui).await?;
+        let world = World::open(&cli.common, &ui).await?;
         let result = run(&cli.command, &world, &ui).await;
-        world.end(result, &ui).await?.print(cli.json)
+        world.end(result, &ui).await?.print(cli.common.json)
     };
-    report::end(result.await, cli.json)
+    report::end(result.await, cli.common.json)
 }
 
 async fn run(command: &Command, world: &World, ui: &Ui) -> Result<Table> {

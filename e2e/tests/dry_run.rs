@@ -18,11 +18,11 @@ use xenapi_driver::spec::Locking;
 use xenapi_driver::{AgentTimeouts, DiskWork, Driver, Operation, Progress};
 use xenapi_types::{Host, HostMetrics, Safety, Vm, vm};
 
-/// The calls that change something, of those that the simulator has seen; sessions come and go.
+/// The calls that change something, of those that the simulator has seen. Sessions come and go, and of plugins only
+/// functions that read can be called, as [`a_rehearsing_driver_cannot_change_anything`] shows.
 fn writes(seen: Vec<String>) -> Vec<String> {
-    seen.into_iter()
-        .filter(|call| !call.starts_with("session.") && Safety::of(call) != Safety::Reads)
-        .collect()
+    let passes = |call: &str| call.starts_with("session.") || call == "host.call_plugin";
+    seen.into_iter().filter(|call| !passes(call) && Safety::of(call) != Safety::Reads).collect()
 }
 
 #[test]
@@ -35,9 +35,11 @@ fn calls_that_change_something_are_told_from_others() {
 
 #[tokio::test]
 async fn what_the_sweep_does_is_only_told() -> Result<()> {
+    let mut faults = Vec::new();
     for verb in VERBS {
-        told(verb).await.with_context(|| verb.name.to_owned())?;
+        faults.extend(told(verb).await.err().map(|error| format!("{}: {error:#}", verb.name)));
     }
+    ensure!(faults.is_empty(), "{faults:#?}");
     Ok(())
 }
 
@@ -189,7 +191,8 @@ fn no_verb_is_left_out() -> Result<()> {
         }
     }
     let here = fs::read_to_string(root.join("e2e/tests/dry_run.rs"))?
-        + &fs::read_to_string(root.join("e2e/src/sweep/verb.rs"))?;
+        + &fs::read_to_string(root.join("e2e/src/sweep/verb.rs"))?
+        + &fs::read_to_string(root.join("e2e/tests/membership.rs"))?;
     let missing: Vec<_> = verbs.iter().filter(|verb| !here.contains(&format!(".{verb}("))).collect();
     assert!(verbs.len() > 30 && missing.is_empty(), "{} verbs, never tried dry: {missing:?}", verbs.len());
     Ok(())

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use examples::cli::Target;
+use examples::cli::{self, Target};
 use examples::report;
 use examples::ui::Ui;
 use examples::world::World;
@@ -51,7 +51,7 @@ struct Cli {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = cli::parse::<Cli>();
     report::log_from(LevelFilter::INFO);
     let result = match cli.check {
         Some(address) => serve::check(address).await,
@@ -65,7 +65,7 @@ async fn main() -> ExitCode {
 
 async fn run(cli: &Cli) -> Result<()> {
     let ui = Ui::new(true);
-    let world = World::open(&cli.target, &ui).await?;
+    let world = World::at(&cli.target, &ui).await?;
     let result = watch(cli, &world).await;
     world.end(result, &ui).await
 }

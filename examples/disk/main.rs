@@ -66,7 +66,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = examples::cli::parse::<Cli>();
     let json = cli.json;
     let bars = output::Bars::new(json);
     let failure = if matches!(cli.command, Command::Compare(_)) { 2 } else { 1 };

@@ -15,7 +15,7 @@ pub(crate) fn read(name: &str, target: &Target, json: bool) -> Result<Vec<Node>>
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let ui = Ui::new(json);
-        let world = World::open(target, &ui).await?;
+        let world = World::at(target, &ui).await?;
         let result = disks(world.driver().client(), name).await;
         world.end(result, &ui).await
     })

@@ -1,11 +1,49 @@
-//! What both tools ask for: where the host is, or the simulator's state.
+//! What the tools ask for alike: where the host is, or the simulator's state; how results are printed; completions.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::{Args, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, Parser, ValueEnum};
+use clap_complete::Shell;
 use xapi_simulator::{Acceleration, Qemu};
 use xenapi_client::{Config, Fingerprint, Trust};
+
+/// What every tool that works on a pool takes.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// The host.
+    #[command(flatten)]
+    pub target: Target,
+    /// Print results as JSON, one object a line, and no progress.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Only tell what would be done, step by step, and change nothing.
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+}
+
+/// Reads the command line. `--completions SHELL` in the first place prints what a shell wants to know instead, and
+/// ends the program.
+pub fn parse<C: Parser>() -> C {
+    let hint = "Completions for a shell (bash, elvish, fish, powershell, zsh): --completions SHELL";
+    let mut command = C::command().after_help(hint);
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|first| first == "--completions") {
+        let shell = args.next().unwrap_or_default();
+        let Ok(shell) = shell.to_string_lossy().parse::<Shell>() else {
+            let text = format!("--completions: {shell:?} is no shell that is known\n\n{hint}");
+            command.error(ErrorKind::InvalidValue, text).exit()
+        };
+        let (name, mut script) = (command.get_name().to_owned(), Vec::new());
+        clap_complete::generate(shell, &mut command, name, &mut script);
+        let written = std::io::stdout().write_all(&script);
+        std::process::exit(if written.is_ok() { 0 } else { 1 })
+    }
+    let matches = command.get_matches();
+    C::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
 
 /// Where to work. Without a URL, a simulator in this process takes the place of a host.
 #[derive(Clone, Args)]

@@ -176,9 +176,10 @@ pub fn log_from(level: LevelFilter) {
         .init();
 }
 
-/// Prints a report to standard output, or one sentence to standard error.
+/// Prints a report to standard output, or what would be done, or one sentence to standard error.
 pub fn exit(result: Result<Report>, json: bool) -> ExitCode {
     let (text, code) = match (result, json) {
+        (Err(error), _) if planned(&error).is_some() => (plan(&error, json), ExitCode::SUCCESS),
         (Ok(report), true) => (Value::from(report.json).to_string(), ExitCode::SUCCESS),
         (Ok(report), false) => {
             let width = report.lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
@@ -204,6 +205,20 @@ pub fn end(result: Result<()>, json: bool) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit(Err(error), json),
     }
+}
+
+/// The steps of a dry run.
+fn planned(error: &anyhow::Error) -> Option<&[String]> {
+    error.downcast_ref::<xenapi_driver::Error>()?.planned()
+}
+
+fn plan(error: &anyhow::Error, as_json: bool) -> String {
+    let steps = planned(error).unwrap_or_default();
+    if as_json {
+        return json!({ "would": steps }).to_string();
+    }
+    let lines = (1..).zip(steps).map(|(number, step)| format!("{number}. {step}"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The driver's errors say everything themselves; to those of this tool belongs their reason.

@@ -22,6 +22,11 @@ impl Table {
         table
     }
 
+    /// The rows.
+    pub fn rows(&self) -> &[Map<String, Value>] {
+        &self.0
+    }
+
     /// Prints it to standard output: one object for each row and line with `as_json`.
     ///
     /// # Errors
@@ -29,23 +34,28 @@ impl Table {
     /// When standard output is closed.
     pub fn print(&self, as_json: bool) -> Result<()> {
         let mut out = std::io::stdout();
-        if as_json {
-            for row in &self.0 {
-                writeln!(out, "{}", json!(row))?;
-            }
-            return Ok(());
+        for line in self.lines(as_json) {
+            writeln!(out, "{line}")?;
         }
-        let Some(first) = self.0.first() else { return Ok(()) };
+        Ok(())
+    }
+
+    /// What [`Table::print`] prints.
+    pub fn lines(&self, as_json: bool) -> Vec<String> {
+        if as_json {
+            return self.0.iter().map(|row| json!(row).to_string()).collect();
+        }
+        let Some(first) = self.0.first() else { return Vec::new() };
         let names: Vec<String> = first.keys().cloned().collect();
         let body = self.0.iter().map(|row| row.values().map(text).collect::<Vec<_>>());
         let lines: Vec<Vec<String>> = std::iter::once(names).chain(body).collect();
         let width = |column: usize| lines.iter().map(|line| line[column].len()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..first.len()).map(width).collect();
-        for line in &lines {
+        let joined = |line: &Vec<String>| {
             let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-            writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
-        }
-        Ok(())
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        };
+        lines.iter().map(joined).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use xapi_simulator::{Simulator, World as Pool};
 use xenapi_client::{Client, Config, connect_fn};
 use xenapi_driver::{Driver, Settings};
 
-use crate::cli::Target;
+use crate::cli::{Common, Target};
 use crate::demo_image::DemoImage;
 use crate::guest_image;
 use crate::ui::Ui;
@@ -25,12 +25,25 @@ pub struct World {
 }
 
 impl World {
-    /// Connects to the host that `target` names, or starts a simulator.
+    /// Connects to the host that is named, or starts a simulator. For a dry run, its driver only tells.
     ///
     /// # Errors
     ///
     /// When the host cannot be reached, or the simulator's state cannot be used.
-    pub async fn open(target: &Target, ui: &Ui) -> Result<Self> {
+    pub async fn open(common: &Common, ui: &Ui) -> Result<Self> {
+        let mut world = Self::at(&common.target, ui).await?;
+        if common.dry_run {
+            world.driver = world.driver.rehearsing();
+        }
+        Ok(world)
+    }
+
+    /// As [`World::open`], for tools that change nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`World::open`].
+    pub async fn at(target: &Target, ui: &Ui) -> Result<Self> {
         let scratch = tempfile::Builder::new()
             .prefix("xenapi-rs-")
             .tempdir()

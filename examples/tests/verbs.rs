@@ -48,6 +48,10 @@ fn a_day_of_an_instance() -> Result<()> {
     assert_eq!(run("instances", &["power", "web1", "on"])?[0]["state"], "Running");
     assert!(run("instances", &["reconcile", "--older-than", "0"])?.is_empty());
     assert!(run("volumes", &["list", "web1"])?.is_empty());
+    assert_eq!(run("instances", &["console-log", "web1"])?[0]["log"], "\r\nweb1 login: ");
+    // What is measured of a guest that has just been started depends on the moment.
+    run("instances", &["diagnostics", "web1"])?;
+    assert!(run("instances", &["traffic", "web1"])?.is_empty(), "it has no interface");
     let shown = run("instances", &["show", "web1"])?;
     assert_eq!(shown[0]["volumes"], Value::Array(vec![]));
     let node = listed[0]["node"].as_str().context("a node")?;
@@ -55,6 +59,111 @@ fn a_day_of_an_instance() -> Result<()> {
     assert_eq!(plan[0]["node"], node);
     run("instances", &["destroy", "web1"])?;
     assert!(run("instances", &["list"])?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_dry_run_tells_and_does_nothing() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let state = directory.path().join("state");
+    let run = |name: &str, args: &[&str]| json(&tool(name, &state, &[args, &["--json"]].concat())?);
+    let steps = |rows: &[Value]| rows[0]["would"].as_array().map_or(0, Vec::len);
+    let spawned = run("spawn", &["--name", "web1", "--dry-run"])?;
+    assert!(steps(&spawned) >= 4, "{spawned:?}");
+    assert!(run("instances", &["list"])?.is_empty());
+
+    run("spawn", &["--name", "web1", "--flavor", "1:512:0", "--no-verify"])?;
+    let before = run("instances", &["list"])?;
+    let node = before[0]["node"].as_str().context("a node")?;
+    for (name, args) in [
+        ("instances", &["power", "web1", "off"][..]),
+        ("instances", &["resize", "web1", "--flavor", "2:1024:2"]),
+        ("instances", &["destroy", "web1"]),
+        ("instances", &["metadata", "web1", "role=web"]),
+        ("migrate", &["web1", "--to", node, "--cold"]),
+        ("snapshot", &["--instance", "web1", "--output", "web1.vhd"]),
+    ] {
+        let told = run(name, &[args, &["--dry-run"]].concat())?;
+        assert!(steps(&told) > 0, "{name} {args:?}: {told:?}");
+    }
+    assert!(!Path::new("web1.vhd").exists());
+    assert_eq!(run("instances", &["list"])?, before);
+    let text = tool("instances", &state, &["destroy", "web1", "--dry-run"])?;
+    assert!(str::from_utf8(&text.stdout)?.starts_with("1. switch VM "), "{text:?}");
+    let wrong = tool("instances", &state, &["unrescue", "web1", "--dry-run"])?;
+    assert_eq!(wrong.status.code(), Some(1));
+    Ok(())
+}
+
+#[test]
+fn doctor_puts_a_pool_in_order() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let state = directory.path().join("state");
+    let reconciled = |args: &[&str]| -> Result<Value> {
+        let args = [&["--reconcile", "--older-than", "0", "--json"], args].concat();
+        let output = tool("doctor", &state, &args)?;
+        let report: Value = serde_json::from_slice(&output.stdout).context("a report")?;
+        Ok(report["reconciled"].clone())
+    };
+    // A spawn that is killed leaves what it made.
+    let mut path: PathBuf = std::env::current_exe()?;
+    path.pop();
+    path.pop();
+    let spawn = path.join("examples").join("spawn");
+    let mut killed = Command::new(spawn)
+        .args(["--name", "victim", "--simulator-state"])
+        .arg(&state)
+        .env_remove("XENAPI_URL")
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()?;
+    let lines = std::io::BufReader::new(killed.stderr.take().context("standard error")?);
+    let made =
+        std::io::BufRead::lines(lines).map_while(Result::ok).find(|line| line.starts_with("root disk: done"));
+    killed.kill()?;
+    killed.wait()?;
+    assert!(made.is_some(), "it ended before its root disk was made");
+    let would = reconciled(&["--dry-run"])?;
+    let rows = would.as_array().context("rows")?;
+    assert!(!rows.is_empty() && rows.iter().all(|row| row["how"] == "would"), "{would}");
+    let done = reconciled(&[])?;
+    let is_done =
+        |done: &Value| done.as_array().is_some_and(|rows| rows.iter().all(|row| row["how"] == "done"));
+    assert!(is_done(&done) && !done.as_array().context("rows")?.is_empty(), "{done}");
+    assert_eq!(reconciled(&[])?.as_array().map(Vec::len), Some(0));
+    Ok(())
+}
+
+#[test]
+fn every_tool_has_completions_for_every_shell() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let mut path: PathBuf = std::env::current_exe()?;
+    path.pop();
+    path.pop();
+    let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))?;
+    let manifest: Vec<&str> = manifest.split("[[example]]").skip(1).collect();
+    assert!(manifest.len() >= 11);
+    for part in manifest {
+        let name = part.split('"').nth(1).context("a name")?;
+        let run = |args: &[&str]| Command::new(path.join("examples").join(name)).args(args).output();
+        for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+            let output = run(&["--completions", shell])?;
+            let script = str::from_utf8(&output.stdout)?;
+            assert!(output.status.success() && script.contains(name) && script.len() > 500, "{name} {shell}");
+            if shell == "bash" {
+                let file = directory.path().join(name);
+                std::fs::write(&file, script)?;
+                let read = Command::new("bash").arg("-n").arg(&file).output()?;
+                assert!(read.status.success(), "{name}: {read:?}");
+            }
+        }
+        assert_eq!(run(&["--completions", "tcsh"])?.status.code(), Some(2), "{name}");
+        let help = String::from_utf8(run(&["--help"])?.stdout)?;
+        assert!(help.contains("--completions SHELL"), "{help}");
+        // The daemon writes its log; all others print results.
+        assert!(help.contains("--json") || name == "agent", "{name}: {help}");
+    }
     Ok(())
 }
 

@@ -103,9 +103,14 @@ impl Target {
     }
 }
 
+/// What a guest writes when it waits for somebody to log in.
+pub(crate) fn greeting(vm_name: &str) -> String {
+    format!("\r\n{vm_name} login: ")
+}
+
 /// A terminal at which somebody could log in: what is typed comes back, and a line gets another prompt.
 async fn terminal(conn: &mut (impl AsyncRead + AsyncWrite + Unpin), vm_name: &str) -> io::Result<()> {
-    let prompt = format!("\r\n{vm_name} login: ");
+    let prompt = greeting(vm_name);
     conn.write_all(prompt.as_bytes()).await?;
     let mut typed = [0; 512];
     loop {

@@ -104,6 +104,8 @@ pub enum Op {
     ConfigDrive,
     /// `Driver::change_metadata`, `Driver::tell_network`.
     Metadata,
+    /// `Driver::console_log`, `Driver::console`, `Driver::diagnostics`, `Driver::traffic`, `Driver::events`.
+    Observe,
     /// `Driver::close`.
     Close,
 }
@@ -209,6 +211,16 @@ pub enum Cause {
     ConfigDriveChanged {
         /// The disk's uuid.
         disk: String,
+    },
+    /// A plugin answered what cannot be read.
+    #[error(
+        "what plugin {plugin} answered cannot be read: {why}; is it the one that belongs to this driver?"
+    )]
+    PluginAnswer {
+        /// The plugin.
+        plugin: &'static str,
+        /// What is wrong with it.
+        why: String,
     },
     /// There is no such instance.
     #[error("no VM has the name or instance uuid {0:?}; check the spelling")]
@@ -575,6 +587,7 @@ impl fmt::Display for Op {
             Self::Network => "change",
             Self::ConfigDrive => "check the config drive of",
             Self::Metadata => "change the guest's data of",
+            Self::Observe => "observe",
             Self::Close => "log out from",
         })
     }

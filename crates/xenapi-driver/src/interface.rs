@@ -14,6 +14,7 @@ use crate::error::{Cause, Error, Op};
 use crate::find::{self, Which, plugs};
 use crate::inventory;
 use crate::job::Job;
+use crate::licence::{self, Feature};
 use crate::mac;
 use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts, NicPlan};
@@ -122,6 +123,7 @@ impl Driver {
         self.verb(Op::Interfaces, object, progress, move |job, stop| {
             Box::pin(async move {
                 let (reference, found, _) = job.stage(Stage::Find, named(job, &which, &interface)).await?;
+                job.stage(Stage::Plan, check_locking(job, &locking)).await?;
                 job.would(|| {
                     let (mode, v4, v6) = record::locking(&locking);
                     let addresses = v4.into_iter().chain(v6).collect::<Vec<_>>().join(", ");
@@ -150,9 +152,18 @@ impl Driver {
     }
 }
 
+/// Editions may lack it; what is open needs none.
+async fn check_locking(job: &Job, locking: &Locking) -> Result<(), Cause> {
+    match record::locking(locking).0 {
+        VifLockingMode::NetworkDefault | VifLockingMode::Unlocked => Ok(()),
+        _ => licence::check(job, &[Feature::VifLocking]).await,
+    }
+}
+
 /// What is to be made, or why it cannot be.
 async fn decide(job: &Job, vm: &Ref<Vm>, record: &VmRecord, nic: &Nic) -> Result<NicPlan, Cause> {
     plugs(record)?;
+    check_locking(job, &nic.locking).await?;
     let client = job.client();
     let doing = || Cause::host(format!("looking for a place for an interface in VM {}", record.uuid));
     let network = plan::choose_network(&inventory::read_networks(client).await?, &nic.network)

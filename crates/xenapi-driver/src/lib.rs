@@ -29,6 +29,7 @@
 //!   stands in the way is told at once, before anything is touched.
 //! * [`Operation`]: a verb under way, in a task of its own. It ends well, or [`Error`] tells in one sentence
 //!   what failed and what to do, and what it made is gone again. So it is when it is cancelled or dropped.
+//! * [`compute::ComputeDriver`]: the same verbs behind a trait, in a table with their names in Nova.
 //! * [`Progress`]: what happens, for whoever draws it.
 //!
 //! Everything that is made carries keys that say whose it is (`xenapi_storage::ownership`), and nothing
@@ -42,6 +43,7 @@ mod agent;
 pub mod backup;
 mod cancel;
 pub mod compatibility;
+pub mod compute;
 mod destroy;
 mod disk_setup;
 mod dom0_disk;
@@ -61,11 +63,13 @@ mod job;
 mod kernel;
 mod layers;
 mod ledger;
+mod licence;
 pub mod live;
 mod mac;
 pub mod membership;
 pub mod network;
 pub mod node;
+pub mod observe;
 mod operation;
 pub mod plan;
 pub mod pools;

@@ -17,6 +17,7 @@ use crate::find::{self, Which};
 use crate::inventory::{self, Node};
 use crate::job::Job;
 use crate::kernel;
+use crate::licence::{self, Feature};
 use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts};
 use crate::power;
@@ -195,6 +196,8 @@ async fn decide(job: &Job, record: &VmRecord, options: &MigrateOptions) -> Resul
         sr.check_space(&[request]).map_err(Conflict::from).map_err(Conflicts::from)?;
         plan.moving.push((vdi, disk.uuid, sr.clone()));
     }
+    let needed = [Feature::LiveMigration, Feature::StorageMigration];
+    licence::check(job, if plan.moving.is_empty() { &needed[..1] } else { &needed }).await?;
     Ok(plan)
 }
 

@@ -10,6 +10,7 @@ use crate::driver::Driver;
 use crate::error::{Cause, Error, Op, Result};
 use crate::inventory::{self, Network};
 use crate::job::Job;
+use crate::licence::{self, Feature};
 use crate::operation::Operation;
 use crate::plan::{self, Conflicts};
 use crate::progress::{Progress, Stage};
@@ -117,6 +118,7 @@ fn is_ours(job: &Job, record: &NetworkRecord) -> bool {
 /// A physical interface of the network that carries the VLAN, with its device.
 async fn carrier(job: &Job, spec: &NetworkSpec) -> std::result::Result<Option<(Ref<Pif>, String)>, Cause> {
     let Some(vlan) = &spec.vlan else { return Ok(None) };
+    licence::check(job, &[Feature::Vlan]).await?;
     let networks = inventory::read_networks(job.client()).await?;
     let over = plan::choose_network(&networks, &vlan.over).map_err(Conflicts::from)?;
     let pifs =

@@ -17,6 +17,7 @@ use crate::find::{self, Which};
 use crate::inventory::{self, Node};
 use crate::job::Job;
 use crate::kernel;
+use crate::licence::{self, Feature};
 use crate::live::{self, Migration};
 use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts};
@@ -152,6 +153,7 @@ async fn decide(
     if record.other_config.contains_key(kernel::KEY) {
         return Err(Cause::KernelStays { vm: record.uuid.clone() });
     }
+    licence::check(job, &[Feature::StorageMigration]).await?;
     let there = Job::new(pool.clone(), Progress::none());
     let nodes = inventory::read_nodes(pool.client()).await?;
     let node = plan::choose_node_of(&nodes, options.node, None).map_err(Conflicts::from)?;

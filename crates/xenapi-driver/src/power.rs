@@ -376,7 +376,7 @@ pub(crate) async fn note_domid(job: &Job, vm: &Ref<Vm>, domid: i64) -> Result<()
 }
 
 /// Nova's key, too.
-const LAST_DOMID: &str = "last_dom_id";
+pub(crate) const LAST_DOMID: &str = "last_dom_id";
 
 /// [`note_domid`] of a guest that has just been made.
 pub(crate) async fn note_first_domid(job: &Job, vm: &Ref<Vm>, domid: i64) -> Result<(), Cause> {

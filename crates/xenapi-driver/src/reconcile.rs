@@ -151,7 +151,7 @@ impl Driver {
     pub fn reconcile(&self, options: ReconcileOptions) -> Operation<Reconciled> {
         let object = format!("the pool at {}", self.endpoint());
         let ReconcileOptions { older_than, dry_run, progress } = options;
-        let dry_run = dry_run || self.0.rehearses;
+        let (is_told, dry_run) = (dry_run, dry_run || self.0.rehearses);
         self.verb(Op::Reconcile, object, progress, move |job, stop| {
             Box::pin(async move {
                 let mut result = Reconciled::default();
@@ -169,7 +169,7 @@ impl Driver {
                         .filter(|found| seen.insert(found.finding.uuid.clone()))
                         .collect();
                     if fresh.is_empty() {
-                        if !result.done.is_empty() {
+                        if !is_told && !result.done.is_empty() {
                             job.would(|| result.done.iter().map(Finding::to_string).collect())?;
                         }
                         return Ok(result);

@@ -1,8 +1,10 @@
 //! Plugins: programs in dom0 that clients may run.
 //!
-//! They are real programs in the directory of [`Config::plugins`](crate::core::Config::plugins). A disk that dom0 has
+//! Without a directory of its own, a simulated dom0 has one: [`console`], which shows what simulated guests write. Else
+//! they are real programs in the directory of [`Config::plugins`](crate::core::Config::plugins). A disk that dom0 has
 //! attached is there as a device while a program runs that is told of it.
 
+mod console;
 mod devices;
 
 use std::path::{Path, PathBuf};
@@ -43,6 +45,9 @@ fn missing(plugin: &str) -> Failure {
 async fn call(ctx: Arc<Ctx>, args: Args) -> Result<Value, Failure> {
     ctx.read(|view| online(view, args.str(0)))?;
     let plugins = ctx.core.config().plugins.as_deref();
+    if plugins.is_none() && args.str(1) == console::NAME {
+        return console::answer(&ctx, &args).map(Value::String);
+    }
     let program = find(plugins, args.str(1)).ok_or_else(|| missing(args.str(1)))?;
     let texts = args.map(3).iter();
     let call = PluginCall {

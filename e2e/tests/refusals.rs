@@ -1,0 +1,306 @@
+//! What cannot be is told before anything is changed: every verb in every situation in which it cannot be done.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use e2e::pool::NETWORK;
+use e2e::sweep::scene::{self, Scene};
+use e2e::sweep::verb::{Step, Verb};
+use image_store::FileSink;
+use uuid::Uuid;
+use xenapi_driver::backup::BackupOptions;
+use xenapi_driver::live::MigrateOptions;
+use xenapi_driver::network::{NetworkSpec, Vlan};
+use xenapi_driver::plan::Conflict;
+use xenapi_driver::pools::PoolMigrateOptions;
+use xenapi_driver::rescue::RescueOptions;
+use xenapi_driver::resize::{RebuildOptions, ResizeOptions};
+use xenapi_driver::spec::{Flavor, InstanceSpec, Locking, Nic, SrChoice};
+use xenapi_driver::upload::UploadOptions;
+use xenapi_driver::volume::AttachOptions;
+use xenapi_driver::{
+    AgentTimeouts, Cause, Driver, Error, Existing, PowerChange, Progress, Shutdown, SpawnOptions, Which,
+};
+use xenapi_types::{ConsoleProtocol, Safety, Vm, VmPowerState, vm};
+
+type Call<'a> = Pin<Box<dyn Future<Output = xenapi_driver::Result<()>> + 'a>>;
+
+/// A verb done to an instance.
+struct Act {
+    name: &'static str,
+    call: for<'a> fn(&'a Driver, &'a Scene, Which) -> Call<'a>,
+}
+
+macro_rules! acts {
+    ($($name:literal => |$d:ident, $s:ident, $w:ident| $call:expr;)*) => {
+        &[$(Act {
+            name: $name,
+            call: |$d, $s, $w| Box::pin(async move { let _ = $s; $call.await.map(drop) }),
+        },)*]
+    };
+}
+
+const NIC: &str = "0";
+
+/// All verbs that are done to an instance that there is.
+static ACTS: &[Act] = acts! {
+    "destroy" => |d, s, w| d.destroy(w, Progress::none());
+    "off" => |d, s, w| d.power(w, PowerChange::Off(Shutdown::Hard), Progress::none());
+    "pause" => |d, s, w| d.power(w, PowerChange::Pause, Progress::none());
+    "soft-delete" => |d, s, w| d.soft_delete(w, Progress::none());
+    "restore" => |d, s, w| d.restore(w, Progress::none());
+    "snapshot" => |d, s, w| d.snapshot(w, s.output(), Existing::Refuse, Progress::none());
+    "backup" => |d, s, w| d.backup(w, s.output(), BackupOptions::default());
+    "upload" => |d, s, w| d.upload(w, Arc::new(FileSink::new(s.output())), UploadOptions::default());
+    "upload-all" => |d, s, w| d.upload_disks(w, |_| None, UploadOptions::default());
+    "resize" => |d, s, w| d.resize(w, ResizeOptions { flavor: Some(Flavor::new(2, 1024, 1)), ..ResizeOptions::default() });
+    "confirm-resize" => |d, s, w| d.confirm_resize(w, Progress::none());
+    "revert-resize" => |d, s, w| d.revert_resize(w, Progress::none());
+    "rescue" => |d, s, w| d.rescue(w, RescueOptions::with(s.image()));
+    "unrescue" => |d, s, w| d.unrescue(w, Progress::none());
+    "rebuild" => |d, s, w| d.rebuild(w, RebuildOptions::with(s.image()));
+    "live-migrate" => |d, s, w| d.live_migrate(w, MigrateOptions::to(s.elsewhere.map_or_else(Uuid::nil, |there| there.0)));
+    "pool-migrate" => |d, s, w| d.migrate_to_pool(w, d, PoolMigrateOptions::default());
+    "evacuate" => |d, s, w| d.evacuate(w, s.home, Progress::none());
+    "attach-volume" => |d, s, w| d.attach_volume(w, scene::volume(), AttachOptions::default());
+    "detach-volume" => |d, s, w| d.detach_volume(w, scene::VOLUME, Progress::none());
+    "extend-volume" => |d, s, w| d.extend_volume(w, scene::VOLUME, Some(64 << 20), Progress::none());
+    "swap-volume" => |d, s, w| d.swap_volume(w, scene::VOLUME, scene::other_volume(), Progress::none());
+    "attach-nic" => |d, s, w| d.attach_interface(w, Nic::on(NETWORK), Progress::none());
+    "detach-nic" => |d, s, w| d.detach_interface(w, NIC, Progress::none());
+    "lock-nic" => |d, s, w| d.lock_interface(w, NIC, Locking::Disabled, Progress::none());
+    "metadata" => |d, s, w| d.change_metadata(w, BTreeMap::new(), Progress::none());
+    "tell-network" => |d, s, w| d.tell_network(w, BTreeMap::new(), Progress::none());
+    "check-drive" => |d, s, w| d.check_config_drive(w, Progress::none());
+    "volumes" => |d, s, w| async { d.volumes(&w).await };
+    "check-volumes" => |d, s, w| async { d.check_volumes(&w).await };
+    "interfaces" => |d, s, w| async { d.interfaces(&w).await };
+    "agent" => |d, s, w| async { d.agent(&w, AgentTimeouts::default()).await };
+    "console-log" => |d, s, w| async { d.console_log(&w).await };
+    "console" => |d, s, w| async { d.console(&w, ConsoleProtocol::Vt100).await };
+    "diagnostics" => |d, s, w| async { d.diagnostics(&w).await };
+};
+
+/// A pool of two hosts with one of our instances that runs, and one of somebody else's.
+async fn scene() -> Result<Scene> {
+    Scene::set(&Verb { name: "refusals", prepare: &[Step::Spawn], act: Step::LiveMigrate }).await
+}
+
+/// Does it; it must be refused, without a call that changes something.
+async fn refused(scene: &Scene, name: &str, call: Call<'_>) -> Result<Error> {
+    scene.faults().record();
+    let result = call.await;
+    let written: Vec<String> = scene
+        .faults()
+        .recorded()
+        .into_iter()
+        .filter(|call| !call.starts_with("session.") && Safety::of(call) != Safety::Reads)
+        .collect();
+    let error = result.err().with_context(|| format!("{name} was done"))?;
+    ensure!(written.is_empty(), "{name}: {error}: written before: {written:?}");
+    ensure!(error.leftovers().is_empty() && !error.to_string().contains('\n'), "{name}: {error}");
+    Ok(error)
+}
+
+/// All verbs but these are refused for this reason.
+async fn all_refused(
+    scene: &Scene,
+    which: impl Fn() -> Which,
+    but: &[&str],
+    reason: impl Fn(&Cause) -> bool,
+) -> Result<()> {
+    for act in ACTS.iter().filter(|act| !but.contains(&act.name)) {
+        let error = refused(scene, act.name, (act.call)(&scene.pool.driver, scene, which())).await?;
+        ensure!(reason(error.cause()), "{}: {error}", act.name);
+    }
+    scene.look_at_the_foreign_instance().await
+}
+
+/// These verbs are refused for this reason.
+async fn some_refused(scene: &Scene, names: &[&str], reason: impl Fn(&Cause) -> bool) -> Result<()> {
+    for name in names {
+        let act = ACTS.iter().find(|act| act.name == *name).with_context(|| (*name).to_owned())?;
+        let error = refused(scene, name, (act.call)(&scene.pool.driver, scene, scene.which())).await?;
+        ensure!(reason(error.cause()), "{name}: {error}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_there_is_not_and_what_is_not_ours() -> Result<()> {
+    let scene = scene().await?;
+    let nobody = || Which::Named("nobody".into());
+    all_refused(
+        &scene,
+        nobody,
+        &[],
+        |cause| matches!(cause, Cause::NoSuchInstance(name) if name == "nobody"),
+    )
+    .await?;
+    let unknown = Uuid::new_v4();
+    // To destroy what is gone is no error.
+    let missing = |cause: &Cause| matches!(cause, Cause::NoSuchInstance(_));
+    all_refused(&scene, || Which::Instance(unknown), &["destroy"], missing).await?;
+    let foreign = || Which::Named("somebody else's".into());
+    all_refused(&scene, foreign, &[], |cause| matches!(cause, Cause::NotOurs { .. })).await
+}
+
+#[tokio::test]
+async fn names_that_are_there_twice() -> Result<()> {
+    let scene = scene().await?;
+    let client = scene.pool.client();
+    let ours = client.by_name_label::<Vm>("web1").await?;
+    let foreign = client.by_name_label::<Vm>("somebody else's").await?;
+    client.set_field(&foreign, vm::field::NAME_LABEL, "web1".to_owned()).await?;
+    let mut uuids = Vec::new();
+    for vm in [&ours, &foreign] {
+        uuids.push(client.get_field(vm, vm::field::UUID).await?);
+    }
+    for act in ACTS {
+        let call = (act.call)(&scene.pool.driver, &scene, Which::Named("web1".into()));
+        let text = refused(&scene, act.name, call).await?.to_string();
+        assert!(text.contains("several VMs are named \"web1\""), "{}: {text}", act.name);
+        assert!(uuids.iter().all(|uuid| text.contains(uuid)), "{}: {text}", act.name);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn instances_in_the_wrong_state() -> Result<()> {
+    let scene = scene().await?;
+    let wrong = |cause: &Cause| matches!(cause, Cause::WrongState { .. });
+    let driver = &scene.pool.driver;
+    some_refused(&scene, &["confirm-resize", "revert-resize"], |c| matches!(c, Cause::NotResized { .. }))
+        .await?;
+    some_refused(&scene, &["unrescue"], |c| matches!(c, Cause::NotRescued { .. })).await?;
+    let nothing = |c: &Cause| matches!(c, Cause::NoSuchVolume { .. });
+    some_refused(&scene, &["detach-volume", "extend-volume", "swap-volume"], nothing).await?;
+    some_refused(&scene, &["evacuate"], |c| matches!(c, Cause::HostLives { .. })).await?;
+
+    driver.power(scene.which(), PowerChange::Pause, Progress::none()).await?;
+    let need_a_guest_at_rest = [
+        "resize",
+        "rescue",
+        "rebuild",
+        "live-migrate",
+        "pool-migrate",
+        "attach-volume",
+        "attach-nic",
+        "detach-nic",
+        "diagnostics",
+    ];
+    some_refused(&scene, &need_a_guest_at_rest, wrong).await?;
+    driver.power(scene.which(), PowerChange::Unpause, Progress::none()).await?;
+
+    Step::Rescue.run(&scene).await?;
+    let rescued = |c: &Cause| matches!(c, Cause::Rescued { .. });
+    some_refused(&scene, &["rescue", "resize", "rebuild", "live-migrate", "pool-migrate"], rescued).await?;
+    Step::Unrescue.run(&scene).await?;
+
+    Step::Resize.run(&scene).await?;
+    let pending = |c: &Cause| matches!(c, Cause::ResizePending { .. });
+    some_refused(&scene, &["rescue", "resize", "rebuild", "live-migrate", "pool-migrate"], pending).await?;
+    Step::RevertResize.run(&scene).await?;
+
+    driver.power(scene.which(), PowerChange::Off(Shutdown::Hard), Progress::none()).await?;
+    some_refused(&scene, &["pause", "live-migrate", "diagnostics"], wrong).await?;
+
+    // Another program is still making it.
+    let client = scene.pool.client();
+    let vm = client.by_name_label::<Vm>("web1").await?;
+    client.add_to(&vm, vm::field::OTHER_CONFIG, "xenapi-rs:unfinished", "true").await?;
+    all_refused(&scene, || scene.which(), &["destroy"], wrong).await?;
+    assert_eq!(client.get_field(&vm, vm::field::POWER_STATE).await?, VmPowerState::Halted);
+    Ok(())
+}
+
+#[tokio::test]
+async fn hosts_that_take_no_guests() -> Result<()> {
+    let scene = scene().await?;
+    let driver = &scene.pool.driver;
+    let (there, _) = scene.elsewhere.context("two hosts")?;
+    driver.set_node_enabled(there, false, Progress::none()).await?;
+    let disabled = |error: &Error| match error.cause() {
+        Cause::Conflicts(conflicts) => conflicts.iter().any(|c| matches!(c, Conflict::NodeDisabled { .. })),
+        _ => false,
+    };
+    let mut spec = InstanceSpec::new("web2", Flavor::new(1, 512, 0), scene.image());
+    spec.node = Some(there);
+    let cold = ResizeOptions { node: Some(there), ..ResizeOptions::default() };
+    let calls: [(&str, Call<'_>); 3] = [
+        ("spawn", Box::pin(async { driver.spawn(spec, SpawnOptions::default()).await.map(drop) })),
+        ("resize", Box::pin(async { driver.resize(scene.which(), cold).await.map(drop) })),
+        (
+            "live-migrate",
+            Box::pin(async { driver.live_migrate(scene.which(), MigrateOptions::to(there)).await.map(drop) }),
+        ),
+    ];
+    for (name, call) in calls {
+        let error = refused(&scene, name, call).await?;
+        assert!(disabled(&error), "{name}: {error}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn editions_that_lack_a_feature() -> Result<()> {
+    let scene = scene().await?;
+    let driver = &scene.pool.driver;
+    let (there, sr) = scene.elsewhere.context("two hosts")?;
+    let spec =
+        NetworkSpec { name: "tenant".into(), mtu: None, vlan: Some(Vlan { over: NETWORK.into(), tag: 7 }) };
+    let live = || -> Call<'_> {
+        let sr = Some(SrChoice::Uuid(sr.to_string()));
+        let options = MigrateOptions { sr, ..MigrateOptions::to(there) };
+        Box::pin(async { driver.live_migrate(scene.which(), options).await.map(drop) })
+    };
+    let lock = Locking::Disabled;
+    let calls: [(&str, &str, Call<'_>); 4] = [
+        ("restrict_xen_motion", "live migration", live()),
+        ("restrict_storage_xen_motion", "storage migration", live()),
+        (
+            "restrict_vif_locking",
+            "locking of interfaces",
+            Box::pin(async {
+                driver.lock_interface(scene.which(), NIC, lock, Progress::none()).await.map(drop)
+            }),
+        ),
+        (
+            "restrict_vlan",
+            "VLANs",
+            Box::pin(async { driver.ensure_network(spec, Progress::none()).await.map(drop) }),
+        ),
+    ];
+    let pool = scene.pool.client().all::<xenapi_types::Pool>().await?.remove(0).to_string();
+    for (key, name, call) in calls {
+        let restrictions =
+            xenapi_wire::Value::Struct([(key.to_owned(), "true".into())].into_iter().collect());
+        scene.pool.simulator.core().db().write(|tx| tx.set("pool", &pool, "restrictions", restrictions))?;
+        let text = refused(&scene, key, call).await?.to_string();
+        assert!(text.contains(&format!("the pool's edition or release has no {name}")), "{key}: {text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_verb_on_an_instance_is_tried() -> Result<()> {
+    let verbs = include_str!("../../crates/xenapi-driver/src/compute.rs");
+    let body = verbs.split("pub trait ComputeDriver").nth(1).context("the trait")?;
+    let on_instances = body.split("\n}").next().unwrap_or_default().split("    fn ").skip(1);
+    let here = include_str!("refusals.rs");
+    for head in on_instances.filter(|head| head.contains("which: ")) {
+        let name = head.split(['(', '<']).next().unwrap_or_default();
+        // Under other names in the driver, or not refused but answered.
+        let called = match name {
+            "check_live_migration" | "live_migrate" => "live_migrate",
+            "set_admin_password" | "inject_file" | "reset_network" => "agent",
+            "get_info" | "traffic" => continue,
+            other => other,
+        };
+        ensure!(here.contains(&format!("d.{called}(")), "{name} is not tried");
+    }
+    Ok(())
+}
