@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 use xenapi_client::Client;
 
@@ -21,12 +22,18 @@ use crate::progress::Stage;
 #[derive(Debug, Clone)]
 pub struct Driver(pub(crate) Arc<Inner>);
 
+/// How many spawns are under way at a time. XAPI forgets how tasks ended when there are more than 200 in the pool, and a
+/// spawn has up to four at a time.
+const MAX_SPAWNS: usize = 40;
+
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) client: Client,
     pub(crate) settings: Settings,
     pub(crate) running: Running,
     pub(crate) gates: Gates,
+    /// Those that want to spawn are let in in the order in which they came, so many at a time.
+    pub(crate) spawning: Semaphore,
     /// The operations under way.
     active: Mutex<HashSet<Uuid>>,
     /// What would be done is told, and nothing is done.
@@ -92,6 +99,7 @@ impl Driver {
             settings,
             running: Running::default(),
             gates: Gates::default(),
+            spawning: Semaphore::new(MAX_SPAWNS),
             active: Mutex::default(),
             rehearses: false,
         }))
@@ -110,6 +118,7 @@ impl Driver {
             settings: self.0.settings.clone(),
             running: self.0.running.clone(),
             gates: Gates::default(),
+            spawning: Semaphore::new(MAX_SPAWNS),
             active: Mutex::default(),
             rehearses: true,
         }))

@@ -128,6 +128,8 @@ impl Driver {
 }
 
 async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Result<Instance, Failed> {
+    let turn = stop.guard(job.driver.0.spawning.acquire()).await;
+    let _turn = turn.map_err(|stopped| Failed { stage: Stage::Image, cause: stopped.into() })?;
     let opening =
         heap(|| async { Ok((Source::open(spec, job.driver.settings()).await?, kernel::load(spec).await?)) });
     let (source, kernel) = job.stage(Stage::Image, opening).await?;
