@@ -23,7 +23,7 @@ use xenapi_client::{Cache, Client, Config, ImportFormat};
 use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic};
 use xenapi_driver::{Driver, Settings, SpawnOptions};
 use xenapi_storage::ownership::Ownership;
-use xenapi_types::{Host, OnCrashBehaviour, OnNormalExit, Ref, Sr, Vm, host, vdi, vm};
+use xenapi_types::{OnCrashBehaviour, OnNormalExit, Ref, Sr, VdiType, Vm, host, vdi, vm};
 
 const PASSWORD: &str = "bench";
 /// Nova's requests for one instance with a root disk, a config drive and an interface.
@@ -215,14 +215,16 @@ async fn spawn_beside_hosts(files: &Path) -> Curve {
     )
 }
 
-/// A spawn onto the first host, and Nova's number of requests one after the other.
+/// A spawn onto the coordinator, and Nova's number of requests one after the other.
 async fn spawn_in(pool: &Pool, files: &Path) -> (f64, f64) {
     let image = files.join("image.raw");
     if !image.exists() {
         sparse(&image, 16 * MIB, MIB);
     }
-    let hosts = pool.client.all_records::<Host>().await.expect("hosts");
-    let node: Uuid = hosts.values().next().expect("a host").uuid.parse().expect("a uuid");
+    // The coordinator, whose storage is the default.
+    let pools = pool.client.all_records::<xenapi_types::Pool>().await.expect("a pool");
+    let host = &pools.values().next().expect("a pool").master;
+    let node: Uuid = pool.client.record(host).await.expect("a host").uuid.parse().expect("a uuid");
     let mut number = 0;
     let ours = best(|| {
         number += 1;
@@ -233,7 +235,6 @@ async fn spawn_in(pool: &Pool, files: &Path) -> (f64, f64) {
         async { pool.driver.spawn(spec, SpawnOptions::default()).await.expect("an instance") }
     })
     .await;
-    let host = hosts.keys().next().expect("a host");
     let nova = best(|| async {
         for _ in 0..NOVA_REQUESTS {
             pool.client.get_field(host, host::field::UUID).await.expect("an answer");
@@ -400,6 +401,7 @@ async fn import(client: Client, image: PathBuf) {
         name_label: "streamed".into(),
         sr: sr.expect("an SR"),
         virtual_size: STREAMED as i64,
+        r#type: VdiType::User,
         ..vdi::Create::default()
     };
     let vdi = client.call(call).await.expect("a VDI");

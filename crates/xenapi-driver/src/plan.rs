@@ -209,7 +209,8 @@ pub fn plan(
         return Err(Conflicts::new(found));
     };
     let root = image_disk(spec, image, &mark, sr.facts().round_size(virtual_bytes).unwrap_or(virtual_bytes));
-    let config_drive = spec.config_drive.as_ref().map(|_| config_drive(&mark, 0));
+    let config_drive = config_drive_place(spec, image.disc, &sizes)
+        .map(|userdevice| DiskPlan { userdevice, ..config_drive(&mark, 0) });
     let blank = blank_disks(spec, sizes, sr, &mark);
     Ok(Plan {
         instance: spec.uuid,
@@ -278,6 +279,19 @@ fn check_flavor(spec: &InstanceSpec, found: &mut Vec<Conflict>) {
     }
 }
 
+/// Where the config drive goes: its own place, or, if a volume is to be there, the next one that is free.
+fn config_drive_place(
+    spec: &InstanceSpec,
+    disc: bool,
+    blank: &[(DiskUse, UserDevice, u64)],
+) -> Option<UserDevice> {
+    spec.config_drive.as_ref()?;
+    let volumes = || spec.volumes.iter().filter_map(|mount| mount.device);
+    let mut taken: Vec<_> = blank.iter().map(|(_, place, _)| *place).chain(volumes()).collect();
+    taken.extend(disc.then_some(UserDevice::BOOT_CD));
+    (UserDevice::CONFIG_DRIVE.number()..).map_while(UserDevice::new).find(|place| !taken.contains(place))
+}
+
 /// No two disks are in one place.
 fn check_volumes(
     spec: &InstanceSpec,
@@ -287,7 +301,6 @@ fn check_volumes(
 ) {
     let mut taken = vec![UserDevice::ROOT];
     taken.extend(disc.then_some(UserDevice::BOOT_CD));
-    taken.extend(spec.config_drive.as_ref().map(|_| UserDevice::CONFIG_DRIVE));
     taken.extend(blank.iter().map(|(_, place, _)| *place));
     for device in spec.volumes.iter().filter_map(|mount| mount.device) {
         if taken.contains(&device) {

@@ -3,6 +3,7 @@ use xenapi_types::Ref;
 
 use super::*;
 use crate::spec::{ConfigDrive, Flavor, Grow, Nic, SrChoice};
+use crate::volume::{Mount, Storage, Volume, VolumeDisk};
 
 const OPERATION: Uuid = Uuid::from_u128(0xabcd);
 
@@ -158,6 +159,25 @@ fn disks() {
     assert_eq!((drive.userdevice.number(), drive.bootable, &*drive.name_label), (3, false, "config-2"));
     assert_eq!(planned(|spec| spec.flavor.root_gib = 0).root.virtual_bytes, 3 << 30);
     assert_eq!(planned(|spec| spec.flavor.root_gib = 3).root.virtual_bytes, 3 << 30);
+}
+
+#[test]
+fn the_config_drive_gives_way_to_a_volume() {
+    let volume = |device: u8| {
+        let volume =
+            Volume::new(Storage::Repository(Uuid::from_u128(1)), VolumeDisk::Uuid(Uuid::from_u128(2)));
+        Mount { device: UserDevice::new(device), ..Mount::from(volume) }
+    };
+    for (devices, ephemeral_gib, place) in
+        [(&[][..], 0, 3), (&[4], 0, 3), (&[3], 0, 4), (&[3, 4, 6], 0, 5), (&[3], 1, 5)]
+    {
+        let plan = planned(|spec| {
+            spec.config_drive = Some(ConfigDrive::default());
+            spec.flavor.ephemeral_gib = ephemeral_gib;
+            spec.volumes = devices.iter().map(|device| volume(*device)).collect();
+        });
+        assert_eq!(plan.config_drive.unwrap().userdevice.number(), place, "{devices:?}");
+    }
 }
 
 #[test]
