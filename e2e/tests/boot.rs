@@ -120,6 +120,17 @@ impl Bench {
         Ok(self.pool.simulator.machine_status(&self.instance.vm_uuid).await?)
     }
 
+    /// Waits for the end of QEMU, which the VM's record need not wait for.
+    async fn ended(&self) -> Result<()> {
+        let ending = async {
+            while self.is_running()? {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(DEAD, ending).await.context("QEMU goes on")?
+    }
+
     /// Whether a QEMU of this VM is among the processes.
     fn is_running(&self) -> Result<bool> {
         for process in fs::read_dir("/proc")? {
@@ -185,7 +196,7 @@ async fn a_spawned_guest_boots_tells_who_it_is_and_obeys() -> Result<()> {
 
     // By its power button, and off.
     assert_eq!(bench.power(PowerChange::Off(clean)).await?, VmPowerState::Halted);
-    assert!(!bench.is_running()?);
+    bench.ended().await?;
     assert_eq!(bench.machine().await?, None);
     let text = terminal.rest().await?;
     assert!(text.contains("guest: power button"), "{text}");
@@ -215,22 +226,19 @@ async fn a_guest_switches_itself_off_and_is_switched_off() -> Result<()> {
         tokio::time::sleep(Duration::from_millis(50)).await;
         halted = bench.state().await?;
     }
-    assert!(!bench.is_running()?);
+    bench.ended().await?;
 
     assert_eq!(bench.power(PowerChange::On).await?, VmPowerState::Running);
     assert!(bench.is_running()?);
     assert_eq!(bench.machine().await?.as_deref(), Some("running"));
     assert_eq!(bench.power(PowerChange::Off(Shutdown::Hard)).await?, VmPowerState::Halted);
-    assert!(!bench.is_running()?);
+    bench.ended().await?;
 
     // The end of the simulator is the end of its guests.
     assert_eq!(bench.power(PowerChange::On).await?, VmPowerState::Running);
     assert!(bench.is_running()?);
     bench.pool.simulator.shutdown()?;
-    while bench.is_running()? {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
+    bench.ended().await
 }
 
 /// The guest has said what it was spawned with.

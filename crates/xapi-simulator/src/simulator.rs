@@ -42,6 +42,7 @@ pub struct Builder {
 
 /// A pool that cannot be started.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// The state directory cannot be used.
     #[error(transparent)]

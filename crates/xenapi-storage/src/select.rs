@@ -82,6 +82,7 @@ pub struct Candidate {
 
 /// Why a repository was not chosen. In order: the later, the nearer it came.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Rejection {
     /// It is not the one that was wanted.
     NotMeant,

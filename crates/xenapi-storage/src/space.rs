@@ -13,6 +13,7 @@ pub struct DiskRequest {
 
 /// Disks cannot be created in a repository.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SpaceError {
     /// A disk is larger than any can be there.
     #[error(

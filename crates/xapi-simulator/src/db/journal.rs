@@ -23,6 +23,7 @@ use crate::schema::Class;
 
 /// The state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StateError {
     /// The operating system refused.
     #[error("{}: {source}", path.display())]
