@@ -323,9 +323,9 @@ async fn booted_from_a_volume() -> Result<()> {
         }
     }
     let mut twice = spec();
-    twice.volumes[0].device = "3".parse().ok();
+    twice.volumes[0].device = "0".parse().ok();
     let error = spawn(twice).await.unwrap_err().to_string();
-    assert!(error.contains("two disks of the instance are to be device 3"), "{error}");
+    assert!(error.contains("two disks of the instance are to be device 0"), "{error}");
     let rescue = RescueOptions::with(iscsi(VolumeDisk::Lun(0), PASSWORD));
     let error = bench.pool.driver.rescue(bench.which.clone(), rescue).await.unwrap_err().to_string();
     assert!(error.contains("the image is a volume"), "{error}");

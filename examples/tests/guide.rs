@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-const PROGRAMS: [&str; 11] = [
+const PROGRAMS: [&str; 12] = [
     "agent",
     "console",
     "disk",
@@ -14,6 +14,7 @@ const PROGRAMS: [&str; 11] = [
     "instances",
     "migrate",
     "plugins",
+    "pool",
     "snapshot",
     "spawn",
     "volumes",
