@@ -18,7 +18,8 @@ pub fn agent(bytes: &[u8]) {
     ];
     for command in commands {
         match command.accept(&text) {
-            Ok(message) => assert!(!message.contains("\\r\\n")),
+            // What is taken out of it may leave what looks like it: the agents' own rule takes it out once.
+            Ok(message) => assert!(message.len() <= text.len()),
             Err(Error::Unreadable { .. } | Error::Refused { .. }) => {}
             Err(other) => panic!("{other}"),
         }
