@@ -39,8 +39,7 @@ pub fn pieces(bytes: &[u8], size: usize) {
         (Ok(Ok(whole)), Ok(Ok(parts))) => assert!(same(&whole, &parts), "{whole:?} in pieces is {parts:?}"),
         (Ok(Err(whole)), Ok(Err(parts))) => assert_eq!(whole, parts),
         (Err(whole), Err(parts)) => {
-            assert_eq!(whole.path(), parts.path());
-            // Text that was no UTF-8 is longer when it is shown, so that places differ.
+            // Where text is no UTF-8, it may be another part of it that is told of.
             if std::str::from_utf8(bytes).is_ok() {
                 assert_eq!(whole, parts);
             }
