@@ -234,7 +234,7 @@ async fn database_and_disks_agree_after_a_few_kills() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes minutes"]
+#[ignore = "a hundred kills take minutes: docs/reliability.md has the command; five are tried in every build"]
 #[expect(clippy::print_stdout, reason = "the figures are what the run is for")]
 async fn database_and_disks_agree_after_a_hundred_kills() {
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
