@@ -1,13 +1,13 @@
 //! Tells what works from this machine with the settings that an operator has, before anything is started.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::Parser;
 use examples::cli::{self, Common};
+use examples::options::Options;
 use examples::reconcile;
 use examples::report;
 use examples::table::Table;
@@ -29,15 +29,8 @@ use xenapi_driver::compatibility::{
 struct Cli {
     #[command(flatten)]
     common: Common,
-    /// A nova.conf; may be given several times, the last one counts.
-    #[arg(long, value_name = "FILE")]
-    nova_conf: Vec<PathBuf>,
-    /// A TOML file with a table [xenserver].
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// One option: independent_compute=true.
-    #[arg(long, value_name = "NAME=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    options: Options,
     /// Refuse what the specification refuses, also where it could be done.
     #[arg(long)]
     strict: bool,
@@ -70,7 +63,7 @@ async fn main() -> ExitCode {
 
 /// What to print, and whether the settings fit.
 async fn run(cli: &Cli) -> Result<(String, bool)> {
-    let settings = settings(cli)?;
+    let settings = cli.options.read()?;
     let mut common = cli.common.clone();
     let target = &mut common.target;
     let password = settings.is_set("connection_password").then(|| settings.text("connection_password"));
@@ -114,29 +107,6 @@ async fn run(cli: &Cli) -> Result<(String, bool)> {
         }
     };
     Ok((text, fits))
-}
-
-fn settings(cli: &Cli) -> Result<Settings> {
-    let read = |path: &PathBuf| {
-        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        Ok::<_, anyhow::Error>((path.display().to_string(), text))
-    };
-    let mut settings = Settings::new();
-    for path in &cli.nova_conf {
-        let (name, text) = read(path)?;
-        settings = settings.nova_conf(&name, &text)?;
-    }
-    if let Some(path) = &cli.config {
-        let (name, text) = read(path)?;
-        settings = settings.toml(&name, &text)?;
-    }
-    settings = settings.environment(std::env::vars());
-    let mut pairs = Vec::new();
-    for option in &cli.set {
-        let Some(pair) = option.split_once('=') else { bail!("--set {option}: NAME=VALUE is wanted") };
-        pairs.push(pair);
-    }
-    Ok(settings.command_line(pairs))
 }
 
 /// Options that somebody has set, with their values and origins.

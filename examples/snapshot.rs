@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use examples::cli::{self, Common};
 use examples::images;
+use examples::options::Options;
 use examples::report::{self, Report};
 use examples::ui::Ui;
 use examples::world::World;
@@ -53,15 +54,18 @@ struct Cli {
     /// with a layer for each earlier snapshot), vhd, raw-archive, or qcow2.
     #[arg(long, value_name = "FORMAT", default_value = "vhd-archive", value_parser = upload_format, requires = "to")]
     format: UploadFormat,
-    /// gzip's level.
+    /// gzip's level; if left out, what the option image_compression_level says.
     #[arg(long, value_name = "1-9", value_parser = clap::value_parser!(u32).range(1..=9), requires = "to")]
     compression_level: Option<u32>,
-    /// Wait so long until the storage repository has merged what the snapshot has split, and fail if it has not.
+    /// Wait so long until the storage repository has merged what the snapshot has split, and fail if it has not. With
+    /// options vhd_coalesce_… set, it is waited for as they say.
     #[arg(long, value_name = "SECONDS", requires = "to", conflicts_with = "all")]
     await_coalesce: Option<u64>,
     /// A property for Glance, such as os_type=linux; may be given several times.
     #[arg(long, value_name = "KEY=VALUE", value_parser = cli::key_value, requires = "to")]
     property: Vec<(String, String)>,
+    #[command(flatten)]
+    options: Options,
 }
 
 #[tokio::main]
@@ -90,9 +94,8 @@ async fn snapshot(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
         let (container, disk) = cli.format.names();
         let mut image = NewImage::new("", container, disk);
         image.properties = cli.property.iter().cloned().collect();
-        let (format, compression_level) = (cli.format, cli.compression_level);
-        let coalesce_patience = cli.await_coalesce.map(Duration::from_secs);
-        let options = UploadOptions { format, compression_level, coalesce_patience, progress: ui.progress() };
+        let options =
+            UploadOptions { format: cli.format, progress: ui.progress(), ..upload_options(cli, ui)? };
         if cli.all {
             return all(place, &image, which, options, world, ui).await;
         }
@@ -111,6 +114,21 @@ async fn snapshot(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
     let snapshot = world.driver().snapshot(which, output, existing, ui.progress());
     let snapshot = ui.until_interrupted(snapshot).await?;
     Ok(Report::of_snapshot(&snapshot, ui))
+}
+
+/// What the operator's options say, unless the command line does. Nova waits for the chain in any case; here, that has to
+/// be asked for.
+fn upload_options(cli: &Cli, ui: &Ui) -> Result<UploadOptions> {
+    let settings = cli.options.read_aloud(ui)?;
+    let said = UploadOptions::of(&settings);
+    let names = ["vhd_coalesce_max_attempts", "vhd_coalesce_poll_interval"];
+    let waits = !cli.all && names.iter().any(|name| settings.is_set(name));
+    let patience = said.coalesce_patience.filter(|_| waits);
+    Ok(UploadOptions {
+        compression_level: cli.compression_level.or(said.compression_level),
+        coalesce_patience: cli.await_coalesce.map(Duration::from_secs).or(patience),
+        ..said
+    })
 }
 
 /// Puts each disk where the place with its number says.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 use examples::cli::{self, Common};
+use examples::options::Options;
 use examples::report::{self, Report};
 use examples::ui::Ui;
 use examples::world::World;
@@ -17,7 +18,7 @@ use xenapi_driver::spec::{
     ConfigDrive, ConfigDriveFormat, Flavor, ImageFormat, ImageUse, InstanceSpec, Nic, OsType, SrChoice,
     VmMode,
 };
-use xenapi_driver::{Checks, Instance, SpawnOptions};
+use xenapi_driver::{Checks, ImportVia, Instance, Settings, SpawnOptions};
 use xenapi_types::{ConsoleProtocol, Vm, vm};
 
 /// Make a running instance from a disk image.
@@ -73,6 +74,12 @@ struct Cli {
     /// A key and value of the instance's metadata; may be given several times.
     #[arg(long, value_name = "KEY=VALUE", value_parser = cli::key_value)]
     meta: Vec<(String, String)>,
+    /// How data get onto disks: through the host's import handler, or, where that cannot be used, through dom0 by the
+    /// plugin (handler or dom0); if left out, what the option import_via says.
+    #[arg(long, value_name = "WAY")]
+    import_via: Option<ImportVia>,
+    #[command(flatten)]
+    options: Options,
     /// Do not read the root disk back to compare it with the image.
     #[arg(long)]
     no_verify: bool,
@@ -92,7 +99,9 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<Report> {
     let ui = Ui::new(cli.common.json);
-    let world = World::open(&cli.common, &ui).await?;
+    let mut settings = Settings::of(&cli.options.read_aloud(&ui)?);
+    settings.import_via = cli.import_via.unwrap_or(settings.import_via);
+    let world = World::open_as(&cli.common, settings, &ui).await?;
     let result = spawn(&cli, &world, &ui).await;
     world.end(result, &ui).await
 }

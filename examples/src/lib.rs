@@ -4,6 +4,7 @@ pub mod cli;
 pub mod demo_image;
 pub mod guest_image;
 pub mod images;
+pub mod options;
 pub mod reconcile;
 pub mod report;
 pub mod table;

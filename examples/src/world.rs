@@ -31,7 +31,16 @@ impl World {
     ///
     /// When the host cannot be reached, or the simulator's state cannot be used.
     pub async fn open(common: &Common, ui: &Ui) -> Result<Self> {
-        let mut world = Self::at(&common.target, ui).await?;
+        Self::open_as(common, Settings::default(), ui).await
+    }
+
+    /// As [`World::open`], with a driver that behaves like this.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`World::open`].
+    pub async fn open_as(common: &Common, settings: Settings, ui: &Ui) -> Result<Self> {
+        let mut world = Self::at_as(&common.target, settings, ui).await?;
         if common.dry_run {
             world.driver = world.driver.rehearsing();
         }
@@ -44,12 +53,16 @@ impl World {
     ///
     /// Those of [`World::open`].
     pub async fn at(target: &Target, ui: &Ui) -> Result<Self> {
+        Self::at_as(target, Settings::default(), ui).await
+    }
+
+    async fn at_as(target: &Target, settings: Settings, ui: &Ui) -> Result<Self> {
         let scratch = tempfile::Builder::new()
             .prefix("xenapi-rs-")
             .tempdir()
             .context("no directory for temporary files can be made")?;
         if let Some(config) = target.config()? {
-            let driver = Driver::connect(config).await?;
+            let driver = Driver::connect_as(config, settings).await?;
             return Ok(Self { driver, simulator: None, boots: false, scratch });
         }
         let state = target.simulator_state.clone().unwrap_or_else(|| scratch.path().join("state"));
@@ -62,7 +75,7 @@ impl World {
             simulator.with_context(|| format!("no pool can be simulated in {}", state.display()))?;
         let simulator = Arc::new(simulator);
         let client = in_process(&simulator)?;
-        let driver = Driver::over(client, Settings::default());
+        let driver = Driver::over(client, settings);
         Ok(Self { driver, simulator: Some(simulator), boots, scratch })
     }
 

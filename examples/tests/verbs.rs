@@ -204,6 +204,39 @@ fn images_out_and_in_and_from_a_disc() -> Result<()> {
     Ok(())
 }
 
+/// Those of `nova.conf` count, and the command line before them.
+#[test]
+fn options_of_nova_apply() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let state = directory.path().join("state");
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let conf = at("nova.conf");
+    std::fs::write(&conf, "[xenserver]\nimage_compression_level = 9\nimport_via = dom0\n")?;
+    let run = |name: &str, args: &[&str]| json(&tool(name, &state, &[args, &["--json"]].concat())?);
+    let raw = at("text.raw");
+    std::fs::write(&raw, (0..1 << 20).map(|n| format!("{:015}\n", n % 7919)).collect::<String>())?;
+    run("spawn", &["--name", "web1", "--image", &raw, "--image-format", "raw"])?;
+    let archive = |name: &str, args: &[&str]| -> Result<u64> {
+        let place = at(name);
+        run("snapshot", &[&["--instance", "web1", "--to", &place], args].concat())?;
+        Ok(std::fs::metadata(place)?.len())
+    };
+    let fast = archive("fast", &["--nova-conf", &conf, "--compression-level", "1"])?;
+    let small = archive("small", &["--nova-conf", &conf])?;
+    let set = archive("set", &["--set", "image_compression_level=9"])?;
+    assert!(small < fast && small.abs_diff(set) < 64, "{small} {fast} {set}");
+
+    // The simulated host has no plugins.
+    for args in [&["--nova-conf", &conf][..], &["--import-via", "dom0"]] {
+        let refused = tool("spawn", &state, &[&["--name", "web2"], args].concat())?;
+        let text = str::from_utf8(&refused.stderr)?;
+        assert!(!refused.status.success() && text.contains("its plugins lack write_disk"), "{text}");
+    }
+    let args = ["--name", "web2", "--nova-conf", &conf, "--import-via", "handler"];
+    run("spawn", &args)?;
+    Ok(())
+}
+
 #[test]
 fn errors_are_one_sentence() -> Result<()> {
     let directory = tempfile::tempdir()?;

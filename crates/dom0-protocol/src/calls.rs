@@ -71,6 +71,22 @@ calls! {
         size_bytes: u64,
     }
 
+    /// Make pieces of a disk what is said here, and read them from the disk again to compare them. What is there already
+    /// is not written, so that a call can be repeated and a sparse disk stays sparse. Pieces must not overlap. Answers how
+    /// many bytes were written.
+    ///
+    /// XAPI gives a call to a plugin as one argument, of which Linux takes 128 KiB: [`WRITE_DISK_ROOM`].
+    "write_disk" WriteDisk -> u64 {
+        /// The attached VDI.
+        dev: String,
+        /// Offset in bytes, and content in base64; both whole sectors of 512 bytes.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pieces: Vec<(u64, String)>,
+        /// Offset and length in bytes of what is to be zero; both whole sectors of 512 bytes.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        zeros: Vec<(u64, u64)>,
+    }
+
     /// Keep the first bytes of a disk as a kernel or ramdisk in the host's cache, if they have this digest, and give it to
     /// a guest as [`PlaceKernel`] does. Answers the file's path.
     "cache_kernel" CacheKernel -> String {
@@ -100,6 +116,9 @@ calls! {
         names: Vec<String>,
     }
 }
+
+/// How many bytes one [`WriteDisk`] has room for in its pieces, in base64 and with up to 256 offsets beside them.
+pub const WRITE_DISK_ROOM: usize = 64 << 10;
 
 /// Write into the root file system of a guest that does not run. Answers whether it did: not for a guest whose file
 /// `agent_path` says that it has an agent.

@@ -43,6 +43,9 @@ fn every_request_and_its_answer() {
     both_ways(&generate, &json!({"dev": "xvdb", "fs_type": "xfs", "fs_label": ""}), (), &json!(null));
     let copy = CopyDisk { source: "xvdc".into(), dev: dev(), size_bytes: 512 };
     both_ways(&copy, &json!({"source": "xvdc", "dev": "xvdb", "size_bytes": 512}), 7, &json!(7));
+    let write = WriteDisk { dev: dev(), pieces: vec![(512, "AAAA".into())], zeros: vec![(0, 512)] };
+    let write_wire = json!({"dev": "xvdb", "pieces": [[512, "AAAA"]], "zeros": [[0, 512]]});
+    both_ways(&write, &write_wire, 3, &json!(3));
     let cache = CacheKernel { dev: dev(), size_bytes: 3, sha256: "00".into(), name: "k".into() };
     let cache_wire = json!({"dev": "xvdb", "size_bytes": 3, "sha256": "00", "name": "k"});
     both_ways(&cache, &cache_wire, "/boot/guest/k".into(), &json!("/boot/guest/k"));
@@ -56,7 +59,7 @@ fn every_request_and_its_answer() {
     both_ways(&RemoveKernels { names: vec!["k".into()] }, &json!({"names": ["k"]}), 1, &json!(1));
     let inject = Inject { dev: dev(), files: vec![("/a".into(), "aGk=".into())], ..Inject::default() };
     both_ways(&inject, &json!({"dev": "xvdb", "files": [["/a", "aGk="]]}), true, &json!(true));
-    assert_eq!(FUNCTIONS.len(), 10);
+    assert_eq!(FUNCTIONS.len(), 11);
 }
 
 #[test]

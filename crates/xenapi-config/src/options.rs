@@ -105,7 +105,7 @@ const fn default(name: &'static str, kind: Kind, default: &'static str) -> Opt {
 const COUNT: Kind = Kind::Integer(0, i64::MAX);
 const POSITIVE: Kind = Kind::Integer(1, i64::MAX);
 
-/// All options that are known, those of `[xenserver]` first.
+/// All options that are known, those of `[xenserver]` first. `import_via` is our own; Nova ignores what it does not know.
 #[rustfmt::skip]
 pub const OPTIONS: &[Opt] = &[
     xen("agent_timeout", COUNT, "30", "agent_timeout"),
@@ -145,6 +145,7 @@ pub const OPTIONS: &[Opt] = &[
     xen("ovs_integration_bridge", Kind::Text, "", "xenapi_ovs_integration_bridge"),
     xen("use_join_force", Kind::Flag, "true", "use_join_force"),
     noted(xen("console_public_hostname", Kind::Text, "", "console_public_hostname"), "it has no effect since Nova 21"),
+    xen("import_via", Kind::Choice(&["handler", "dom0"]), "handler", ""),
     default("host", Kind::Text, ""),
     default("my_ip", Kind::Text, ""),
     default("my_block_storage_ip", Kind::Text, ""),
@@ -199,7 +200,7 @@ mod tests {
     #[test]
     fn the_table_is_whole() {
         let xenserver: Vec<_> = OPTIONS.iter().filter(|o| o.group == Group::Xenserver).collect();
-        assert_eq!(xenserver.len(), 36);
+        assert_eq!(xenserver.len(), 36 + 1, "Nova's, and ours");
         let mut names: Vec<_> = OPTIONS.iter().map(|o| o.name).collect();
         names.sort_unstable();
         names.dedup();

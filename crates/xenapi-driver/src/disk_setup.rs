@@ -91,7 +91,7 @@ pub(crate) async fn check(job: &Job, setup: &DiskSetup, plan: &Plan) -> Result<(
     if functions.is_empty() {
         return Ok(());
     }
-    match compatibility::state(job.client(), &plan.node).await.lacks(&functions) {
+    match compatibility::state(job.client(), &plan.node.reference).await.lacks(&functions) {
         None => Ok(()),
         Some(why) => Err(Conflicts::from(Conflict::NoPlugin { node: plan.node.name.clone(), why }).into()),
     }

@@ -9,7 +9,7 @@ use dom0_protocol::{
 };
 use xenapi_client::Client;
 use xenapi_storage::ownership::{Claim, Ownership};
-use xenapi_types::{Host, Pbd, Ref, Vbd, VbdMode, VbdType, Vdi, VdiRecord, Vm, vbd};
+use xenapi_types::{Host, HostRecord, Pbd, Ref, Sr, Vbd, VbdMode, VbdType, Vdi, VdiRecord, Vm, vbd};
 
 use crate::cancel::Stop;
 use crate::driver::Driver;
@@ -189,30 +189,44 @@ pub(crate) fn refusal(cause: &Cause) -> Option<String> {
 }
 
 async fn find(job: &Job, uuid: &str) -> Result<Target, Cause> {
+    let (vdi, record, mark) = ours(job, uuid).await?;
+    let hosts = hosts(job, &record.sr).await?;
+    let (host, _) = hosts.into_iter().next().expect("there is one, or an error");
+    Ok(Target { vdi, host, mark })
+}
+
+/// A disk of this driver's, with the mark of this operation.
+pub(crate) async fn ours(job: &Job, uuid: &str) -> Result<(Ref<Vdi>, VdiRecord, Ownership), Cause> {
     let client = job.client();
     let doing = || format!("looking for disk {uuid}");
     let vdi: Ref<Vdi> = client.by_uuid(uuid).await.map_err(Cause::host(doing()))?;
     let record: VdiRecord = client.record(&vdi).await.map_err(Cause::host(doing()))?;
     let owner = &job.driver.settings().owner;
-    let claim = match Claim::read(&record.other_config, uuid) {
-        Claim::Original(claim) | Claim::Unsealed(claim) if claim.owner == *owner => claim,
-        _ => return Err(Cause::DiskNotOurs { disk: uuid.to_owned(), owner: owner.clone() }),
-    };
-    let sr = client.record(&record.sr).await.map_err(Cause::host(doing()))?;
+    match Claim::read(&record.other_config, uuid) {
+        Claim::Original(claim) | Claim::Unsealed(claim) if claim.owner == *owner => {
+            Ok((vdi, record, Ownership { operation: job.operation, ..claim }))
+        }
+        _ => Err(Cause::DiskNotOurs { disk: uuid.to_owned(), owner: owner.clone() }),
+    }
+}
+
+/// The enabled hosts that have an SR connected, at least one.
+pub(crate) async fn hosts(job: &Job, sr: &Ref<Sr>) -> Result<Vec<(Ref<Host>, HostRecord)>, Cause> {
+    let client = job.client();
+    let doing = || Cause::host("looking for hosts that see a storage repository");
+    let sr = client.record(sr).await.map_err(doing())?;
+    let mut hosts = Vec::new();
     for reference in &sr.pbds {
-        let Some(pbd) = client.record_opt::<Pbd>(reference).await.map_err(Cause::host(doing()))? else {
-            continue;
-        };
+        let Some(pbd) = client.record_opt::<Pbd>(reference).await.map_err(doing())? else { continue };
         if !pbd.currently_attached {
             continue;
         }
-        let host = client.record(&pbd.host).await.map_err(Cause::host(doing()))?;
+        let host = client.record(&pbd.host).await.map_err(doing())?;
         if host.enabled {
-            let mark = Ownership { operation: job.operation, ..claim };
-            return Ok(Target { vdi, host: pbd.host, mark });
+            hosts.push((pbd.host, host));
         }
     }
-    Err(Cause::NoHostSees { sr: sr.name_label })
+    if hosts.is_empty() { Err(Cause::NoHostSees { sr: sr.name_label }) } else { Ok(hosts) }
 }
 
 async fn attach(job: &Job, target: &Target) -> Result<Ref<Vbd>, Cause> {
@@ -258,7 +272,8 @@ async fn device(job: &Job, vbd: &Ref<Vbd>) -> Result<String, Cause> {
 /// Asks the plugin of a host for something, and tells meanwhile how far it is.
 pub(crate) async fn ask<C: Call>(job: &Job, host: &Ref<Host>, request: &C) -> Result<C::Answer, Cause> {
     let operation = job.operation.to_string();
-    let asking = self::request(job.client(), host, request, Some(&operation));
+    let client = job.client().with_deadline(WORK_LIMIT);
+    let asking = self::request(&client, host, request, Some(&operation));
     tokio::select! {
         answer = asking => answer,
         never = tell_how_far(job, host) => match never {},
@@ -274,7 +289,7 @@ pub(crate) async fn request<C: Call>(
 ) -> Result<C::Answer, Cause> {
     let doing = || format!("having the plugin {PLUGIN} do {}", C::FUNCTION);
     let args = dom0_protocol::encode(request, job);
-    let answer = client.with_deadline(WORK_LIMIT).call_plugin(host, PLUGIN, C::FUNCTION, &args).await;
+    let answer = client.call_plugin(host, PLUGIN, C::FUNCTION, &args).await;
     let reply = Reply::decode(&answer.map_err(Cause::host(doing()))?)
         .map_err(|source| Cause::Protocol { doing: doing(), source })?;
     reply.into_result().map_err(|failure| Cause::Dom0 { doing: doing(), failure: Box::new(failure) })

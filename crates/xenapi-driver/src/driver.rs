@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 use xenapi_client::Client;
+use xenapi_config::{Settings as Options, Value};
 
+use crate::dom0_write::ImportVia;
 use crate::error::{Cause, Error, Op, Result};
 use crate::gates::Gates;
 use crate::inventory::{self, Node};
@@ -63,6 +65,8 @@ pub struct Settings {
     /// from elsewhere, is compressed or has its tables between its data. It is in an unnamed file in
     /// [`std::env::temp_dir`] until its disk is complete.
     pub spool_bytes: u64,
+    /// How data get onto disks.
+    pub import_via: ImportVia,
 }
 
 impl Default for Settings {
@@ -73,6 +77,24 @@ impl Default for Settings {
             detach_timeout: Duration::from_secs(120),
             storage_timeout: Duration::from_secs(30),
             spool_bytes: 16 << 30,
+            import_via: ImportVia::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// As the options say, Nova's and ours: `running_timeout` and `import_via`.
+    pub fn of(options: &Options) -> Self {
+        let seconds = match options.get("running_timeout") {
+            Some(Value::Integer(seconds)) => u64::try_from(seconds).ok(),
+            _ => None,
+        };
+        let usual = Self::default();
+        Self {
+            running_timeout: seconds.map_or(usual.running_timeout, Duration::from_secs),
+            // One that is not known was found when the options were read.
+            import_via: options.text("import_via").parse().unwrap_or_default(),
+            ..usual
         }
     }
 }
@@ -84,12 +106,21 @@ impl Driver {
     ///
     /// When the host cannot be reached or is not trusted, or the log-in is refused.
     pub async fn connect(config: xenapi_client::Config) -> Result<Self> {
+        Self::connect_as(config, Settings::default()).await
+    }
+
+    /// As [`Driver::connect`], for a driver that behaves like this.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Driver::connect`].
+    pub async fn connect_as(config: xenapi_client::Config, settings: Settings) -> Result<Self> {
         let failed =
             |object: &str, error| Error::new(Op::Connect, object, Stage::Connect, Cause::host("")(error));
         let client = Client::new(config).map_err(|error| failed("the host", error))?;
         let endpoint = client.endpoint().to_string();
         client.login().await.map_err(|error| failed(&endpoint, error))?;
-        Ok(Self::over(client, Settings::default()))
+        Ok(Self::over(client, settings))
     }
 
     /// A driver over a client that there is already.
@@ -158,5 +189,21 @@ impl Driver {
 
     pub(crate) fn endpoint(&self) -> String {
         self.0.client.endpoint().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_options_say() {
+        let of = |text: &str| {
+            let settings = Settings::of(&Options::new().nova_conf("nova.conf", text).unwrap());
+            (settings.running_timeout.as_secs(), settings.import_via)
+        };
+        assert_eq!(of(""), (60, ImportVia::Handler));
+        assert_eq!(of("[xenserver]\nimport_via = dom0\nrunning_timeout = 9\n"), (9, ImportVia::Dom0));
+        assert_eq!(of("[xenserver]\nimport_via = elsewhere\n"), (60, ImportVia::Handler));
     }
 }

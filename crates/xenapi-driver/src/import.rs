@@ -5,6 +5,7 @@ use xenapi_storage::DiskRequest;
 use xenapi_types::VmRecord;
 
 use crate::cancel::Stop;
+use crate::dom0_write;
 use crate::error::Cause;
 use crate::image_cache;
 use crate::inventory;
@@ -71,6 +72,7 @@ pub(crate) async fn disk(
             plan.import = Some(plan::choose_import(&plan.sr, root_bytes));
         }
         plan.root.name_label.clone_from(&wanted.name);
+        dom0_write::check(job, &plan.sr.reference).await?;
         Ok(plan)
     };
     let plan = job.stage(Stage::Plan, planning).await?;

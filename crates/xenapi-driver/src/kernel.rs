@@ -123,7 +123,7 @@ async fn read(kind: Kind, source: &dyn ImageSource, max_bytes: u64) -> Result<Pa
 
 /// Sees that the host can keep them, before anything is made.
 pub(crate) async fn check(job: &Job, plan: &Plan) -> Result<(), Cause> {
-    match compatibility::state(job.client(), &plan.node).await.lacks(&FUNCTIONS) {
+    match compatibility::state(job.client(), &plan.node.reference).await.lacks(&FUNCTIONS) {
         None => Ok(()),
         Some(why) => Err(Conflicts::from(Conflict::NoPlugin { node: plan.node.name.clone(), why }).into()),
     }

@@ -19,6 +19,7 @@ use xenapi_types::{Ref, Vm, VmPowerState, vdi, vm, vtpm};
 
 use crate::cancel::{self, Stop, Work};
 use crate::disk_setup::{self, DiskSetup};
+use crate::dom0_write;
 use crate::drive;
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op};
@@ -136,7 +137,7 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
     let (plan, drive) = job.stage(Stage::Plan, heap(|| decide(job, spec, &source, stop))).await?;
     let prepared =
         job.stage(Stage::Scan, heap(|| prepare(job, &plan, &source, drive.as_ref(), stop))).await?;
-    job.would(|| steps::of(spec, &plan, &source, checks))?;
+    job.would(|| steps::of(spec, &plan, &source, is_compared(job, &source, checks)))?;
     let disks =
         plan.config_drive.iter().chain([&plan.root]).chain(&plan.blank).map(|disk| disk.name_label.clone());
     let disks = disks.chain(kernel.is_some().then(|| kernel::disk_name(&plan.vm.name_label)));
@@ -211,7 +212,7 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
         root_uuid,
         root_bytes,
         root_import: root_import.unwrap_or_default(),
-        root_checked: checks == Checks::AllDisks && source.can_be_compared(),
+        root_checked: is_compared(job, &source, checks),
         not_grown,
         disc_uuid,
         config_drive_uuid: config_drive.map(|disk| disk.uuid),
@@ -230,6 +231,9 @@ async fn decide(
     let inventory = inventory::read(job.client(), spec).await?;
     let owner = &job.driver.settings().owner;
     let mut plan = plan::plan(spec, &inventory, &source.facts(), owner, job.operation)?;
+    if plan.import.is_some() || plan.config_drive.is_some() {
+        dom0_write::check(job, &plan.sr.reference).await?;
+    }
     disk_setup::check(job, &spec.disk_setup, &plan).await?;
     if plan.vm.own_kernel {
         kernel::check(job, &plan).await?;
@@ -292,11 +296,16 @@ async fn root_disk(
             Ok((disk, moved))
         })
         .await?;
-    if checks == Checks::AllDisks && source.can_be_compared() {
+    if is_compared(job, source, checks) {
         let check = transfer::compare_image(job, source, &disk, stop);
         job.stage(Stage::RootDiskCheck, check).await?;
     }
     Ok(Some((disk, moved)))
+}
+
+/// Whether the root disk is compared with its image.
+fn is_compared(job: &Job, source: &Source, checks: Checks) -> bool {
+    checks == Checks::AllDisks && source.can_be_compared(job.driver.settings().import_via)
 }
 
 /// Makes a disk, and finds out meanwhile how data get there.

@@ -19,6 +19,7 @@ use xenapi_client::{Export, ExportFormat, ImportFormat};
 use xenapi_types::{Vdi, sr, vdi};
 
 use crate::cancel::Stop;
+use crate::dom0_write::{self, ImportVia};
 use crate::driver::Settings;
 use crate::error::Cause;
 use crate::image::{self, Arriving, RootImage, Watched};
@@ -106,9 +107,10 @@ impl Source {
         }
     }
 
-    /// Whether what was written can be compared with it: of a volume, nothing was.
-    pub(crate) fn can_be_compared(&self) -> bool {
-        !matches!(self, Self::Volume(_))
+    /// Whether what was written can be compared with it: of a volume, nothing was. Without the handlers, what the host
+    /// copied cannot be read.
+    pub(crate) fn can_be_compared(&self, via: ImportVia) -> bool {
+        !matches!((self, via), (Self::Volume(_), _) | (Self::Cached(..), ImportVia::Dom0))
     }
 }
 
@@ -148,9 +150,11 @@ pub(crate) async fn prepare(job: &Job, plan: &Plan, source: &Source, stop: &Stop
     };
     let making = async {
         match import {
-            ImportPlan::Vhd => image.vhd_body(upload).await.map(|body| (ImportFormat::Vhd, body)),
+            ImportPlan::Vhd if job.driver.settings().import_via == ImportVia::Handler => {
+                image.vhd_body(upload).await.map(|body| (ImportFormat::Vhd, body))
+            }
             // Of these the size does not matter: only what is allocated is sent.
-            ImportPlan::Chunked => {
+            ImportPlan::Vhd | ImportPlan::Chunked => {
                 image.chunked_body(upload).await.map(|body| (ImportFormat::RawChunked, body))
             }
             ImportPlan::Raw => image.raw_body(upload).map(|body| (ImportFormat::Raw, body)),
@@ -299,7 +303,13 @@ where
     let (progress, virtual_bytes) = (job.progress.clone(), disk.virtual_bytes);
     progress.send(Event::Bytes(stage, at(0, virtual_bytes)));
     let sent = move |sent| progress.send(Event::Bytes(stage, at(sent, virtual_bytes)));
-    let patience = job.driver.settings().detach_timeout;
+    let settings = job.driver.settings();
+    if settings.import_via == ImportVia::Dom0 {
+        let moved = at(dom0_write::pour(job, disk, format, body, sent, stop).await?, virtual_bytes);
+        job.progress.send(Event::Bytes(stage, moved));
+        return Ok(moved);
+    }
+    let patience = settings.detach_timeout;
     let route = job.route(&disk.sr).await.map_err(Cause::host(doing()))?;
     let import = job
         .client()
@@ -338,13 +348,16 @@ async fn watched<T>(
     }
 }
 
-/// Reads a config drive back and compares it with what was to be written.
+/// Reads a config drive back and compares it with what was to be written, unless the plugin did.
 pub(crate) async fn compare_config_drive(
     job: &Job,
     image: &config_drive::Image,
     disk: &Disk,
     stop: &Stop,
 ) -> Result<(), Cause> {
+    if job.driver.settings().import_via == ImportVia::Dom0 {
+        return Ok(());
+    }
     let mut reader = image.reader();
     let (mut position, mut expected) = (0, Vec::new());
     read_config_drive(job, disk, stop, |chunk| {
@@ -387,8 +400,11 @@ fn differs(what: &str, disk: &Disk, offset: u64) -> Cause {
 }
 
 /// Reads a root disk back and compares it with its image: every byte that either side has. An image that came and is
-/// gone is compared by its sums, a cached one with the disk that it is.
+/// gone is compared by its sums, a cached one with the disk that it is. What the plugin wrote, it has compared.
 pub(crate) async fn compare_image(job: &Job, source: &Source, disk: &Disk, stop: &Stop) -> Result<(), Cause> {
+    if job.driver.settings().import_via == ImportVia::Dom0 {
+        return Ok(());
+    }
     let image = match source {
         Source::Disk(image, _) => image,
         Source::Arriving(image) => return compare_sums(job, &image.sums, disk, stop).await,

@@ -43,12 +43,16 @@ pub(super) async fn judge(
     let now = scene.pool.census().await?;
     found.leaks.extend(now.tasks.iter().map(|task| format!("task {task}")));
     match &verb.act {
-        Step::Spawn | Step::SpawnOnLvm | Step::SpawnOnShared | Step::SpawnSetUp | Step::SpawnFromVolume => {
-            match outcome {
-                Err(_) => found.leaks.extend(changes(verb, &now, &scene.bare)),
-                Ok(()) => state(scene, &[VmPowerState::Running], &mut found).await?,
-            }
-        }
+        Step::Spawn
+        | Step::SpawnOnLvm
+        | Step::SpawnOnShared
+        | Step::SpawnSetUp
+        | Step::SpawnViaDom0
+        | Step::SpawnFromDisc
+        | Step::SpawnFromVolume => match outcome {
+            Err(_) => found.leaks.extend(changes(verb, &now, &scene.bare)),
+            Ok(()) => state(scene, &[VmPowerState::Running], &mut found).await?,
+        },
         Step::Destroy => {
             if outcome.is_ok() {
                 found.leaks.extend(changes(verb, &now, &scene.bare));

@@ -127,6 +127,9 @@ impl Scene {
         }
         let files = tempfile::tempdir()?;
         image(verb, &files.path().join("image.raw"))?;
+        if verb.act == Step::SpawnFromDisc {
+            fs::write(files.path().join("disc.iso"), disc())?;
+        }
         let foreign = Foreign::make(&pool).await.context("somebody else's instance")?;
         let bare = pool.census().await?;
         let instance = Uuid::new_v4();
@@ -144,6 +147,11 @@ impl Scene {
     /// The image to spawn from.
     pub fn image(&self) -> PathBuf {
         self.files.path().join("image.raw")
+    }
+
+    /// A disc to install from, as far as anybody looks.
+    pub fn disc(&self) -> PathBuf {
+        self.files.path().join("disc.iso")
     }
 
     /// Where files are written to.
@@ -253,6 +261,13 @@ fn image(verb: &Verb, path: &Path) -> Result<()> {
     image.write_all(&pattern(64 << 10))?;
     image.set_len(IMAGE_BYTES)?;
     Ok(())
+}
+
+/// As much of an ISO 9660 disc as says that it is one.
+fn disc() -> Vec<u8> {
+    let mut disc = pattern(1 << 20);
+    disc[16 * 2048..][..6].copy_from_slice(b"\x01CD001");
+    disc
 }
 
 /// The host that has the default repository, and, if there is another one, that and its own repository.

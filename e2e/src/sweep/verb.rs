@@ -13,12 +13,13 @@ use xenapi_driver::reconcile::ReconcileOptions;
 use xenapi_driver::rescue::RescueOptions;
 use xenapi_driver::resize::{RebuildOptions, ResizeOptions};
 use xenapi_driver::spec::{
-    ConfigDrive, DiskSetup, Flavor, Grow, InstanceSpec, MacChoice, Nic, RootImage, SrChoice,
+    ConfigDrive, DiskSetup, Flavor, Grow, ImageUse, InstanceSpec, MacChoice, Nic, RootImage, SrChoice,
 };
 use xenapi_driver::upload::{UploadFormat, UploadOptions};
 use xenapi_driver::volume::AttachOptions;
 use xenapi_driver::{
-    Checks, Existing, InstanceDisk, Otherwise, PowerChange, Progress, Result, Shutdown, SpawnOptions,
+    Checks, Driver, Existing, ImportVia, InstanceDisk, Otherwise, PowerChange, Progress, Result, Settings,
+    Shutdown, SpawnOptions,
 };
 use xenapi_types::VmPowerState;
 
@@ -47,6 +48,10 @@ pub enum Step {
     SpawnOnShared,
     /// Spawns with its root disk grown and its swap disk formatted by the plugins of dom0.
     SpawnSetUp,
+    /// Spawns through the control domain: no data go through the handlers.
+    SpawnViaDom0,
+    /// Spawns from a disc to install from, with a blank root disk.
+    SpawnFromDisc,
     /// Destroys.
     Destroy,
     /// Writes a snapshot to a file.
@@ -130,6 +135,8 @@ pub static VERBS: &[Verb] = &[
     verb("spawn", &[], Step::Spawn),
     verb("spawn-lvm", &[], Step::SpawnOnLvm),
     verb("spawn-set-up", &[], Step::SpawnSetUp),
+    verb("spawn-dom0", &[], Step::SpawnViaDom0),
+    verb("spawn-disc", &[], Step::SpawnFromDisc),
     verb("destroy", &[Step::Spawn], Step::Destroy),
     verb("snapshot", &[Step::Spawn], Step::Snapshot),
     verb("cache-image", &[], Step::CacheImage),
@@ -173,7 +180,7 @@ pub static VERBS: &[Verb] = &[
 impl Verb {
     /// Whether it takes the plugins of dom0.
     pub fn needs_dom0(&self) -> bool {
-        matches!(self.act, Step::SpawnSetUp | Step::Shrink)
+        matches!(self.act, Step::SpawnSetUp | Step::Shrink | Step::SpawnViaDom0)
     }
 
     /// How many hosts it takes.
@@ -192,9 +199,21 @@ impl Step {
         let driver = &scene.pool.driver;
         let progress = Progress::none;
         match self {
-            Self::Spawn => spawn(scene, SrChoice::default()).await,
-            Self::SpawnOnLvm => spawn(scene, SrChoice::NameLabel(LVM.into())).await,
-            Self::SpawnOnShared => spawn(scene, SrChoice::NameLabel(SHARED.into())).await,
+            Self::Spawn => spawn(driver, scene, SrChoice::default()).await,
+            Self::SpawnOnLvm => spawn(driver, scene, SrChoice::NameLabel(LVM.into())).await,
+            Self::SpawnOnShared => spawn(driver, scene, SrChoice::NameLabel(SHARED.into())).await,
+            Self::SpawnViaDom0 => {
+                let settings = Settings { import_via: ImportVia::Dom0, ..driver.settings().clone() };
+                let driver = Driver::over(driver.client().clone(), settings);
+                spawn(&driver, scene, SrChoice::default()).await
+            }
+            Self::SpawnFromDisc => {
+                let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 1), scene.disc());
+                (spec.uuid, spec.node) = (scene.instance, Some(scene.home));
+                spec.image_use = ImageUse::Disc;
+                let options = SpawnOptions { checks: Checks::AllDisks, ..SpawnOptions::default() };
+                driver.spawn(spec, options).await.map(drop)
+            }
             Self::SpawnSetUp => {
                 let flavor = Flavor { swap_mib: 16, ..Flavor::new(1, 512, 2) };
                 let mut spec = InstanceSpec::new("web1", flavor, scene.image());
@@ -314,7 +333,7 @@ impl Step {
             Self::LeaveSpawn => {
                 let refuse = ["VM.start_on", "VM.destroy", "VDI.destroy", "VBD.destroy", "VIF.destroy"];
                 scene.refuse(&refuse);
-                let failed = spawn(scene, SrChoice::default()).await;
+                let failed = spawn(driver, scene, SrChoice::default()).await;
                 scene.faults().clear();
                 assert!(failed.is_err_and(|error| !error.leftovers().is_empty()), "something is left");
                 Ok(())
@@ -351,14 +370,14 @@ async fn spawn_cached(scene: &Scene, copying: Copying) -> Result<()> {
     scene.pool.driver.spawn(spec, SpawnOptions::default()).await.map(drop)
 }
 
-async fn spawn(scene: &Scene, sr: SrChoice) -> Result<()> {
+async fn spawn(driver: &Driver, scene: &Scene, sr: SrChoice) -> Result<()> {
     let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), scene.image());
     (spec.uuid, spec.node) = (scene.instance, Some(scene.home));
     spec.nics = vec![Nic::on(NETWORK)];
     spec.config_drive = Some(ConfigDrive::default());
     spec.sr = sr;
     let options = SpawnOptions { checks: Checks::AllDisks, ..SpawnOptions::default() };
-    scene.pool.driver.spawn(spec, options).await.map(drop)
+    driver.spawn(spec, options).await.map(drop)
 }
 
 /// Whether a file is a whole VHD.

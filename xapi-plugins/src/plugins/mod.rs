@@ -11,6 +11,7 @@ mod migration;
 mod network;
 mod netwrap;
 mod partition_utils;
+mod pieces;
 mod power;
 mod protocol;
 mod version;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use dom0_protocol::VERSION;
 
-use super::{Error, Outcome, kernel, partition_utils};
+use super::{Error, Outcome, kernel, partition_utils, pieces};
 use crate::convention::{Args, Function};
 use crate::dom0::{Dom0, Folder};
 use crate::pickle::Pickle;
@@ -19,6 +19,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::protocol("resize_down", partition_utils::resize_down),
     Function::protocol("generate_disk", partition_utils::generate_disk),
     Function::protocol("copy_disk", partition_utils::copy_disk),
+    Function::protocol("write_disk", pieces::write_disk),
     Function::protocol("cache_kernel", kernel::cache),
     Function::protocol("place_kernel", kernel::place),
     Function::protocol("remove_kernels", kernel::remove),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use xenapi_client::Client;
+use xenapi_types::{Host, Ref};
 
 use crate::inventory::Node;
 
@@ -71,12 +72,12 @@ impl PluginState {
 pub(super) async fn ask(client: &Client, nodes: &[Node]) -> Vec<HostPlugins> {
     let mut plugins = Vec::new();
     for node in nodes {
-        plugins.push(HostPlugins { host: node.name.clone(), state: state(client, node).await });
+        plugins.push(HostPlugins { host: node.name.clone(), state: state(client, &node.reference).await });
     }
     plugins
 }
 
-pub(crate) async fn state(client: &Client, node: &Node) -> PluginState {
+pub(crate) async fn state(client: &Client, host: &Ref<Host>) -> PluginState {
     #[derive(Deserialize)]
     struct Answer {
         #[serde(rename = "xapi-plugins")]
@@ -85,14 +86,14 @@ pub(crate) async fn state(client: &Client, node: &Node) -> PluginState {
     }
     let none = BTreeMap::new();
     let why = |error: xenapi_client::Error| PluginState::Unknown { why: error.to_string() };
-    match client.call_plugin(&node.reference, PLUGIN, "get_functions", &none).await {
+    match client.call_plugin(host, PLUGIN, "get_functions", &none).await {
         Ok(text) => match serde_json::from_str::<Answer>(&text) {
             Ok(Answer { version, plugins }) => PluginState::Installed { version, functions: plugins },
             Err(error) => PluginState::Unknown { why: format!("{PLUGIN} answered no JSON: {error}") },
         },
         Err(error) if error.is("XENAPI_MISSING_PLUGIN") => PluginState::Missing,
         Err(error) if error.is("UNKNOWN_XENAPI_PLUGIN_FUNCTION") || error.plugin_failure().is_some() => {
-            match client.call_plugin(&node.reference, PLUGIN, "get_version", &none).await {
+            match client.call_plugin(host, PLUGIN, "get_version", &none).await {
                 Ok(pickle) => PluginState::Foreign { version: version_in(&pickle) },
                 Err(error) => why(error),
             }

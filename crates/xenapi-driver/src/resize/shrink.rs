@@ -36,7 +36,7 @@ pub(super) async fn place(
     let Some(node) = [preferred].into_iter().chain(nodes).find(reaches) else {
         return Err(Cause::NoHostSees { sr: to.name_label.clone() });
     };
-    let why = compatibility::state(job.client(), node).await.lacks(&FUNCTIONS);
+    let why = compatibility::state(job.client(), &node.reference).await.lacks(&FUNCTIONS);
     match why {
         None => Ok(node.clone()),
         Some(why) => Err(Conflicts::from(Conflict::NoPlugin { node: node.name.clone(), why }).into()),

@@ -1,12 +1,11 @@
 //! What a spawn would do, told instead of done.
 
-use super::Checks;
 use crate::plan::{DiskPlan, NicPlan, Plan};
 use crate::spec::{InstanceSpec, Power};
 use crate::transfer::Source;
 
 /// The plan in words, in the order in which it is carried out.
-pub(super) fn of(spec: &InstanceSpec, plan: &Plan, source: &Source, checks: Checks) -> Vec<String> {
+pub(super) fn of(spec: &InstanceSpec, plan: &Plan, source: &Source, compared: bool) -> Vec<String> {
     let (name, sr) = (&plan.vm.name_label, &plan.sr.name_label);
     let disk = |disk: &DiskPlan, how: &str| {
         let (name, bytes, device) = (&disk.name_label, disk.virtual_bytes, &disk.userdevice);
@@ -19,7 +18,7 @@ pub(super) fn of(spec: &InstanceSpec, plan: &Plan, source: &Source, checks: Chec
         Source::Cached(image, _) => disk(&plan.root, &format!(", of cached image {:?}", image.image_id)),
         Source::Disk(..) | Source::Arriving(_) => disk(&plan.root, ", and write the image to it"),
     });
-    if checks == Checks::AllDisks && source.can_be_compared() {
+    if compared {
         steps.push("read the root disk back and compare it with the image".to_owned());
     }
     if plan.vm.own_kernel {
