@@ -10,12 +10,12 @@ use tokio::sync::watch;
 use crate::classes::event::Listeners;
 use crate::classes::vm::Guests;
 use crate::clock::Clock;
+use crate::connections::Connections;
 use crate::db::{Db, View};
 use crate::dispatch::Router;
 use crate::fault::Faults;
 use crate::guest::{Machines, Qemu};
 use crate::link::Link;
-use crate::listen::Connections;
 use crate::personality::Personality;
 use crate::schema::Schema;
 use crate::state::StateLock;
@@ -41,6 +41,8 @@ pub struct Core {
     pub(crate) local_sessions: Mutex<HashSet<String>>,
     pub(crate) strangeness: Option<Strangeness>,
     pub(crate) listeners: Mutex<Listeners>,
+    /// How many calls wait for an event.
+    pub(crate) event_waits: watch::Sender<usize>,
     pub(crate) link: Arc<Link>,
     pub(crate) toolstack: Toolstack,
     pub(crate) machines: Machines,

@@ -41,12 +41,13 @@
 //! * `guest`: guests that really run, in QEMU.
 //! * [`targets`]: storage servers beside the pool.
 //! * [`fault`], [`link`] and [`clock`]: what tests turn.
-//! * `listen` and `toolstack`: how clients reach the pool, and when they cannot.
+//! * `listen`, `connections` and `toolstack`: how clients reach the pool, and when they cannot.
 //! * [`world`]: what a pool holds before anybody calls.
 //! * [`Personality`]: which release is played.
 
 mod classes;
 pub mod clock;
+mod connections;
 mod console;
 pub mod core;
 pub mod db;
@@ -77,8 +78,9 @@ mod transfer;
 pub mod world;
 
 pub use classes::vm::Guests;
+pub use connections::{Connections, Count, Traffic};
 pub use guest::{Acceleration, Qemu};
-pub use listen::{Connections, Count, Listening};
+pub use listen::Listening;
 pub use personality::{Personality, UnknownPersonality};
 pub use simulator::{Builder, Simulator, StartError};
 pub use world::World;

@@ -2,14 +2,13 @@
 
 use std::io::ErrorKind::AddrNotAvailable;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+use crate::connections::Open;
 use crate::core::Core;
 use crate::db::Object;
 use crate::http::{Conn, serve};
@@ -25,45 +24,6 @@ pub struct Listening {
     pub url: String,
     /// The SHA-256 fingerprint of its certificate, with TLS.
     pub fingerprint: Option<String>,
-}
-
-/// The connections to the pool's ports.
-#[derive(Debug, Default)]
-pub struct Connections(watch::Sender<Count>);
-
-/// How many connections there are.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Count {
-    /// Now.
-    pub open: usize,
-    /// At most at a time, since the pool was started.
-    pub most: usize,
-}
-
-/// A connection that is counted until this is dropped.
-struct Open(Arc<Core>);
-
-impl Connections {
-    /// How many there are, of clients that came by a port; for who waits for a number.
-    pub fn count(&self) -> watch::Receiver<Count> {
-        self.0.subscribe()
-    }
-}
-
-impl Open {
-    fn new(core: &Arc<Core>) -> Self {
-        core.connections.0.send_modify(|count| {
-            count.open += 1;
-            count.most = count.most.max(count.open);
-        });
-        Self(Arc::clone(core))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.connections.0.send_modify(|count| count.open -= 1);
-    }
 }
 
 /// For whom a port answers.
@@ -240,7 +200,7 @@ impl Simulator {
                 let host = member.unwrap_or_else(|| speaker.host(&core, &stream));
                 let acceptor = acceptor.clone();
                 let ended = core.toolstack.ended();
-                let open = Open::new(&core);
+                let (open, stream) = Open::new(&core, stream);
                 tokio::spawn(async move {
                     let _open = open;
                     let serving = async {

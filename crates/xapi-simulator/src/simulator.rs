@@ -8,13 +8,13 @@ use tokio::sync::watch;
 
 use crate::classes;
 use crate::clock::Clock;
+use crate::connections::Connections;
 use crate::core::{Config, Core};
 use crate::db::{Db, StateError};
 use crate::dispatch::Router;
 use crate::fault::Faults;
 use crate::guest::Machines;
 use crate::link::Link;
-use crate::listen::Connections;
 use crate::personality::Personality;
 use crate::schema::Schema;
 use crate::state::StateLock;
@@ -156,6 +156,7 @@ impl Builder {
             local_sessions: Mutex::new(HashSet::new()),
             strangeness,
             listeners: Mutex::default(),
+            event_waits: watch::Sender::new(0),
             link,
             toolstack: Toolstack::new(),
             machines: Machines::default(),
@@ -244,6 +245,11 @@ impl Simulator {
     /// When QEMU does not answer.
     pub async fn machine_status(&self, vm_uuid: &str) -> std::io::Result<Option<String>> {
         crate::guest::status(&self.core, vm_uuid).await
+    }
+
+    /// How many calls of `event.from` and `event.next` have found nothing and wait, for who waits for that.
+    pub fn event_waits(&self) -> watch::Receiver<usize> {
+        self.core.event_waits.subscribe()
     }
 
     /// How many sessions are open.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use xenapi_wire::{Failure, Value};
 
 use super::session;
+use crate::core::Core;
 use crate::db::{Object, View};
 use crate::dispatch::{Args, Ctx, Router};
 use crate::schema::Class;
@@ -77,6 +78,22 @@ impl Token {
     }
 }
 
+/// A call that waits for an event, counted until this is dropped.
+struct Waiting(Arc<Core>);
+
+impl Waiting {
+    fn new(core: &Arc<Core>) -> Self {
+        core.event_waits.send_modify(|count| *count += 1);
+        Self(Arc::clone(core))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.event_waits.send_modify(|count| *count -= 1);
+    }
+}
+
 async fn from(ctx: Arc<Ctx>, args: Args) -> Result<Value, Failure> {
     let subscription = Subscription::parse(args.strs(0));
     let token = Token::parse(args.str(1))
@@ -87,6 +104,7 @@ async fn from(ctx: Arc<Ctx>, args: Args) -> Result<Value, Failure> {
     let deadline = ctx.core.clock.sleep(timeout);
     tokio::pin!(deadline);
     let mut over = timeout.is_zero();
+    let mut waiting = None;
     loop {
         session::check(&ctx.core, &ctx.session)?;
         changes.mark_unchanged();
@@ -98,6 +116,7 @@ async fn from(ctx: Arc<Ctx>, args: Args) -> Result<Value, Failure> {
         if found || over {
             return Ok(ctx.read(|view| batch(view, &subscription, token)));
         }
+        waiting.get_or_insert_with(|| Waiting::new(&ctx.core));
         tokio::select! {
             () = &mut deadline => over = true,
             changed = changes.changed() => if changed.is_err() { over = true },

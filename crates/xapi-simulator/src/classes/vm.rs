@@ -252,8 +252,9 @@ fn restarted(tx: &mut Tx<'_>, vm: &str, what: &str, guests: &Guests, now: &DateT
         tx.set("VM_metrics", &metrics, "start_time", Value::DateTime(now.clone()))?;
     }
     if !guests.keep_domain {
-        let highest = tx.objects("VM").map(|vm| vm.int("domid")).max().unwrap_or(0);
-        tx.set("VM", vm, "domid", Value::Int(guests.next_domid(highest)))?;
+        let host = tx.object("VM", vm)?.str("resident_on").to_owned();
+        let domid = power::new_domid(tx, &host, guests);
+        tx.set("VM", vm, "domid", Value::Int(domid))?;
     }
     power::set_state(tx, vm, Power::Running)?;
     about_vm(tx, vm, "VM_REBOOTED", what, now)

@@ -24,9 +24,9 @@ impl Stream for TcpStream {
     }
 }
 
-impl Stream for tokio_rustls::server::TlsStream<TcpStream> {
+impl<S: Stream> Stream for tokio_rustls::server::TlsStream<S> {
     fn reset_on_close(&mut self) {
-        let _ = self.get_mut().0.set_zero_linger();
+        self.get_mut().0.reset_on_close();
     }
 }
 

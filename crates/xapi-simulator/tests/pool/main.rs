@@ -266,3 +266,39 @@ async fn members_send_clients_to_the_master() {
     let unknown = simulator.listen_as("nobody", "127.0.0.1:0").await.unwrap_err().to_string();
     assert!(unknown.contains("nobody"), "{unknown}");
 }
+
+/// What has been done to the guest since goes, what has been done to the snapshot does not come.
+#[tokio::test]
+async fn a_reverted_guest_is_what_it_was() {
+    let simulator = pool().await;
+    let mut client = Client::log_in(simulator.connect()).await;
+    let template = client.call("VM.get_by_name_label", &[json!("Other install media")]).await.unwrap();
+    let vm = client.call("VM.clone", &[template[0].clone(), json!("guest")]).await.unwrap();
+    client.call("VM.provision", std::slice::from_ref(&vm)).await.unwrap();
+    client.call("VM.set_blocked_operations", &[vm.clone(), json!({"pause": "no"})]).await.unwrap();
+    let before = client.call("VM.get_record", std::slice::from_ref(&vm)).await.unwrap();
+    let snapshot = client.call("VM.snapshot", &[vm.clone(), json!("snapshot")]).await.unwrap();
+    for object in [&vm, &snapshot] {
+        for (field, value) in [
+            ("name_label", json!("it's another's")),
+            ("name_description", json!("other")),
+            ("other_config", json!({"other": "yes"})),
+            ("platform", json!({"other": "yes"})),
+            ("actions_after_crash", json!("restart")),
+            ("blocked_operations", json!({})),
+            ("user_version", json!(7)),
+        ] {
+            client.call(&format!("VM.set_{field}"), &[object.clone(), value]).await.unwrap();
+        }
+    }
+    client.call("VM.set_tags", &[vm.clone(), json!(["kept"])]).await.unwrap();
+    client.call("VM.revert", &[snapshot]).await.unwrap();
+    let after = client.call("VM.get_record", &[vm]).await.unwrap();
+    let changes = ["tags", "parent", "snapshots", "generation_id", "metrics", "VIFs", "VBDs"];
+    for (field, value) in before.as_object().unwrap() {
+        if !changes.contains(&field.as_str()) {
+            assert_eq!(&after[field], value, "{field}");
+        }
+    }
+    assert_eq!(after["tags"], json!(["kept"]));
+}

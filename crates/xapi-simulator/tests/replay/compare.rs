@@ -20,32 +20,18 @@ use crate::wire::Reply;
 use crate::xva;
 
 const ANY_VALUE: &[&str] = &[
-    "MAC",
-    "IP",
     "agent_start_time",
     "backtrace",
-    "boot_time",
     "certificate",
-    "domid",
     "fingerprint",
     "fingerprint_sha1",
     "fingerprint_sha256",
     "generation_id",
-    "id",
-    "install_time",
-    "last_active",
     "last_booted_record",
-    "last_updated",
     "mac_seed",
-    "memory_free",
-    "resident",
     "server_certificate",
-    "snapshot_metadata",
-    "start_time",
     "timestamp",
     "token",
-    "utilisation",
-    "validation_time",
 ];
 
 /// Whether a task's record says that it goes on.
@@ -358,7 +344,10 @@ fn normal(value: &Json, key: Option<&str>, name: &dyn Fn(&str) -> String) -> Jso
         return json!("<any>");
     }
     match value {
-        Json::String(text) => json!(name(text)),
+        Json::String(text) => match saved(text) {
+            Some(saved) => normal(&saved, None, name),
+            None => json!(name(text)),
+        },
         Json::Array(items) => {
             let mut items: Vec<Json> = items.iter().map(|item| normal(item, None, name)).collect();
             let code = items.first().and_then(Json::as_str).unwrap_or_default().to_owned();
@@ -380,6 +369,7 @@ fn normal(value: &Json, key: Option<&str>, name: &dyn Fn(&str) -> String) -> Jso
                     // What a role is for is told in words of our own.
                     "name_description" if map.contains_key("subroles") && value != "" => json!("<words>"),
                     "data" if is_internal(map) => json!("<any>"),
+                    "id" if map.contains_key("operation") => json!("<any>"),
                     key => normal(value, Some(key), name),
                 };
                 members.push((name(key), value));
@@ -397,6 +387,52 @@ fn normal(value: &Json, key: Option<&str>, name: &dyn Fn(&str) -> String) -> Jso
         }
         other => other.clone(),
     }
+}
+
+/// A record in the notation of XAPI's database, as `VM.snapshot_metadata` has it, as a tree.
+fn saved(text: &str) -> Option<Json> {
+    if !text.starts_with("(('") {
+        return None;
+    }
+    let mut record = Map::new();
+    for pair in list(text)? {
+        let [key, value] = <[String; 2]>::try_from(list(&pair)?).ok()?;
+        let value = saved(&value).or_else(|| list(&value).map(Json::from)).unwrap_or(Json::from(value));
+        record.insert(key, value);
+    }
+    Some(Json::Object(record))
+}
+
+/// The members of `(...)`: texts in quotation marks, and lists as they are.
+fn list(text: &str) -> Option<Vec<String>> {
+    let inner = text.strip_prefix('(')?.strip_suffix(')')?;
+    let (mut items, mut item, mut depth) = (Vec::new(), String::new(), 0);
+    let (mut is_quoted, mut chars) = (false, inner.chars());
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => {
+                let next = chars.next()?;
+                if depth > 0 {
+                    item.push(c);
+                }
+                item.push(next);
+                continue;
+            }
+            '\'' => is_quoted = !is_quoted,
+            '(' if !is_quoted => depth += 1,
+            ')' if !is_quoted => depth -= 1,
+            _ => {}
+        }
+        match c {
+            ' ' if depth == 0 && !is_quoted => items.push(std::mem::take(&mut item)),
+            '\'' if depth == 0 => {}
+            c => item.push(c),
+        }
+    }
+    if !inner.is_empty() {
+        items.push(item);
+    }
+    Some(items)
 }
 
 /// Finds out which of ours stands for what in an answer in the other encoding, and what is not the same.

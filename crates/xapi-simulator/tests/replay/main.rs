@@ -18,63 +18,16 @@ mod xva;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use testdata::{Response, Step};
+use testdata::Step;
 use xapi_simulator::Guests;
 use xapi_simulator::core::Config;
 use xapi_simulator::{Simulator, World};
 
 use names::Names;
 use wire::{Connection, Reply};
-
-const SCENARIOS: &[&str] = &[
-    "call_errors",
-    "events_from",
-    "events_from_json",
-    "events_legacy",
-    "export_vdi",
-    "fields_host_pool",
-    "fields_sr_network",
-    "fields_vm_vdi",
-    "host_and_pool",
-    "http_bodies",
-    "http_framing",
-    "import_raw",
-    "import_vhd",
-    "list_methods",
-    "network_ops",
-    "numbers",
-    "pif_vlan",
-    "plugins",
-    "pool_two_hosts",
-    "records_empty",
-    "records_main",
-    "session_denied",
-    "session_jsonrpc2",
-    "session_xmlrpc",
-    "sr_ops",
-    "strings_jsonrpc2",
-    "strings_xmlrpc",
-    "tasks",
-    "vbd_ops",
-    "vbd_plug",
-    "vdi_create",
-    "vdi_ops",
-    "vm_create",
-    "vm_lifecycle",
-    "vm_memory",
-    "vm_maps",
-    "vm_misc",
-    "vm_snapshots",
-    "vm_templates",
-    "vm_wrong_state",
-    "where",
-    "xva",
-];
-
-/// How long a task may take.
-const TASK_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Longer steps are told of: they are what the test's time goes into.
 const SLOW: Duration = Duration::from_secs(2);
@@ -93,28 +46,20 @@ type Judged = (String, Option<Vec<String>>);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn recordings_are_reproduced() {
-    reproduce(Encoding::Recorded, SCENARIOS).await;
+    reproduce(Encoding::Recorded, testdata::scenario_names()).await;
 }
 
 /// Left out are the scenarios about bytes, and those that say each thing in both encodings already.
 #[tokio::test(flavor = "multi_thread")]
 async fn recordings_are_reproduced_in_the_other_encoding() {
-    const ABOUT_BYTES: [&str; 8] = [
-        "export_vdi",
-        "http_bodies",
-        "http_framing",
-        "import_raw",
-        "import_vhd",
-        "strings_jsonrpc2",
-        "strings_xmlrpc",
-        "xva",
-    ];
-    let scenarios: Vec<&str> = SCENARIOS.iter().copied().filter(|s| !ABOUT_BYTES.contains(s)).collect();
-    reproduce(Encoding::Other, &scenarios).await;
+    const ABOUT_BYTES: [&str; 4] = ["http_bodies", "http_framing", "strings_jsonrpc2", "strings_xmlrpc"];
+    let mut scenarios = testdata::scenario_names();
+    scenarios.retain(|scenario| !ABOUT_BYTES.contains(&scenario.as_str()));
+    reproduce(Encoding::Other, scenarios).await;
 }
 
 /// Replays scenarios. Exactly the steps on the list of exceptions must differ; in the other encoding they may.
-async fn reproduce(encoding: Encoding, scenarios: &[&'static str]) {
+async fn reproduce(encoding: Encoding, scenarios: Vec<String>) {
     let listed = exceptions();
     let wanted = std::env::var("REPLAY").ok();
     let (only, step) = match wanted.as_deref().map(|w| w.split_once(':').unwrap_or((w, ""))) {
@@ -126,9 +71,9 @@ async fn reproduce(encoding: Encoding, scenarios: &[&'static str]) {
     let (mut matched_all, mut total_all) = (0, 0);
     let plugins = testdata::plugins_dir();
     let can = |scenario: &str| scenario != "plugins" || plugins.is_some();
-    let chosen = scenarios.iter().copied().filter(|s| only.is_none_or(|o| o == *s) && can(s));
+    let chosen = scenarios.into_iter().filter(|s| only.is_none_or(|o| o == s) && can(s));
     let replays: Vec<_> = chosen
-        .map(|scenario| (scenario, tokio::spawn(replay(scenario, encoding, plugins.clone()))))
+        .map(|scenario| (scenario.clone(), tokio::spawn(replay(scenario, encoding, plugins.clone()))))
         .collect();
     for (scenario, replay) in replays {
         let results = replay.await.unwrap_or_else(|e| panic!("{scenario}: {e}"));
@@ -138,7 +83,7 @@ async fn reproduce(encoding: Encoding, scenarios: &[&'static str]) {
         matched_all += matched;
         total_all += total;
         for (index, (title, differences)) in results.into_iter().enumerate() {
-            let key = (scenario.to_string(), index);
+            let key = (scenario.clone(), index);
             let Some(differences) = differences else { continue };
             match (differences.is_empty(), listed.contains_key(&key)) {
                 (true, true) if encoding == Encoding::Recorded => {
@@ -157,7 +102,7 @@ async fn reproduce(encoding: Encoding, scenarios: &[&'static str]) {
     }
     println!("{:20} {matched_all:4} of {total_all:4} {encoding:?}", "all");
     for (scenario, _) in listed.keys() {
-        let known = SCENARIOS.contains(&scenario.as_str());
+        let known = testdata::scenario_names().contains(scenario);
         assert!(known, "the list of exceptions names an unknown scenario: {scenario}");
     }
     assert!(obsolete.is_empty(), "these match now, take them off the list of exceptions: {obsolete:#?}");
@@ -179,11 +124,11 @@ fn exceptions() -> BTreeMap<(String, usize), String> {
 }
 
 /// Replays a scenario against a fresh pool and returns each step's title and differences.
-async fn replay(name: &'static str, encoding: Encoding, plugins: Option<PathBuf>) -> Vec<Judged> {
-    let scenario = testdata::scenario(name);
+async fn replay(name: String, encoding: Encoding, plugins: Option<PathBuf>) -> Vec<Judged> {
+    let scenario = testdata::scenario(&name);
     let state = tempfile::tempdir().expect("a temporary directory");
     let late = OPENED_LATE.iter().find(|(scenario, _)| *scenario == name).map(|(_, step)| *step);
-    let world = World::from_json(&world(name, late.is_some())).expect("the recordings' world");
+    let world = World::from_json(&world(&name, late.is_some())).expect("the recordings' world");
     let config = Config {
         auth_delay: Duration::from_millis(5),
         guests: Guests::recorded(),
@@ -192,38 +137,36 @@ async fn replay(name: &'static str, encoding: Encoding, plugins: Option<PathBuf>
         ..Config::default()
     };
     let builder = Simulator::builder().world(world).config(config).state_dir(state.path());
-    let simulator = builder.build().await.expect("a pool");
+    let simulator = Arc::new(builder.build().await.expect("a pool"));
     iso_library(state.path());
-    let addresses = Addresses::of(&simulator).await;
+    let pool = Pool::of(&simulator).await;
 
     let mut names = Names::new(&scenario.steps);
     let mut connections: HashMap<String, Connection> = HashMap::new();
     let mut results: Vec<Judged> = Vec::new();
-    let mut patience = wire::PATIENCE;
     // Steps whose answer is read only after a later one.
     let mut waiting: Vec<(usize, usize)> = Vec::new();
     results.resize_with(scenario.steps.len(), Default::default);
     for (index, step) in scenario.steps.iter().enumerate() {
         results[index].0 = title(step);
         if late == Some(index) {
-            open_own_session(&addresses.master, &scenario.steps[0].response).await;
+            open_own_session(&pool, &scenario.steps[0]).await;
         }
         if let Some(after) = step.read_after_step {
-            let connection = connect(&mut connections, &addresses, step).await;
+            let connection = connect(&mut connections, &pool, step).await;
+            let others = *simulator.event_waits().borrow();
             connection.send(&request(step, encoding, &names)).await;
+            connection.waits(others).await;
             waiting.push((index, after));
-            // The waiter must be waiting before the next step is carried out; `event.next` gathers changes before.
-            let gathers = step.method_name.as_deref() == Some("event.next");
-            tokio::time::sleep(Duration::from_millis(if gathers { 300 } else { 20 })).await;
             continue;
         }
         let begun = Instant::now();
         let reply = loop {
-            let connection = connect(&mut connections, &addresses, step).await;
+            let connection = connect(&mut connections, &pool, step).await;
             if !step.pipelined {
                 connection.send(&request(step, encoding, &names)).await;
             }
-            let reply = connection.receive(&step.response, &mut patience).await;
+            let reply = connection.receive(step).await;
             if reply.end != "keep" {
                 connections.remove(&step.conn);
             }
@@ -231,11 +174,7 @@ async fn replay(name: &'static str, encoding: Encoding, plugins: Option<PathBuf>
             let pending = step.repeat_until.is_some()
                 && compare::is_pending(&reply.body)
                 && !compare::is_pending(&step.response.body());
-            if !pending {
-                break reply;
-            }
-            if begun.elapsed() > patience.min(TASK_PATIENCE) {
-                patience = patience.min(wire::LATE_PATIENCE);
+            if !pending || begun.elapsed() > wire::PATIENCE {
                 break reply;
             }
             tokio::time::sleep(Duration::from_millis(3)).await;
@@ -248,8 +187,8 @@ async fn replay(name: &'static str, encoding: Encoding, plugins: Option<PathBuf>
         if let Some(at) = ready {
             let (earlier, _) = waiting.remove(at);
             let step = &scenario.steps[earlier];
-            let connection = connect(&mut connections, &addresses, step).await;
-            let reply = connection.receive(&step.response, &mut patience).await;
+            let connection = connect(&mut connections, &pool, step).await;
+            let reply = connection.receive(step).await;
             if reply.end != "keep" {
                 connections.remove(&step.conn);
             }
@@ -279,16 +218,16 @@ fn world(scenario: &str, without_late_session: bool) -> String {
 const POOL_SECRET: &str = "the pool's own";
 
 /// Does what the recorded server did: it logs in to itself with the secret of the pool.
-async fn open_own_session(address: &str, like: &Response) {
+async fn open_own_session(pool: &Pool, like: &Step) {
     let host = "OpaqueRef:74be1a1b-5bc8-20e4-a3f2-96de54870ac5";
     let body = serde_json::json!({
         "jsonrpc": "2.0", "id": 1, "method": "session.slave_login", "params": [host, POOL_SECRET],
     })
     .to_string();
     let head = format!("POST /jsonrpc HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len());
-    let mut connection = Connection::open(address).await;
+    let mut connection = Connection::open(&pool.master, &pool.simulator).await;
     connection.send(format!("{head}{body}").as_bytes()).await;
-    let reply = connection.receive(like, &mut wire::PATIENCE.clone()).await;
+    let reply = connection.receive(like).await;
     assert!(reply.body.starts_with(b"{\"jsonrpc\":\"2.0\",\"result\":"), "{reply:?}");
 }
 
@@ -299,22 +238,23 @@ fn iso_library(state: &std::path::Path) {
     std::fs::write(library.join("disc.iso"), [0; 2048]).expect("a file");
 }
 
-/// Where the hosts of a pool listen.
-struct Addresses {
+/// A pool, and where its hosts listen.
+struct Pool {
+    simulator: Arc<Simulator>,
     master: String,
     member: Option<String>,
 }
 
-impl Addresses {
-    async fn of(simulator: &Simulator) -> Self {
+impl Pool {
+    async fn of(simulator: &Arc<Simulator>) -> Self {
         let port = |url: String| url.strip_prefix("http://").expect("plain HTTP").to_owned();
         let member = simulator.listen_as("xapi-sim2", "127.0.0.1:0").await.ok();
         let master = simulator.listen("127.0.0.1:0").await.expect("a port");
-        Self { master: port(master), member: member.map(port) }
+        Self { simulator: Arc::clone(simulator), master: port(master), member: member.map(port) }
     }
 
     /// The host that a step was sent to: of fresh connections, the note tells.
-    fn of_step(&self, step: &Step) -> &str {
+    fn address(&self, step: &Step) -> &str {
         let fresh = step.conn.strip_prefix('c').is_some_and(|n| n.parse::<usize>().is_ok());
         match &self.member {
             Some(member) if step.conn == "member" || fresh && step.note.contains("the member") => member,
@@ -325,11 +265,11 @@ impl Addresses {
 
 async fn connect<'c>(
     connections: &'c mut HashMap<String, Connection>,
-    addresses: &Addresses,
+    pool: &Pool,
     step: &Step,
 ) -> &'c mut Connection {
     if !connections.contains_key(&step.conn) {
-        connections.insert(step.conn.clone(), Connection::open(addresses.of_step(step)).await);
+        connections.insert(step.conn.clone(), Connection::open(pool.address(step), &pool.simulator).await);
     }
     connections.get_mut(&step.conn).expect("it was just put there")
 }

@@ -1,6 +1,6 @@
 //! Which of this run's references and uuids stands for which recorded one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use testdata::Step;
 
@@ -15,6 +15,8 @@ pub struct Names {
     map: HashMap<String, String>,
     /// Recorded tokens of `event.from` to ours, the last answer's.
     tokens: HashMap<String, String>,
+    /// The Ethernet addresses that requests hold. Those that the server makes up have no value of their own.
+    addresses: HashSet<String>,
 }
 
 const TOKEN: &str = "dddddddddddddddddddd,dddddddddddddddddddd";
@@ -32,7 +34,12 @@ impl Names {
             };
             recorded.insert(value.clone(), name);
         }
-        Self { recorded, ours: HashMap::new(), map: HashMap::new(), tokens: HashMap::new() }
+        let mut addresses = HashSet::new();
+        for body in steps.iter().filter_map(|step| step.request.body()) {
+            let text = String::from_utf8_lossy(&body).into_owned();
+            addresses.extend(text.split(['"', '<', '>']).filter(|text| is_address(text)).map(str::to_owned));
+        }
+        Self { recorded, ours: HashMap::new(), map: HashMap::new(), tokens: HashMap::new(), addresses }
     }
 
     /// Notes that ours stands for a recorded one.
@@ -93,17 +100,29 @@ impl Names {
 
     /// A recorded text with names in place of references, uuids, dates and tokens.
     pub fn name_recorded(&self, text: &str) -> String {
+        if is_address(text) && !self.addresses.contains(text) {
+            return "<address>".to_owned();
+        }
         blank(&replace(text, |found| name(&self.recorded, found)))
     }
 
     /// The same for a text of ours.
     pub fn name_ours(&self, text: &str) -> String {
+        if is_address(text) && !self.addresses.contains(text) {
+            return "<address>".to_owned();
+        }
         // The pool starts with the recorded references.
         blank(&replace(text, |found| match self.ours.contains_key(found) {
             true => name(&self.ours, found),
             false => name(&self.recorded, found),
         }))
     }
+}
+
+/// Whether a text is an Ethernet address.
+fn is_address(text: &str) -> bool {
+    let parts: Vec<&str> = text.split(':').collect();
+    parts.len() == 6 && parts.iter().all(|part| part.len() == 2 && u8::from_str_radix(part, 16).is_ok())
 }
 
 fn name(names: &HashMap<String, String>, found: &str) -> String {

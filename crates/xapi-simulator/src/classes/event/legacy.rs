@@ -9,7 +9,7 @@ use std::time::Duration;
 use md5::{Digest, Md5};
 use xenapi_wire::{Failure, Value};
 
-use super::{Subscription, event, is_event};
+use super::{Subscription, Waiting, event, is_event};
 use crate::classes::session;
 use crate::db::{Change, Db};
 use crate::dispatch::{Args, Ctx, Router, void};
@@ -85,15 +85,15 @@ async fn next(ctx: Arc<Ctx>, _: Args) -> Result<Value, Failure> {
     ctx.core.listeners().get(&ctx.session)?;
     ctx.core.clock().sleep(BATCHING).await;
     // Who waits is woken by the first change, and hears of that one alone.
-    let mut waited = false;
+    let mut waiting = None;
     loop {
         session::check(&ctx.core, &ctx.session)?;
         changes.mark_unchanged();
-        let events = news(&ctx, waited)?;
+        let events = news(&ctx, waiting.is_some())?;
         if !events.is_empty() {
             return Ok(Value::Array(events));
         }
-        waited = true;
+        waiting.get_or_insert_with(|| Waiting::new(&ctx.core));
         if changes.changed().await.is_err() {
             return Ok(Value::Array(Vec::new()));
         }

@@ -1,7 +1,7 @@
 //! How the guests of a simulated pool behave.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a guest does once its VM runs.
 #[derive(Debug, Clone)]
@@ -22,8 +22,8 @@ pub struct Guests {
     pub keep_domain: bool,
     /// They are run: what they report of themselves is not made up, but that they hear their power button.
     pub(crate) are_real: bool,
-    /// Domain numbers only grow, also across restarts of a VM.
-    last_domid: Arc<AtomicI64>,
+    /// The last domain number of each host. They only grow, also across restarts of a VM.
+    last_domid: Arc<Mutex<HashMap<String, i64>>>,
 }
 
 impl Guests {
@@ -54,12 +54,12 @@ impl Guests {
         }
     }
 
-    /// A domain number that was never used before; `in_use` is the highest one that is.
-    pub(super) fn next_domid(&self, in_use: i64) -> i64 {
-        let previous = self.last_domid.fetch_max(in_use, Ordering::Relaxed).max(in_use);
-        let next = previous + 1;
-        self.last_domid.fetch_max(next, Ordering::Relaxed);
-        next
+    /// A domain number that was never used before on a host; `in_use` is the highest one that is.
+    pub(super) fn next_domid(&self, host: &str, in_use: i64) -> i64 {
+        let mut last = self.last_domid.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = last.entry(host.to_owned()).or_default();
+        *number = in_use.max(*number) + 1;
+        *number
     }
 }
 

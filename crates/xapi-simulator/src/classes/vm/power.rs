@@ -138,7 +138,7 @@ pub(super) fn started(
     guests: &Guests,
     now: &DateTime,
 ) -> Result<(), Failure> {
-    let domid = guests.next_domid(tx.objects("VM").map(|vm| vm.int("domid")).max().unwrap_or(0));
+    let domid = new_domid(tx, host, guests);
     let object = tx.object("VM", vm)?;
     let hvm = object.str("domain_type") == "hvm";
     let (metrics, vcpus) = (object.str("metrics").to_owned(), object.int("VCPUs_at_startup"));
@@ -193,9 +193,23 @@ pub(super) fn started(
     }
     match (guests.are_real, guests.have_tools) {
         (true, _) => button_report(tx, vm, now),
-        (false, true) => tools_report(tx, vm, domid, now),
+        (false, true) => tools_report(tx, vm, &address(tx, host, domid), now),
         (false, false) => Ok(()),
     }
+}
+
+/// The number of a new domain. Each host counts its own.
+pub(super) fn new_domid(view: &View, host: &str, guests: &Guests) -> i64 {
+    let here = view.objects("VM").filter(|vm| vm.str("resident_on") == host);
+    guests.next_domid(host, here.map(|vm| vm.int("domid")).max().unwrap_or(0))
+}
+
+/// The address that a domain's guest gives itself: no other of the pool has it.
+fn address(view: &View, host: &str, domid: i64) -> String {
+    let number = view
+        .find("host", host)
+        .map_or(0, |host| view.objects("host").filter(|other| other.created() < host.created()).count());
+    format!("10.{number}.{}.{}", domid / 256, domid % 256)
 }
 
 /// All that is known of a guest without Xen's tools that hears its power button.
@@ -268,16 +282,28 @@ pub(super) fn halted(tx: &mut Tx<'_>, vm: &str, guests: &Guests) -> Result<(), F
         tx.delete("VM_guest_metrics", &guest_metrics);
     }
     tx.set("VM", vm, "requires_reboot", Value::Bool(false))?;
-    // The target goes with the domain; a suspended VM has none.
+    // What is known of a domain goes with it; a suspended VM has none.
     if Power::of(tx.object("VM", vm)?) != Power::Suspended {
         tx.set("VM", vm, "memory_target", Value::Int(0))?;
+        forget_domain(tx, vm)?;
     }
     set_state(tx, vm, Power::Halted)
 }
 
+/// The metrics of a VM whose domain is gone: only when it was started is still told.
+fn forget_domain(tx: &mut Tx<'_>, vm: &str) -> Result<(), Failure> {
+    let metrics = tx.object("VM", vm)?.str("metrics").to_owned();
+    if !tx.exists("VM_metrics", &metrics) {
+        return Ok(());
+    }
+    tx.set("VM_metrics", &metrics, "VCPUs_number", Value::Int(0))?;
+    tx.set("VM_metrics", &metrics, "hvm", Value::Bool(false))?;
+    tx.set("VM_metrics", &metrics, "current_domain_type", "unspecified")
+}
+
 /// The VM goes on running on another host, in a new domain.
 pub(super) fn moved(tx: &mut Tx<'_>, vm: &str, host: &str, guests: &Guests) -> Result<(), Failure> {
-    let domid = guests.next_domid(tx.objects("VM").map(|vm| vm.int("domid")).max().unwrap_or(0));
+    let domid = new_domid(tx, host, guests);
     tx.set("VM", vm, "domid", Value::Int(domid))?;
     tx.set("VM", vm, "resident_on", host)?;
     let consoles = refs(tx, vm, "consoles")?;
@@ -319,9 +345,8 @@ fn open_consoles(tx: &mut Tx<'_>, vm: &str, host: &str) -> Result<(), Failure> {
 }
 
 /// What the tools in the guest report once it is up.
-fn tools_report(tx: &mut Tx<'_>, vm: &str, domid: i64, now: &DateTime) -> Result<(), Failure> {
-    let address = format!("10.0.{}.{}", domid / 256, domid % 256);
-    let networks = strings(&[("0/ip", &address), ("0/ipv4/0", &address)]);
+fn tools_report(tx: &mut Tx<'_>, vm: &str, address: &str, now: &DateTime) -> Result<(), Failure> {
+    let networks = strings(&[("0/ip", address), ("0/ipv4/0", address)]);
     let existing = tx.object("VM", vm)?.str("guest_metrics").to_owned();
     if tx.exists("VM_guest_metrics", &existing) {
         tx.set("VM_guest_metrics", &existing, "networks", networks)?;

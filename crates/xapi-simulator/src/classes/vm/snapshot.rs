@@ -40,7 +40,8 @@ struct Taken {
     /// Disks that are left out.
     ignored: Vec<String>,
     power: Power,
-    metadata: String,
+    resident_on: String,
+    domid: i64,
 }
 
 impl Taken {
@@ -49,8 +50,8 @@ impl Taken {
         let ignored = args.strs(2).map(str::to_owned).collect();
         ctx.read(|view| {
             let object = view.object("VM", &vm)?;
-            let (power, metadata) = (Power::of(object), metadata::write(object));
-            Ok(Self { vm, name, ignored, power, metadata })
+            let (resident_on, domid) = (object.str("resident_on").to_owned(), object.int("domid"));
+            Ok(Self { vm, name, ignored, power: Power::of(object), resident_on, domid })
         })
     }
 
@@ -60,8 +61,6 @@ impl Taken {
 
     /// The disks and the memory: the VM is suspended for it, and resumed afterwards.
     fn checkpoint(&self, ctx: &Arc<Ctx>) -> Result<String, Failure> {
-        let ran_on =
-            ctx.read(|view| Ok::<_, Failure>(view.object("VM", &self.vm)?.str("resident_on").to_owned()))?;
         if self.power != Power::Suspended {
             super::lay_down(ctx, &self.vm)?;
         }
@@ -75,8 +74,8 @@ impl Taken {
         if self.power != Power::Suspended {
             let now = ctx.date();
             let paused = self.power == Power::Paused;
-            let image =
-                ctx.write(|tx| wake(tx, &self.vm, &ran_on, paused, &ctx.core.config().guests, &now))?;
+            let image = ctx
+                .write(|tx| wake(tx, &self.vm, &self.resident_on, paused, &ctx.core.config().guests, &now))?;
             image::discard(ctx, image.as_deref());
         }
         made
@@ -84,6 +83,10 @@ impl Taken {
 
     fn record(&self, ctx: &Arc<Ctx>, image: &str, message: &str, done: &str) -> Result<String, Failure> {
         let now = ctx.date();
+        // What the VM is like now: suspended, for a checkpoint.
+        let metadata = ctx.read(|view| {
+            Ok::<_, Failure>(metadata::write(view.object("VM", &self.vm)?, &self.resident_on, self.domid))
+        })?;
         let take = |disk: &str| match self.ignored.iter().any(|ignored| ignored == disk) {
             true => Ok(None),
             false => vdi::duplicate(ctx, disk, true).map(Some),
@@ -99,7 +102,7 @@ impl Taken {
                 ("snapshot_of", self.vm.as_str().into()),
                 ("snapshot_time", now.clone().into()),
                 ("snapshot_info", strings(&info)),
-                ("snapshot_metadata", self.metadata.as_str().into()),
+                ("snapshot_metadata", metadata.as_str().into()),
                 ("suspend_VDI", image.into()),
                 ("power_state", if is_null(image) { "Halted" } else { "Suspended" }.into()),
                 ("parent", parent.into()),
@@ -140,10 +143,7 @@ const KEPT: &[&str] = &[
     "VUSBs",
     "VTPMs",
     "attached_PCIs",
-    "blobs",
-    "blocked_operations",
     "crash_dumps",
-    "name_label",
 ];
 
 /// Makes a VM what it was. Its disks are replaced by clones of the snapshot's, which are made first: the VM's own
@@ -185,11 +185,12 @@ fn revert(ctx: &Arc<Ctx>, snapshot: &str) -> Result<(), Failure> {
 /// Where the VM is gone, another one takes its name and uuid, and all its snapshots.
 fn create_again(tx: &mut Tx<'_>, snapshot: &str) -> Result<String, Failure> {
     let object = tx.object("VM", snapshot)?;
-    let (gone, text) = (object.str("snapshot_of").to_owned(), object.str("snapshot_metadata").to_owned());
-    let name = metadata::read(&text, "name__label").unwrap_or_default();
-    let vm = copy::record(tx, snapshot, &name, Identity::Snapshot, &[])?;
-    if let Some(uuid) = metadata::read(&text, "uuid").filter(|uuid| tx.by_uuid("VM", uuid).is_err()) {
-        tx.set("VM", &vm, "uuid", uuid)?;
+    let gone = object.str("snapshot_of").to_owned();
+    let saved = metadata::read(object.class(), object.str("snapshot_metadata"));
+    let text = |field| saved.get(field).and_then(Value::as_str).unwrap_or_default();
+    let vm = copy::record(tx, snapshot, text("name_label"), Identity::Snapshot, &[])?;
+    if !text("uuid").is_empty() && tx.by_uuid("VM", text("uuid")).is_err() {
+        tx.set("VM", &vm, "uuid", text("uuid"))?;
     }
     for vif in refs(tx, &vm, "VIFs")? {
         vif::delete(tx, &vif);
@@ -237,23 +238,19 @@ fn take_off(tx: &mut Tx<'_>, vm: &str, disks: &[(String, String)]) -> Result<Vec
     Ok(replaced)
 }
 
-/// Gives the VM what the snapshot has.
+/// Gives the VM what it had when the snapshot was taken. What has happened to the snapshot's own fields since does
+/// not count, unless there is no record of those days.
 fn put_on(tx: &mut Tx<'_>, vm: &str, snapshot: &str, disks: &[(String, String)]) -> Result<(), Failure> {
     let source = tx.object("VM", snapshot)?;
-    let names: Vec<String> = source.class().fields().iter().map(|field| field.name.to_string()).collect();
-    let saved: Vec<(String, Value)> = names
-        .into_iter()
-        .filter(|field| !KEPT.contains(&field.as_str()))
-        .map(|field| (field.clone(), source.get(&field).clone()))
-        .collect();
-    let name = metadata::read(source.str("snapshot_metadata"), "name__label");
     let class = source.class();
-    let never = class.index("snapshot_time").map(|index| class.defaults()[index].clone());
-    for (field, value) in saved {
-        tx.set("VM", vm, &field, value)?;
+    let mut saved = metadata::read(class, source.str("snapshot_metadata"));
+    if saved.is_empty() {
+        saved = class.fields().iter().map(|field| (field.name, source.get(field.name).clone())).collect();
+        saved.remove("name_label");
     }
-    if let Some(name) = name {
-        tx.set("VM", vm, "name_label", name)?;
+    let never = class.index("snapshot_time").map(|index| class.defaults()[index].clone());
+    for (field, value) in saved.into_iter().filter(|(field, _)| !KEPT.contains(field)) {
+        tx.set("VM", vm, field, value)?;
     }
     for (field, value) in [
         ("is_a_template", Some(Value::Bool(false))),

@@ -168,10 +168,11 @@ impl Names {
             self.add_vdi(view, vm.str("suspend_VDI"));
         }
         self.add_if_any(view, "VM_metrics", vm.str("metrics"));
-        if !self.add_if_any(view, "VM_guest_metrics", vm.str("guest_metrics")) {
-            self.id(NULL);
+        self.add_if_any(view, "VM_guest_metrics", vm.str("guest_metrics"));
+        // These are named whatever they refer to: of a halted VM, the second is the null reference.
+        for field in ["guest_metrics", "resident_on", "affinity"] {
+            self.id(vm.str(field));
         }
-        self.id(vm.str("affinity"));
         if self.scope.has_snapshots() {
             for snapshot in view.follow(vm, "snapshots", "VM") {
                 self.add_vm(view, snapshot);
@@ -187,12 +188,10 @@ impl Names {
     }
 
     /// Adds an object if it exists.
-    fn add_if_any(&mut self, view: &View, class: &'static str, reference: &str) -> bool {
-        let exists = view.exists(class, reference);
-        if exists {
+    fn add_if_any(&mut self, view: &View, class: &'static str, reference: &str) {
+        if view.exists(class, reference) {
             self.add(class, reference);
         }
-        exists
     }
 
     /// The record with names in place of references, without what has no meaning elsewhere.
@@ -218,8 +217,7 @@ impl Names {
         }
     }
 
-    /// XAPI has a name for the null reference as soon as a VM without guest metrics is described, but uses it in some
-    /// fields only.
+    /// XAPI has a name for the null reference as soon as a halted VM is described, but uses it in some fields only.
     fn reference(&self, class: &str, field: &str, target: &str) -> Value {
         let named = match (class, field) {
             ("VM", "resident_on" | "guest_metrics" | "affinity") => true,
