@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use examples::cli::{self, Common};
 use examples::options::Options;
 use examples::report::{self, Report};
@@ -15,8 +15,8 @@ use examples::world::World;
 use examples::{guest_image, images};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use xenapi_driver::spec::{
-    ConfigDrive, ConfigDriveFormat, Flavor, ImageFormat, ImageUse, InstanceSpec, Nic, OsType, SrChoice,
-    VmMode,
+    AdminPassword, AgentNeed, AgentSetup, ConfigDrive, ConfigDriveFormat, ConfigDriveLabel, ConfigDriveSize,
+    Flavor, ImageFormat, ImageUse, InstanceSpec, Nic, OsType, SrChoice, VmMode,
 };
 use xenapi_driver::{Checks, ImportVia, Instance, Settings, SpawnOptions};
 use xenapi_types::{ConsoleProtocol, Vm, vm};
@@ -68,6 +68,15 @@ struct Cli {
     /// The file system of the config drive: iso9660 or vfat.
     #[arg(long, value_name = "FORMAT", default_value_t)]
     config_drive_format: ConfigDriveFormat,
+    /// The label of the config drive, and so its layout: config-2 (OpenStack's) or cidata (NoCloud).
+    #[arg(long, value_name = "LABEL", default_value_t)]
+    config_drive_label: ConfigDriveLabel,
+    /// The size of the config drive: smallest, nova (64 MiB), or a number of MiB.
+    #[arg(long, value_name = "MIB", default_value_t)]
+    config_drive_size: ConfigDriveSize,
+    /// A file for the guest, here and there; may be given several times.
+    #[arg(long, value_name = "PATH=FILE", value_parser = cli::key_value)]
+    file: Vec<(String, String)>,
     /// A public key, or the file that holds it; may be given several times.
     #[arg(long, value_name = "KEY|FILE")]
     ssh_key: Vec<String>,
@@ -80,6 +89,20 @@ struct Cli {
     import_via: Option<ImportVia>,
     #[command(flatten)]
     options: Options,
+    /// A tag of the interface with that number, by which software in the guest finds it; may be given several times.
+    #[arg(long, value_name = "NUMBER=TAG", value_parser = cli::key_value)]
+    nic_tag: Vec<(String, String)>,
+    /// A tag of the disk at that place (0 is the root disk); may be given several times.
+    #[arg(long, value_name = "DEVICE=TAG", value_parser = cli::key_value)]
+    disk_tag: Vec<(String, String)>,
+    /// Ask the agent in the guest, too, for what the config drive tells: key, files and network. With "required" there
+    /// is no instance if it does not do it.
+    #[arg(long, value_enum, value_name = "HOW")]
+    agent: Option<AgentUse>,
+    /// Have the agent set a password that only the owner of the first --ssh-key learns: openssl pkeyutl -decrypt -inkey
+    /// id_rsa opens what is printed.
+    #[arg(long, requires = "agent", requires = "ssh_key")]
+    agent_password: bool,
     /// Do not read the root disk back to compare it with the image.
     #[arg(long)]
     no_verify: bool,
@@ -121,10 +144,21 @@ async fn spawn(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
     spec.node = cli.node;
     spec.sr = cli.sr.clone().map_or(SrChoice::PoolDefault, SrChoice::Named);
     spec.nics = cli.network.iter().map(Nic::on).collect();
+    for (number, tag) in &cli.nic_tag {
+        let nic = number.parse().ok().and_then(|number: usize| spec.nics.get_mut(number));
+        let nic =
+            nic.with_context(|| format!("--nic-tag {number}={tag}: there is no --network with that number"))?;
+        nic.tags.push(tag.clone());
+    }
+    for (place, tag) in &cli.disk_tag {
+        spec.disk_tags.entry(place.parse()?).or_default().push(tag.clone());
+    }
     spec.vm_mode = cli.vm_mode;
     spec.os_type = cli.os_type;
     spec.metadata = cli.meta.iter().cloned().collect();
-    spec.config_drive = Some(config_drive(cli)?);
+    let drive = config_drive(cli)?;
+    spec.agent = cli.agent.map(|how| agent(cli, how, &drive));
+    spec.config_drive = Some(drive);
 
     let checks = if cli.no_verify { Checks::ConfigDrive } else { Checks::AllDisks };
     let options = SpawnOptions { checks, progress: ui.progress() };
@@ -192,7 +226,40 @@ fn config_drive(cli: &Cli) -> Result<ConfigDrive> {
         };
         ssh_keys.insert(format!("key{number}"), text.trim_end().to_owned());
     }
-    Ok(ConfigDrive { user_data, ssh_keys, format: cli.config_drive_format, ..ConfigDrive::default() })
+    let mut files = BTreeMap::new();
+    for (path, file) in &cli.file {
+        let content = std::fs::read(file).with_context(|| format!("the file {file} cannot be read"))?;
+        files.insert(path.clone(), content);
+    }
+    Ok(ConfigDrive {
+        user_data,
+        ssh_keys,
+        files,
+        format: cli.config_drive_format,
+        label: cli.config_drive_label,
+        size: cli.config_drive_size,
+        ..ConfigDrive::default()
+    })
+}
+
+fn agent(cli: &Cli, how: AgentUse, drive: &ConfigDrive) -> AgentSetup {
+    AgentSetup {
+        need: match how {
+            AgentUse::IfFound => AgentNeed::IfFound,
+            AgentUse::Required => AgentNeed::Required,
+        },
+        owner_key: drive.ssh_keys.get("key0").cloned(),
+        files: drive.files.clone(),
+        password: cli.agent_password.then_some(AdminPassword::Generated),
+        ..AgentSetup::default()
+    }
+}
+
+/// Whether there must be an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum AgentUse {
+    IfFound,
+    Required,
 }
 
 /// What an image is.

@@ -4,6 +4,7 @@
 //! * [`conformance`]: what XAPI does, for simulators and real hosts to be held against.
 //! * [`dice`]: chance that can be repeated.
 //! * [`dom0`]: a directory of real plugins, and a xenstore in files for them.
+//! * [`guest`]: an agent behind the real plugins, as a guest has it.
 //! * [`image`]: a 4 GiB disk with an ext4 file system full of files, as raw and as VHD.
 //! * [`kills`]: verbs that are killed at every step, and what reconciling makes of it.
 //! * [`load`]: many spawns at once, and a large pool that is followed.
@@ -18,6 +19,7 @@
 pub mod conformance;
 pub mod dice;
 pub mod dom0;
+pub mod guest;
 pub mod image;
 pub mod kills;
 pub mod load;

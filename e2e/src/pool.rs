@@ -18,7 +18,7 @@ use xapi_simulator::core::Config as Behaviour;
 use xapi_simulator::{Acceleration, Guests, Personality, Qemu, Simulator, World};
 use xenapi_client::{Client, Config, ExportFormat, ImportFormat, Timeouts, connect_fn};
 use xenapi_driver::{Driver, Settings};
-use xenapi_types::{Task, Vdi};
+use xenapi_types::{Safety, Task, Vdi};
 
 /// A pool of one host with an SR of type ext ([`EXT`], the default) and one of type lvm ([`LVM`]).
 pub struct Pool {
@@ -59,6 +59,13 @@ pub fn personality() -> Personality {
 /// Whether pools play this release or a later one: tests of what came with it have nothing to try before.
 pub fn plays(since: Personality) -> bool {
     personality() >= since
+}
+
+/// The calls that change something, of those that a simulator has seen. Sessions come and go; and the plugins that a
+/// verb asks before its first change only tell what they are.
+pub fn writes(seen: Vec<String>) -> Vec<String> {
+    let passes = |call: &str| call.starts_with("session.") || call == "host.call_plugin";
+    seen.into_iter().filter(|call| !passes(call) && Safety::of(call) != Safety::Reads).collect()
 }
 
 /// Everything that an operation which was undone must leave as it was.
@@ -362,5 +369,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
             Some(inner) => Pin::new(inner).poll_shutdown(cx),
             None => Poll::Ready(Ok(())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_that_change_something_are_told_from_others() {
+        let seen = [
+            "session.logout",
+            "VM.get_record",
+            "event.from",
+            "VM.start",
+            "/import_raw_vdi",
+            "Async.VM.start",
+        ];
+        let seen = seen.map(str::to_owned).to_vec();
+        assert_eq!(writes(seen), ["VM.start", "/import_raw_vdi", "Async.VM.start"]);
     }
 }

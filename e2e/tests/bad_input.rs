@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use anyhow::Result;
 use disk_stream::DiskBody;
-use e2e::pool::{Census, EXT, LVM, NETWORK, PASSWORD, Pool, personality};
+use e2e::pool::{Census, EXT, LVM, NETWORK, PASSWORD, Pool, personality, writes};
 use examples::demo_image::DemoImage;
 use tempfile::TempDir;
 use xapi_simulator::fault::Fault;
 use xapi_simulator::{Simulator, World};
 use xenapi_client::{Config, ImportFormat, Trust};
-use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic, SrChoice};
+use xenapi_driver::spec::{
+    Address, AdminPassword, AgentNeed, AgentSetup, ConfigDrive, ConfigDriveFormat, ConfigDriveLabel,
+    ConfigDriveSize, Flavor, InstanceSpec, MacChoice, Nic, Power, SrChoice,
+};
 use xenapi_driver::{Driver, Error, Event, Progress, SpawnOptions, Stage};
 use xenapi_types::{Host, Sr, VdiType, sr, vdi};
 
@@ -143,6 +146,164 @@ async fn unknown_sr_and_network() -> Result<()> {
         &bench.refused(spec).await?,
         &["no network has the uuid, name or bridge \"wan\"", "use one of", NETWORK],
     );
+    Ok(())
+}
+
+/// What no guest could use is found out before the host is asked to change anything.
+#[tokio::test]
+async fn what_a_guest_could_not_use() -> Result<()> {
+    let bench = Bench::new().await?;
+    let drive = |change: fn(&mut ConfigDrive)| {
+        let mut drive = ConfigDrive::default();
+        change(&mut drive);
+        Some(drive)
+    };
+    let address = |text: &str| Address::new(text.parse().expect("an address"), 24);
+    let nic = |mac: &str, address: Address| Nic {
+        mac: MacChoice::Given(mac.parse().expect("a MAC address")),
+        addresses: vec![address],
+        ..Nic::on(NETWORK)
+    };
+    let (one, two) = ("00:16:3e:00:00:01", "00:16:3e:00:00:02");
+    let spec = || bench.spec();
+    let routed = |via: &str| Address { gateway: via.parse().ok(), ..address("10.0.0.5") };
+    let noise: Vec<u8> = vec![0xff, 0xfe, 0x00];
+    let tagged = |tag: &str| vec![Nic { tags: vec![tag.to_owned()], ..Nic::on(NETWORK) }];
+    for (spec, says) in [
+        (
+            InstanceSpec {
+                config_drive: drive(|drive| drive.user_data = Some(vec![b'#'; 50_000])),
+                ..spec()
+            },
+            "user_data of 50000 bytes is longer than the 49149 bytes allowed",
+        ),
+        (
+            InstanceSpec {
+                config_drive: drive(|drive| drive.user_data = Some(b"caf\xe9".to_vec())),
+                ..spec()
+            },
+            "the byte at offset 3 is not UTF-8",
+        ),
+        (
+            InstanceSpec {
+                config_drive: drive(|drive| {
+                    drive.size = ConfigDriveSize::Bytes(2 << 20);
+                    drive.files = [("/big".to_owned(), vec![7; 3 << 20])].into();
+                }),
+                ..spec()
+            },
+            "does not fit in an image of 2097152 bytes",
+        ),
+        (
+            InstanceSpec {
+                config_drive: drive(|drive| {
+                    drive.format = ConfigDriveFormat::Vfat;
+                    drive.size = ConfigDriveSize::Bytes(2 << 20);
+                    drive.files = [("/big".to_owned(), vec![7; 3 << 20])].into();
+                }),
+                ..spec()
+            },
+            "does not fit in an image of 2097152 bytes",
+        ),
+        (
+            InstanceSpec {
+                config_drive: drive(|drive| drive.size = ConfigDriveSize::Bytes(1 << 20)),
+                ..spec()
+            },
+            "1048576 bytes cannot be made: give a multiple of 2 MiB",
+        ),
+        (
+            InstanceSpec {
+                config_drive: drive(|drive| drive.files = [("/../etc/shadow".to_owned(), vec![])].into()),
+                ..spec()
+            },
+            "leads through \"..\"",
+        ),
+        (
+            InstanceSpec { config_drive: drive(|drive| drive.hostname = Some("web_1".to_owned())), ..spec() },
+            "\"web_1\" is not a host name",
+        ),
+        (
+            InstanceSpec {
+                config_drive: drive(|drive| {
+                    drive.label = ConfigDriveLabel::NoCloud;
+                    drive.files = [("/etc/motd".to_owned(), vec![])].into();
+                }),
+                ..spec()
+            },
+            "cannot be given to the guest in NoCloud's layout",
+        ),
+        (
+            InstanceSpec {
+                nics: vec![nic(one, address("10.0.0.5")), nic(one, address("10.0.0.6"))],
+                ..spec()
+            },
+            "two interfaces have the MAC address 00:16:3e:00:00:01",
+        ),
+        (
+            InstanceSpec {
+                nics: vec![nic(one, address("10.0.0.5")), nic(two, address("10.0.0.5"))],
+                ..spec()
+            },
+            "\"10.0.0.5\" is also the address of another network",
+        ),
+        // Without a config drive, xenstore tells the guest of its addresses.
+        (
+            InstanceSpec { nics: vec![nic(one, routed("fd00::1"))], config_drive: None, ..spec() },
+            "mixes IPv4 and IPv6",
+        ),
+        (InstanceSpec { nics: vec![nic(one, routed("10.0.0.5"))], ..spec() }, "the guest's own address"),
+        (
+            InstanceSpec {
+                nics: vec![nic(one, Address { prefix_len: 33, ..address("10.0.0.5") })],
+                ..spec()
+            },
+            "is longer than the address",
+        ),
+        (InstanceSpec { nics: tagged("a,b"), ..spec() }, "\"a,b\" is not a tag"),
+        (
+            InstanceSpec { disk_tags: [("2".parse()?, vec!["swap".to_owned()])].into(), ..spec() },
+            "there are tags for device 2, where no disk of the instance is",
+        ),
+        (
+            InstanceSpec { agent: Some(AgentSetup::default()), power: Power::Off, ..spec() },
+            "an agent answers only in a guest that runs",
+        ),
+        (
+            InstanceSpec {
+                agent: Some(AgentSetup { password: Some(AdminPassword::Generated), ..AgentSetup::default() }),
+                ..spec()
+            },
+            "only to the owner of an ssh key of type ssh-rsa",
+        ),
+        (
+            InstanceSpec {
+                agent: Some(AgentSetup { owner_key: Some("ssh-rsa AAAA".into()), ..AgentSetup::default() }),
+                ..spec()
+            },
+            "the ssh key cannot be read",
+        ),
+        (
+            InstanceSpec {
+                agent: Some(AgentSetup { files: [("/a,b".into(), noise)].into(), ..AgentSetup::default() }),
+                ..spec()
+            },
+            "an agent cannot write a file \"/a,b\"",
+        ),
+        (
+            InstanceSpec {
+                agent: Some(AgentSetup { need: AgentNeed::Required, ..AgentSetup::default() }),
+                ..spec()
+            },
+            "has no plugin agent.py",
+        ),
+    ] {
+        bench.pool.simulator.faults().record();
+        let text = bench.refused(spec).await?;
+        self::says(&text, &[says]);
+        let writes = writes(bench.pool.simulator.faults().recorded());
+        assert!(writes.is_empty(), "{text}: {writes:?}");
+    }
     Ok(())
 }
 

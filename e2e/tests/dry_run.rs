@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use e2e::pool::writes;
 use e2e::sweep::scene::{self, Scene};
 use e2e::sweep::verb::{Step, VERBS, Verb};
 use xapi_simulator::World;
@@ -16,22 +17,7 @@ use xenapi_driver::pools::PoolMigrateOptions;
 use xenapi_driver::reconcile::ReconcileOptions;
 use xenapi_driver::spec::Locking;
 use xenapi_driver::{AgentTimeouts, DiskWork, Driver, Operation, Progress};
-use xenapi_types::{Host, HostMetrics, Safety, Vm, vm};
-
-/// The calls that change something, of those that the simulator has seen. Sessions come and go, and of plugins only
-/// functions that read can be called, as [`a_rehearsing_driver_cannot_change_anything`] shows.
-fn writes(seen: Vec<String>) -> Vec<String> {
-    let passes = |call: &str| call.starts_with("session.") || call == "host.call_plugin";
-    seen.into_iter().filter(|call| !passes(call) && Safety::of(call) != Safety::Reads).collect()
-}
-
-#[test]
-fn calls_that_change_something_are_told_from_others() {
-    let seen =
-        ["session.logout", "VM.get_record", "event.from", "VM.start", "/import_raw_vdi", "Async.VM.start"];
-    let seen = seen.map(str::to_owned).to_vec();
-    assert_eq!(writes(seen), ["VM.start", "/import_raw_vdi", "Async.VM.start"]);
-}
+use xenapi_types::{Host, HostMetrics, Vm, vm};
 
 #[tokio::test]
 async fn what_the_sweep_does_is_only_told() -> Result<()> {

@@ -10,7 +10,7 @@ use tracing_subscriber::filter::LevelFilter;
 use xenapi_driver::backup::Backup;
 use xenapi_driver::image_cache::CachedImage;
 use xenapi_driver::upload::Uploaded;
-use xenapi_driver::{Instance, Leftover, Snapshot};
+use xenapi_driver::{AgentReport, Instance, Leftover, Snapshot};
 
 use crate::ui::Ui;
 
@@ -37,6 +37,9 @@ impl Report {
         }
         if !instance.macs.is_empty() {
             report.add("macs", &instance.macs.join(" "));
+        }
+        if let Some(agent) = &instance.agent {
+            report.add_agent(agent);
         }
         let moved = instance.root_import;
         let share = moved.wire_bytes as f64 * 100.0 / instance.root_bytes.max(1) as f64;
@@ -129,6 +132,19 @@ impl Report {
         let list: Vec<_> = images.iter().map(object).collect();
         let json = Map::from_iter([("images".to_owned(), json!(list))]);
         Self { lines: images.iter().map(line).collect(), json }
+    }
+
+    fn add_agent(&mut self, agent: &AgentReport) {
+        self.add("agent", agent.version.as_deref().unwrap_or("none that answers"));
+        let done: Vec<_> = agent.done.iter().map(ToString::to_string).collect();
+        let faults: Vec<_> = agent.faults.iter().map(|(step, why)| format!("to {step}: {why}")).collect();
+        self.lines.extend(done.iter().map(|step| ("agent has done".to_owned(), step.clone())));
+        self.lines.extend(faults.iter().map(|fault| ("agent has failed".to_owned(), fault.clone())));
+        self.json.insert("agent_done".into(), json!(done));
+        self.json.insert("agent_faults".into(), json!(faults));
+        if let Some(sealed) = &agent.sealed_password {
+            self.add("sealed password", sealed);
+        }
     }
 
     fn add_leftovers(&mut self, leftovers: &[Leftover]) {

@@ -50,7 +50,8 @@ impl ConfigDrive {
         self
     }
 
-    /// What the user wants run, decoded: `user_data`; at most [`MAX_USER_DATA_BYTES`](Self::MAX_USER_DATA_BYTES).
+    /// What the user wants run, decoded: `user_data`; UTF-8 or gzip, at most
+    /// [`MAX_USER_DATA_BYTES`](Self::MAX_USER_DATA_BYTES).
     pub fn user_data(mut self, data: impl Into<Bytes>) -> Self {
         self.user_data = Some(data.into());
         self
@@ -175,11 +176,23 @@ impl fmt::Debug for ConfigDrive {
 
 /// More than OpenStack takes would not survive a move of the instance there.
 pub(crate) fn check_user_data(file: &'static str, data: &[u8]) -> Result<(), Error> {
-    if data.len() <= ConfigDrive::MAX_USER_DATA_BYTES {
+    if data.len() > ConfigDrive::MAX_USER_DATA_BYTES {
+        return Err(Error::UserDataTooLong {
+            file,
+            len: data.len(),
+            limit: ConfigDrive::MAX_USER_DATA_BYTES,
+        });
+    }
+    if data.starts_with(&GZIP) {
         return Ok(());
     }
-    Err(Error::UserDataTooLong { file, len: data.len(), limit: ConfigDrive::MAX_USER_DATA_BYTES })
+    std::str::from_utf8(data)
+        .map(drop)
+        .map_err(|at| Error::UserDataNotText { file, offset: at.valid_up_to() })
 }
+
+/// What a gzip file begins with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 fn to_bytes(value: &Value) -> Bytes {
     value.to_string().into()

@@ -87,6 +87,17 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// User data that no reader of it understands.
+    #[error(
+        "{file} is neither text nor gzip: the byte at offset {offset} is not UTF-8; convert the text to UTF-8, or \
+         compress what is not text with gzip"
+    )]
+    UserDataNotText {
+        /// The file on the drive.
+        file: &'static str,
+        /// The first byte that is no part of a character.
+        offset: usize,
+    },
     /// The file system writer refused.
     #[error("cannot write {path:?} to the config drive image: {message}")]
     Vfat {

@@ -39,7 +39,7 @@ impl NoCloud {
         self
     }
 
-    /// What the user wants run: `user-data`. The file is there even when it is empty, as cloud-init takes
+    /// What the user wants run: `user-data`, in UTF-8 or gzip. The file is there even when it is empty, as cloud-init takes
     /// no drive without it.
     pub fn user_data(mut self, data: impl Into<Bytes>) -> Self {
         self.user_data = data.into();

@@ -72,6 +72,51 @@ impl FromStr for Format {
     }
 }
 
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Label {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::ConfigDrive, Self::NoCloud].into_iter().find(|label| label.as_str() == text).ok_or_else(|| {
+            format!("unknown config drive label {text:?}: use config-2 (OpenStack) or cidata (NoCloud)")
+        })
+    }
+}
+
+impl fmt::Display for ImageSize {
+    /// `smallest`, or the length in bytes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Smallest => f.write_str("smallest"),
+            Self::Nova => Self::NOVA_BYTES.fmt(f),
+            Self::Bytes(bytes) => bytes.fmt(f),
+        }
+    }
+}
+
+impl FromStr for ImageSize {
+    type Err = String;
+
+    /// `smallest`, `nova`, or a number of MiB.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "smallest" => Ok(Self::Smallest),
+            "nova" => Ok(Self::Nova),
+            mib => match mib.parse::<u64>().ok().and_then(|mib| mib.checked_mul(1 << 20)) {
+                Some(bytes) => Ok(Self::Bytes(bytes)),
+                None => {
+                    Err(format!("unknown config drive size {text:?}: use smallest, nova or a number of MiB"))
+                }
+            },
+        }
+    }
+}
+
 impl Label {
     /// The label as it is written, in lower case: cloud-init accepts either case, other readers do not.
     pub fn as_str(self) -> &'static str {

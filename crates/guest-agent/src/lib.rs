@@ -36,11 +36,13 @@ mod exchange;
 #[doc(hidden)]
 pub mod fuzzing;
 mod message;
+mod owner;
 mod version;
 
 pub use cipher::Digest;
 pub use exchange::{Channel, Offer};
 pub use message::{Command, File, Reply, Request};
+pub use owner::{OwnerKey, OwnerKeyError, joined, pieces};
 pub use version::is_newer;
 
 /// Why an exchange with an agent failed.

@@ -1,6 +1,9 @@
 //! The guest agents that some images carry, reached through the dom0 plugin `agent`. Cloud-init with a
 //! config drive is the better way; an agent is used where it is asked for.
 
+mod first_boot;
+mod password;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -11,6 +14,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 use xenapi_client::Client;
 use xenapi_types::{Ref, Vm, vm};
+
+pub use first_boot::{AdminPassword, AgentBuild, AgentNeed, AgentReport, AgentSetup, AgentStep};
 
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op, Result};
@@ -60,9 +65,17 @@ pub enum AgentProblem {
     /// It cannot do that.
     #[error("cannot do it: {0}")]
     NotImplemented(String),
+    /// Nobody can ask it.
+    #[error(
+        "cannot be asked: the host has no plugin agent.py; install the plugins there (example `plugins`)"
+    )]
+    NoPlugin,
     /// It refused, or wrote what is no answer.
     #[error("{0}")]
     Answer(#[from] guest_agent::Error),
+    /// It has set the password, which cannot be sealed for its owner.
+    #[error("has set a password that cannot be sealed for its owner: {0}")]
+    OwnerKey(#[from] guest_agent::OwnerKeyError),
 }
 
 /// The agent of one instance. Calls end with [`Cause::Agent`] when the agent does not do what it is asked for,
@@ -87,18 +100,27 @@ impl Driver {
         let job = Job::new(self.clone(), Progress::none());
         let failed = |cause| Error::new(Op::Agent, format!("instance {which}"), Stage::Find, cause);
         let (vm, record) = find::ours(&job, which).await.map_err(failed)?;
-        let (client, endpoint) = (self.client().clone(), self.endpoint());
-        Ok(Agent { client, vm, uuid: record.uuid, endpoint, timeouts, rehearses: self.0.rehearses })
+        Ok(Agent::of(self, vm, record.uuid, timeouts))
     }
 }
 
 impl Agent {
+    /// The agent of this VM.
+    pub(crate) fn of(driver: &Driver, vm: Ref<Vm>, uuid: String, timeouts: AgentTimeouts) -> Self {
+        let (client, endpoint) = (driver.client().clone(), driver.endpoint());
+        Self { client, vm, uuid, endpoint, timeouts, rehearses: driver.0.rehearses }
+    }
+
     /// Its version. A guest that has just been started is waited for.
     ///
     /// # Errors
     ///
     /// [`AgentProblem::Silent`] after the time for it.
     pub async fn version(&self) -> Result<String> {
+        self.told(self.ask_version().await)
+    }
+
+    async fn ask_version(&self) -> std::result::Result<String, Cause> {
         let deadline = Instant::now() + self.timeouts.version;
         loop {
             match self.ask("version", &Command::Version, [], self.timeouts.answer).await {
@@ -107,7 +129,7 @@ impl Agent {
                 {
                     tokio::time::sleep(POLL).await;
                 }
-                done => return self.told(done),
+                done => return done,
             }
         }
     }
@@ -119,6 +141,10 @@ impl Agent {
     ///
     /// [`AgentProblem::Answer`] with the last refusal when neither is understood.
     pub async fn set_password(&self, password: &str) -> Result<Digest> {
+        self.told(self.try_password(password).await)
+    }
+
+    async fn try_password(&self, password: &str) -> std::result::Result<Digest, Cause> {
         let mut refusal = None;
         for digest in [Digest::Md5, Digest::Sha256] {
             match self.password_with(password, digest).await {
@@ -131,10 +157,10 @@ impl Agent {
                 ) => {
                     refusal = Some(cause);
                 }
-                Err(cause) => return self.told(Err(cause)),
+                Err(cause) => return Err(cause),
             }
         }
-        self.told(Err(refusal.expect("both were refused")))
+        Err(refusal.expect("both were refused"))
     }
 
     async fn password_with(&self, password: &str, digest: Digest) -> std::result::Result<String, Cause> {
@@ -158,11 +184,14 @@ impl Agent {
     ///
     /// [`AgentProblem::NotImplemented`] when the agent offers no way to write files.
     pub async fn inject_file(&self, path: &str, contents: &[u8]) -> Result<()> {
+        self.told(self.send_file(path, contents).await)
+    }
+
+    async fn send_file(&self, path: &str, contents: &[u8]) -> std::result::Result<(), Cause> {
         let extra =
             [("b64_path", BASE64_STANDARD.encode(path)), ("b64_contents", BASE64_STANDARD.encode(contents))];
         let file = guest_agent::File { path: path.to_owned(), contents: Vec::new() };
-        let done = self.ask("inject_file", &Command::FileInject(file), extra, self.timeouts.answer).await;
-        self.told(done).map(drop)
+        self.ask("inject_file", &Command::FileInject(file), extra, self.timeouts.answer).await.map(drop)
     }
 
     /// Has the guest configure its network from `vm-data/networking`, and take this host name, which
@@ -204,13 +233,22 @@ impl Agent {
     ///
     /// As those of the [agent](Agent).
     pub async fn update(&self, running: &str, offered: &str, url: &str, md5: &str) -> Result<bool> {
+        self.told(self.try_update(running, offered, url, md5).await)
+    }
+
+    async fn try_update(
+        &self,
+        running: &str,
+        offered: &str,
+        url: &str,
+        md5: &str,
+    ) -> std::result::Result<bool, Cause> {
         if !guest_agent::is_newer(offered, running) {
             return Ok(false);
         }
         let command = Command::Update { url: url.to_owned(), md5: md5.to_owned() };
         let extra = [("url", url.to_owned()), ("md5sum", md5.to_owned())];
-        let done = self.ask("agentupdate", &command, extra, self.timeouts.answer).await;
-        self.told(done).map(|_| true)
+        self.ask("agentupdate", &command, extra, self.timeouts.answer).await.map(|_| true)
     }
 
     /// Calls the plugin, again with the new domain when the guest reboots meanwhile.
@@ -240,6 +278,9 @@ impl Agent {
             let client = self.client.with_deadline(patience + Duration::from_secs(60));
             let error = match client.call_plugin(&record.resident_on, PLUGIN, function, &args).await {
                 Ok(answer) => return command.accept(&answer).map_err(|e| self.problem(e.into())),
+                Err(error) if error.is("XENAPI_MISSING_PLUGIN") => {
+                    return Err(self.problem(AgentProblem::NoPlugin));
+                }
                 Err(error) => error,
             };
             let said = error.plugin_failure().map(|failure| failure.stderr.clone()).unwrap_or_default();

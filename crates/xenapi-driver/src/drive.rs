@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use config_drive::{
-    Addressing, ConfigDrive, Ec2MetaData, Image, ImageOptions, KeyPair, Link, LinkKind, MacAddr, MetaData,
-    Network, NetworkData, Route, Service,
+    Addressing, ConfigDrive, Device, Ec2MetaData, Image, ImageOptions, KeyPair, Label, Link, LinkKind,
+    MacAddr, MetaData, Network, NetworkData, NoCloud, Route, Service, Tree,
 };
+use serde_json::Value;
 use uuid::Uuid;
+use xenapi_storage::device::UserDevice;
 use xenapi_types::{Vif, VifRecord, VmRecord};
 
 pub use disk::NewDrive;
@@ -31,6 +33,8 @@ pub(crate) struct Guest<'a> {
     pub(crate) metadata: &'a BTreeMap<String, String>,
     /// In the order of their devices.
     pub(crate) interfaces: Vec<Interface<'a>>,
+    /// Tags of disks by their place.
+    pub(crate) disk_tags: &'a BTreeMap<UserDevice, Vec<String>>,
 }
 
 /// An interface as its guest is told of it.
@@ -46,6 +50,7 @@ pub(crate) struct Interface<'a> {
     pub(crate) port: Option<&'a str>,
     /// None means DHCP.
     pub(crate) addresses: &'a [Address],
+    pub(crate) tags: &'a [String],
 }
 
 impl<'a> Guest<'a> {
@@ -54,13 +59,19 @@ impl<'a> Guest<'a> {
         let interfaces = spec.nics.iter().zip(nics).map(|(nic, plan)| Interface {
             device: plan.device,
             mac: plan.mac,
-            mtu: plan.network.mtu,
+            mtu: plan.mtu,
             label: &plan.network.name,
             port: nic.other_config.get(PORT).map(String::as_str),
             addresses: &nic.addresses,
+            tags: &nic.tags,
         });
-        let interfaces = interfaces.collect();
-        Self { instance: spec.uuid, name: &spec.name, metadata: &spec.metadata, interfaces }
+        Self {
+            instance: spec.uuid,
+            name: &spec.name,
+            metadata: &spec.metadata,
+            interfaces: interfaces.collect(),
+            disk_tags: &spec.disk_tags,
+        }
     }
 }
 
@@ -79,15 +90,16 @@ impl<'a> Interface<'a> {
             label,
             port: vif.other_config.get(PORT).map(String::as_str),
             addresses: addresses.get(&mac).map_or(&[], Vec::as_slice),
+            tags: &[],
         }
     }
 }
 
-/// The interfaces of a VM in the order of their devices; the addresses must all be of one of them.
+/// The interfaces of a VM in the order of their devices; those that are named must be among them.
 pub(crate) async fn vifs(
     job: &Job,
     vm: &VmRecord,
-    addresses: &BTreeMap<MacAddr, Vec<Address>>,
+    mut named: impl Iterator<Item = &MacAddr>,
 ) -> Result<Vec<(MacAddr, VifRecord)>, Cause> {
     let mut found: Vec<(MacAddr, VifRecord)> = Vec::new();
     for vif in &vm.vifs {
@@ -96,7 +108,7 @@ pub(crate) async fn vifs(
         found.extend(record.mac.parse().ok().map(|mac| (mac, record)));
     }
     found.sort_by_key(|(_, vif)| vif.device.parse::<usize>().unwrap_or(usize::MAX));
-    if let Some(mac) = addresses.keys().find(|mac| !found.iter().any(|(known, _)| known == *mac)) {
+    if let Some(mac) = named.find(|mac| !found.iter().any(|(known, _)| known == *mac)) {
         let have = found.iter().map(|(mac, _)| mac.to_string()).collect();
         return Err(Cause::NoSuchInterface { wanted: mac.to_string(), vm: vm.uuid.clone(), have });
     }
@@ -110,19 +122,48 @@ const PORT: &str = "neutron-port-id";
 ///
 /// # Errors
 ///
-/// What the config drive refuses: a host name or key that no guest can use, or too much content.
+/// What the config drive refuses: a host name, key, address or tag that no guest can use, user data that is none, what
+/// the layout has no place for, or too much content.
 pub(crate) fn build(guest: &Guest<'_>, wanted: &spec::ConfigDrive) -> Result<Image, config_drive::Error> {
+    let tree = match wanted.label {
+        Label::ConfigDrive => openstack(guest, wanted)?,
+        Label::NoCloud => nocloud(guest, wanted)?,
+    };
+    let &spec::ConfigDrive { format, label, size, .. } = wanted;
+    Image::build(&tree, ImageOptions { format, label, size })
+}
+
+/// Refuses addresses that contradict each other, for a guest that is told of them by other means only.
+pub(crate) fn check_network(guest: &Guest<'_>) -> Result<(), config_drive::Error> {
+    network_data(&guest.interfaces).check()
+}
+
+fn meta_data(guest: &Guest<'_>, wanted: &spec::ConfigDrive) -> MetaData {
     let hostname = hostname(Some(wanted), guest.name, guest.instance);
-    let keys = wanted.ssh_keys.iter().map(|(name, key)| KeyPair::ssh(name, key)).collect();
-    let meta_data = MetaData {
+    MetaData {
         availability_zone: wanted.availability_zone.clone(),
+        project_id: wanted.project_id.clone(),
         meta: guest.metadata.clone(),
-        keys,
+        keys: wanted.ssh_keys.iter().map(|(name, key)| KeyPair::ssh(name, key)).collect(),
         admin_pass: wanted.admin_pass.as_ref().map(|password| password.expose().into()),
         random_seed: random_bytes(SEED_BYTES),
+        devices: devices(guest),
         ..MetaData::new(guest.instance, guest.name, hostname)
-    };
-    let mut drive = ConfigDrive::new(meta_data).ec2(ec2(guest, wanted));
+    }
+}
+
+/// What has tags: interfaces first, as OpenStack lists them.
+fn devices(guest: &Guest<'_>) -> Vec<Device> {
+    let nics = guest.interfaces.iter().filter(|interface| !interface.tags.is_empty());
+    let nics = nics.map(|interface| Device::nic(interface.mac, interface.tags.to_vec()));
+    let disks = guest.disk_tags.iter().filter(|(_, tags)| !tags.is_empty()).flat_map(|(place, tags)| {
+        Device::xen_disk(place.number().into(), &format!("/dev/{}", place.linux_name()), tags)
+    });
+    nics.chain(disks).collect()
+}
+
+fn openstack(guest: &Guest<'_>, wanted: &spec::ConfigDrive) -> Result<Tree, config_drive::Error> {
+    let mut drive = ConfigDrive::new(meta_data(guest, wanted)).ec2(ec2(guest, wanted));
     if !guest.interfaces.is_empty() {
         drive = drive.network_data(network_data(&guest.interfaces));
     }
@@ -132,7 +173,47 @@ pub(crate) fn build(guest: &Guest<'_>, wanted: &spec::ConfigDrive) -> Result<Ima
     if let Some(vendor_data) = &wanted.vendor_data {
         drive = drive.vendor_data(vendor_data.clone());
     }
-    Image::build(&drive.tree()?, ImageOptions { format: wanted.format, ..ImageOptions::default() })
+    if let Some(vendor_data) = &wanted.vendor_data2 {
+        drive = drive.vendor_data2(vendor_data.clone());
+    }
+    for (path, content) in &wanted.files {
+        drive = drive.injected_file(path, content.clone());
+    }
+    drive.tree()
+}
+
+fn nocloud(guest: &Guest<'_>, wanted: &spec::ConfigDrive) -> Result<Tree, config_drive::Error> {
+    let nowhere = |field: &str, value: &str, reason| config_drive::Error::InvalidField {
+        file: "config drive labelled cidata",
+        field: field.to_owned(),
+        value: value.to_owned(),
+        reason,
+    };
+    if let Some(path) = wanted.files.keys().next() {
+        let reason = "cannot be given to the guest in NoCloud's layout; use write_files in the user data";
+        return Err(nowhere("files", path, reason));
+    }
+    if wanted.vendor_data2.is_some() {
+        return Err(nowhere("vendor_data2", "", "has no place in NoCloud's layout; use vendor_data"));
+    }
+    let mut drive = NoCloud::new(meta_data(guest, wanted));
+    if !guest.interfaces.is_empty() {
+        drive = drive.network_data(network_data(&guest.interfaces));
+    }
+    if let Some(user_data) = &wanted.user_data {
+        drive = drive.user_data(user_data.clone());
+    }
+    if let Some(vendor_data) = &wanted.vendor_data {
+        let text = match vendor_data {
+            Value::Object(parts) => parts.get("cloud-init").and_then(Value::as_str),
+            other => other.as_str(),
+        };
+        let reason =
+            "is neither text nor an object with text in \"cloud-init\", which is all that NoCloud has";
+        let text = text.ok_or_else(|| nowhere("vendor_data", "", reason))?;
+        drive = drive.vendor_data(text.to_owned());
+    }
+    drive.tree()
 }
 
 fn network_data(interfaces: &[Interface<'_>]) -> NetworkData {

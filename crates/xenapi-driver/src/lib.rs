@@ -92,7 +92,10 @@ pub mod upload;
 pub mod volume;
 mod xenstore;
 
-pub use agent::{Agent, AgentProblem, AgentTimeouts};
+pub use agent::{
+    AdminPassword, Agent, AgentBuild, AgentNeed, AgentProblem, AgentReport, AgentSetup, AgentStep,
+    AgentTimeouts,
+};
 pub use destroy::Destroyed;
 pub use disk_setup::{DiskSetup, Grow};
 pub use dom0_disk::{DiskWork, Injection};

@@ -22,7 +22,8 @@ use crate::inventory::{Inventory, Network, Node};
 use crate::kernel;
 use crate::mac;
 use crate::spec::{
-    Firmware, Flavor, Grow, InstanceSpec, Locking, MacChoice, OsType, Power, RootImage, VmMode,
+    ConfigDriveLabel, Firmware, Flavor, Grow, InstanceSpec, Locking, MacChoice, OsType, Power, RootImage,
+    VmMode,
 };
 use crate::xenstore;
 
@@ -174,6 +175,7 @@ pub fn plan(
     check_volumes(spec, image.disc, &sizes, &mut found);
     let from_volume = matches!(spec.image, RootImage::Volume(_));
     found.extend(spec.disk_setup.conflicts(from_volume || image.disc));
+    found.extend(spec.agent.iter().flat_map(|agent| agent.conflicts(spec.power)));
     if image.disc && spec.flavor.root_gib == 0 {
         found.push(Conflict::DiscWithoutRoot { image: image.name.clone() });
     }
@@ -210,7 +212,8 @@ pub fn plan(
     };
     let root = image_disk(spec, image, &mark, sr.facts().round_size(virtual_bytes).unwrap_or(virtual_bytes));
     let config_drive = config_drive_place(spec, image.disc, &sizes)
-        .map(|userdevice| DiskPlan { userdevice, ..config_drive(&mark, 0) });
+        .zip(spec.config_drive.as_ref())
+        .map(|(userdevice, drive)| DiskPlan { userdevice, ..config_drive(&mark, drive.label, 0) });
     let blank = blank_disks(spec, sizes, sr, &mark);
     Ok(Plan {
         instance: spec.uuid,
@@ -245,10 +248,10 @@ fn image_disk(spec: &InstanceSpec, image: &ImageFacts, mark: &Ownership, virtual
     }
 }
 
-/// The disk of a config drive of that many bytes.
-pub(crate) fn config_drive(mark: &Ownership, virtual_bytes: u64) -> DiskPlan {
+/// The disk of a config drive with that label and of that many bytes.
+pub(crate) fn config_drive(mark: &Ownership, label: ConfigDriveLabel, virtual_bytes: u64) -> DiskPlan {
     DiskPlan {
-        name_label: "config-2".to_owned(),
+        name_label: label.to_string(),
         name_description: DiskUse::ConfigDrive.as_str().to_owned(),
         virtual_bytes,
         other_config: mark.disk_keys(DiskUse::ConfigDrive),
@@ -292,7 +295,7 @@ fn config_drive_place(
     (UserDevice::CONFIG_DRIVE.number()..).map_while(UserDevice::new).find(|place| !taken.contains(place))
 }
 
-/// No two disks are in one place.
+/// No two disks are in one place, and tags are of places that have one.
 fn check_volumes(
     spec: &InstanceSpec,
     disc: bool,
@@ -308,6 +311,9 @@ fn check_volumes(
         }
         taken.push(device);
     }
+    // What was taken is all that there is to tell of.
+    let nowhere = spec.disk_tags.keys().filter(|place| !taken.contains(place));
+    found.extend(nowhere.map(|place| Conflict::TagsOfNothing(*place)));
 }
 
 /// Use, place and size of the blank disks.

@@ -32,6 +32,8 @@ pub enum Stage {
     Devices,
     /// Starting the VM and waiting until it runs.
     Start,
+    /// Asking the agent in the guest.
+    Agent,
     /// Connecting or forgetting storage.
     Storage,
     /// Finding an instance and what belongs to it.
@@ -68,6 +70,7 @@ impl Stage {
             Self::Vm => "VM",
             Self::Devices => "devices",
             Self::Start => "start",
+            Self::Agent => "agent",
             Self::Storage => "storage",
             Self::Find => "find",
             Self::Stop => "stop",

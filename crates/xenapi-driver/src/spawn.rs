@@ -17,6 +17,7 @@ use xenapi_storage::device::UserDevice;
 use xenapi_storage::ownership::{self, Ownership};
 use xenapi_types::{Ref, Vm, VmPowerState, vdi, vm, vtpm};
 
+use crate::agent::{Agent, AgentReport};
 use crate::cancel::{self, Stop, Work};
 use crate::disk_setup::{self, DiskSetup};
 use crate::dom0_write;
@@ -94,6 +95,8 @@ pub struct Instance {
     pub config_drive_uuid: Option<String>,
     /// MAC addresses in the order of the devices.
     pub macs: Vec<String>,
+    /// What its agent did, where it was to be asked.
+    pub agent: Option<AgentReport>,
 }
 
 impl Driver {
@@ -201,6 +204,12 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
         Power::Off => None,
         _ => Some(job.stage(Stage::Start, heap(|| start(job, &plan, &vm, &vm_uuid, disks, stop))).await?),
     };
+    let mut agent = None;
+    if let Some(setup) = &spec.agent {
+        let asked = Agent::of(&job.driver, vm.clone(), vm_uuid.clone(), setup.timeouts);
+        let asking = heap(|| asked.first_boot(setup, spec.os_type, stop));
+        agent = Some(job.stage(Stage::Agent, asking).await?);
+    }
     job.stage(Stage::Vm, complete(job, &vm, domid, stop)).await?;
     Ok(Instance {
         uuid: plan.instance,
@@ -217,6 +226,7 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
         disc_uuid,
         config_drive_uuid: config_drive.map(|disk| disk.uuid),
         macs: plan.nics.iter().map(|nic| nic.mac.to_string()).collect(),
+        agent,
     })
 }
 
@@ -238,14 +248,20 @@ async fn decide(
     if plan.vm.own_kernel {
         kernel::check(job, &plan).await?;
     }
+    if let Some(agent) = &spec.agent {
+        agent.check(job, &plan).await?;
+    }
+    let guest = drive::Guest::planned(spec, &plan.nics);
     let drive = match spec.config_drive.as_ref().zip(plan.config_drive.as_mut()) {
         Some((wanted, disk)) => {
-            let guest = drive::Guest::planned(spec, &plan.nics);
             let image = drive::build(&guest, wanted).map_err(Cause::ConfigDrive)?;
             disk.virtual_bytes = image.len_bytes();
             Some(image)
         }
-        None => None,
+        None => {
+            drive::check_network(&guest).map_err(Cause::ConfigDrive)?;
+            None
+        }
     };
     if plan.power != Power::Off && !job.driver.0.rehearses {
         ledger::reserve(job, &plan.node, plan.vm.memory_bytes, stop).await?;

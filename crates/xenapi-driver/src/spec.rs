@@ -5,14 +5,17 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-pub use config_drive::Format as ConfigDriveFormat;
 use config_drive::MacAddr;
-pub use config_drive::Route;
+pub use config_drive::{
+    Format as ConfigDriveFormat, ImageSize as ConfigDriveSize, Label as ConfigDriveLabel, Route,
+};
 pub use disk_stream::Declared as ImageFormat;
 use uuid::Uuid;
 use xenapi_client::Secret;
 pub use xenapi_storage::Choice as SrChoice;
+use xenapi_storage::device::UserDevice;
 
+pub use crate::agent::{AdminPassword, AgentNeed, AgentSetup};
 pub use crate::disk_setup::{DiskSetup, Grow};
 pub use crate::image::RootImage;
 pub use crate::kernel::Kernel;
@@ -42,6 +45,9 @@ pub struct InstanceSpec {
     pub disk_setup: DiskSetup,
     /// Volumes that it has from the beginning, besides a root disk that is one ([`RootImage::Volume`]).
     pub volumes: Vec<Mount>,
+    /// Tags of disks by their place, so that software in the guest finds them: the config drive tells them. Volumes
+    /// can have some if they are given a place.
+    pub disk_tags: BTreeMap<UserDevice, Vec<String>>,
     /// Network interfaces in the order the guest sees them, device 0 first.
     pub nics: Vec<Nic>,
     /// How the guest is virtualised; `None` lets the plan decide ([`VmMode`]).
@@ -59,6 +65,8 @@ pub struct InstanceSpec {
     /// The instance's metadata, shown to the guest in the config drive (`meta`) and in xenstore
     /// (`vm-data/user-metadata/…`).
     pub metadata: BTreeMap<String, String>,
+    /// What the agent in its image is asked for after the first start; `None` does not ask it.
+    pub agent: Option<AgentSetup>,
     /// Whether the instance is started, or left halted when it is complete.
     pub power: Power,
 }
@@ -77,6 +85,7 @@ impl InstanceSpec {
             sr: SrChoice::PoolDefault,
             disk_setup: DiskSetup::default(),
             volumes: Vec::new(),
+            disk_tags: BTreeMap::new(),
             nics: Vec::new(),
             vm_mode: None,
             kernel: None,
@@ -85,6 +94,7 @@ impl InstanceSpec {
             tags: Vec::new(),
             config_drive: None,
             metadata: BTreeMap::new(),
+            agent: None,
             power: Power::On,
         }
     }
@@ -246,6 +256,8 @@ pub struct Nic {
     pub mtu: Option<u32>,
     /// The most that the guest may send, in kilobytes per second; `None` is no limit.
     pub limit_kbytes: Option<u32>,
+    /// Tags by which software in the guest finds it; the config drive tells them.
+    pub tags: Vec<String>,
     /// Further keys of the VIF's `other_config`, such as `neutron-port-id`.
     pub other_config: BTreeMap<String, String>,
 }
@@ -260,6 +272,7 @@ impl Nic {
             addresses: Vec::new(),
             mtu: None,
             limit_kbytes: None,
+            tags: Vec::new(),
             other_config: BTreeMap::new(),
         }
     }
@@ -368,7 +381,7 @@ impl FromStr for OsType {
 /// What the config drive tells the guest, besides the instance's name, uuid, metadata and network.
 #[derive(Clone, Default)]
 pub struct ConfigDrive {
-    /// The user data, as it is given to cloud-init.
+    /// The user data, as it is given to cloud-init: UTF-8 or gzip.
     pub user_data: Option<Vec<u8>>,
     /// Public keys by name.
     pub ssh_keys: BTreeMap<String, String>,
@@ -376,12 +389,23 @@ pub struct ConfigDrive {
     pub hostname: Option<String>,
     /// Password of the administrator. Everyone who can read the disk can read it.
     pub admin_pass: Option<Secret>,
-    /// What the operator wants every guest to know: `vendor_data.json`.
+    /// What the operator wants every guest to know: `vendor_data.json`. NoCloud has only what cloud-init takes of it:
+    /// text, or an object with text in `cloud-init`.
     pub vendor_data: Option<serde_json::Value>,
+    /// The same from the operator's services: `vendor_data2.json`. NoCloud has no place for it.
+    pub vendor_data2: Option<serde_json::Value>,
+    /// Files for the guest to put in absolute paths of its own. NoCloud has no place for them: user data can say it.
+    pub files: BTreeMap<String, Vec<u8>>,
     /// The availability zone to report.
     pub availability_zone: Option<String>,
+    /// The project to report.
+    pub project_id: Option<String>,
     /// The file system the drive is written in.
     pub format: ConfigDriveFormat,
+    /// The label by which the guest finds it, and so the layout: OpenStack's or NoCloud's.
+    pub label: ConfigDriveLabel,
+    /// The size of the disk: the smallest that will do unless it is said.
+    pub size: ConfigDriveSize,
 }
 
 impl fmt::Debug for ConfigDrive {
@@ -393,8 +417,13 @@ impl fmt::Debug for ConfigDrive {
             .field("hostname", &self.hostname)
             .field("admin_pass", &self.admin_pass)
             .field("vendor_data", &self.vendor_data.as_ref().map(|_| "<redacted>"))
+            .field("vendor_data2", &self.vendor_data2.as_ref().map(|_| "<redacted>"))
+            .field("files", &self.files.keys())
             .field("availability_zone", &self.availability_zone)
+            .field("project_id", &self.project_id)
             .field("format", &self.format)
+            .field("label", &self.label)
+            .field("size", &self.size)
             .finish()
     }
 }

@@ -226,7 +226,7 @@ async fn networks(
     record: &VmRecord,
     addresses: &BTreeMap<MacAddr, Vec<Address>>,
 ) -> Result<BTreeMap<String, Option<String>>, Cause> {
-    let vifs = vifs(job, record, addresses).await?;
+    let vifs = vifs(job, record, addresses.keys()).await?;
     let known = record.xenstore_data.keys().filter(|key| key.starts_with(NETWORKING));
     let mut changes: BTreeMap<String, Option<String>> = known.map(|key| (key.clone(), None)).collect();
     for (mac, vif) in &vifs {
@@ -298,7 +298,7 @@ mod tests {
 
     fn interface<'a>(addresses: &'a [Address]) -> Interface<'a> {
         let mac = "fa:16:3e:00:00:01".parse().unwrap();
-        Interface { device: 0, mac, mtu: 1500, label: "lan", port: None, addresses }
+        Interface { device: 0, mac, mtu: 1500, label: "lan", port: None, addresses, tags: &[] }
     }
 
     #[test]

@@ -120,7 +120,12 @@ impl Service {
 }
 
 impl NetworkData {
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// Checks that a guest can follow it: that is done for every drive, too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidField`] for the first part that contradicts another one, or that no guest could use.
+    pub fn check(&self) -> Result<(), Error> {
         let invalid = |field: String, value: String, reason| {
             Err(Error::InvalidField { file: FILE, field, value, reason })
         };
@@ -163,6 +168,9 @@ impl NetworkData {
                 }
                 if route.prefix > bits(address) {
                     return invalid(field, value, "has a prefix longer than the address");
+                }
+                if route.gateway == address {
+                    return invalid(field, value, "leads to the guest's own address");
                 }
             }
         }
@@ -303,6 +311,11 @@ mod tests {
         check(&one, &[fixed("a", "fd00::2", 129, None)], "networks[0].netmask \"/129\"");
         check(&one, &[fixed("a", "10.0.0.2", 24, Some(("0.0.0.0", 0, "fd00::1")))], "mixes IPv4 and IPv6");
         check(&one, &[fixed("a", "10.0.0.2", 24, Some(("0.0.0.0", 40, "10.0.0.1")))], "prefix longer");
+        check(
+            &one,
+            &[fixed("a", "10.0.0.2", 24, Some(("0.0.0.0", 0, "10.0.0.2")))],
+            "the guest's own address",
+        );
     }
 
     #[test]

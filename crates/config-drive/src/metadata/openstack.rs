@@ -109,6 +109,19 @@ impl MetaData {
             let field = format!("keys[{i}]");
             return Err(Error::InvalidField { file: FILE, field, value: key.name.clone(), reason });
         }
+        for (i, device) in self.devices.iter().enumerate() {
+            // The rule of OpenStack's API for tags.
+            let is_valid = |tag: &&String| {
+                (1..=60).contains(&tag.chars().count())
+                    && !tag.contains([',', '/'])
+                    && !tag.contains(char::is_control)
+            };
+            if let Some(tag) = device.tags.iter().find(|tag| !is_valid(tag)) {
+                let (field, value) = (format!("devices[{i}].tags"), tag.clone());
+                let reason = "is not a tag: 1 to 60 characters, no comma, slash or control character";
+                return Err(Error::InvalidField { file: FILE, field, value, reason });
+            }
+        }
         Ok(())
     }
 

@@ -58,6 +58,16 @@ impl PluginState {
 }
 
 impl PluginState {
+    /// Whether there is a plugin `agent`, ours or Nova's; `None` where that is not known.
+    pub(crate) fn has_agent(&self) -> Option<bool> {
+        match self {
+            Self::Installed { functions, .. } => Some(functions.contains_key("agent")),
+            Self::Foreign { .. } => Some(true),
+            Self::Missing => Some(false),
+            Self::Unknown { .. } => None,
+        }
+    }
+
     /// Which requests it does not answer, in words, or why that is not known.
     pub(crate) fn lacks(&self, functions: &[&str]) -> Option<String> {
         let lacking: Vec<&str> = functions.iter().copied().filter(|function| !self.has(function)).collect();

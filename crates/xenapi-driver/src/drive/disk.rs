@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use config_drive::{Image, MacAddr};
 use sha2::{Digest, Sha256};
+use xenapi_storage::device::UserDevice;
 use xenapi_storage::ownership::{DiskUse, NOVA_DISK_TYPE, Ownership};
 use xenapi_storage::{DiskRequest, Repository};
 use xenapi_types::{VdiRecord, VmRecord, vdi};
@@ -37,6 +38,10 @@ pub struct NewDrive {
     pub metadata: BTreeMap<String, String>,
     /// The addresses of its interfaces; those that are not named here have DHCP.
     pub addresses: BTreeMap<MacAddr, Vec<Address>>,
+    /// The tags of its interfaces.
+    pub nic_tags: BTreeMap<MacAddr, Vec<String>>,
+    /// The tags of its disks and volumes by their place.
+    pub disk_tags: BTreeMap<UserDevice, Vec<String>>,
     /// Whether it is read back and compared with what was written.
     pub checks: Checks,
 }
@@ -147,6 +152,7 @@ pub(crate) fn is_config_drive(drive: &Drive) -> bool {
 /// disk yet.
 pub(crate) struct Renewal {
     image: Image,
+    label: spec::ConfigDriveLabel,
     checks: Checks,
     /// Where the other one is.
     pub(crate) place: Replaced,
@@ -162,19 +168,31 @@ impl Renewal {
         old: &Drive,
         sr: Repository,
     ) -> Result<Self, Cause> {
-        let vifs = vifs(job, vm, &wanted.addresses).await?;
-        let interfaces = vifs.iter().map(|(mac, vif)| Interface::of(*mac, vif, "", &wanted.addresses));
+        let vifs = vifs(job, vm, wanted.addresses.keys().chain(wanted.nic_tags.keys())).await?;
+        if !wanted.disk_tags.is_empty() {
+            let drives = volume::drives(job, vm).await?;
+            let has =
+                |place: &UserDevice| drives.iter().any(|one| one.record.userdevice == place.to_string());
+            if let Some(place) = wanted.disk_tags.keys().find(|place| !has(place)) {
+                return Err(Conflicts::from(Conflict::TagsOfNothing(*place)).into());
+            }
+        }
+        let interfaces = vifs.iter().map(|(mac, vif)| Interface {
+            tags: wanted.nic_tags.get(mac).map_or(&[], Vec::as_slice),
+            ..Interface::of(*mac, vif, "", &wanted.addresses)
+        });
         let guest = Guest {
             instance: find::made_for(&vm.other_config, &vm.uuid, &job.driver.settings().owner)
                 .unwrap_or_default(),
             name: &vm.name_label,
             metadata: &wanted.metadata,
             interfaces: interfaces.collect(),
+            disk_tags: &wanted.disk_tags,
         };
         let image = build(&guest, &wanted.content).map_err(Cause::ConfigDrive)?;
         let request = DiskRequest { virtual_bytes: image.len_bytes(), data_bytes: None };
         sr.check_space(&[request]).map_err(Conflict::from).map_err(Conflicts::from)?;
-        Ok(Self { image, checks: wanted.checks, place: Replaced::of(old), sr })
+        Ok(Self { image, label: wanted.content.label, checks: wanted.checks, place: Replaced::of(old), sr })
     }
 
     /// For the drive of an instance that must have one, on the repository where that is.
@@ -204,7 +222,7 @@ impl Renewal {
         let owner = job.driver.settings().owner.clone();
         let instance = find::made_for(&vm.other_config, &vm.uuid, &owner).unwrap_or_default();
         let mark = Ownership { owner, instance, operation: job.operation };
-        let plan = plan::config_drive(&mark, self.image.len_bytes());
+        let plan = plan::config_drive(&mark, self.label, self.image.len_bytes());
         let making = job.make_disk(&plan, &self.sr, stop, |_| {});
         let disk = write(job, &vm.name_label, &self.image, making, stop).await?;
         check(job, &self.image, &disk, self.checks, stop).await?;

@@ -59,6 +59,32 @@ pub enum Conflict {
     /// Two disks cannot be in one place.
     #[error("two disks of the instance are to be device {0}; give the volume another place, or none")]
     PlaceTaken(UserDevice),
+    /// Nobody to ask.
+    #[error("an agent answers only in a guest that runs; have the instance started, or leave the agent out")]
+    AgentOfNoGuest,
+    /// The agent is asked by dom0.
+    #[error(
+        "host {node:?} has no plugin agent.py, through which an agent is asked; install the plugins there (example \
+         `plugins`), or do without the agent"
+    )]
+    NoAgentPlugin {
+        /// The host's name.
+        node: String,
+    },
+    /// A password that nobody would ever know.
+    #[error(
+        "a generated password is told only to the owner of an ssh key of type ssh-rsa; give such a key, or a password"
+    )]
+    PasswordForNobody,
+    /// The owner's key, or the password for him.
+    #[error(transparent)]
+    OwnerKey(#[from] guest_agent::OwnerKeyError),
+    /// A path that old agents would take for another one.
+    #[error("an agent cannot write a file {0:?}; use a path without commas and control characters")]
+    AgentFile(String),
+    /// Tags of a disk that is not there.
+    #[error("there are tags for device {0}, where no disk of the instance is; give them to the place of one")]
+    TagsOfNothing(UserDevice),
     /// What is made a copy of must not be a volume.
     #[error("the image is a volume, of which no copy is made here; give an image, or boot from the volume")]
     VolumeAsImage,

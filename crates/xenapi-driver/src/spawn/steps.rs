@@ -36,5 +36,6 @@ pub(super) fn of(spec: &InstanceSpec, plan: &Plan, source: &Source, compared: bo
         Power::Paused => steps.push(format!("start it on host {:?}, paused", plan.node.name)),
         _ => steps.push(format!("start it on host {:?}", plan.node.name)),
     }
+    steps.extend(spec.agent.iter().map(|agent| agent.would(plan, spec.os_type)));
     steps
 }
