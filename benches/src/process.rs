@@ -1,16 +1,21 @@
-//! What the system knows of this process. All of it reads 0 where there is no `/proc`.
+//! What the system knows of this process and others. All of it reads 0 where there is no `/proc`.
 
 use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 /// Memory in use, in bytes.
 pub fn memory() -> u64 {
-    status("VmRSS")
+    status("self", "VmRSS")
 }
 
 /// The most memory that was in use since the start or since [`forget_peak`], in bytes.
 pub fn peak() -> u64 {
-    status("VmHWM")
+    status("self", "VmHWM")
+}
+
+/// The most memory that another process has had, in bytes; 0 once it has ended.
+pub fn peak_of(process: u32) -> u64 {
+    status(&process.to_string(), "VmHWM")
 }
 
 /// Lets the peak begin anew.
@@ -19,8 +24,8 @@ pub fn forget_peak() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
-fn status(name: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+fn status(process: &str, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
     kilobytes.unwrap_or_default() * 1024

@@ -8,9 +8,9 @@ macro_rules! targets {
     ($($name:ident)*) => { [$((stringify!($name), env!(concat!("CARGO_BIN_EXE_", stringify!($name))))),*] };
 }
 
-const TARGETS: [(&str, &str); 18] = targets! {
-    chunked config_drive datetime disk_archive disk_stream envelope guest_agent jsonrpc_roundtrip nova_conf
-    partition_table plugin_arguments plugin_pickle qcow2_parse router vhd_layout vhd_parse xmlrpc_decode xmlrpc_roundtrip
+const TARGETS: [(&str, &str); 20] = targets! {
+    chunked chunked_disk config_drive datetime disk_archive disk_stream envelope guest_agent jsonrpc_roundtrip nova_conf
+    partition_table plugin_arguments plugin_pickle qcow2_layout qcow2_parse router vhd_layout vhd_parse xmlrpc_decode xmlrpc_roundtrip
 };
 
 #[test]

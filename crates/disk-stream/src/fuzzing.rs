@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::chunked::Decoder;
 use crate::error::Error;
 use crate::incoming::{Incoming, Part};
 use crate::sink::Saved;
@@ -51,6 +52,47 @@ pub fn archive(bytes: &[u8]) {
                 return;
             }
         }
+    }
+}
+
+/// Records of XAPI's chunked framing make the disk that they say one after the other, whole and in pieces, or are
+/// refused both ways at the same place. The first bytes give the disk's size and the length of the pieces.
+///
+/// # Panics
+/// When they do not.
+pub fn chunked(bytes: &[u8]) {
+    let Some((&[high, low, cut], stream)) = bytes.split_first_chunk::<3>() else { return };
+    let size = u16::from_be_bytes([high, low]);
+    let fed = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let (mut decoder, mut disk) = (Decoder::new(size.into()), vec![0; usize::from(size)]);
+        for mut piece in pieces {
+            while let Some((at, data)) = decoder.feed(&mut piece)? {
+                let at = usize::try_from(at).expect("inside of the disk");
+                disk[at..at + data.len()].copy_from_slice(data);
+            }
+        }
+        decoder.finish().map(|()| disk)
+    };
+    let whole = fed(&mut std::iter::once(stream));
+    assert_eq!(whole, fed(&mut stream.chunks(usize::from(cut) + 1)));
+    assert_eq!(whole.ok(), records(stream, size.into()));
+}
+
+/// The disk of `size` bytes that whole records make, if they are right.
+fn records(mut stream: &[u8], size: usize) -> Option<Vec<u8>> {
+    let mut disk = vec![0; size.next_multiple_of(512)];
+    loop {
+        let (offset, rest) = stream.split_first_chunk()?;
+        let (len, rest) = rest.split_first_chunk()?;
+        let (offset, len) = (u64::from_le_bytes(*offset), u32::from_le_bytes(*len) as usize);
+        if (offset, len) == (0, 0) {
+            disk.truncate(size);
+            return rest.is_empty().then_some(disk);
+        }
+        let (data, rest) = rest.split_at_checked(len).filter(|_| len > 0)?;
+        let start = usize::try_from(offset).ok()?;
+        disk.get_mut(start..start.checked_add(len)?)?.copy_from_slice(data);
+        stream = rest;
     }
 }
 

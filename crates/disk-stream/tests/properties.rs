@@ -189,6 +189,24 @@ proptest! {
     }
 
     #[test]
+    fn chunked_records_make_the_disk_they_say(
+        size in 1..1200_u16,
+        cut in any::<u8>(),
+        records in prop::collection::vec((0..1300_u64, prop::collection::vec(any::<u8>(), 0..40)), 0..6),
+        end in prop::option::weighted(0.9, Just([0; 12])),
+    ) {
+        let [high, low] = size.to_be_bytes();
+        let mut bytes = vec![high, low, cut];
+        for (at, data) in &records {
+            bytes.extend(at.to_le_bytes());
+            bytes.extend((data.len() as u32).to_le_bytes());
+            bytes.extend(data);
+        }
+        bytes.extend(end.iter().flatten());
+        disk_stream::fuzzing::chunked(&bytes);
+    }
+
+    #[test]
     fn raw_disks_of_any_shape_come_back(
         size in 1..12 * MIB,
         extents in prop::collection::vec((0..12 * MIB, 1..300_000_u64), 0..5),

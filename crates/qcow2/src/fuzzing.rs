@@ -1,6 +1,8 @@
-//! What tests and fuzz targets share: reading an image in memory, the slow way.
+//! What tests and fuzz targets share: reading an image in memory, the slow way, and writing one to be read.
 
-use crate::{Decoder, Error, Event, Limits, Map, Piece, ReadError};
+use std::ops::Range;
+
+use crate::{CLUSTER, Decoder, Error, Event, Layout, Limits, Map, Piece, ReadError, Segment};
 
 /// The map of an image in memory.
 ///
@@ -115,4 +117,88 @@ fn check(file: &[u8], limits: &Limits) {
             assert_eq!(data, run[inside..inside + data.len()]);
         }
     }
+}
+
+/// [`layout`] with a disk, extents and a cut taken from arbitrary bytes.
+///
+/// # Panics
+/// As [`layout`].
+pub fn layout_of_bytes(bytes: &[u8]) {
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
+    let Some((head, rest)) = bytes.split_at_checked(6) else { return };
+    // Up to three second tables; the largest disks have little data.
+    let size = number(&head[..4]) % (3 * (512 << 20)) + 1;
+    let mut extents: Vec<Range<u64>> = rest
+        .chunks_exact(6)
+        .take(8)
+        .map(|part| {
+            let start = number(&part[..4]) % size;
+            start..size.min(start + 8 * number(&part[4..]) + 1)
+        })
+        .collect();
+    extents.sort_by_key(|extent| extent.start);
+    extents.dedup_by(|later, first| later.start < first.end);
+    layout(size, &extents, usize::from(head[4]) << 9 | usize::from(head[5]) | 1);
+}
+
+/// Any allocation of any disk: the plan has the length it says, and is read as the same disk, at random and in pieces
+/// of `cut` bytes. `extents` are in order and do not overlap.
+///
+/// # Panics
+/// When that is not so.
+pub fn layout(size: u64, extents: &[Range<u64>], cut: usize) {
+    let next = |from| extents.iter().find(|extent| extent.end > from).cloned();
+    let layout = Layout::new(size, next).expect("no more than can be described");
+    let end = size.next_multiple_of(512);
+    assert_eq!(layout.virtual_size(), end);
+    let wanted = clusters(extents);
+    let bytes = |runs: &[Range<u64>]| runs.iter().map(|run| run.end - run.start).sum::<u64>();
+    assert_eq!(layout.allocated(), bytes(&wanted));
+    let len = layout.stream_len();
+    let file = render(layout);
+    assert_eq!(file.len() as u64, len);
+
+    let limits = Limits::default();
+    let streamed = decode(&file, cut, &limits).expect("own images are read forward");
+    let places: Vec<_> = streamed.iter().map(|(at, data)| *at..at + data.len() as u64).collect();
+    let shown: Vec<_> = wanted.iter().map(|run| run.start..run.end.min(end)).collect();
+    assert_eq!(places, shown);
+    let map = map(&file, &limits).expect("own images are opened");
+    assert_eq!(map.header().virtual_size, end);
+    let found = read(&map, &file, u64::MAX).expect("own images are read");
+    assert_eq!(found.iter().map(|(_, data)| data.len() as u64).sum::<u64>(), bytes(&shown));
+    for (from, data) in streamed.iter().chain(&found) {
+        assert!(data.iter().zip(*from..).all(|(byte, at)| *byte == content(at)), "data at {from}");
+    }
+}
+
+/// Whole clusters, neighbours as one.
+fn clusters(extents: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut found: Vec<Range<u64>> = Vec::new();
+    for extent in extents {
+        let (start, end) = (extent.start / CLUSTER * CLUSTER, extent.end.next_multiple_of(CLUSTER));
+        match found.last_mut() {
+            Some(last) if last.end >= start => last.end = last.end.max(end),
+            _ => found.push(start..end),
+        }
+    }
+    found
+}
+
+fn render(layout: Layout<impl Fn(u64) -> Option<Range<u64>>>) -> Vec<u8> {
+    let mut file = Vec::new();
+    for segment in layout.into_segments() {
+        match segment {
+            Segment::Meta(bytes) => file.extend(bytes),
+            Segment::Payload { virtual_offset, len } => {
+                file.extend((virtual_offset..virtual_offset + len).map(content));
+            }
+        }
+    }
+    file
+}
+
+/// A byte for each place of a disk, never zero.
+fn content(at: u64) -> u8 {
+    ((at >> 16) as u8).wrapping_mul(7) ^ (at >> 9) as u8 | 1
 }

@@ -3,45 +3,9 @@
 use std::ops::Range;
 
 use proptest::prelude::*;
-use qcow2::fuzzing::{decode, map, read};
-use qcow2::{CLUSTER, Error, Layout, Limits, Segment};
+use qcow2::{CLUSTER, Error, Layout, Segment, fuzzing};
 
 const REACH: u64 = 512 << 20;
-
-/// The first of `extents`, which are in order, that ends behind `from`.
-fn next(extents: &[Range<u64>], from: u64) -> Option<Range<u64>> {
-    extents.iter().find(|extent| extent.end > from).cloned()
-}
-
-fn render(layout: Layout<impl Fn(u64) -> Option<Range<u64>>>) -> Vec<u8> {
-    let mut file = Vec::new();
-    for segment in layout.into_segments() {
-        match segment {
-            Segment::Meta(bytes) => file.extend(bytes),
-            Segment::Payload { virtual_offset, len } => {
-                file.extend((virtual_offset..virtual_offset + len).map(content));
-            }
-        }
-    }
-    file
-}
-
-fn content(at: u64) -> u8 {
-    ((at >> 16) as u8).wrapping_mul(7) ^ (at >> 9) as u8 | 1
-}
-
-/// Whole clusters, neighbours as one.
-fn clusters(extents: &[Range<u64>]) -> Vec<Range<u64>> {
-    let mut found: Vec<Range<u64>> = Vec::new();
-    for extent in extents {
-        let (start, end) = (extent.start / CLUSTER * CLUSTER, extent.end.next_multiple_of(CLUSTER));
-        match found.last_mut() {
-            Some(last) if last.end >= start => last.end = last.end.max(end),
-            _ => found.push(start..end),
-        }
-    }
-    found
-}
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
@@ -57,29 +21,7 @@ proptest! {
         }).collect();
         extents.sort_by_key(|extent| extent.start);
         extents.dedup_by(|later, first| later.start < first.end);
-        let layout = Layout::new(size, |from| next(&extents, from)).unwrap();
-        let (len, allocated) = (layout.stream_len(), layout.allocated());
-        prop_assert_eq!(layout.virtual_size(), size.next_multiple_of(512));
-        let file = render(layout);
-        prop_assert_eq!(file.len() as u64, len);
-        let wanted = clusters(&extents);
-        prop_assert_eq!(wanted.iter().map(|run| run.end - run.start).sum::<u64>(), allocated);
-
-        let limits = Limits::default();
-        let end = size.next_multiple_of(512);
-        let streamed = decode(&file, cut, &limits).unwrap();
-        let places: Vec<_> = streamed.iter().map(|(at, data)| *at..at + data.len() as u64).collect();
-        let shown: Vec<_> = wanted.iter().map(|run| run.start..run.end.min(end)).collect();
-        prop_assert_eq!(places, shown);
-        for (at, data) in &streamed {
-            prop_assert!(data.iter().zip(*at..).all(|(byte, at)| *byte == content(at)));
-        }
-        let map = map(&file, &limits).unwrap();
-        prop_assert_eq!(map.header().virtual_size, end);
-        let found = read(&map, &file, u64::MAX).unwrap();
-        prop_assert_eq!(found.iter().map(|(_, data)| data.len()).sum::<usize>(),
-            streamed.iter().map(|(_, data)| data.len()).sum::<usize>());
-        prop_assert!(found.iter().all(|(from, data)| data.iter().zip(*from..).all(|(byte, at)| *byte == content(at))));
+        fuzzing::layout(size, &extents, cut);
     }
 }
 
