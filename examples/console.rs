@@ -45,7 +45,7 @@ struct Cli {
 async fn main() -> ExitCode {
     let cli = cli::parse::<Cli>();
     report::log();
-    report::end(run(&cli).await, cli.json)
+    report::exit(run(&cli).await, cli.json)
 }
 
 async fn run(cli: &Cli) -> Result<()> {

@@ -10,6 +10,7 @@ use examples::cli::{self, Common};
 use examples::options::Options;
 use examples::reconcile;
 use examples::report;
+use examples::report::Said;
 use examples::table::Table;
 use examples::ui::Ui;
 use examples::world::World;

@@ -7,9 +7,9 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use examples::cli::{self, Common};
 use examples::images;
-use examples::report::{self, Report};
+use examples::report::Report;
 use examples::ui::Ui;
-use examples::world::World;
+use examples::world::{self, World};
 use image_store::Digest;
 use xenapi_driver::image_cache::{CacheRequest, CachedImage, Eviction};
 use xenapi_driver::spec::SrChoice;
@@ -61,17 +61,11 @@ enum What {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = cli::parse::<Cli>();
-    report::log();
-    let json = cli.common.json;
-    report::exit(run(cli).await, json)
-}
-
-async fn run(cli: Cli) -> Result<Report> {
-    let ui = Ui::new(cli.common.json);
-    let world = World::open(&cli.common, &ui).await?;
-    let result = work(cli.what, &world, &ui).await;
-    Ok(Report::of_images(&world.end(result, &ui).await?))
+    let Cli { common, what } = cli::parse();
+    world::program(&common, async |world, ui| {
+        work(what, world, ui).await.map(|images| Report::of_images(&images))
+    })
+    .await
 }
 
 async fn work(what: What, world: &World, ui: &Ui) -> Result<Vec<CachedImage>> {

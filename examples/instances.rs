@@ -8,10 +8,9 @@ use anyhow::{Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use examples::cli::{self, Common};
 use examples::reconcile;
-use examples::report;
 use examples::table::Table;
 use examples::ui::Ui;
-use examples::world::World;
+use examples::world::{self, World};
 use serde_json::json;
 use uuid::Uuid;
 use xenapi_driver::rescue::RescueOptions;
@@ -119,14 +118,8 @@ enum State {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = cli::parse::<Cli>();
-    report::log();
-    let ui = Ui::new(cli.common.json);
-    let result = async {
-        let world = World::open(&cli.common, &ui).await?;
-        let result = run(&cli.command, &world, cli.common.dry_run, &ui).await;
-        world.end(result, &ui).await?.print(cli.common.json)
-    };
-    report::end(result.await, cli.common.json)
+    world::program(&cli.common, async |world, ui| run(&cli.command, world, cli.common.dry_run, ui).await)
+        .await
 }
 
 async fn run(command: &Command, world: &World, dry_run: bool, ui: &Ui) -> Result<Table> {

@@ -5,10 +5,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use examples::cli::{self, Common};
-use examples::report;
 use examples::table::Table;
 use examples::ui::Ui;
-use examples::world::World;
+use examples::world::{self, World};
 use serde_json::json;
 use uuid::Uuid;
 use xenapi_driver::Which;
@@ -41,14 +40,7 @@ struct Cli {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = cli::parse::<Cli>();
-    report::log();
-    let ui = Ui::new(cli.common.json);
-    let result = async {
-        let world = World::open(&cli.common, &ui).await?;
-        let result = run(&cli, &world, &ui).await;
-        world.end(result, &ui).await?.print(cli.common.json)
-    };
-    report::end(result.await, cli.common.json)
+    world::program(&cli.common, async |world, ui| run(&cli, world, ui).await).await
 }
 
 async fn run(cli: &Cli, world: &World, ui: &Ui) -> Result<Table> {

@@ -78,7 +78,7 @@ async fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         },
-        Err(error) => report::end(Err(error), cli.json),
+        Err(error) => report::exit(Err::<(), _>(error), cli.json),
     }
 }
 

@@ -6,10 +6,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use examples::cli::{self, Common, Target};
-use examples::report;
 use examples::table::Table;
 use examples::ui::Ui;
-use examples::world::World;
+use examples::world::{self, World};
 use serde_json::json;
 use uuid::Uuid;
 use xenapi_driver::membership::{EjectOptions, JoinOptions};
@@ -63,14 +62,7 @@ struct Join {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = cli::parse::<Cli>();
-    report::log();
-    let ui = Ui::new(cli.common.json);
-    let result = async {
-        let world = World::open(&cli.common, &ui).await?;
-        let result = run(&cli, &world, &ui).await;
-        world.end(result, &ui).await?.print(cli.common.json)
-    };
-    report::end(result.await, cli.common.json)
+    world::program(&cli.common, async |world, ui| run(&cli, world, ui).await).await
 }
 
 async fn run(cli: &Cli, world: &World, ui: &Ui) -> Result<Table> {

@@ -10,9 +10,9 @@ use clap::Parser;
 use examples::cli::{self, Common};
 use examples::images;
 use examples::options::Options;
-use examples::report::{self, Report};
+use examples::report::Report;
 use examples::ui::Ui;
-use examples::world::World;
+use examples::world::{self, World};
 use image_store::glance::NewImage;
 use uuid::Uuid;
 use xenapi_driver::backup::BackupOptions;
@@ -71,16 +71,7 @@ struct Cli {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = cli::parse::<Cli>();
-    report::log();
-    let json = cli.common.json;
-    report::exit(run(cli).await, json)
-}
-
-async fn run(cli: Cli) -> Result<Report> {
-    let ui = Ui::new(cli.common.json);
-    let world = World::open(&cli.common, &ui).await?;
-    let result = snapshot(&cli, &world, &ui).await;
-    world.end(result, &ui).await
+    world::program(&cli.common, async |world, ui| snapshot(&cli, world, ui).await).await
 }
 
 async fn snapshot(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {

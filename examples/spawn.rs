@@ -9,9 +9,9 @@ use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use examples::cli::{self, Common};
 use examples::options::Options;
-use examples::report::{self, Report};
+use examples::report::Report;
 use examples::ui::Ui;
-use examples::world::World;
+use examples::world::{self, World};
 use examples::{guest_image, images};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use xenapi_driver::spec::{
@@ -115,18 +115,12 @@ struct Cli {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = cli::parse::<Cli>();
-    report::log();
-    let json = cli.common.json;
-    report::exit(run(cli).await, json)
-}
-
-async fn run(cli: Cli) -> Result<Report> {
-    let ui = Ui::new(cli.common.json);
-    let mut settings = Settings::of(&cli.options.read_aloud(&ui)?);
-    settings.import_via = cli.import_via.unwrap_or(settings.import_via);
-    let world = World::open_as(&cli.common, settings, &ui).await?;
-    let result = spawn(&cli, &world, &ui).await;
-    world.end(result, &ui).await
+    let settings = |ui: &Ui| {
+        let mut settings = Settings::of(&cli.options.read_aloud(ui)?);
+        settings.import_via = cli.import_via.unwrap_or(settings.import_via);
+        Ok(settings)
+    };
+    world::program_as(&cli.common, settings, async |world, ui| spawn(&cli, world, ui).await).await
 }
 
 async fn spawn(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {

@@ -6,10 +6,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use examples::cli::{self, Common};
-use examples::report;
 use examples::table::Table;
 use examples::ui::Ui;
-use examples::world::World;
+use examples::world::{self, World};
 use serde_json::json;
 use uuid::Uuid;
 use xenapi_client::Secret;
@@ -92,14 +91,7 @@ struct Attach {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = cli::parse::<Cli>();
-    report::log();
-    let ui = Ui::new(cli.common.json);
-    let result = async {
-        let world = World::open(&cli.common, &ui).await?;
-        let result = run(&cli.command, &world, &ui).await;
-        world.end(result, &ui).await?.print(cli.common.json)
-    };
-    report::end(result.await, cli.common.json)
+    world::program(&cli.common, async |world, ui| run(&cli.command, world, ui).await).await
 }
 
 async fn run(command: &Command, world: &World, ui: &Ui) -> Result<Table> {

@@ -59,7 +59,7 @@ async fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => report::exit(Err(error), false),
+        Err(error) => report::exit(Err::<(), _>(error), false),
     }
 }
 

@@ -192,34 +192,44 @@ pub fn log_from(level: LevelFilter) {
         .init();
 }
 
-/// Prints a report to standard output, or what would be done, or one sentence to standard error.
-pub fn exit(result: Result<Report>, json: bool) -> ExitCode {
-    let (text, code) = match (result, json) {
-        (Err(error), _) if planned(&error).is_some() => (plan(&error, json), ExitCode::SUCCESS),
-        (Ok(report), true) => (Value::from(report.json).to_string(), ExitCode::SUCCESS),
-        (Ok(report), false) => {
-            let width = report.lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-            let lines = report.lines.iter().map(|(name, value)| format!("{name:width$}  {value}"));
-            (lines.collect::<Vec<_>>().join("\n"), ExitCode::SUCCESS)
+/// What a tool says at its end.
+pub trait Said {
+    /// Lines for people, or objects for programs, one a line.
+    fn lines(&self, as_json: bool) -> Vec<String>;
+}
+
+impl Said for Report {
+    fn lines(&self, as_json: bool) -> Vec<String> {
+        if as_json {
+            return vec![json!(self.json).to_string()];
         }
-        (Err(error), true) => (json!({ "error": sentence(&error) }).to_string(), ExitCode::FAILURE),
+        let width = self.lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        self.lines.iter().map(|(name, value)| format!("{name:width$}  {value}")).collect()
+    }
+}
+
+impl Said for () {
+    fn lines(&self, _: bool) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Prints what was done to standard output, or what would be done, or one sentence to standard error.
+pub fn exit(result: Result<impl Said>, json: bool) -> ExitCode {
+    let (lines, code) = match (result, json) {
+        (Err(error), _) if planned(&error).is_some() => (vec![plan(&error, json)], ExitCode::SUCCESS),
+        (Ok(said), _) => (said.lines(json), ExitCode::SUCCESS),
+        (Err(error), true) => (vec![json!({ "error": sentence(&error) }).to_string()], ExitCode::FAILURE),
         (Err(error), false) => {
             // Nothing can be said when standard error is closed.
             let _ = writeln!(std::io::stderr(), "error: {}", sentence(&error));
             return ExitCode::FAILURE;
         }
     };
-    match writeln!(std::io::stdout(), "{text}") {
+    let mut out = std::io::stdout();
+    match lines.iter().try_for_each(|line| writeln!(out, "{line}")) {
         Ok(()) => code,
         Err(_) => ExitCode::FAILURE,
-    }
-}
-
-/// The end of a tool that has printed its result itself: success, or one sentence.
-pub fn end(result: Result<()>, json: bool) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit(Err(error), json),
     }
 }
 

@@ -1,9 +1,8 @@
 //! What tools print that speak of several things: a table for people, JSON for programs.
 
-use std::io::Write;
-
-use anyhow::Result;
 use serde_json::{Map, Value, json};
+
+use crate::report::Said;
 
 /// Rows with the same columns.
 #[derive(Debug, Default)]
@@ -26,22 +25,10 @@ impl Table {
     pub fn rows(&self) -> &[Map<String, Value>] {
         &self.0
     }
+}
 
-    /// Prints it to standard output: one object for each row and line with `as_json`.
-    ///
-    /// # Errors
-    ///
-    /// When standard output is closed.
-    pub fn print(&self, as_json: bool) -> Result<()> {
-        let mut out = std::io::stdout();
-        for line in self.lines(as_json) {
-            writeln!(out, "{line}")?;
-        }
-        Ok(())
-    }
-
-    /// What [`Table::print`] prints.
-    pub fn lines(&self, as_json: bool) -> Vec<String> {
+impl Said for Table {
+    fn lines(&self, as_json: bool) -> Vec<String> {
         if as_json {
             return self.0.iter().map(|row| json!(row).to_string()).collect();
         }

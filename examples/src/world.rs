@@ -1,6 +1,7 @@
 //! Where the examples work: a real host, or a simulator in this process.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -13,7 +14,29 @@ use xenapi_driver::{Driver, Settings};
 use crate::cli::{Common, Target};
 use crate::demo_image::DemoImage;
 use crate::guest_image;
+use crate::report::{self, Said};
 use crate::ui::Ui;
+
+/// A whole program: opens the world, works in it, ends it, and prints what came of it.
+pub async fn program<T: Said>(common: &Common, work: impl AsyncFnOnce(&World, &Ui) -> Result<T>) -> ExitCode {
+    program_as(common, |_| Ok(Settings::default()), work).await
+}
+
+/// As [`program`], with a driver that behaves as `settings` say.
+pub async fn program_as<T: Said>(
+    common: &Common,
+    settings: impl FnOnce(&Ui) -> Result<Settings>,
+    work: impl AsyncFnOnce(&World, &Ui) -> Result<T>,
+) -> ExitCode {
+    report::log();
+    let ui = Ui::new(common.json);
+    let result = async {
+        let world = World::open_as(common, settings(&ui)?, &ui).await?;
+        let result = work(&world, &ui).await;
+        world.end(result, &ui).await
+    };
+    report::exit(result.await, common.json)
+}
 
 /// A driver, and the simulator behind it if there is no host.
 pub struct World {
