@@ -14,10 +14,11 @@ use xapi_simulator::targets::Target;
 use xenapi_client::Secret;
 use xenapi_driver::inventory::Node;
 use xenapi_driver::live::MigrateOptions;
+use xenapi_driver::reconcile::{Kind, ReconcileOptions};
 use xenapi_driver::resize::ResizeOptions;
 use xenapi_driver::spec::{Flavor, InstanceSpec, Nic, SrChoice};
 use xenapi_driver::volume::{AttachOptions, Iscsi, Storage, Volume, VolumeDisk};
-use xenapi_driver::{Cause, Event, PowerChange, Progress, Shutdown, SpawnOptions, Stage, Which};
+use xenapi_driver::{Cause, Event, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Stage, Which};
 use xenapi_types::{Ref, Sr, Vdi, Vm, VmRecord, host, sr, vdi};
 use xenapi_wire::Failure;
 
@@ -247,5 +248,62 @@ async fn aborted_and_failed_it_runs_on_where_it_was() -> Result<()> {
     assert!(matches!(error.cause(), Cause::Cancelled), "{error}");
     assert_eq!((bench.record().await?.domid, bench.disks().await?), before);
     assert!(bench.pool.census().await?.tasks.is_empty());
+    Ok(())
+}
+
+/// The migration failed, its program ended, and XAPI left its copies: the next program finds them, and only them.
+#[tokio::test]
+async fn what_a_broken_migration_left_is_removed_and_nothing_else() -> Result<()> {
+    let bench = Bench::new(false).await?;
+    let (client, faults) = (bench.pool.client(), bench.pool.simulator.faults());
+    let options = MigrateOptions { sr: Some(SrChoice::NameLabel(LVM.into())), ..bench.options()? };
+    let planned = bench.pool.driver.plan_live_migration(&bench.which, &options).await?;
+    let refusal = || Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    faults.on("VM.migrate_send", refusal());
+    faults.on_every("VM.remove_from_other_config", refusal());
+    let error = bench.pool.driver.live_migrate(bench.which.clone(), options.clone()).await.unwrap_err();
+    assert_eq!(error.leftovers().len(), 1, "{error}");
+    faults.clear();
+
+    let (original, sr) = planned.disks.first_key_value().context("a disk")?;
+    let disk = client.by_uuid::<Vdi>(original).await?;
+    let record = client.record(&disk).await?;
+    let here = client.get_field(&record.sr, sr::field::UUID).await?;
+    let there = client.by_uuid::<Sr>(sr).await?;
+    let make = async |mirror: Option<&str>| {
+        let call = vdi::Create {
+            name_label: record.name_label.clone(),
+            name_description: record.name_description.clone(),
+            sr: there.clone(),
+            virtual_size: record.virtual_size,
+            r#type: xenapi_types::VdiType::User,
+            ..vdi::Create::default()
+        };
+        let made = client.call(call).await?;
+        if let Some(mirror) = mirror {
+            client.add_to(&made, vdi::field::SM_CONFIG, "base_mirror", mirror).await?;
+        }
+        anyhow::Ok(made)
+    };
+    let left = make(Some(&format!("{here}/{original}"))).await?;
+    let others_mirror = make(Some(&format!("{here}/00000000-0000-0000-0000-000000000001"))).await?;
+    let namesake = make(None).await?;
+    let snapshot = client.call(vdi::Snapshot { vdi: disk.clone(), driver_params: None }).await?;
+    let copy = vdi::Copy { vdi: snapshot.clone(), sr: Some(there.clone()), base_vdi: None, into_vdi: None };
+    let copied = client.call(copy).await?;
+
+    let options_of_all = ReconcileOptions { older_than: Duration::ZERO, ..ReconcileOptions::default() };
+    let next = bench.pool.driver_with(Settings::default())?;
+    let done = next.reconcile(options_of_all.clone()).await?;
+    let kinds: Vec<Kind> = done.done.iter().map(|finding| finding.kind).collect();
+    assert_eq!(kinds, [Kind::BrokenMigration], "{done:?}");
+    assert!(next.reconcile(options_of_all).await?.done.is_empty());
+    assert!(client.record_opt(&left).await?.is_none());
+    for kept in [&disk, &others_mirror, &namesake, &snapshot, &copied] {
+        assert!(client.record_opt(kept).await?.is_some(), "{kept} is gone");
+    }
+    // And it can go now.
+    next.live_migrate(bench.which.clone(), options).await?;
+    assert_eq!(bench.record().await?.resident_on, bench.there.reference);
     Ok(())
 }

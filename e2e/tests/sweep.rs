@@ -3,27 +3,12 @@
 #![allow(clippy::print_stdout, reason = "the table is what the run is for")]
 
 use anyhow::{Result, ensure};
-use e2e::sweep::verb::{Step, VERBS, Verb};
+use e2e::sweep::verb::{VERBS, Verb};
 use e2e::sweep::{self, Sample, Table};
 use e2e::tools;
 
 /// One case in so many of each verb. It is no divisor of the number of faults of a call, so that all kinds come up.
 const EVERY: usize = 61;
-
-/// What a live migration leaves when the toolstack restarts meanwhile is an open defect: docs/reliability.md.
-const WITHOUT_RESTARTS: &[&str] = &[
-    "INTERNAL_ERROR",
-    "OTHER_OPERATION_IN_PROGRESS",
-    "TOO_MANY_PENDING_TASKS",
-    "CANNOT_CONTACT_HOST",
-    "HOST_OFFLINE",
-    "SR_BACKEND_FAILURE_44",
-    "DropBefore",
-    "DropAfterExecution",
-    "DropAfterBytes",
-    "SessionExpired",
-    "Hang",
-];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sample_of_faults_leaves_nothing_behind() -> Result<()> {
@@ -33,11 +18,7 @@ async fn a_sample_of_faults_leaves_nothing_behind() -> Result<()> {
     let verbs: Vec<_> = VERBS.iter().filter(|verb| dom0 || !verb.needs_dom0()).collect();
     // What works on real file systems takes seconds each time.
     let every = |verb: &Verb| if verb.needs_dom0() { 7 * EVERY } else { EVERY };
-    let sample = |verb: &Verb, first| {
-        let faults = if verb.act == Step::LiveMigrate { WITHOUT_RESTARTS } else { &[] };
-        let faults = faults.iter().map(|&name| name.to_owned()).collect();
-        Sample { every: every(verb), first, faults, ..Sample::all(4) }
-    };
+    let sample = |verb: &Verb, first| Sample { every: every(verb), first, ..Sample::all(4) };
     let runs: Vec<_> = verbs
         .iter()
         .enumerate()

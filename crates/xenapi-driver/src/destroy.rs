@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 use xenapi_client::ErrorKind;
-use xenapi_types::{Ref, Sr, Vdi, VdiRecord, Vm, VmPowerState, VmRecord, sr};
+use xenapi_types::{Ref, Sr, VbdRecord, Vdi, VdiRecord, Vm, VmPowerState, VmRecord, sr};
 
 use crate::backup;
 use crate::cancel::Stop;
@@ -13,7 +13,7 @@ use crate::error::{Cause, Error, Op};
 use crate::find::{self, Which};
 use crate::job::{Failed, Job};
 use crate::kernel;
-use crate::live;
+use crate::moving;
 use crate::operation::Operation;
 use crate::progress::{Progress, Stage};
 use crate::remove::{self, Dom0};
@@ -144,6 +144,11 @@ async fn find(job: &Job, which: &Which) -> Result<Found, Cause> {
             None => return Err(Cause::NotOurs { uuid: record.uuid.clone(), owner: owner.clone() }),
         },
     };
+    let vm = match vm {
+        Some((vm, record)) => Some((vm.clone(), moving::settled(job, &vm, record).await?)),
+        None => None,
+    };
+    let journal = vm.as_ref().and_then(|(_, record)| moving::Journal::read(record));
     let attached = match &vm {
         Some((_, record)) => find::disks(job.client(), record).await?,
         None => Vec::new(),
@@ -151,13 +156,12 @@ async fn find(job: &Job, which: &Which) -> Result<Found, Cause> {
     let disks = job.client().all_records::<Vdi>().await;
     let disks = disks.map_err(Cause::host(format!("looking for the disks of instance {instance}")))?;
     let (mut ours, mut kept_disk_uuids, mut volume_srs) = (Vec::new(), Vec::new(), BTreeSet::new());
-    let uuids: BTreeSet<_> = disks.values().map(|record| record.uuid.clone()).collect();
     for (vdi, record) in disks {
         let drive = attached.iter().find(|(_, vbd)| vbd.vdi == vdi);
         let is_attached = drive.is_some();
         let is_volume = drive.is_some_and(|(_, vbd)| vbd.other_config.contains_key(VOLUME_KEY));
-        let is_moved =
-            is_attached && !is_volume && live::moved(&record, owner, instance, |uuid| uuids.contains(uuid));
+        let brought = |(_, vbd): &(_, VbdRecord)| journal.as_ref().is_some_and(|it| it.brought(vbd, &record));
+        let is_moved = !is_volume && drive.is_some_and(brought);
         let shared = record.vbds.iter().any(|vbd| !attached.iter().any(|(own, _)| own == vbd));
         let is_ours = (is_moved
             || find::made_for(&record.other_config, &record.uuid, owner) == Some(instance))

@@ -68,6 +68,7 @@ mod licence;
 pub mod live;
 mod mac;
 pub mod membership;
+mod moving;
 pub mod network;
 pub mod node;
 pub mod observe;

@@ -3,11 +3,8 @@
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
-use xenapi_storage::ownership::{self, Claim};
 use xenapi_storage::{DiskRequest, Place, Repository};
-use xenapi_types::{
-    Network as NetworkClass, Pif, Ref, Sr, Vdi, VdiRecord, Vm, VmPowerState, VmRecord, host, vdi, vm,
-};
+use xenapi_types::{Network as NetworkClass, Pif, Ref, Sr, Vdi, Vm, VmPowerState, VmRecord, host, vm};
 
 use crate::cancel::Stop;
 use crate::drive;
@@ -18,6 +15,7 @@ use crate::inventory::{self, Node};
 use crate::job::Job;
 use crate::kernel;
 use crate::licence::{self, Feature};
+use crate::moving;
 use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts};
 use crate::power;
@@ -78,6 +76,7 @@ impl Driver {
             Box::pin(async move {
                 let (vm, record) = job.stage(Stage::Find, find::ours(job, &which)).await?;
                 let _gate = job.driver.0.gates.enter(&record.uuid).await;
+                let record = job.stage(Stage::Find, moving::settled(job, &vm, record)).await?;
                 let plan = job.stage(Stage::Plan, decide(job, &record, &options)).await?;
                 if record.resident_on != plan.node.reference {
                     job.would(|| plan.steps(&record))?;
@@ -245,6 +244,7 @@ async fn work(job: &Job, vm: &Ref<Vm>, record: &VmRecord, plan: &Plan, stop: &St
         let call = vm::PoolMigrate { vm: vm.clone(), host, options };
         job.run(call, doing(), Stage::Migrate, stop).await?;
     } else {
+        moving::begin(job, vm, record, &plan.moving, None).await?;
         send(job, vm, plan, doing, stop).await?;
     }
     arrived(job, vm, plan, stop).await
@@ -291,48 +291,15 @@ async fn send(
 async fn arrived(job: &Job, vm: &Ref<Vm>, plan: &Plan, stop: &Stop) -> Result<(), Cause> {
     let doing = || Cause::host("noting where the VM is now");
     let record = job.client().record(vm).await.map_err(doing())?;
-    let sealed = reseal(job, &record).await?;
+    let patience = job.driver.settings().detach_timeout;
+    let moved = moving::settle(job.client(), None, vm, patience).await?;
     power::note_domain(job, vm).await?;
     let home = plan.node.reference.clone();
     job.client().set_field(vm, vm::field::AFFINITY, home).await.map_err(doing())?;
     for drive in volume::drives(job, &record).await? {
-        if sealed.contains(&drive.disk.uuid) && drive::is_config_drive(&drive) {
+        if moved.contains(&drive.disk.uuid) && drive::is_config_drive(&drive) {
             drive::verify(job, &drive.disk, &drive.as_disk(), stop).await?;
         }
     }
     Ok(())
-}
-
-/// Whether an instance's disk has the keys of another one that is no more: XAPI has moved it.
-pub(crate) fn moved(disk: &VdiRecord, owner: &str, instance: Uuid, exists: impl Fn(&str) -> bool) -> bool {
-    let Claim::Copy(maker) = Claim::read(&disk.other_config, &disk.uuid) else { return false };
-    let original = disk.other_config.get(ownership::SELF).map_or("", String::as_str);
-    maker.owner == owner && maker.instance == instance && !exists(original)
-}
-
-/// A disk that XAPI has moved is a new one, with our keys and the old one's uuid in them. It is ours all the
-/// same, if it is where ours was and the old one is no more. Returns the uuids of such disks.
-pub(crate) async fn reseal(job: &Job, vm: &VmRecord) -> Result<Vec<String>, Cause> {
-    let client = job.client();
-    let doing = || Cause::host(format!("marking the disks of VM {}", vm.uuid));
-    let owner = &job.driver.settings().owner;
-    let instance = find::made_for(&vm.other_config, &vm.uuid, owner);
-    let mut sealed = Vec::new();
-    for Drive { vdi, disk, record, .. } in volume::drives(job, vm).await? {
-        if record.other_config.contains_key(volume::VOLUME_KEY) {
-            continue;
-        }
-        if !instance.is_some_and(|instance| moved(&disk, owner, instance, |_| false)) {
-            continue;
-        }
-        let original = disk.other_config.get(ownership::SELF).cloned().unwrap_or_default();
-        if client.by_uuid_opt::<Vdi>(&original).await.map_err(doing())?.is_some() {
-            continue;
-        }
-        let mut keys = disk.other_config;
-        keys.insert(ownership::SELF.to_owned(), disk.uuid.clone());
-        client.set_field(&vdi, vdi::field::OTHER_CONFIG, keys).await.map_err(doing())?;
-        sealed.push(disk.uuid);
-    }
-    Ok(sealed)
 }

@@ -2,7 +2,8 @@
 //!
 //! XAPI moves the VM as a whole: it is in the one pool or in the other, whatever breaks off. The VM keeps its uuid;
 //! its disks become others, which are marked as ours once they are there: by this verb, or after a crash by
-//! [`Driver::reconcile`] on the other pool.
+//! [`Driver::reconcile`] on the other pool. Copies that XAPI leaves there when it fails are removed by this verb; when its program
+//! ends too, nobody looks for them in the other pool: the log of reconciling names the repository.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ use crate::job::Job;
 use crate::kernel;
 use crate::licence::{self, Feature};
 use crate::live::{self, Migration};
+use crate::moving;
 use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts};
 use crate::power;
@@ -70,6 +72,7 @@ impl Driver {
             Box::pin(async move {
                 let (vm, record) = job.stage(Stage::Find, find::ours(job, &which)).await?;
                 let _gate = job.driver.0.gates.enter(&record.uuid).await;
+                let record = job.stage(Stage::Find, moving::settled(job, &vm, record)).await?;
                 let plan = job.stage(Stage::Plan, decide(job, &record, &pool, &options)).await?;
                 job.would(|| plan.steps(&record, &pool))?;
                 let arrived = job.stage(Stage::Migrate, send(job, &vm, &record, &pool, &plan, stop)).await?;
@@ -260,6 +263,7 @@ async fn send(
         vgpu_map: None,
         vdi_format_map: None,
     };
+    moving::begin(job, vm, record, &plan.disks, Some(pool.client())).await?;
     job.run(call, doing(), Stage::Migrate, stop).await?;
     // What the task returns is not the same in all releases; the uuid is.
     let arrived = pool.client().by_uuid::<Vm>(&record.uuid).await;
@@ -275,6 +279,6 @@ async fn welcome(pool: &Driver, vm: &Ref<Vm>, plan: &Plan) -> Result<(), Cause> 
     }
     let home = plan.node.reference.clone();
     pool.client().set_field(vm, vm::field::AFFINITY, home).await.map_err(doing())?;
-    let record = pool.client().record(vm).await.map_err(doing())?;
-    live::reseal(&there, &record).await.map(drop)
+    let patience = pool.settings().detach_timeout;
+    moving::settle(pool.client(), None, vm, patience).await.map(drop)
 }

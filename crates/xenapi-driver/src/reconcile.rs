@@ -23,7 +23,7 @@ use crate::image_cache::{COPYING, Cloning};
 use crate::job::Job;
 use crate::kernel;
 use crate::ledger;
-use crate::live;
+use crate::moving;
 use crate::network;
 use crate::operation::Operation;
 use crate::progress::{Progress, Stage};
@@ -86,8 +86,9 @@ pub enum Kind {
     BrokenRescue,
     /// A VM that never became an instance: it is removed.
     UnfinishedInstance,
-    /// A disk that XAPI moved and that is not marked as ours yet: it is.
-    MovedDisk,
+    /// A migration with disks that broke off, or whose end nobody noted: disks that have arrived are marked as ours,
+    /// copies that were left are removed.
+    BrokenMigration,
     /// An exchange of volumes that broke off: it is completed, or undone.
     BrokenSwap,
     /// A drive that was being attached or detached: it is removed; its disk stays.
@@ -120,7 +121,7 @@ impl fmt::Display for Finding {
             Kind::BrokenConfirmation => write!(f, "complete the resize of VM {uuid}"),
             Kind::BrokenRescue => write!(f, "end the rescue of VM {uuid}"),
             Kind::UnfinishedInstance => write!(f, "remove VM {uuid}, which never became an instance"),
-            Kind::MovedDisk => write!(f, "mark disk {uuid}, which was moved"),
+            Kind::BrokenMigration => write!(f, "settle which disks VM {uuid} has, which was moved"),
             Kind::BrokenSwap => write!(f, "settle which volume is behind drive {uuid}"),
             Kind::HalfAttachedVolume => {
                 write!(f, "remove drive {uuid}, which was being attached or detached")
@@ -325,6 +326,9 @@ impl Look<'_> {
                 self.note(all, operation, Kind::UnfinishedInstance, &vm.uuid, object());
                 continue;
             }
+            if let Some(journal) = moving::Journal::read(vm) {
+                self.note(all, journal.operation, Kind::BrokenMigration, &vm.uuid, object());
+            }
             if let Some(operation) = rescue::broken(vm) {
                 self.note(all, operation, Kind::BrokenRescue, &vm.uuid, object());
             }
@@ -396,7 +400,6 @@ impl Look<'_> {
             .map(|vbd| &vbd.vdi)
             .collect();
         for (reference, vdi) in self.pool.vdis.iter().filter(|(_, vdi)| vdi.managed) {
-            self.moved(all, vdi);
             let object = || Object::Vdi(reference.clone());
             if let Some(cloning) = Cloning::read(&vdi.other_config) {
                 let lost = cloning.is_clone(&vdi.uuid) && vdi.vbds.is_empty();
@@ -428,22 +431,6 @@ impl Look<'_> {
             } else if in_dom0.contains(reference) && vdi.current_operations.is_empty() {
                 self.note(all, operation, Kind::HeldDisk, &vdi.uuid, object());
             }
-        }
-    }
-
-    /// A copy of a disk of ours, in the place of its original, which is no more: XAPI moved it.
-    fn moved(&self, all: &mut All, vdi: &VdiRecord) {
-        let Claim::Copy(maker) = Claim::read(&vdi.other_config, &vdi.uuid) else { return };
-        let original = vdi.other_config.get(ownership::SELF);
-        let gone = !self.pool.vdis.values().any(|other| Some(&other.uuid) == original);
-        let instance_of = |vbd: &VbdRecord| {
-            let vm = self.pool.vms.get(&vbd.vm)?;
-            Some((vbd.vm.clone(), self.made(&vm.other_config, &vm.uuid)?.1))
-        };
-        let users = vdi.vbds.iter().filter_map(|vbd| instance_of(self.pool.vbds.get(vbd)?));
-        let home = users.into_iter().find(|(_, instance)| *instance == maker.instance);
-        if let Some((vm, _)) = home.filter(|_| gone && maker.owner == self.owner() && !vdi.is_a_snapshot) {
-            self.note(all, maker.operation, Kind::MovedDisk, &vdi.uuid, Object::Vm(vm));
         }
     }
 
@@ -516,9 +503,8 @@ async fn settle(job: &Job, Found { finding, object }: &Found) -> Result<(), Caus
         (Object::Vm(vm), Kind::BrokenResize) => restore::revert(driver, vm).await,
         (Object::Vm(vm), Kind::BrokenConfirmation) => restore::confirm(driver, vm).await,
         (Object::Vm(vm), Kind::BrokenRescue) => rescue::end(driver, vm).await,
-        (Object::Vm(vm), Kind::MovedDisk) => {
-            let record = client.record(vm).await.map_err(Cause::host("reading the VM"))?;
-            return live::reseal(job, &record).await.map(drop);
+        (Object::Vm(vm), Kind::BrokenMigration) => {
+            return moving::settle(client, None, vm, patience).await.map(drop);
         }
         (Object::Vm(vm), Kind::Mark) => unmark_vm(client, vm).await,
         (Object::Vm(vm), _) => {

@@ -8,7 +8,7 @@ use xenapi_wire::{Failure, Value};
 use super::{backend, disk_of, insert, remove, rows};
 use crate::db::{NULL, Object, is_null};
 use crate::disk::{BLOCK, BlockMap, Disk};
-use crate::dispatch::{Args, Ctx};
+use crate::dispatch::{Args, Ctx, internal_error};
 use crate::sr_types::{Layout, backend_failure};
 use crate::storage::{Backend, Copied, Volume};
 use crate::transfer::export;
@@ -16,6 +16,11 @@ use crate::transfer::export;
 /// What a copy of any kind takes over.
 const INHERITED: [&str; 7] =
     ["name_label", "name_description", "type", "sharable", "other_config", "xenstore_data", "tags"];
+
+/// What a disk keeps that moves to another SR with its VM.
+const MOVED: [&str; 4] = ["name_label", "name_description", "type", "tags"];
+/// On a mirror: the SR and the location of the disk that it is one of.
+const BASE_MIRROR: &str = "base_mirror";
 
 pub(super) fn snapshot(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
     duplicate(ctx, args.str(0), true).map(Value::from)
@@ -122,19 +127,42 @@ pub(crate) fn copy_to(ctx: &Ctx, vdi: &str, sr: &str, base: &str) -> Result<Stri
     Ok(copy)
 }
 
-/// Copies a disk to an SR of another pool.
-pub(crate) fn send(ctx: &Ctx, vdi: &str, pool: &Ctx, sr: &str) -> Result<String, Failure> {
+/// Copies a disk of a VM on the move to an SR of this pool or another one. As in XAPI, nothing of its `other_config` goes
+/// along; a mirror says in `sm_config` which disk it is one of, until it is [complete](mirrored).
+///
+/// # Errors
+/// `INTERNAL_ERROR` when the move does not go on any more; those of the SR.
+pub(crate) fn send(
+    ctx: &Ctx,
+    vdi: &str,
+    pool: &Ctx,
+    sr: &str,
+    mirror: bool,
+    goes_on: &dyn Fn() -> bool,
+) -> Result<String, Failure> {
     let ((from, uuid), to) = (disk_of(ctx, vdi)?, backend(pool, sr)?);
-    let (size, mut fields) = ctx.read(|view| {
+    let (size, mut fields, origin) = ctx.read(|view| {
         let vdi = view.object("VDI", vdi)?;
-        Ok::<_, Failure>((vdi.int("virtual_size"), inherited(vdi)))
+        let fields: Vec<_> = MOVED.into_iter().map(|name| (name, vdi.get(name).clone())).collect();
+        let from = view.object("SR", vdi.str("SR"))?.str("uuid");
+        Ok::<_, Failure>((vdi.int("virtual_size"), fields, format!("{from}/{}", vdi.str("location"))))
     })?;
     fields.push(("metadata_of_pool", "".into()));
     let volume = {
         let _exclusive = to.exclusive();
         to.create(size)?
     };
-    let copy = pool.write(|tx| Ok::<_, Failure>(insert(tx, &to, &volume, fields)))?;
+    if !goes_on() {
+        to.remove(volume.uuid)?;
+        return Err(internal_error("the toolstack has ended"));
+    }
+    let copy = pool.write(|tx| {
+        let copy = insert(tx, &to, &volume, fields);
+        if mirror {
+            tx.set_entry("VDI", &copy, "sm_config", BASE_MIRROR, origin)?;
+        }
+        Ok::<_, Failure>(copy)
+    })?;
     let filled = fill(ctx, &from, uuid, NULL, &to, &volume, true).and_then(|()| {
         pool.write(|tx| {
             rows::update(tx, &copy, &to, &to.volume(volume.uuid, volume.virtual_size))?;
@@ -148,6 +176,13 @@ pub(crate) fn send(ctx: &Ctx, vdi: &str, pool: &Ctx, sr: &str) -> Result<String,
             Err(failure)
         }
     }
+}
+
+/// The VM uses the copy from now on.
+pub(crate) fn mirrored(tx: &mut crate::db::Tx<'_>, copy: &str) -> Result<(), Failure> {
+    let mut config = tx.object("VDI", copy)?.map("sm_config").clone();
+    config.remove(BASE_MIRROR);
+    tx.set("VDI", copy, "sm_config", Value::Struct(config))
 }
 
 /// Makes a disk like another one, without its content.

@@ -12,7 +12,7 @@ use super::operations::Power;
 use super::pools::Passage;
 use super::{begin, host_text, power};
 use crate::db::{Object, Tx, View};
-use crate::dispatch::{Args, Ctx, Router, internal_error, void};
+use crate::dispatch::{Args, Ctx, Router, void};
 use crate::guest;
 
 /// A migration tells its progress in so many steps, between which it can be cancelled.
@@ -72,20 +72,22 @@ pub(super) fn register(router: &mut Router) {
         })?;
         let _busy = begin(&ctx, &vm, "migrate_send").await?;
         guest::assert_tools(&ctx, &vm)?;
-        let (moving, map) = (ctx.clone(), args.map(3).clone());
-        let moved = tokio::task::spawn_blocking(move || copy_disks(&moving, &map)).await;
-        let moved = moved.unwrap_or_else(|e| Err(internal_error(&e.to_string())))?;
+        let map = leaving(&ctx, args.map(3))?;
+        let of = vm.clone();
+        let moved = on_thread(&ctx, move |ctx| copy_disks(ctx, &of, ctx, &map)).await?;
         let arrived = match transfer_memory(&ctx).await {
             Ok(()) => exchange(&ctx, &vm, &moved).and_then(|()| arrive(&ctx, &vm, &host)),
             Err(failure) => Err(failure),
         };
         // Either the copies or the originals are not needed any more.
-        let waste: Vec<String> =
-            moved.iter().map(|(from, to)| if arrived.is_ok() { from } else { to }.clone()).collect();
-        let cleaning = ctx.clone();
-        let cleaned = tokio::task::spawn_blocking(move || discard_all(&cleaning, &waste)).await;
+        let arrived_there = arrived.is_ok();
+        let cleaned = on_thread(&ctx, move |ctx| match arrived_there {
+            true => discard_all(ctx, moved.keys()),
+            false => discard_all(ctx, moved.values()),
+        });
+        let cleaned = cleaned.await;
         arrived?;
-        cleaned.unwrap_or_else(|e| Err(internal_error(&e.to_string())))?;
+        cleaned?;
         Ok(vm.into())
     });
 }
@@ -96,8 +98,8 @@ async fn leave(ctx: &Arc<Ctx>, vm: &str, passage: Passage) -> Result<String, Fai
     let _busy = begin(ctx, vm, "migrate_send").await?;
     guest::assert_tools(ctx, vm)?;
     let passage = Arc::new(passage);
-    let (moving, from) = (passage.clone(), ctx.clone());
-    let copies = on_thread(ctx, move |_| moving.copy(&from)).await?;
+    let (moving, of) = (passage.clone(), vm.to_owned());
+    let copies = on_thread(ctx, move |ctx| copy_disks(ctx, &of, moving.to(), moving.disks())).await?;
     let arrived = match transfer_memory(ctx).await {
         Ok(()) => passage.arrive(ctx, vm, &copies),
         Err(failure) => Err(failure),
@@ -105,7 +107,7 @@ async fn leave(ctx: &Arc<Ctx>, vm: &str, passage: Passage) -> Result<String, Fai
     let arrived_there = arrived.is_ok();
     on_thread(ctx, move |ctx| match arrived_there {
         true => copies.keys().try_for_each(|original| vdi::discard(ctx, original)),
-        false => passage.discard(&copies),
+        false => discard_all(passage.to(), copies.values()),
     })
     .await?;
     arrived
@@ -174,23 +176,49 @@ async fn transfer_memory(ctx: &Ctx) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Copies disks to their new repositories; nothing is left when one fails.
-fn copy_disks(ctx: &Arc<Ctx>, map: &BTreeMap<String, Value>) -> Result<Vec<(String, String)>, Failure> {
-    let mut copied = Vec::new();
+/// The disks that go to another repository than they are in, and where to.
+fn leaving(ctx: &Ctx, map: &BTreeMap<String, Value>) -> Result<BTreeMap<String, String>, Failure> {
+    let mut leaving = BTreeMap::new();
     for (vdi, sr) in map {
         let sr = View::text_of(sr);
-        let stays = ctx.read(|view| view.object("VDI", vdi).map(|vdi| vdi.str("SR") == sr))?;
-        if stays {
-            continue;
+        if ctx.read(|view| view.object("VDI", vdi).map(|vdi| vdi.str("SR") != sr))? {
+            leaving.insert(vdi.clone(), sr);
         }
+    }
+    Ok(leaving)
+}
+
+/// Copies a VM's disks to their new repositories, in this pool or another one. Nothing is left when one fails, but
+/// all that there is when the toolstack ends: nobody is there any more to clean up. Does file work.
+fn copy_disks(
+    ctx: &Ctx,
+    vm: &str,
+    to: &Ctx,
+    map: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Failure> {
+    let goes_on = || {
+        ctx.read(|view| {
+            let vm = view.find("VM", vm);
+            vm.is_some_and(|vm| vm.map("current_operations").contains_key(&ctx.task))
+        })
+    };
+    let mut copied = BTreeMap::new();
+    for (vdi, sr) in map {
+        let mirror = ctx.read(|view| {
+            let vm = view.object("VM", vm)?;
+            let mut drives = view.follow(vm, "VBDs", "VBD");
+            Ok::<_, Failure>(drives.any(|vbd| vbd.str("VDI") == vdi && vbd.str("mode") == "RW"))
+        })?;
         let copy = match ctx.is_cancelled() {
             true => Err(Failure::new("TASK_CANCELLED", [ctx.task.as_str()])),
-            false => vdi::copy_to(ctx, vdi, &sr, crate::db::NULL),
+            false => vdi::copy::send(ctx, vdi, to, sr, mirror, &goes_on),
         };
         match copy {
-            Ok(copy) => copied.push((vdi.clone(), copy)),
+            Ok(copy) => drop(copied.insert(vdi.clone(), copy)),
             Err(failure) => {
-                discard_all(ctx, &copied.into_iter().map(|(_, copy)| copy).collect::<Vec<_>>())?;
+                if goes_on() {
+                    discard_all(to, copied.values())?;
+                }
                 return Err(failure);
             }
         }
@@ -198,17 +226,18 @@ fn copy_disks(ctx: &Arc<Ctx>, map: &BTreeMap<String, Value>) -> Result<Vec<(Stri
     Ok(copied)
 }
 
-fn discard_all(ctx: &Arc<Ctx>, vdis: &[String]) -> Result<(), Failure> {
-    vdis.iter().try_for_each(|vdi| vdi::discard(ctx, vdi))
+fn discard_all<'a>(ctx: &Ctx, mut vdis: impl Iterator<Item = &'a String>) -> Result<(), Failure> {
+    vdis.try_for_each(|vdi| vdi::discard(ctx, vdi))
 }
 
-/// Puts the copies into the VM's drives. Everything but the reference and the uuid is as it was.
-fn exchange(ctx: &Ctx, vm: &str, moved: &[(String, String)]) -> Result<(), Failure> {
+/// Puts the copies into the VM's drives.
+fn exchange(ctx: &Ctx, vm: &str, moved: &BTreeMap<String, String>) -> Result<(), Failure> {
     ctx.write(|tx| {
         for vbd in power::refs(tx, vm, "VBDs")? {
             let vdi = tx.object("VBD", &vbd)?.str("VDI").to_owned();
-            if let Some((_, copy)) = moved.iter().find(|(from, _)| *from == vdi) {
+            if let Some(copy) = moved.get(&vdi) {
                 tx.set("VBD", &vbd, "VDI", copy.as_str())?;
+                vdi::copy::mirrored(tx, copy)?;
             }
         }
         Ok(())

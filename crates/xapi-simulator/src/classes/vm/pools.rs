@@ -87,28 +87,14 @@ impl Passage {
         })
     }
 
-    /// Copies the disks; none is left when one fails. Does file work.
-    pub(super) fn copy(&self, ctx: &Arc<Ctx>) -> Result<BTreeMap<String, String>, Failure> {
-        let mut copies = BTreeMap::new();
-        for (disk, sr) in &self.vdis {
-            let copy = match ctx.is_cancelled() {
-                true => Err(Failure::new("TASK_CANCELLED", [ctx.task.as_str()])),
-                false => vdi::copy::send(ctx, disk, &self.to, sr),
-            };
-            match copy {
-                Ok(copy) => drop(copies.insert(disk.clone(), copy)),
-                Err(failure) => {
-                    self.discard(&copies)?;
-                    return Err(failure);
-                }
-            }
-        }
-        Ok(copies)
+    /// The other pool.
+    pub(super) fn to(&self) -> &Ctx {
+        &self.to
     }
 
-    /// Throws the copies away. Does file work.
-    pub(super) fn discard(&self, copies: &BTreeMap<String, String>) -> Result<(), Failure> {
-        copies.values().try_for_each(|copy| vdi::discard(&self.to, copy))
+    /// Where each disk goes.
+    pub(super) fn disks(&self) -> &BTreeMap<String, String> {
+        &self.vdis
     }
 
     /// The VM is there and not here any more; its reference there.
@@ -122,6 +108,7 @@ impl Passage {
         let now = self.to.date();
         let there = self.to.write(|tx| {
             let there = moved.write(tx, copies, &self.vifs)?;
+            copies.values().try_for_each(|copy| vdi::copy::mirrored(tx, copy))?;
             if moved.runs {
                 power::started(tx, &there, &self.host, Power::Running, &self.to.core.config().guests, &now)?;
             }
