@@ -24,9 +24,9 @@ use crate::progress::Stage;
 #[derive(Debug, Clone)]
 pub struct Driver(pub(crate) Arc<Inner>);
 
-/// How many spawns are under way at a time. XAPI forgets how tasks ended when there are more than 200 in the pool, and a
+/// How many spawns of a driver are under way at a time; the others wait in the order in which they were asked for. XAPI forgets how tasks ended when there are more than 200 in the pool, and a
 /// spawn has up to four at a time.
-const MAX_SPAWNS: usize = 40;
+pub const MAX_SPAWNS: usize = 40;
 
 #[derive(Debug)]
 pub(crate) struct Inner {
@@ -34,8 +34,8 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) running: Running,
     pub(crate) gates: Gates,
-    /// Those that want to spawn are let in in the order in which they came, so many at a time.
-    pub(crate) spawning: Semaphore,
+    /// Those that want to spawn are let in in the order in which they asked, so many at a time.
+    pub(crate) spawning: Arc<Semaphore>,
     /// The operations under way.
     active: Mutex<HashSet<Uuid>>,
     /// What would be done is told, and nothing is done.
@@ -130,7 +130,7 @@ impl Driver {
             settings,
             running: Running::default(),
             gates: Gates::default(),
-            spawning: Semaphore::new(MAX_SPAWNS),
+            spawning: Arc::new(Semaphore::new(MAX_SPAWNS)),
             active: Mutex::default(),
             rehearses: false,
         }))
@@ -149,7 +149,7 @@ impl Driver {
             settings: self.0.settings.clone(),
             running: self.0.running.clone(),
             gates: Gates::default(),
-            spawning: Semaphore::new(MAX_SPAWNS),
+            spawning: Arc::new(Semaphore::new(MAX_SPAWNS)),
             active: Mutex::default(),
             rehearses: true,
         }))

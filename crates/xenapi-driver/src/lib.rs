@@ -102,7 +102,7 @@ pub use disk_setup::{DiskSetup, Grow};
 pub use dom0_disk::{DiskWork, Injection};
 pub use dom0_write::ImportVia;
 pub use drive::NewDrive;
-pub use driver::{Driver, Settings};
+pub use driver::{Driver, MAX_SPAWNS, Settings};
 pub use error::{Cause, Error, Op, Result};
 pub use find::Which;
 pub use instances::InstanceInfo;

@@ -8,8 +8,12 @@
 
 mod steps;
 
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::unconstrained;
 use uuid::Uuid;
 use xenapi_client::ErrorKind;
 use xenapi_storage::DiskRequest;
@@ -102,7 +106,8 @@ pub struct Instance {
 impl Driver {
     /// Makes an instance.
     ///
-    /// Everything that can be checked is checked first, and all conflicts are reported at once.
+    /// Everything that can be checked is checked first, and all conflicts are reported at once. A driver lets 40 spawns go on at
+    /// a time, in the order in which this was called.
     /// When something fails later, or the operation is cancelled or dropped, all that was made is
     /// removed again before it ends.
     ///
@@ -116,8 +121,14 @@ impl Driver {
         let SpawnOptions { checks, progress } = options;
         let job = Job::new(self.clone(), progress);
         let name = object.clone();
+        let turn = line_up(&self.0.spawning);
         Operation::start(&self.0.running, Op::Spawn, object, |stop| async move {
-            match heap(|| body(&job, &spec, checks, &stop)).await {
+            let spawned = async {
+                let turn = stop.guard(turn).await;
+                let _turn = turn.map_err(|stopped| Failed { stage: Stage::Image, cause: stopped.into() })?;
+                heap(|| body(&job, &spec, checks, &stop)).await
+            };
+            match spawned.await {
                 Ok(instance) => {
                     job.rollback.commit();
                     Ok(instance)
@@ -131,9 +142,22 @@ impl Driver {
     }
 }
 
+/// A place in the line of those that want to spawn: taken now, and not when it is first waited for.
+fn line_up(spawning: &Arc<Semaphore>) -> impl Future<Output = Option<OwnedSemaphorePermit>> + Send + use<> {
+    // Whatever its caller has done already in its time slice, it asks.
+    let mut turn = Box::pin(unconstrained(Arc::clone(spawning).acquire_owned()));
+    let at_once = turn.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    async move {
+        let permit = match at_once {
+            Poll::Ready(permit) => permit,
+            Poll::Pending => turn.await,
+        };
+        // Nobody closes the line.
+        permit.ok()
+    }
+}
+
 async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Result<Instance, Failed> {
-    let turn = stop.guard(job.driver.0.spawning.acquire()).await;
-    let _turn = turn.map_err(|stopped| Failed { stage: Stage::Image, cause: stopped.into() })?;
     let opening =
         heap(|| async { Ok((Source::open(spec, job.driver.settings()).await?, kernel::load(spec).await?)) });
     let (source, kernel) = job.stage(Stage::Image, opening).await?;

@@ -14,6 +14,8 @@ use tokio::process::Command;
 use xapi_simulator::core::Config as Behaviour;
 use xapi_simulator::{Simulator, World};
 
+use xenapi_driver::MAX_SPAWNS;
+
 use crate::pool::PASSWORD;
 use crowd::Crowd;
 pub use follow::Followed;
@@ -83,6 +85,11 @@ pub async fn run(options: &Options) -> Result<Report> {
     if connections > connections_allowed {
         wrong.push(format!("{connections} connections where there may be {connections_allowed}"));
     }
+    // As many as go on at a time may change places, and no more: nobody waits for ever.
+    let round = MAX_SPAWNS.min(options.spawns);
+    if crowd.overtaken_before > round || crowd.overtaken_after[0] > 2 * round {
+        wrong.push(format!("one was overtaken by more than the {round} that go on at a time"));
+    }
     Ok(Report { crowd, connections, connections_allowed, followed, wrong })
 }
 
@@ -104,7 +111,11 @@ impl fmt::Display for Report {
         };
         writeln!(f, "{} spawned at once, {} failed", crowd.finished_ms.len(), crowd.errors.len())?;
         writeln!(f, "complete after: first {} ms, half {} ms, last {} ms", at(0), at(50), at(100))?;
-        writeln!(f, "overtaken: at most by {} that were asked for later", crowd.overtaken)?;
+        let ([most, median], before) = (crowd.overtaken_after, crowd.overtaken_before);
+        writeln!(
+            f,
+            "overtaken until let in: at most by {before}; after that: median {median}, at most {most}"
+        )?;
         writeln!(f, "memory: {} MiB before, {} MiB at most", crowd.before_kib >> 10, crowd.peak_kib >> 10)?;
         writeln!(f, "connections: {connections} at most; {connections_allowed} allowed")?;
         writeln!(f, "{followed}")?;
