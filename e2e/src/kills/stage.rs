@@ -120,7 +120,10 @@ impl Stage {
             }
             for (task, record) in tasks {
                 if is_pending(&record) {
-                    client.invoke::<_, ()>("task.set_status", &(&task, "cancelled")).await?;
+                    // By XAPI itself: old releases have no call for it.
+                    let db = self.scene.pool.simulator.core().db();
+                    let ended = db.write(|tx| tx.set("task", &task.to_string(), "status", "cancelled"));
+                    ended.map_err(|failure| anyhow::anyhow!("{failure}"))?;
                 }
                 client.destroy(&task).await?;
             }
