@@ -1,6 +1,7 @@
 //! The one entry for chores: `cargo xtask --help` lists them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
 
+mod advisories;
 mod bench;
 mod ci;
 mod codegen;
@@ -57,6 +58,7 @@ fn run() -> Result<()> {
         ["ci", "--list"] => ci::run(ci::Mode::List),
         ["bench", ref arguments @ ..] => bench::run(arguments),
         ["features"] => features::run(),
+        ["advisories", ref arguments @ ..] => advisories::run(arguments),
         ["minimal-versions"] => features::minimal_versions(),
         ["recording"] => recording::run(),
         ["faults", ref arguments @ ..] => trial("faults", arguments),
