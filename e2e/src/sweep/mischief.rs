@@ -7,6 +7,8 @@ use xapi_simulator::fault::Fault;
 use xenapi_client::Timeouts;
 use xenapi_wire::Failure;
 
+use crate::sweep::scene::THERE;
+
 /// A fault at the k-th call of a method or HTTP path.
 #[derive(Debug, Clone)]
 pub struct Mischief {
@@ -55,10 +57,13 @@ pub fn timeouts() -> Timeouts {
 pub fn cases(calls: &[(String, usize)]) -> Vec<Mischief> {
     let mut cases = Vec::new();
     for (target, k) in calls {
-        let faults = match target.starts_with('/') {
-            true => transfer_faults(target),
-            false => call_faults(target),
+        let called = target.strip_prefix(THERE).unwrap_or(target);
+        let mut faults = match called.starts_with('/') {
+            true => transfer_faults(called),
+            false => call_faults(called),
         };
+        // The other pool has one host.
+        faults.retain(|fault| called == target || *fault != Fault::OtherMaster);
         cases.extend(faults.into_iter().map(|fault| Mischief { target: target.clone(), k: *k, fault }));
     }
     cases

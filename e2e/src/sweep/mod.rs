@@ -103,11 +103,11 @@ pub async fn run(verb: &'static Verb, sample: Sample) -> Result<Row> {
 /// What the verb asks of the host when nothing is wrong, and how often.
 async fn calls(verb: &'static Verb) -> Result<Vec<(String, usize)>> {
     let scene = Scene::set(verb).await?;
-    scene.faults().record();
+    scene.record();
     verb.act.run(&scene).await?;
     let mut counts: Vec<(String, usize)> = Vec::new();
     let mut seen = BTreeMap::new();
-    for call in scene.faults().recorded() {
+    for call in scene.recorded() {
         let k = seen.entry(call.clone()).and_modify(|k| *k += 1).or_insert(1);
         counts.push((call, *k));
     }
@@ -130,9 +130,10 @@ async fn case(verb: &'static Verb, mischief: &Mischief) -> Result<Case> {
         // On a busy machine a call may take longer than the driver waits here.
         Err(_) => Scene::of(verb, hosts).await?,
     };
-    scene.faults().on_nth(&mischief.target, mischief.k, mischief.fault.clone());
+    let (faults, target) = scene.faults_at(&mischief.target);
+    faults.on_nth(target, mischief.k, mischief.fault.clone());
     let outcome = verb.act.run(&scene).await;
-    let struck = scene.faults().clear() == 0;
+    let struck = faults.clear() == 0;
     let found = outcome::judge(&scene, verb, mischief, &outcome).await?;
     let named = |what: Vec<String>| what.into_iter().map(|what| format!("{mischief}: {what}")).collect();
     let (succeeded, reconciled) = (outcome.is_ok(), found.reconciled);

@@ -10,7 +10,7 @@ use xenapi_driver::reconcile::ReconcileOptions;
 use xenapi_driver::{Error, Progress};
 use xenapi_types::{Host, Sr, Task, TaskStatusType, Vdi, Vm, VmPowerState, sr};
 
-use crate::pool::Census;
+use crate::pool::{Census, Pool};
 use crate::sweep::mischief::Mischief;
 use crate::sweep::scene::{self, Scene};
 use crate::sweep::verb::{self, Step, Verb};
@@ -112,6 +112,7 @@ pub(super) async fn judge(
                 again(scene, verb, &mut found).await;
             }
         }
+        Step::MoveToPool => moved(scene, verb, outcome, &mut found).await?,
         Step::Evacuate => evacuated(scene, verb, outcome, &mut found).await?,
         Step::Resize | Step::Shrink | Step::Rescue | Step::Rebuild | Step::LiveMigrate => {
             state(scene, &[VmPowerState::Running], &mut found).await?;
@@ -332,6 +333,34 @@ async fn evacuated(scene: &Scene, verb: &Verb, outcome: &Result<(), Error>, foun
         found.wrong.push("it is not on the other host".into());
     }
     state(scene, &[VmPowerState::Running], found).await
+}
+
+/// It runs in the other pool, with nothing here; where that failed, it is where it was, or there, and can go on from either.
+async fn moved(scene: &Scene, verb: &Verb, outcome: &Result<(), Error>, found: &mut Found) -> Result<()> {
+    let (there, bare) = scene.there.as_ref().context("another pool")?;
+    let has = async |pool: &Pool| {
+        let instances = pool.driver.instances().await.context("listing instances")?;
+        anyhow::Ok(instances.iter().any(|info| info.uuid == scene.instance))
+    };
+    match (outcome, has(&scene.pool).await?, has(there).await?) {
+        (Ok(()), false, true) => {}
+        (Err(_), true, false) => {
+            let left = changes(verb, &there.census().await?, bare);
+            found.leaks.extend(left.into_iter().map(|left| format!("in the other pool: {left}")));
+            again(scene, verb, found).await;
+        }
+        (Err(_), false, true) => {
+            let options = ReconcileOptions { older_than: Duration::ZERO, ..ReconcileOptions::default() };
+            found.reconciled = there.driver.reconcile(options).await.context("reconciling there")?.done.len();
+        }
+        (_, here, there) => found.wrong.push(format!("here: {here}, there: {there}, after {outcome:?}")),
+    }
+    if let Err(error) = there.driver.destroy(scene.which(), Progress::none()).await {
+        found.wrong.push(format!("cannot be destroyed in the other pool: {error}"));
+    }
+    let left = changes(verb, &there.census().await?, bare);
+    found.leaks.extend(left.into_iter().map(|left| format!("in the other pool after destroy: {left}")));
+    Ok(())
 }
 
 /// Without a fault, the verb can be repeated.

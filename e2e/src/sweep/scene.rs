@@ -35,6 +35,9 @@ pub const IMAGE_BYTES: u64 = 16 << 20;
 /// The repository that all hosts reach, where there is one.
 pub const SHARED: &str = "shared";
 
+/// Before the names of calls to the other pool.
+pub const THERE: &str = "there: ";
+
 /// What the volume of the scenes is called.
 pub const VOLUME: &str = "vol-1";
 const PORTAL: &str = "192.0.2.1";
@@ -69,6 +72,8 @@ pub struct Scene {
     pub home: Uuid,
     /// Another host and a repository of its own, for verbs that need one.
     pub elsewhere: Option<(Uuid, Uuid)>,
+    /// Another pool, for the verb that needs one, and what is in it.
+    pub there: Option<(Pool, Census)>,
     /// What was there before ours.
     pub bare: Census,
     /// What was there before the verb.
@@ -117,6 +122,12 @@ impl Scene {
         let world = World::demo().with_hosts(hosts).with_all_drivers();
         let dom0 = if verb.needs_dom0() { Some(plugins()?) } else { None };
         let plugins = dom0.as_ref().map(|folder| folder.path().to_owned());
+        let there = match verb.act {
+            Step::MoveToPool => {
+                Some(Pool::started(World::demo(), mischief::timeouts(), server.clone()).await?)
+            }
+            _ => None,
+        };
         let server = Behaviour { plugins, ..server };
         let pool = Pool::started(world, mischief::timeouts(), server).await?;
         pool.simulator
@@ -135,8 +146,27 @@ impl Scene {
         let instance = Uuid::new_v4();
         let (home, elsewhere) = places(&pool).await.context("the hosts")?;
         let (before, leftovers) = (bare.clone(), AtomicUsize::new(0));
-        let mut scene =
-            Self { pool, files, instance, home, elsewhere, before, bare, foreign, leftovers, _dom0: dom0 };
+        let there = match there {
+            Some(other) => {
+                pool.simulator.meet(&other.simulator);
+                let census = other.census().await?;
+                Some((other, census))
+            }
+            None => None,
+        };
+        let mut scene = Self {
+            pool,
+            files,
+            instance,
+            home,
+            elsewhere,
+            there,
+            before,
+            bare,
+            foreign,
+            leftovers,
+            _dom0: dom0,
+        };
         for step in verb.prepare {
             step.run(&scene).await.context("preparing")?;
         }
@@ -167,6 +197,30 @@ impl Scene {
     /// The faults of the pool.
     pub fn faults(&self) -> &Faults {
         self.pool.simulator.faults()
+    }
+
+    /// The faults of the pool in which a call is made, and what that pool calls it: calls to the other pool have
+    /// [`THERE`] before their names.
+    pub(crate) fn faults_at<'a>(&self, target: &'a str) -> (&Faults, &'a str) {
+        match (target.strip_prefix(THERE), &self.there) {
+            (Some(target), Some((there, _))) => (there.simulator.faults(), target),
+            _ => (self.faults(), target),
+        }
+    }
+
+    /// Begins to note the calls to all pools.
+    pub(crate) fn record(&self) {
+        self.faults().record();
+        if let Some((there, _)) = &self.there {
+            there.simulator.faults().record();
+        }
+    }
+
+    /// The calls since then, those to each pool in their order.
+    pub(crate) fn recorded(&self) -> Vec<String> {
+        let there = self.there.iter().flat_map(|(there, _)| there.simulator.faults().recorded());
+        let there = there.map(|target| format!("{THERE}{target}"));
+        self.faults().recorded().into_iter().chain(there).collect()
     }
 
     /// Notes how many things the verb says that it could not remove, though it succeeded.

@@ -50,9 +50,10 @@ pub async fn of_the_future(verb: &Verb, seed: u64) -> Result<Future> {
     let k = calls[..=place].iter().filter(|call| **call == target).count();
     let mischief = Mischief { target, k, fault: Fault::Unheard };
     let scene = Scene::set_at(verb, server()).await.with_context(at)?;
-    scene.faults().on_nth(&mischief.target, k, Fault::Unheard);
+    let (faults, target) = scene.faults_at(&mischief.target);
+    faults.on_nth(target, k, Fault::Unheard);
     let outcome = verb.act.run(&scene).await;
-    let struck = scene.faults().clear() == 0;
+    let struck = faults.clear() == 0;
     let found = outcome::judge(&scene, verb, &mischief, &outcome).await.with_context(at)?;
     wrong.extend(all(found).map(|what| format!("{}: {mischief}: {what}", at())));
     Ok(Future { wrong, struck, succeeded: outcome.is_ok() })
@@ -61,9 +62,9 @@ pub async fn of_the_future(verb: &Verb, seed: u64) -> Result<Future> {
 /// What is wrong with a verb that nothing stands against, and its calls.
 async fn without_fault(verb: &Verb, server: Behaviour) -> Result<(Vec<String>, Vec<String>)> {
     let scene = Scene::set_at(verb, server).await?;
-    scene.faults().record();
+    scene.record();
     let outcome = verb.act.run(&scene).await;
-    let calls = scene.faults().recorded();
+    let calls = scene.recorded();
     if let Err(error) = &outcome {
         return Ok((vec![error.to_string()], calls));
     }

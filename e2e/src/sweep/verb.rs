@@ -9,6 +9,7 @@ use xenapi_driver::backup::BackupOptions;
 use xenapi_driver::image_cache::{CacheRequest, Copying};
 use xenapi_driver::live::MigrateOptions;
 use xenapi_driver::network::{NetworkSpec, Vlan};
+use xenapi_driver::pools::PoolMigrateOptions;
 use xenapi_driver::reconcile::ReconcileOptions;
 use xenapi_driver::rescue::RescueOptions;
 use xenapi_driver::resize::{RebuildOptions, ResizeOptions};
@@ -98,6 +99,8 @@ pub enum Step {
     Rebuild,
     /// Moves it to the other host with its disks, while it runs.
     LiveMigrate,
+    /// Moves it to another pool with its disks, while it runs.
+    MoveToPool,
     /// Brings it up on the other host when its own is dead.
     Evacuate,
     /// Puts the pool in order.
@@ -169,6 +172,7 @@ pub static VERBS: &[Verb] = &[
     verb("unrescue", &[Step::Spawn, Step::Rescue], Step::Unrescue),
     verb("rebuild", &[Step::Spawn], Step::Rebuild),
     verb("live-migrate", &[Step::Spawn], Step::LiveMigrate),
+    verb("move-to-pool", &[Step::Spawn], Step::MoveToPool),
     verb("evacuate", &[Step::SpawnOnShared, Step::LoseHost], Step::Evacuate),
     verb("reconcile", &[Step::LeaveSpawn], Step::Reconcile),
     verb("attach-nic", &[Step::Spawn], Step::AttachInterface),
@@ -303,6 +307,11 @@ impl Step {
                 let options =
                     MigrateOptions { sr: Some(SrChoice::Uuid(sr.to_string())), ..MigrateOptions::to(node) };
                 driver.live_migrate(scene.which(), options).await.map(drop)
+            }
+            Self::MoveToPool => {
+                let (there, _) = scene.there.as_ref().expect("another pool");
+                let options = PoolMigrateOptions::default();
+                driver.migrate_to_pool(scene.which(), &there.driver, options).await.map(drop)
             }
             Self::Evacuate => {
                 let (node, _) = scene.elsewhere.expect("a pool of two hosts");
