@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use xapi_simulator::fault::Fault;
 use xenapi_client::{Client, ExportFormat};
 use xenapi_driver::live::Migration;
-use xenapi_driver::pools::PoolMigrateOptions;
+use xenapi_driver::pools::{PoolMigrateOptions, PoolPlace};
 use xenapi_driver::reconcile::{Kind, ReconcileOptions};
 use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic, SrChoice};
 use xenapi_driver::volume::{AttachOptions, Storage, Volume, VolumeDisk};
@@ -104,12 +104,10 @@ async fn running_and_halted_with_their_disks() -> Result<()> {
         let vm = client.record(&client.by_uuid::<Vm>(&instance.vm_uuid).await?).await?;
         let (told, mut telling) = tokio::sync::mpsc::unbounded_channel();
         let progress = Progress::to(move |event| drop(told.send(event)));
-        let options = PoolMigrateOptions {
-            sr: Some(SrChoice::NameLabel(LVM.into())),
-            networks: BTreeMap::from([(here.clone(), tenant_uuid.clone())]),
-            progress,
-            ..PoolMigrateOptions::default()
-        };
+        let sr = Some(SrChoice::NameLabel(LVM.into()));
+        let networks = BTreeMap::from([(here.clone(), tenant_uuid.clone())]);
+        let place = PoolPlace { sr, networks, ..PoolPlace::default() };
+        let options = PoolMigrateOptions { place, progress, ..PoolMigrateOptions::default() };
         let before = if halted { contents(client, &vm).await? } else { BTreeMap::new() };
         let planned = bench
             .here
@@ -195,19 +193,18 @@ async fn what_cannot_be_is_told_before_anything_is_moved() -> Result<()> {
     let instance = bench.spawn().await?;
     let which = || Which::Instance(instance.uuid);
     let (client, other) = (bench.here.client(), bench.there.client());
-    let told = async |options: PoolMigrateOptions, part: &str| {
+    let told = async |place: PoolPlace, part: &str| {
+        let options = PoolMigrateOptions { place, ..PoolMigrateOptions::default() };
         let error = bench.go(&instance, options).await.unwrap_err();
         assert!(error.to_string().contains(part), "{part:?} is missing in {error}");
         assert_eq!(error.stage(), Stage::Plan, "{error}");
     };
-    let usual = PoolMigrateOptions::default;
+    let usual = PoolPlace::default;
     let networks = client.all_records::<xenapi_types::Network>().await?.into_values();
     let networks = networks.map(|network| (network.uuid, "nowhere".to_owned())).collect();
-    told(PoolMigrateOptions { networks, ..usual() }, "no network has the uuid, name or bridge \"nowhere\"")
-        .await;
-    told(PoolMigrateOptions { sr: Some(SrChoice::NameLabel("tape".into())), ..usual() }, "tape").await;
-    told(PoolMigrateOptions { node: Some(uuid::Uuid::nil()), ..usual() }, "no host of the pool has the uuid")
-        .await;
+    told(PoolPlace { networks, ..usual() }, "no network has the uuid, name or bridge \"nowhere\"").await;
+    told(PoolPlace { sr: Some(SrChoice::NameLabel("tape".into())), ..usual() }, "tape").await;
+    told(PoolPlace { node: Some(uuid::Uuid::nil()), ..usual() }, "no host of the pool has the uuid").await;
     let host = other.all::<Host>().await?.pop().context("a host")?;
     other.call(host::Disable { host: host.clone(), auto_enable: None }).await?;
     told(usual(), "is disabled").await;
@@ -215,7 +212,12 @@ async fn what_cannot_be_is_told_before_anything_is_moved() -> Result<()> {
 
     let owner = Settings { owner: "somebody else".into(), ..Settings::default() };
     let foreign = bench.there.driver_with(owner)?;
-    let error = bench.here.driver.migrate_to_pool(which(), &foreign, usual()).await.unwrap_err();
+    let error = bench
+        .here
+        .driver
+        .migrate_to_pool(which(), &foreign, PoolMigrateOptions::default())
+        .await
+        .unwrap_err();
     assert!(matches!(error.cause(), Cause::OtherOwner { .. }), "{error}");
 
     let ext = client.by_name_label::<Sr>(e2e::pool::EXT).await?;

@@ -4,6 +4,7 @@
 mod metrics;
 mod serve;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use examples::cli::{self, Target};
 use examples::report;
 use examples::ui::Ui;
 use examples::world::World;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -47,6 +49,19 @@ struct Cli {
     /// How old something must be to be reconciled, in seconds: no program may still be busy with it.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     older_than: u64,
+    /// Print what it does as JSON, one object a line; its log goes to standard error all the same.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Cli {
+    /// Tells programs what the log tells people.
+    fn tell(&self, what: &serde_json::Value) {
+        if self.json {
+            // Nothing can be done when standard output is closed.
+            let _ = writeln!(std::io::stdout(), "{what}");
+        }
+    }
 }
 
 #[tokio::main]
@@ -54,13 +69,10 @@ async fn main() -> ExitCode {
     let cli = cli::parse::<Cli>();
     report::log_from(LevelFilter::INFO);
     let result = match cli.check {
-        Some(address) => serve::check(address).await,
+        Some(address) => serve::check(address).await.map(|()| cli.tell(&json!({ "health": "following" }))),
         None => run(&cli).await,
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => report::exit(Err::<(), _>(error), false),
-    }
+    report::end(result, cli.json)
 }
 
 async fn run(cli: &Cli) -> Result<()> {
@@ -77,7 +89,9 @@ async fn watch(cli: &Cli, world: &World) -> Result<()> {
     let cache = classes.start(world.driver().client()).await?;
     let listener = TcpListener::bind(cli.listen).await;
     let listener = listener.with_context(|| format!("nothing can be served at {}", cli.listen))?;
-    tracing::info!(address = %listener.local_addr()?, "serving /metrics and /healthz");
+    let address = listener.local_addr()?;
+    tracing::info!(%address, "serving /metrics and /healthz");
+    cli.tell(&json!({ "serving": address.to_string() }));
 
     let chores = Arc::new(Chores::default());
     let serving = serve::serve(listener, cache, Arc::clone(&chores));
@@ -102,8 +116,15 @@ async fn reconcile(cli: &Cli, driver: &Driver, chores: &Chores) -> std::convert:
             Ok(found) => {
                 found.done.iter().for_each(|what| tracing::info!(%what, "reconciled"));
                 found.leftovers.iter().for_each(|what| tracing::error!(%what, "could not be put in order"));
+                let told = |what: &dyn ToString| what.to_string();
+                let done: Vec<_> = found.done.iter().map(|what| told(what)).collect();
+                let leftovers: Vec<_> = found.leftovers.iter().map(|what| told(what)).collect();
+                cli.tell(&json!({ "reconciled": done, "leftovers": leftovers, "waiting": found.waiting }));
             }
-            Err(error) => tracing::error!(%error, "the pool could not be reconciled"),
+            Err(error) => {
+                tracing::error!(%error, "the pool could not be reconciled");
+                cli.tell(&json!({ "error": error.to_string() }));
+            }
         }
         chores.note(&result);
     }

@@ -1,10 +1,11 @@
 //! The daemon as an init system starts it, on the simulated pool.
 #![allow(clippy::print_stderr, reason = "a skip is to be seen")]
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
 
 fn program() -> Command {
     let mut path = std::env::current_exe().expect("the test's own path");
@@ -20,13 +21,16 @@ fn program() -> Command {
 struct Agent {
     child: Child,
     address: String,
+    /// What it prints for programs.
+    told: Lines<BufReader<ChildStdout>>,
 }
 
 impl Agent {
     fn start() -> Result<Self> {
         let mut command = program();
-        command.args(["--listen", "127.0.0.1:0", "--reconcile-every", "1"]);
-        let mut child = command.stderr(Stdio::piped()).spawn().context("agent")?;
+        command.args(["--listen", "127.0.0.1:0", "--reconcile-every", "1", "--json"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("agent")?;
+        let told = BufReader::new(child.stdout.take().context("its results")?).lines();
         let mut log = BufReader::new(child.stderr.take().context("its log")?);
         let mut line = String::new();
         while !line.contains("address=") {
@@ -37,7 +41,11 @@ impl Agent {
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         let address = line.split("address=").nth(1).context("an address")?;
         let address = address.split_whitespace().next().context("an address")?.to_owned();
-        Ok(Self { child, address })
+        Ok(Self { child, address, told })
+    }
+
+    fn next(&mut self) -> Result<Value> {
+        Ok(serde_json::from_str(&self.told.next().context("a line")??)?)
     }
 
     fn get(&self, path: &str) -> Result<String> {
@@ -81,8 +89,14 @@ fn it_tells_of_the_pool_reconciles_and_ends_when_it_is_told_to() -> Result<()> {
     assert_eq!(agent.sample("xenapi_reconciliation_failures_total")?, Some(0.0));
     assert!(agent.sample("xenapi_reconciled_timestamp_seconds")? > Some(1e9));
 
+    assert_eq!(agent.next()?, json!({ "serving": agent.address }));
+    assert_eq!(agent.next()?, json!({ "reconciled": [], "leftovers": [], "waiting": [] }));
     let check = |address: &str| program().args(["--check", address]).output();
     assert!(check(&agent.address)?.status.success());
+    let told = program().args(["--check", &agent.address, "--json"]).output()?;
+    assert_eq!(serde_json::from_slice::<Value>(&told.stdout)?, json!({ "health": "following" }));
+    let told = program().args(["--check", "127.0.0.1:1", "--json"]).output()?;
+    assert!(serde_json::from_slice::<Value>(&told.stdout)?["error"].is_string(), "{told:?}");
     let nobody = check("127.0.0.1:1")?;
     assert_eq!(nobody.status.code(), Some(1));
     assert!(

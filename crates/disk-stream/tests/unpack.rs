@@ -97,9 +97,16 @@ async fn unpacked(bytes: &[u8], options: Unpack, size: u64) -> Result<Vec<u8>, E
 
 /// What a host makes of the framing, on a disk that was used before or was not.
 async fn through_chunks(bytes: &[u8], size: usize, rest: Rest) -> Result<Vec<u8>, String> {
-    let body = open(bytes, Unpack::default()).await.unwrap().chunked_body(size as u64, rest, Progress::new());
+    let disk = vec![if rest == Rest::Zeros { 0 } else { 0x55 }; size];
+    onto(disk, bytes, rest).await
+}
+
+/// What a host makes of the framing, on this disk.
+async fn onto(mut disk: Vec<u8>, bytes: &[u8], rest: Rest) -> Result<Vec<u8>, String> {
+    let options = Unpack { change: rest == Rest::Kept, ..Unpack::default() };
+    let packed = open(bytes, options).await.map_err(|error| error.to_string())?;
+    let body = packed.chunked_body(disk.len() as u64, rest, Progress::new());
     let stream = BodyExt::collect(body).await.map_err(|error| error.to_string())?.to_bytes();
-    let mut disk = vec![if rest == Rest::Zeros { 0 } else { 0x55 }; size];
     let mut at = 0;
     loop {
         let offset = u64::from_le_bytes(stream[at..at + 8].try_into().unwrap()) as usize;
@@ -169,6 +176,24 @@ proptest! {
         prop_assert!(saved.unwrap() == disk);
         prop_assert!(zeros.unwrap() == disk);
         prop_assert!(any.unwrap() == disk);
+    }
+
+    /// A disk that is copied while it is used: whole, and then what has changed since.
+    #[test]
+    fn what_has_changed_goes_onto_what_there_is(layers in layers()) {
+        let size = layers.iter().map(|layer| layer.size.next_multiple_of(512)).max().unwrap_or(512);
+        let layers: Vec<_> = layers.into_iter().map(|layer| Layer { size, ..layer }).collect();
+        let (mut files, disk) = chain(&layers);
+        let copied = runtime().block_on(async {
+            let mut copy = vec![0; size as usize];
+            let mut rest = Rest::Zeros;
+            while let Some(layer) = files.pop() {
+                copy = onto(copy, &layer, rest).await?;
+                rest = Rest::Kept;
+            }
+            Ok::<_, String>(copy)
+        });
+        prop_assert!(copied.unwrap() == disk);
     }
 }
 
@@ -242,7 +267,7 @@ async fn every_packing_is_recognised() {
     assert_eq!(open(&fixed, declared(Declared::Vhd)).await.unwrap().found().virtual_size, Some(10 * MIB));
     assert!(unpacked(&fixed, declared(Declared::Raw), 10 * MIB + 512).await.unwrap() == fixed);
     let gz = padded(gzip(&disk), MIB as usize);
-    let bare = Unpack { declared: Declared::Raw, packing: Packing::Bare, len: None };
+    let bare = Unpack { declared: Declared::Raw, packing: Packing::Bare, ..Unpack::default() };
     assert!(unpacked(&gz, bare, MIB).await.unwrap() == gz);
 }
 
@@ -363,7 +388,7 @@ async fn bad_input_is_refused_with_a_reason_and_leaves_nothing() {
         (Declared::Qcow2, Packing::Unknown, disk.clone(), "qcow2"),
     ];
     for (declared, packing, bytes, reason) in declared {
-        let options = Unpack { declared, packing, len: Some(bytes.len() as u64) };
+        let options = Unpack { declared, packing, len: Some(bytes.len() as u64), change: false };
         let error = unpacked(&bytes, options, 10 * MIB).await.expect_err(reason);
         let Error::Packed(problem) = error else { panic!("{error:?}") };
         assert!(problem.to_string().contains(reason), "{problem}");

@@ -85,7 +85,8 @@ impl Found {
     }
 }
 
-async fn body(job: &Job, which: &Which, stop: &Stop) -> Result<Destroyed, Failed> {
+/// [`Driver::destroy`], as a part of another verb.
+pub(crate) async fn body(job: &Job, which: &Which, stop: &Stop) -> Result<Destroyed, Failed> {
     let found = job.stage(Stage::Find, find(job, which)).await?;
     job.would(|| found.steps())?;
     if let Some((vm, record)) = &found.vm {

@@ -63,6 +63,12 @@ pub enum Op {
     LiveMigrate,
     /// `Driver::migrate_to_pool`, `Driver::plan_pool_migration`.
     MigrateToPool,
+    /// `Driver::move_to_pool`.
+    MoveToPool,
+    /// `Driver::confirm_move`.
+    ConfirmMove,
+    /// `Driver::revert_move`.
+    RevertMove,
     /// `Driver::reconcile`.
     Reconcile,
     /// `Driver::rescue`.
@@ -347,6 +353,39 @@ pub enum Cause {
         /// Who the other one is.
         other: String,
     },
+    /// The instance is between two pools.
+    #[error("VM {vm} is on its way to another pool; confirm or revert that first")]
+    MovePending {
+        /// Its uuid.
+        vm: String,
+    },
+    /// The instance is not between this pool and that one.
+    #[error("VM {vm} is not on its way from this pool to {pool}")]
+    NotMoved {
+        /// Its uuid.
+        vm: String,
+        /// The other pool's endpoint.
+        pool: String,
+    },
+    /// What was moved is not where it went, or not complete.
+    #[error("VM {vm} is not complete at {pool}, where it was moved to; revert the move")]
+    NotArrived {
+        /// Its uuid.
+        vm: String,
+        /// The other pool's endpoint.
+        pool: String,
+    },
+    /// The other pool is this one.
+    #[error("{0} is the pool that the instance is in; resize it to another host instead")]
+    SamePool(String),
+    /// The instance has what no other host can have.
+    #[error("VM {vm} has what does not go to another pool: {}; take it from the instance first", .devices.join(", "))]
+    DevicesStay {
+        /// The VM's uuid.
+        vm: String,
+        /// What it is.
+        devices: Vec<String>,
+    },
     /// Somebody has the disk.
     #[error("disk {disk} is attached to a VM; detach it there, or use another disk")]
     DiskInUse {
@@ -568,6 +607,9 @@ impl fmt::Display for Op {
             Self::RevertResize => "revert the resize of",
             Self::LiveMigrate => "migrate",
             Self::MigrateToPool => "move to another pool",
+            Self::MoveToPool => "move to another pool, with a way back,",
+            Self::ConfirmMove => "confirm the move of",
+            Self::RevertMove => "revert the move of",
             Self::Reconcile => "reconcile",
             Self::Rescue => "rescue",
             Self::Unrescue => "end the rescue of",

@@ -9,6 +9,7 @@ use xenapi_types::{Ref, Vbd, VbdRecord, VbdType, Vm, VmPowerState, VmRecord};
 
 use crate::error::Cause;
 use crate::job::Job;
+use crate::pool_move;
 
 /// Which instance is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +82,11 @@ pub(crate) async fn ours(job: &Job, which: &Which) -> Result<(Ref<Vm>, VmRecord)
     };
     let owner = &job.driver.settings().owner;
     match made_for(&record.other_config, &record.uuid, owner) {
-        Some(_) => complete(&record).map(|()| (reference, record)),
+        Some(_) => {
+            complete(&record)?;
+            pool_move::not_leaving(&record)?;
+            Ok((reference, record))
+        }
         None => Err(Cause::NotOurs { uuid: record.uuid, owner: owner.clone() }),
     }
 }

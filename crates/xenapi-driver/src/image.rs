@@ -120,7 +120,7 @@ impl Arriving {
         spec: &InstanceSpec,
     ) -> Result<Self, Cause> {
         let name = image.content.what().to_owned();
-        let options = Unpack { declared, packing, len: image.len };
+        let options = Unpack { declared, packing, len: image.len, change: false };
         let content = Replay { head, rest: image.content };
         let packed = Packed::open(content, options).await.map_err(blame)?;
         let least = image.declared.min_disk_gib.unwrap_or(0) << 30;

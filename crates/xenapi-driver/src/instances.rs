@@ -7,6 +7,7 @@ use xenapi_types::{Host, Ref, Vm, VmPowerState, VmRecord};
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op, Result};
 use crate::find::{self, Which};
+use crate::pool_move;
 use crate::progress::Stage;
 use crate::rescue;
 use crate::resize::{self, ResizeState};
@@ -38,6 +39,8 @@ pub struct InstanceInfo {
     pub rescued: bool,
     /// How far its resize is, if there is one.
     pub resize: Option<ResizeState>,
+    /// How far its move to another pool is, if there is one: [`ResizeState::Done`] is to be confirmed or reverted.
+    pub moving: Option<ResizeState>,
 }
 
 impl Driver {
@@ -112,5 +115,6 @@ fn info(uuid: Uuid, vm: &VmRecord, node: Option<String>) -> InstanceInfo {
         unfinished: vm.other_config.contains_key(ownership::UNFINISHED),
         rescued: rescue::is(vm),
         resize: resize::state(vm),
+        moving: pool_move::state(vm),
     }
 }

@@ -41,6 +41,7 @@
 
 mod agent;
 pub mod backup;
+mod boot_lock;
 mod cancel;
 pub mod compatibility;
 pub mod compute;
@@ -61,6 +62,7 @@ mod instances;
 pub mod interface;
 pub mod inventory;
 mod job;
+mod journal;
 mod kernel;
 mod layers;
 mod ledger;
@@ -74,6 +76,7 @@ pub mod node;
 pub mod observe;
 mod operation;
 pub mod plan;
+pub mod pool_move;
 pub mod pools;
 mod power;
 mod progress;

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 use xenapi_storage::{DiskRequest, Place, Repository};
-use xenapi_types::{Network as NetworkClass, Ref, Vdi, Vif, Vm, VmPowerState, VmRecord, host, vm};
+use xenapi_types::{
+    Network as NetworkClass, Ref, Vdi, VdiRecord, Vif, VifRecord, Vm, VmPowerState, VmRecord, host, vm,
+};
 
 use crate::cancel::Stop;
 use crate::driver::Driver;
@@ -23,16 +25,17 @@ use crate::live::{self, Migration};
 use crate::moving;
 use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts};
+use crate::pool_move;
 use crate::power;
 use crate::progress::{Progress, Stage};
 use crate::rescue;
 use crate::resize;
 use crate::spec::SrChoice;
-use crate::volume::{self, Drive};
+use crate::volume;
 
 /// Where in another pool an instance is to go.
 #[derive(Debug, Clone, Default)]
-pub struct PoolMigrateOptions {
+pub struct PoolPlace {
     /// The host; may be left out where there is only one.
     pub node: Option<Uuid>,
     /// Where its disks go; without it, to the other pool's default repository.
@@ -42,6 +45,13 @@ pub struct PoolMigrateOptions {
     /// The other pool's network (by uuid, name or bridge) for each network of this one, by uuid. For those that are
     /// not named here, it is the network of the same name.
     pub networks: BTreeMap<String, String>,
+}
+
+/// How an instance goes to another pool.
+#[derive(Debug, Clone, Default)]
+pub struct PoolMigrateOptions {
+    /// Where it goes.
+    pub place: PoolPlace,
     /// The other pool's network that memory and disks are sent over; without it, that of the host's management
     /// interface.
     pub over: Option<String>,
@@ -135,10 +145,7 @@ async fn decide(
     pool: &Driver,
     options: &PoolMigrateOptions,
 ) -> Result<Plan, Cause> {
-    let (owner, other) = (&job.driver.settings().owner, &pool.settings().owner);
-    if owner != other {
-        return Err(Cause::OtherOwner { owner: owner.clone(), other: other.clone() });
-    }
+    same_owner(&job.driver, pool)?;
     let live = match record.power_state {
         VmPowerState::Running => true,
         VmPowerState::Halted => false,
@@ -156,31 +163,47 @@ async fn decide(
     if record.other_config.contains_key(kernel::KEY) {
         return Err(Cause::KernelStays { vm: record.uuid.clone() });
     }
+    pool_move::none_pending(record)?;
     licence::check(job, &[Feature::StorageMigration]).await?;
     let there = Job::new(pool.clone(), Progress::none());
     let nodes = inventory::read_nodes(pool.client()).await?;
-    let node = plan::choose_node_of(&nodes, options.node, None).map_err(Conflicts::from)?;
+    let node = plan::choose_node_of(&nodes, options.place.node, None).map_err(Conflicts::from)?;
     live::check_node(record, node, live)?;
-    if let Some((_, taken)) = find::vm(pool.client(), &Which::Named(record.name_label.clone())).await? {
-        let name = record.name_label.clone();
-        return Err(Conflicts::from(Conflict::NameInUse { name, vm: taken.uuid }).into());
-    }
+    name_is_free(pool, &record.name_label).await?;
     Ok(Plan {
         node: node.clone(),
         over: live::transfer_network(&there, node, options.over.as_deref()).await?,
-        disks: disks(job, record, &there, node, options).await?,
-        vifs: networks(job, record, pool, options).await?,
+        disks: disks(job, record, &there, node, &options.place).await?,
+        vifs: networks(job, record, pool, &options.place)
+            .await?
+            .into_iter()
+            .map(|(vif, _, net)| (vif, net))
+            .collect(),
         live,
     })
 }
 
-/// Where each disk goes; each repository must have room for all that go there.
+pub(crate) async fn name_is_free(pool: &Driver, name: &str) -> Result<(), Cause> {
+    match find::vm(pool.client(), &Which::Named(name.to_owned())).await? {
+        Some((_, taken)) => {
+            Err(Conflicts::from(Conflict::NameInUse { name: name.to_owned(), vm: taken.uuid }).into())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Of another owner's driver, an instance would be nobody's.
+pub(crate) fn same_owner(here: &Driver, there: &Driver) -> Result<(), Cause> {
+    let (owner, other) = (here.settings().owner.clone(), there.settings().owner.clone());
+    if owner == other { Ok(()) } else { Err(Cause::OtherOwner { owner, other }) }
+}
+
 async fn disks(
     job: &Job,
     record: &VmRecord,
     there: &Job,
     node: &Node,
-    options: &PoolMigrateOptions,
+    place: &PoolPlace,
 ) -> Result<Vec<(Ref<Vdi>, String, Repository)>, Cause> {
     let drives = volume::drives(job, record).await?;
     let volumes: Vec<String> =
@@ -188,41 +211,55 @@ async fn disks(
     if !volumes.is_empty() {
         return Err(Cause::VolumesStay { vm: record.uuid.clone(), volumes });
     }
+    let records = drives.iter().map(|drive| (&drive.disk, bytes(drive.disk.virtual_size)));
+    let repositories = repositories(there, node, place, records).await?;
+    Ok(drives.into_iter().zip(repositories).map(|(drive, sr)| (drive.vdi, drive.disk.uuid, sr)).collect())
+}
+
+/// Where each disk goes, and how large it is to be there; each repository must have room for all that go there.
+pub(crate) async fn repositories(
+    there: &Job,
+    node: &Node,
+    place: &PoolPlace,
+    disks: impl Iterator<Item = (&VdiRecord, u64)>,
+) -> Result<Vec<Repository>, Cause> {
     let (repositories, default_sr) = resize::repositories(there).await?;
-    let place = Place { host: &node.reference, host_name: &node.name, default_sr: &default_sr };
+    let target = Place { host: &node.reference, host_name: &node.name, default_sr: &default_sr };
     let mut placed = Vec::new();
     let mut requests: BTreeMap<String, Vec<DiskRequest>> = BTreeMap::new();
-    for Drive { disk, vdi, .. } in drives {
-        let choice = options.disks.get(&disk.uuid).or(options.sr.as_ref()).cloned();
+    for (disk, virtual_bytes) in disks {
+        let choice = place.disks.get(&disk.uuid).or(place.sr.as_ref()).cloned();
         let choice = choice.unwrap_or(SrChoice::PoolDefault);
-        let sr = choice.select(&repositories, place).map_err(Conflict::from).map_err(Conflicts::from)?;
-        let bytes = |n: i64| u64::try_from(n).unwrap_or(0);
-        let data_bytes = Some(bytes(disk.physical_utilisation).min(bytes(disk.virtual_size)));
-        let request = DiskRequest { virtual_bytes: bytes(disk.virtual_size), data_bytes };
+        let sr = choice.select(&repositories, target).map_err(Conflict::from).map_err(Conflicts::from)?;
+        let data_bytes = Some(bytes(disk.physical_utilisation).min(virtual_bytes));
         let all = requests.entry(sr.uuid.clone()).or_default();
-        all.push(request);
+        all.push(DiskRequest { virtual_bytes, data_bytes });
         sr.check_space(all).map_err(Conflict::from).map_err(Conflicts::from)?;
-        placed.push((vdi, disk.uuid, sr.clone()));
+        placed.push(sr.clone());
     }
     Ok(placed)
 }
 
-/// The other pool's network for each interface.
-async fn networks(
+fn bytes(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}
+
+/// The interfaces, and the other pool's network for each.
+pub(crate) async fn networks(
     job: &Job,
     record: &VmRecord,
     pool: &Driver,
-    options: &PoolMigrateOptions,
-) -> Result<BTreeMap<Ref<Vif>, Ref<NetworkClass>>, Cause> {
+    place: &PoolPlace,
+) -> Result<Vec<(Ref<Vif>, VifRecord, Ref<NetworkClass>)>, Cause> {
     let doing = || Cause::host("reading the interfaces of the instance");
     let there = inventory::read_networks(pool.client()).await?;
-    let mut mapped = BTreeMap::new();
+    let mut mapped = Vec::new();
     for reference in &record.vifs {
         let vif = job.client().record(reference).await.map_err(doing())?;
         let network = job.client().record(&vif.network).await.map_err(doing())?;
-        let wanted = options.networks.get(&network.uuid).unwrap_or(&network.name_label);
+        let wanted = place.networks.get(&network.uuid).unwrap_or(&network.name_label);
         let network = plan::choose_network(&there, wanted).map_err(Conflicts::from)?;
-        mapped.insert(reference.clone(), network.reference.clone());
+        mapped.push((reference.clone(), vif, network.reference.clone()));
     }
     Ok(mapped)
 }

@@ -26,6 +26,7 @@ use crate::ledger;
 use crate::moving;
 use crate::network;
 use crate::operation::Operation;
+use crate::pool_move;
 use crate::progress::{Progress, Stage};
 use crate::remove::{self, Dom0, gone_is_fine, tolerate};
 use crate::rescue;
@@ -61,7 +62,8 @@ pub struct Reconciled {
     pub too_young: Vec<Finding>,
     /// What could not be done.
     pub leftovers: Vec<Leftover>,
-    /// Instances that wait for somebody's decision: resized and neither confirmed nor reverted.
+    /// Instances that wait for somebody's decision: resized, or moved to another pool, and neither confirmed nor
+    /// reverted.
     pub waiting: Vec<String>,
 }
 
@@ -82,6 +84,10 @@ pub enum Kind {
     BrokenResize,
     /// A confirmation that broke off: it is completed.
     BrokenConfirmation,
+    /// A move to another pool that broke off: the instance is as it was. What is left of it there is found there.
+    BrokenMove,
+    /// The confirmation of such a move that broke off: it is completed.
+    BrokenMoveConfirmation,
     /// A rescue that broke off: it is ended.
     BrokenRescue,
     /// A VM that never became an instance: it is removed.
@@ -119,6 +125,8 @@ impl fmt::Display for Finding {
         match kind {
             Kind::BrokenResize => write!(f, "revert the resize of VM {uuid}"),
             Kind::BrokenConfirmation => write!(f, "complete the resize of VM {uuid}"),
+            Kind::BrokenMove => write!(f, "revert the move of VM {uuid} to another pool"),
+            Kind::BrokenMoveConfirmation => write!(f, "remove VM {uuid}, which is in another pool now"),
             Kind::BrokenRescue => write!(f, "end the rescue of VM {uuid}"),
             Kind::UnfinishedInstance => write!(f, "remove VM {uuid}, which never became an instance"),
             Kind::BrokenMigration => write!(f, "settle which disks VM {uuid} has, which was moved"),
@@ -284,7 +292,8 @@ impl Look<'_> {
     }
 
     fn waiting(&self) -> Vec<String> {
-        let done = |vm: &&VmRecord| resize::state(vm) == Some(ResizeState::Done);
+        let done =
+            |vm: &&VmRecord| [resize::state(vm), pool_move::state(vm)].contains(&Some(ResizeState::Done));
         let vms = self.pool.vms.values().filter(|vm| self.made(&vm.other_config, &vm.uuid).is_some());
         vms.filter(done).map(|vm| vm.uuid.clone()).collect()
     }
@@ -331,6 +340,14 @@ impl Look<'_> {
             }
             if let Some(operation) = rescue::broken(vm) {
                 self.note(all, operation, Kind::BrokenRescue, &vm.uuid, object());
+            }
+            if let Some((operation, state)) = pool_move::operation(vm).zip(pool_move::state(vm)) {
+                let kind = match state {
+                    ResizeState::Unfinished => Some(Kind::BrokenMove),
+                    ResizeState::Confirming => Some(Kind::BrokenMoveConfirmation),
+                    ResizeState::Done => None,
+                };
+                kind.into_iter().for_each(|kind| self.note(all, operation, kind, &vm.uuid, object()));
             }
             match resize::journal::Journal::read(vm) {
                 Some((journal, resize::journal::Phase::Unfinished)) => {
@@ -483,7 +500,7 @@ fn passing(is_a_snapshot: bool) -> Kind {
 }
 
 /// The operation in a key that marks an object while something is copied from it.
-fn operation_of(key: &str) -> Option<Uuid> {
+pub(crate) fn operation_of(key: &str) -> Option<Uuid> {
     let rest = key.strip_prefix("xenapi-rs:snapshot:").or_else(|| key.strip_prefix("xenapi-rs:resize:"))?;
     rest.parse().ok()
 }
@@ -502,6 +519,7 @@ async fn settle(job: &Job, Found { finding, object }: &Found) -> Result<(), Caus
     let settled = match (object, finding.kind) {
         (Object::Vm(vm), Kind::BrokenResize) => restore::revert(driver, vm).await,
         (Object::Vm(vm), Kind::BrokenConfirmation) => restore::confirm(driver, vm).await,
+        (Object::Vm(vm), Kind::BrokenMove) => pool_move::restore(driver, vm).await,
         (Object::Vm(vm), Kind::BrokenRescue) => rescue::end(driver, vm).await,
         (Object::Vm(vm), Kind::BrokenMigration) => {
             return moving::settle(client, None, vm, patience).await.map(drop);

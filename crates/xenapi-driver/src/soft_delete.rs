@@ -1,7 +1,8 @@
 //! Deleting an instance so that it can be had back: off, and kept from being started.
 
-use xenapi_types::{Ref, Vm, VmOperations, VmPowerState, VmRecord, vm};
+use xenapi_types::{VmPowerState, VmRecord};
 
+use crate::boot_lock;
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op};
 use crate::find::{self, Which};
@@ -13,9 +14,6 @@ use crate::remove;
 /// Why a start is refused, as XAPI shows it with `OPERATION_BLOCKED`. By these words a lock is known for
 /// ours: those that others have set stay.
 const REASON: &str = "xenapi-rs: soft-deleted";
-
-/// XAPI's names for what a start can be.
-const STARTS: [VmOperations; 2] = [VmOperations::Start, VmOperations::StartOn];
 
 impl Driver {
     /// Switches an instance off, hard, and keeps it from being started by anybody until it is
@@ -54,8 +52,11 @@ impl Driver {
                     [format!("{verb}: VM {uuid}")].into_iter().chain(off).collect()
                 })?;
                 // Locked first: what restarts guests that go down must not be faster.
-                let lock = job.stage(Stage::Vm, set_lock(&job, &vm, &record, op == Op::SoftDelete)).await;
-                lock?;
+                let lock = async {
+                    let locked = boot_lock::set(job.client(), &vm, &record, REASON, op == Op::SoftDelete);
+                    locked.await.map_err(Cause::host(format!("blocking the start of VM {}", record.uuid)))
+                };
+                job.stage(Stage::Vm, lock).await?;
                 if op == Op::SoftDelete {
                     let stopping = async {
                         stop.check()?;
@@ -71,25 +72,7 @@ impl Driver {
     }
 }
 
-async fn set_lock(job: &Job, vm: &Ref<Vm>, record: &VmRecord, locked: bool) -> Result<(), Cause> {
-    for operation in STARTS {
-        let held = record.blocked_operations.get(&operation).map(String::as_str);
-        let doing = format!("blocking {operation} of VM {}", record.uuid);
-        let field = vm::field::BLOCKED_OPERATIONS;
-        match (held, locked) {
-            (None, true) => {
-                job.client().add_to(vm, field, operation, REASON).await.map_err(Cause::host(doing))?;
-            }
-            (Some(REASON), false) => {
-                job.client().remove_from(vm, field, operation).await.map_err(Cause::host(doing))?;
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
 /// Whether a VM is soft-deleted.
 pub(crate) fn is(vm: &VmRecord) -> bool {
-    STARTS.iter().any(|start| vm.blocked_operations.get(start).is_some_and(|reason| reason == REASON))
+    boot_lock::is(vm, REASON)
 }

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use disk_stream::{
-    Declared, DiskBody, Existing, Image, Opening, Packed, Parents, Rest, Saved, SumSink, Sums, Upload,
-    Verifier, VhdSink, receive,
+    Declared, DiskBody, Existing, Image, Opening, Packed, Packing, Parents, Rest, Saved, SumSink, Sums,
+    Unpack, Upload, Verifier, VhdSink, receive,
 };
 use futures_core::Stream;
 use http_body::{Body, Frame};
 use xenapi_client::{Export, ExportFormat, ImportFormat};
-use xenapi_types::{Vdi, sr, vdi};
+use xenapi_storage::Repository;
+use xenapi_types::{Ref, Vdi, sr, vdi};
 
 use crate::cancel::Stop;
 use crate::dom0_write::{self, ImportVia};
@@ -25,7 +26,7 @@ use crate::error::Cause;
 use crate::image::{self, Arriving, RootImage, Watched};
 use crate::image_cache::{CachedImage, Copying};
 use crate::job::{Disk, Job};
-use crate::plan::{ImageFacts, ImportPlan, Plan};
+use crate::plan::{self, ImageFacts, ImportPlan, Plan};
 use crate::progress::{Event, Progress, Stage, Transfer};
 use crate::spec::{ImageUse, InstanceSpec};
 use crate::volume::Volume;
@@ -443,6 +444,58 @@ async fn sums(job: &Job, disk: &Disk, stop: &Stop) -> Result<Sums, Cause> {
     let body = export(job, Stage::RootDiskCheck, disk, ExportFormat::Vhd, doing, stop).await?;
     let summing = receive(body, SumSink::default(), disk_stream::Progress::new());
     stop.guard(summing).await?.map_err(|error| received(error, doing(), Cause::Image))
+}
+
+/// A disk that is copied to another pool, through this program.
+pub(crate) struct Relay<'a> {
+    pub(crate) from: &'a Disk,
+    /// A snapshot of it whose content the copy holds already.
+    pub(crate) base: Option<&'a Ref<Vdi>>,
+    pub(crate) into: &'a Disk,
+    /// The repository of the copy.
+    pub(crate) sr: &'a Repository,
+    /// Of what was written so far; what is written again is not compared.
+    pub(crate) sums: &'a Sums,
+}
+
+/// Copies a disk of `job`'s pool to an empty one of `there`, whole, or what has changed since it was copied.
+pub(crate) async fn relay(job: &Job, relay: Relay<'_>, there: &Job, stop: &Stop) -> Result<(), Cause> {
+    let Relay { from, base, into, sr, sums } = relay;
+    let doing = || format!("copying disk {} to disk {} of {}", from.uuid, into.uuid, there.driver.endpoint());
+    let route = job.route(&from.sr).await.map_err(Cause::host(doing()))?;
+    let export = job.client().export_vdi_via(route, &from.reference, ExportFormat::Vhd, base);
+    let export = stop.guard(export).await?.map_err(Cause::host(doing()))?;
+    let export = Download::new(export, Stage::Export, Progress::none(), from.virtual_bytes);
+    let options = Unpack {
+        declared: Declared::Vhd,
+        packing: Packing::Bare,
+        change: base.is_some(),
+        ..Unpack::default()
+    };
+    let failed = |error| received(error, doing(), Cause::Image);
+    let packed = stop.guard(Packed::open(export, options)).await?.map_err(failed)?.summed(sums);
+    let rest = match () {
+        () if base.is_some() => Rest::Kept,
+        () if plan::choose_import(sr, into.virtual_bytes) == ImportPlan::Raw => Rest::Anything,
+        () => Rest::Zeros,
+    };
+    let body = packed.chunked_body(into.virtual_bytes, rest, disk_stream::Progress::new());
+    let (body, failure) = Watched::new(body);
+    let label = format!("copy of disk {}", from.uuid);
+    let format = ImportFormat::RawChunked;
+    let imported = import(there, Stage::RootDisk, into, format, body, label, doing, stop).await;
+    match (imported, failure.lock().unwrap_or_else(PoisonError::into_inner).take()) {
+        (_, Some(failure)) => Err(failed(failure)),
+        (imported, None) => imported.map(drop),
+    }
+}
+
+/// Reads a copy back and compares it with what was written to it.
+pub(crate) async fn compare_copy(there: &Job, sums: &Sums, copy: &Disk, stop: &Stop) -> Result<(), Cause> {
+    match self::sums(there, copy, stop).await?.difference(sums) {
+        None => Ok(()),
+        Some(offset) => Err(differs("the copy of a disk", copy, offset)),
+    }
 }
 
 /// Writes a disk to a file, as a VHD.

@@ -66,6 +66,10 @@ fn lengths(place: &str, text: &str) -> Vec<Finding> {
         let Some(name) = function_name(line) else { continue };
         // rustfmt puts the end of a function under its beginning.
         let indent = line.len() - line.trim_start().len();
+        // A declaration of a trait has no body, and so no length.
+        if lines[start..].iter().find(|l| l.ends_with(['{', ';'])).is_some_and(|l| l.ends_with(';')) {
+            continue;
+        }
         let end = format!("{}}}", &line[..indent]);
         let Some(len) = lines[start..].iter().position(|l| *l == end) else { continue };
         if len + 1 > MAX_FUNCTION_LINES {
@@ -167,6 +171,12 @@ mod tests {
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert_eq!(findings[0].place, "a.rs:2");
         assert!(findings[0].text.starts_with("fn long has 61 lines"));
+        let declared = format!(
+            "    fn declared(\n        &self,\n    ) -> u8;\n\n    fn other(\n        &self,\n    )\n    -> u8 {{\n{body}    }}\n}}\n"
+        );
+        let findings = lengths("a.rs", &declared);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert!(findings[0].text.starts_with("fn other has 64 lines"), "{findings:?}");
         assert_eq!(lengths("a.rs", &"// x\n".repeat(1_001)).len(), 1);
         assert_eq!(lengths("a.rs", &"// x\n".repeat(1_000)).len(), 0);
     }

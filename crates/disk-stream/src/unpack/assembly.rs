@@ -11,6 +11,7 @@ use vhd::{bitmap, zero};
 
 use crate::error::Error;
 use crate::pool::{PIECE, zeros};
+use crate::unpack::Rest;
 use crate::unpack::coverage::{Bitmaps, Coverage, MOST, Sectors};
 use crate::unpack::problem::{Fault, Problem};
 
@@ -35,6 +36,8 @@ pub(super) struct Assembly {
     size: u64,
     /// Whether the target holds something else than zeros where nothing is written.
     fill: bool,
+    /// Whether that is to stay.
+    kept: bool,
     layers: BTreeMap<u32, Coverage>,
     bitmaps: Bitmaps,
     /// The number of the current layer: 0 is the leaf.
@@ -49,16 +52,21 @@ pub(super) struct Assembly {
 }
 
 impl Assembly {
-    pub(super) fn new(target: Box<dyn Target>, size: u64, fill: bool) -> Self {
+    pub(super) fn new(target: Box<dyn Target>, size: u64, rest: Rest) -> Self {
         Self {
             target,
             size,
-            fill,
+            fill: rest == Rest::Anything,
+            kept: rest == Rest::Kept,
             layers: BTreeMap::new(),
             bitmaps: Bitmaps::default(),
             level: 0,
             differencing: false,
-            how: if fill { How::All } else { How::SkipZeros },
+            how: match rest {
+                Rest::Zeros => How::SkipZeros,
+                Rest::Anything => How::All,
+                Rest::Kept => How::Over,
+            },
             block: None,
             raw_end: 0,
         }
@@ -69,7 +77,7 @@ impl Assembly {
         self.fits(virtual_size, true)?;
         let below = self.layers.range(level + 1..).next().is_some();
         (self.level, self.differencing) = (level, differencing);
-        self.how = match (below, self.fill) {
+        self.how = match (below || self.kept, self.fill) {
             (true, _) => How::Over,
             (false, true) => How::All,
             (false, false) => How::SkipZeros,
@@ -212,7 +220,7 @@ enum How {
     SkipZeros,
     /// They are written.
     All,
-    /// They are written over those of layers below, which came before.
+    /// They are written over those of layers below, which came before, or over what the target holds.
     Over,
 }
 

@@ -178,7 +178,8 @@ impl Work<'_> {
 
     fn layer(&mut self, level: u32, decoder: &Decoder) -> Result<(), Fault> {
         let footer = decoder.footer().expect("it comes before the table");
-        let differencing = footer.disk_type == DiskType::Differencing;
+        // What is below a change is in the target already: nothing comes behind it.
+        let differencing = footer.disk_type == DiskType::Differencing && !self.options.change;
         if differencing && !self.archive {
             let uuid = link(footer, decoder.header()).parent.and_then(|parent| parent.uuid);
             return Err(Problem::Chain(ChainError::ParentMissing { layer: 0, uuid }).into());

@@ -68,6 +68,9 @@ pub struct Unpack {
     pub packing: Packing,
     /// Length of the stream in bytes, where that is known.
     pub len: Option<u64>,
+    /// Whether a differencing VHD may come without its parent: it is what has changed on a disk whose earlier content
+    /// the target holds, and goes to [`Rest::Kept`].
+    pub change: bool,
 }
 
 /// In what a disk is said to be packed.
@@ -115,6 +118,8 @@ pub enum Rest {
     Zeros,
     /// Anything: every byte of the disk is written.
     Anything,
+    /// What stays: all that comes is written, zeros too, and nothing else.
+    Kept,
 }
 
 /// A packed disk whose beginning was read.
@@ -174,7 +179,7 @@ impl Packed {
                 let (tell, orders) = talk.take().ok_or(Error::Interrupted)?;
                 let _ = tell.send(found);
                 let Order { target, size, rest } = orders.blocking_recv().map_err(|_| Error::Interrupted)?;
-                Ok(Assembly::new(target, size, rest == Rest::Anything))
+                Ok(Assembly::new(target, size, rest))
             };
             decode::decode(from, &options, &mut begin).map_err(Fault::into_error)
         })));

@@ -226,6 +226,6 @@ impl Change {
 }
 
 /// Whether this is the place of the root disk.
-pub(super) fn is_root(place: &str) -> bool {
+pub(crate) fn is_root(place: &str) -> bool {
     place == UserDevice::ROOT.to_string()
 }

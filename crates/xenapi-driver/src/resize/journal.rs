@@ -1,7 +1,4 @@
 //! What a resize writes down before it begins, so that anybody can finish or undo it.
-//!
-//! All of it is in the VM's `other_config`. The journal itself is written once and never changed; how far the
-//! resize is, is told by keys that are added beside it: adding a key is atomic, changing one is not.
 
 use std::collections::BTreeMap;
 
@@ -10,27 +7,16 @@ use uuid::Uuid;
 use xenapi_client::{Client, Result};
 use xenapi_types::{Host, Ref, VbdMode, Vm, VmRecord, vm};
 
-use crate::remove::tolerate;
+use crate::journal::Keys;
+pub(crate) use crate::journal::Phase;
 use crate::volume::Drive;
 
-/// The journal.
-const KEY: &str = "xenapi-rs:resize";
-/// The instance is complete in its new size, and waits for somebody's decision.
-const DONE: &str = "xenapi-rs:resize-done";
-/// The old size is being removed.
-const CONFIRMING: &str = "xenapi-rs:resize-confirming";
-/// The new size is being removed.
-const REVERTING: &str = "xenapi-rs:resize-reverting";
-
-/// How far a resize is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// It was begun, or is being undone: there is only the way back.
-    Unfinished,
-    Done,
-    /// There is only the way forward.
-    Confirming,
-}
+const KEYS: Keys = Keys {
+    text: "xenapi-rs:resize",
+    done: "xenapi-rs:resize-done",
+    confirming: "xenapi-rs:resize-confirming",
+    reverting: "xenapi-rs:resize-reverting",
+};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Journal {
@@ -88,54 +74,33 @@ impl Journal {
 
     /// The key that disks have while they are copied; copies inherit it, so that none is lost.
     pub(crate) fn marker(&self) -> String {
-        format!("{KEY}:{}", self.operation)
+        format!("{}:{}", KEYS.text, self.operation)
     }
 
     /// The journal of a VM, if it is in the middle of a resize.
     pub(crate) fn read(vm: &VmRecord) -> Option<(Self, Phase)> {
-        let has = |key: &str| vm.other_config.contains_key(key);
-        let journal = serde_json::from_str(vm.other_config.get(KEY)?).ok()?;
-        let phase = match () {
-            () if has(REVERTING) => Phase::Unfinished,
-            () if has(CONFIRMING) => Phase::Confirming,
-            () if has(DONE) => Phase::Done,
-            () => Phase::Unfinished,
-        };
-        Some((journal, phase))
+        KEYS.read(vm)
     }
 
-    /// Begins. What an earlier resize may have left beside its journal is removed first.
     pub(crate) async fn begin(&self, client: &Client, vm: &Ref<Vm>) -> Result<()> {
-        for flag in [DONE, CONFIRMING, REVERTING] {
-            client.remove_from(vm, vm::field::OTHER_CONFIG, flag).await?;
-        }
-        let text = serde_json::to_string(self).unwrap_or_default();
-        client.add_to(vm, vm::field::OTHER_CONFIG, KEY, text).await
+        KEYS.begin(client, vm, serde_json::to_string(self).unwrap_or_default()).await
     }
 
     pub(crate) async fn set_done(&self, client: &Client, vm: &Ref<Vm>) -> Result<()> {
-        flag(client, vm, DONE).await
+        KEYS.flag(client, vm, KEYS.done).await
     }
 
     pub(crate) async fn set_confirming(&self, client: &Client, vm: &Ref<Vm>) -> Result<()> {
-        flag(client, vm, CONFIRMING).await
+        KEYS.flag(client, vm, KEYS.confirming).await
     }
 
     pub(crate) async fn set_reverting(&self, client: &Client, vm: &Ref<Vm>) -> Result<()> {
-        flag(client, vm, REVERTING).await
+        KEYS.flag(client, vm, KEYS.reverting).await
     }
 
-    /// Ends. The journal goes first: without it the other keys mean nothing.
     pub(crate) async fn end(&self, client: &Client, vm: &Ref<Vm>) -> Result<()> {
-        for key in [KEY, DONE, CONFIRMING, REVERTING] {
-            client.remove_from(vm, vm::field::OTHER_CONFIG, key).await?;
-        }
-        Ok(())
+        KEYS.end(client, vm).await
     }
-}
-
-async fn flag(client: &Client, vm: &Ref<Vm>, key: &str) -> Result<()> {
-    tolerate(client.add_to(vm, vm::field::OTHER_CONFIG, key, "true").await, &["MAP_DUPLICATE_KEY"])
 }
 
 impl Shape {
@@ -182,34 +147,5 @@ impl Shape {
             client.set_field(vm, vm::field::AFFINITY, self.affinity.clone()).await?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_phase_follows_from_the_keys() {
-        let journal = Journal {
-            operation: Uuid::from_u128(7),
-            was_running: true,
-            before: Shape::of(&VmRecord::default()),
-            disks: vec![],
-        };
-        let text = serde_json::to_string(&journal).unwrap();
-        for (keys, phase) in [
-            (&[][..], None),
-            (&[DONE], None),
-            (&[KEY], Some(Phase::Unfinished)),
-            (&[KEY, DONE], Some(Phase::Done)),
-            (&[KEY, DONE, CONFIRMING], Some(Phase::Confirming)),
-            (&[KEY, DONE, REVERTING], Some(Phase::Unfinished)),
-            (&[KEY, REVERTING], Some(Phase::Unfinished)),
-        ] {
-            let mut vm = VmRecord::default();
-            vm.other_config = keys.iter().map(|key| ((*key).to_owned(), text.clone())).collect();
-            assert_eq!(Journal::read(&vm), phase.map(|phase| (journal.clone(), phase)), "{keys:?}");
-        }
     }
 }

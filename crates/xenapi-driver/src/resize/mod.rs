@@ -5,7 +5,7 @@
 //!    └────────────────── revert, from wherever it broke off ◄──────────────────────┘
 //! ```
 
-mod disks;
+pub(crate) mod disks;
 pub(crate) mod journal;
 mod rebuild;
 pub(crate) mod restore;
@@ -171,11 +171,17 @@ impl Driver {
 
 /// How far the resize of a VM is, if there is one.
 pub(crate) fn state(vm: &VmRecord) -> Option<ResizeState> {
-    Journal::read(vm).map(|(_, phase)| match phase {
-        Phase::Unfinished => ResizeState::Unfinished,
-        Phase::Done => ResizeState::Done,
-        Phase::Confirming => ResizeState::Confirming,
-    })
+    Journal::read(vm).map(|(_, phase)| phase.into())
+}
+
+impl From<Phase> for ResizeState {
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Unfinished => Self::Unfinished,
+            Phase::Done => Self::Done,
+            Phase::Confirming => Self::Confirming,
+        }
+    }
 }
 
 struct Plan {
@@ -276,7 +282,7 @@ pub(crate) async fn repositories(job: &Job) -> Result<(Vec<Repository>, Ref<Sr>)
     read.await.map_err(Cause::host("reading the pool's storage repositories"))
 }
 
-fn shape(vm: &VmRecord, flavor: Option<&Flavor>, node: &Node) -> Shape {
+pub(crate) fn shape(vm: &VmRecord, flavor: Option<&Flavor>, node: &Node) -> Shape {
     let before = Shape::of(vm);
     let Some(flavor) = flavor else { return Shape { affinity: node.reference.clone(), ..before } };
     let (vcpus, memory) = (i64::from(flavor.vcpus), flavor.memory_bytes() as i64);
@@ -393,7 +399,7 @@ async fn work(
     Ok(Resized { vm_uuid: record.uuid, node_uuid: node.uuid, replaced_disks: changes.len(), power_state })
 }
 
-async fn start(
+pub(crate) async fn start(
     job: &Job,
     vm: &Ref<Vm>,
     record: &VmRecord,
