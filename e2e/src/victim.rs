@@ -1,13 +1,16 @@
 //! What the program that is killed does, and what the tests expect of it.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use xenapi_client::Secret;
 use xenapi_driver::resize::ResizeOptions;
 use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic, SrChoice};
 use xenapi_driver::volume::{AttachOptions, Iscsi, Storage, Volume, VolumeDisk};
 use xenapi_driver::{Checks, Progress, Shutdown, SpawnOptions, Which};
+use xenapi_types::{Task, TaskRecord, TaskStatusType};
 
-use crate::pool::{LVM, NETWORK};
+use crate::pool::{LVM, NETWORK, Pool};
 
 /// The iSCSI target, which has one LUN.
 pub const PORTAL: &str = "192.0.2.1";
@@ -50,4 +53,30 @@ pub fn attachment(instance: &str, progress: Progress) -> Result<(Which, Volume, 
     let iscsi = Iscsi { portal: PORTAL.parse()?, iqn: IQN.into(), chap };
     let volume = Volume::new(Storage::Iscsi(iscsi), VolumeDisk::Lun(0));
     Ok((Which::Instance(instance.parse()?), volume, AttachOptions { progress, ..AttachOptions::default() }))
+}
+
+/// Waits until the tasks that a dead program asked for are over, and removes their records.
+///
+/// # Errors
+///
+/// When the pool cannot be asked.
+pub async fn forget_tasks(pool: &Pool) -> Result<()> {
+    loop {
+        let tasks = pool.client().all_records::<Task>().await?;
+        let is_pending = |task: &TaskRecord| task.status == TaskStatusType::Pending;
+        // Nobody ends the task of a transfer whose program is gone before it began.
+        if tasks.values().all(|task| !is_pending(task) || !task.name_label.starts_with("Async.")) {
+            for (task, record) in tasks {
+                if is_pending(&record) {
+                    // Nor is it ended by anybody else: XAPI collects it after a day.
+                    let db = pool.simulator.core().db();
+                    db.write(|tx| tx.set("task", &task.to_string(), "status", "cancelled"))?;
+                }
+                // XAPI removes the records of finished tasks by itself, some time later.
+                pool.client().destroy(&task).await?;
+            }
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

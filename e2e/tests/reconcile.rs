@@ -83,28 +83,7 @@ impl Bench {
     /// their connection lives, and tasks.
     async fn quiet(&self) -> Result<()> {
         self.pool.simulator.connections().count().wait_for(|count| count.open == 0).await?;
-        self.no_tasks().await
-    }
-
-    async fn no_tasks(&self) -> Result<()> {
-        loop {
-            let tasks = self.pool.client().all_records::<Task>().await?;
-            let is_pending = |task: &xenapi_types::TaskRecord| task.status == TaskStatusType::Pending;
-            // Nobody ends the task of a transfer whose program is gone before it began.
-            if tasks.values().all(|task| !is_pending(task) || !task.name_label.starts_with("Async.")) {
-                for (task, record) in tasks {
-                    if is_pending(&record) {
-                        // Nor is it ended by anybody else: XAPI collects it after a day.
-                        let db = self.pool.simulator.core().db();
-                        db.write(|tx| tx.set("task", &task.to_string(), "status", "cancelled"))?;
-                    }
-                    // XAPI removes the records of finished tasks by itself, some time later.
-                    self.pool.client().destroy(&task).await?;
-                }
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        victim::forget_tasks(&self.pool).await
     }
 }
 

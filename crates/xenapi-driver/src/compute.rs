@@ -51,6 +51,9 @@
 //! | [`evict_images`](ComputeDriver::evict_images) | `manage_image_cache` | Removes images from the cache that are old or too many. | drop it | tells which |
 //! | [`reconcile`](ComputeDriver::reconcile) | `init_host`, `cleanup_host`, `post_interrupted_snapshot_cleanup`, `poll_rebooting_instances` | Completes or undoes what programs left that were killed. | stops between two | steps |
 //!
+//! What needs a second driver is not behind the trait: [`Driver::migrate_to_pool`], and [`Driver::move_to_pool`] with
+//! `confirm_move` and `revert_move`.
+//!
 //! What the interface of Nova has besides, and this one has not:
 //!
 //! | In Nova | Why not |

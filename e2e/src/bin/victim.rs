@@ -11,17 +11,16 @@ use anyhow::{Context, Result, bail, ensure};
 use e2e::victim;
 use image_store::FileSink;
 use xenapi_client::{Client, Config};
+use xenapi_driver::pool_move::MoveOptions;
 use xenapi_driver::reconcile::ReconcileOptions;
 use xenapi_driver::upload::UploadOptions;
-use xenapi_driver::{Driver, Event, Existing, Progress, Settings, Which};
+use xenapi_driver::{Driver, Event, Existing, Progress, Settings, Shutdown, Which};
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [url, password, verb, what @ ..] = &args[..] else { bail!("url, password, verb, what") };
-    let client = Client::new(Config::new(url, "root", password.as_str())?)?;
-    client.login().await?;
-    let driver = Driver::over(client, Settings::default());
+    let driver = connect(url, password).await?;
     let progress = Progress::to(|event| {
         if let Event::Started(stage) = event {
             // Whoever reads this may be gone.
@@ -33,6 +32,11 @@ async fn main() -> Result<()> {
     match verb.as_str() {
         "spawn" => drop(driver.spawn(victim::spec(what), victim::options(progress)).await?),
         "resize" => drop(driver.resize(instance(what)?, victim::resize(progress)).await?),
+        "move" => {
+            let there = connect(output.context("the other pool")?, password).await?;
+            let options = MoveOptions { shutdown: Shutdown::Hard, progress, ..MoveOptions::default() };
+            drop(driver.move_to_pool(instance(what)?, &there, options).await?);
+        }
         "attach" => {
             let (which, volume, options) = victim::attachment(what, progress)?;
             drop(driver.attach_volume(which, volume, options).await?);
@@ -58,6 +62,12 @@ async fn main() -> Result<()> {
     }
     writeln!(std::io::stdout(), "done")?;
     Ok(())
+}
+
+async fn connect(url: &str, password: &str) -> Result<Driver> {
+    let client = Client::new(Config::new(url, "root", password)?)?;
+    client.login().await?;
+    Ok(Driver::over(client, Settings::default()))
 }
 
 fn instance(text: &str) -> Result<Which> {

@@ -45,6 +45,11 @@ pub(super) async fn make(
     let uuid = client.get_field(&vm, vm::field::UUID).await.map_err(doing())?;
     let sealed = client.add_to(&vm, vm::field::OTHER_CONFIG, ownership::SELF, &uuid).await;
     sealed.map_err(doing())?;
+    let mut blocked = plan.after.blocked_operations.clone();
+    blocked.retain(|_, reason| reason != REASON);
+    if !blocked.is_empty() {
+        client.set_field(&vm, vm::field::BLOCKED_OPERATIONS, blocked).await.map_err(doing())?;
+    }
     for (drive, source) in &plan.drives {
         stop.check()?;
         let copy = source.as_ref().and_then(|source| copies.iter().find(|copy| *copy.vdi() == source.vdi));
@@ -77,8 +82,6 @@ fn create(like: &VmRecord, ownership: &Ownership, journal: &Journal) -> vm::Crea
     other_config.extend(ownership.vm_keys());
     other_config.insert(ownership::UNFINISHED.to_owned(), "true".to_owned());
     other_config.insert(MOVED_FROM.to_owned(), journal.operation.to_string());
-    let mut blocked_operations = like.blocked_operations;
-    blocked_operations.retain(|_, reason| reason != REASON);
     vm::Create {
         name_label: like.name_label,
         name_description: like.name_description,
@@ -109,7 +112,6 @@ fn create(like: &VmRecord, ownership: &Ownership, journal: &Journal) -> vm::Crea
         recommendations: like.recommendations,
         xenstore_data: like.xenstore_data,
         tags: like.tags,
-        blocked_operations,
         start_delay: like.start_delay,
         shutdown_delay: like.shutdown_delay,
         order: like.order,
