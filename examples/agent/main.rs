@@ -72,7 +72,7 @@ async fn main() -> ExitCode {
         Some(address) => serve::check(address).await.map(|()| cli.tell(&json!({ "health": "following" }))),
         None => run(&cli).await,
     };
-    report::end(result, cli.json)
+    report::exit(result, cli.json)
 }
 
 async fn run(cli: &Cli) -> Result<()> {
