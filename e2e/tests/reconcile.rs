@@ -18,7 +18,7 @@ use xenapi_driver::network::NetworkSpec;
 use xenapi_driver::reconcile::{Kind, ReconcileOptions, Reconciled};
 use xenapi_driver::resize::ResizeState;
 use xenapi_driver::{Progress, Settings, SpawnOptions, Which};
-use xenapi_types::{Task, TaskStatusType, Vdi, VdiType, Vm, vbd, vdi};
+use xenapi_types::{Vdi, VdiType, Vm, vbd, vdi};
 use xenapi_wire::Failure;
 
 struct Bench {
