@@ -314,7 +314,9 @@ fn main() {
     {
         return decode_once(form, path);
     }
-    if args.iter().any(|arg| arg == "--bench") {
+    // Who names a benchmark wants only that.
+    let named = args.iter().any(|arg| !arg.starts_with('-'));
+    if !named && args.iter().any(|arg| arg == "--bench") {
         ratios();
     }
     divan::main();
