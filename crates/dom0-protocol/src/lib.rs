@@ -74,6 +74,7 @@ pub trait Call: Serialize + DeserializeOwned {
 
 /// A message that is none, or that this end does not understand.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProtocolError {
     /// It is not JSON of the expected form.
     #[error("not a message of the dom0 protocol: {0}")]

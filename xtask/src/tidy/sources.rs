@@ -33,6 +33,7 @@ pub(super) fn check(root: &Path, package: &Package) -> Result<Vec<Finding>> {
         let is_binary = within.ends_with("main.rs") || within.starts_with("src/bin");
         if is_source && package.is_library() && !is_binary {
             findings.extend(prints(&place, &text));
+            findings.extend(closed_errors(&place, &text));
         }
     }
     Ok(findings)
@@ -141,6 +142,26 @@ fn prints(place: &str, text: &str) -> Vec<Finding> {
         .collect()
 }
 
+/// Enums of errors that could not grow without breaking who matches them. With a parameter, an enum says whose error
+/// it is, and no more can come.
+fn closed_errors(place: &str, text: &str) -> Vec<Finding> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut findings = Vec::new();
+    for (index, line) in lines.iter().enumerate() {
+        let Some(name) = line.strip_prefix("pub enum ").filter(|name| !name.contains('<')) else { continue };
+        let attributes = || lines[..index].iter().rev().take_while(|line| line.starts_with(['#', '/']));
+        let is_error =
+            attributes().any(|line| line.starts_with("#[derive(") && line.contains("thiserror::Error"));
+        if is_error && !attributes().any(|line| *line == "#[non_exhaustive]") {
+            let name = name.trim_end_matches([' ', '{']);
+            let text =
+                format!("the error {name} is not #[non_exhaustive]: it could not grow in a minor version");
+            findings.push(Finding::error(format!("{place}:{}", index + 1), text));
+        }
+    }
+    findings
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,5 +200,15 @@ mod tests {
         assert!(findings[0].text.starts_with("fn other has 64 lines"), "{findings:?}");
         assert_eq!(lengths("a.rs", &"// x\n".repeat(1_001)).len(), 1);
         assert_eq!(lengths("a.rs", &"// x\n".repeat(1_000)).len(), 0);
+    }
+    #[test]
+    fn errors_can_grow() {
+        let error = |attribute: &str, name: &str| {
+            format!("/// Why.\n#[derive(Debug, thiserror::Error)]\n{attribute}pub enum {name} {{\n")
+        };
+        assert_eq!(closed_errors("a.rs", &error("", "Error")).len(), 1);
+        assert_eq!(closed_errors("a.rs", &error("#[non_exhaustive]\n", "Error")), []);
+        assert_eq!(closed_errors("a.rs", &error("", "ReadError<E>")), []);
+        assert_eq!(closed_errors("a.rs", "#[derive(Debug)]\npub enum Choice {\n"), []);
     }
 }
