@@ -37,8 +37,8 @@ struct Cli {
     /// A digest that the image must have, such as sha256:…
     #[arg(long, value_name = "DIGEST", requires = "image")]
     image_digest: Option<image_store::Digest>,
-    /// What the image is: raw, vhd, qcow2, or iso (a disc to install from, beside a blank root disk); if left out, what
-    /// its place says or its name ends with, otherwise found out.
+    /// What the image is: raw, vhd, qcow2, iso (a disc to install from, beside a blank root disk), or ami (a file system,
+    /// which becomes the first partition); if left out, what its place says or its name ends with, otherwise found out.
     #[arg(long, value_name = "FORMAT", value_parser = image_format)]
     image_format: Option<Format>,
     /// Size of the instance: m1.tiny to m1.xlarge, or vcpus:memory_mib:root_gib (0 keeps the image's size).
@@ -132,7 +132,7 @@ async fn spawn(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
     let mut spec = InstanceSpec::new(&*cli.name, cli.flavor.clone(), image);
     match cli.image_format.or_else(by_name) {
         Some(Format::Disk(format)) => (spec.image_format, spec.image_use) = (format, ImageUse::Disk),
-        Some(Format::Disc) => spec.image_use = ImageUse::Disc,
+        Some(Format::Other(wanted)) => spec.image_use = wanted,
         None => {}
     }
     spec.node = cli.node;
@@ -260,7 +260,7 @@ enum AgentUse {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Disk(ImageFormat),
-    Disc,
+    Other(ImageUse),
 }
 
 /// A file that is called a VHD or qcow2 and is none is a mistake to tell of, not a raw disk.
@@ -277,7 +277,8 @@ fn image_format(text: &str) -> Result<Format, String> {
         "raw" => Ok(Format::Disk(ImageFormat::Raw)),
         "vhd" => Ok(Format::Disk(ImageFormat::Vhd)),
         "qcow2" => Ok(Format::Disk(ImageFormat::Qcow2)),
-        "iso" => Ok(Format::Disc),
-        _ => Err(format!("unknown image format {text:?}: use raw, vhd, qcow2 or iso")),
+        "iso" => Ok(Format::Other(ImageUse::Disc)),
+        "ami" => Ok(Format::Other(ImageUse::FileSystem)),
+        _ => Err(format!("unknown image format {text:?}: use raw, vhd, qcow2, iso or ami")),
     }
 }

@@ -176,6 +176,14 @@ pub enum Cause {
          use the image as a disk"
     )]
     NotADisc(String),
+    /// The image is used as a file system for which a partition table is made, and cannot be.
+    #[error("image {image} cannot be the only partition of a disk: {why}; use it as a disk")]
+    NotAFileSystem {
+        /// Which one.
+        image: String,
+        /// Why not.
+        why: String,
+    },
     /// The image cannot be fetched, or is not the one that is meant.
     #[error("{}", Chain(.0))]
     Source(#[source] image_store::Error),

@@ -14,6 +14,7 @@ use image_store::{Content, FileSource, ImageSource};
 
 use crate::error::Cause;
 use crate::image_cache::{CachedImage, Copying};
+use crate::partition;
 use crate::plan::ImageFacts;
 use crate::spec::{ImageUse, InstanceSpec};
 use crate::transfer::Source;
@@ -80,14 +81,18 @@ pub(crate) async fn open(
     spool_bytes: u64,
 ) -> Result<Source, Cause> {
     let mut image = source.open().await.map_err(Cause::Source)?;
-    let disc = match spec.image_use {
-        ImageUse::Declared => image.declared.disk.as_deref() == Some("iso"),
-        wanted => wanted == ImageUse::Disc,
+    let is = |wanted, name| match spec.image_use {
+        ImageUse::Declared => image.declared.disk.as_deref() == Some(name),
+        said => said == wanted,
     };
-    let (declared, packing) = match disc {
+    let (disc, file_system) = (is(ImageUse::Disc, "iso"), is(ImageUse::FileSystem, "ami"));
+    let (declared, packing) = match disc || file_system {
         true => (Declared::Raw, Packing::Bare),
         false => declared(&image.declared, spec.image_format),
     };
+    if file_system {
+        image = partition::around(image, spec.uuid).await?;
+    }
     let (mut head, mut preview) = (Head::default(), Preview::new(declared));
     while (disc && head.len < DISC_HEAD) || (!disc && preview.reading() == Reading::Unknown) {
         let Some(piece) = image.content.chunk().await.map_err(Cause::Source)? else { break };
@@ -153,7 +158,7 @@ impl Arriving {
 
 /// What was read of an image to find out what it is.
 #[derive(Debug, Default)]
-struct Head {
+pub(crate) struct Head {
     pieces: VecDeque<Bytes>,
     len: usize,
 }
@@ -168,9 +173,23 @@ pub(crate) fn is_disc_descriptor(bytes: &[u8]) -> bool {
 }
 
 impl Head {
-    fn push(&mut self, piece: Bytes) {
+    pub(crate) fn push(&mut self, piece: Bytes) {
         self.len += piece.len();
         self.pieces.push_back(piece);
+    }
+
+    pub(crate) fn push_front(&mut self, piece: Bytes) {
+        self.len += piece.len();
+        self.pieces.push_front(piece);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// So many bytes of the beginning, or all there are.
+    pub(crate) fn first(&self, len: usize) -> Vec<u8> {
+        self.pieces.iter().flatten().copied().take(len).collect()
     }
 
     fn is_disc(&self) -> bool {
@@ -187,9 +206,9 @@ pub(crate) fn is_disc(path: &Path) -> std::io::Result<bool> {
 }
 
 /// An image from its beginning on, though some of it was read.
-struct Replay {
-    head: Head,
-    rest: Content,
+pub(crate) struct Replay {
+    pub(crate) head: Head,
+    pub(crate) rest: Content,
 }
 
 impl Body for Replay {

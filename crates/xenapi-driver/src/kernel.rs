@@ -40,8 +40,7 @@ pub struct Kernel {
     pub image: Arc<dyn ImageSource>,
     /// Its initial ramdisk.
     pub ramdisk: Option<Arc<dyn ImageSource>>,
-    /// What it is started with, `PV_args`. A root disk that is a file system without a partition table, as AMI images
-    /// are, is `root=/dev/xvda`.
+    /// What it is started with, `PV_args`. The file system of an AMI image is `/dev/xvda1`, as that of most others.
     pub args: String,
     /// The most that either may have, in bytes. Nova's `max_kernel_ramdisk_size`.
     pub max_bytes: u64,

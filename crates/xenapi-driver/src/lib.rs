@@ -75,6 +75,7 @@ pub mod network;
 pub mod node;
 pub mod observe;
 mod operation;
+mod partition;
 pub mod plan;
 pub mod pool_move;
 pub mod pools;

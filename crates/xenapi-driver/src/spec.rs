@@ -103,7 +103,7 @@ impl InstanceSpec {
 /// What an instance does with its image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ImageUse {
-    /// What its place says: Glance calls discs `iso`. Everything else is a disk.
+    /// What its place says: Glance calls discs `iso`, and file systems `ami`. Everything else is a disk.
     #[default]
     Declared,
     /// The root disk is made of it.
@@ -112,6 +112,10 @@ pub enum ImageUse {
     /// blank root disk of the flavor's size. It is a disk like the others in XAPI, on the same SR, and ends with the
     /// instance.
     Disc,
+    /// It is a file system (not packed) of a root disk that has no partition table: one is written in front of it, so that
+    /// it is the first partition, `/dev/xvda1`. It begins where Nova has it, at sector 63. The disk has 32,256 bytes more
+    /// than the file system.
+    FileSystem,
 }
 
 /// What a machine is like, besides its size.

@@ -15,6 +15,7 @@ use disk_stream::{
 };
 use futures_core::Stream;
 use http_body::{Body, Frame};
+use image_store::FileSource;
 use xenapi_client::{Export, ExportFormat, ImportFormat};
 use xenapi_storage::Repository;
 use xenapi_types::{Ref, Vdi, sr, vdi};
@@ -69,6 +70,10 @@ impl Source {
                 Ok(true) => Ok(Self::Disk(opened, true)),
                 _ => Err(Cause::NotADisc(path.display().to_string())),
             };
+        }
+        if spec.image_use == ImageUse::FileSystem {
+            let source = FileSource::new(path);
+            return Box::pin(image::open(&source, spec, settings.spool_bytes)).await;
         }
         if let Some(source) = image::packed_file(path, spec.image_format).await {
             return Box::pin(image::open(&source, spec, settings.spool_bytes)).await;
