@@ -86,6 +86,7 @@ async fn one_fetch_for_all_who_want_it() -> Result<()> {
     let image = first?;
     assert_eq!((&image, &image), (&second?, &third?));
     assert_eq!(bench.reads(), 1);
+    assert!(image.physical_bytes > 9 << 20, "{image:?}");
     let client = bench.pool.client();
     let vdi = client.by_uuid::<Vdi>(&image.uuid).await?;
     let record = client.record(&vdi).await?;

@@ -38,6 +38,8 @@ const CALLS: &[(&str, usize)] = &[
     ("VDI.get_VBDs", 2),
     ("/export_raw_vdi", 2),
     ("VDI.get_virtual_size", 1),
+    ("VDI.update", 1),
+    ("VDI.get_physical_utilisation", 1),
     ("VM.create", 1),
     ("VM.get_uuid", 1),
     ("VM.add_to_other_config", 2),
@@ -111,8 +113,14 @@ async fn a_refusal_at_every_call() -> Result<()> {
             let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
             let failed = bench.with_fault(method, k, refusal).await?;
             // Looking at a transfer that ends well may fail, and its way is looked for again.
-            let only_looks =
-                matches!(method, "task.get_record" | "VDI.get_virtual_size" | "PBD.get_all_records_where");
+            let only_looks = matches!(
+                method,
+                "task.get_record"
+                    | "VDI.get_virtual_size"
+                    | "VDI.update"
+                    | "VDI.get_physical_utilisation"
+                    | "PBD.get_all_records_where"
+            );
             assert!(failed || only_looks, "call {k} of {method} does not matter");
         }
     }

@@ -47,6 +47,10 @@ impl Report {
         report.lines.push(("on the wire".into(), format!("{wire} for a disk of {size} ({share:.1} %)")));
         report.json.insert("wire_bytes".into(), json!(moved.wire_bytes));
         report.json.insert("virtual_bytes".into(), json!(instance.root_bytes));
+        if let Some(taken) = instance.root_physical_bytes {
+            report.lines.push(("takes in the SR".into(), HumanBytes(taken).to_string()));
+            report.json.insert("physical_bytes".into(), json!(taken));
+        }
         report.json.insert("verified".into(), json!(instance.root_checked));
         let verified = match instance.root_checked {
             true => "yes: the disk read back through export equals the image",

@@ -218,6 +218,9 @@ pub(crate) struct Backend {
     gate: Arc<Mutex<()>>,
 }
 
+/// How much of a volume that is not zeroed has one sector that is not zero.
+const SOILED_EVERY: u64 = 256 << 10;
+
 /// A chain may have this many disks.
 const MAX_CHAIN: usize = 30;
 
@@ -330,6 +333,24 @@ impl Backend {
         let made = store.snapshot(uuid, base, copy).map_err(|e| self.failure(82, &e))?;
         let base = made.then(|| self.volume(base, virtual_size));
         Ok(Copied { copy: self.volume(copy, virtual_size), base })
+    }
+
+    /// Leaves on a new disk what others wrote there before: a sector in each [`SOILED_EVERY`] bytes, at changing places.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub(crate) fn soil(&self, uuid: Uuid, virtual_size: u64) -> Result<(), Failure> {
+        if self.store.is_none() {
+            return Ok(());
+        }
+        let disk = self.disk(uuid)?;
+        for (number, start) in (0..virtual_size).step_by(SOILED_EVERY as usize).enumerate() {
+            let at = start + (number as u64 * 7 * 512) % SOILED_EVERY;
+            if at + 512 <= virtual_size {
+                disk.write_at(at, &[0xa5; 512]).map_err(|e| self.failure(46, &e))?;
+            }
+        }
+        Ok(())
     }
 
     /// Opens a disk's content.

@@ -323,7 +323,7 @@ async fn label(
     let client = job.client();
     let call = vdi::SetNameDescription { vdi: disk.reference.clone(), value: "root".to_owned() };
     client.call(call).await.map_err(doing())?;
-    let taken = client.get_field(&disk.reference, vdi::field::PHYSICAL_UTILISATION).await.map_err(doing())?;
+    let physical_bytes = job.physical_bytes(&disk.reference).await.unwrap_or(0);
     let cached_time = now();
     let mut keys = BTreeMap::from([
         (IMAGE_ID.to_owned(), request.image_id.clone()),
@@ -340,7 +340,7 @@ async fn label(
         cached_time: Some(cached_time),
         virtual_bytes: disk.virtual_bytes,
         disc,
-        physical_bytes: u64::try_from(taken).unwrap_or(0),
+        physical_bytes,
         in_use: false,
     })
 }

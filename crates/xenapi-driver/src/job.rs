@@ -258,6 +258,16 @@ impl Job {
         sealed.map_err(Cause::host(format!("noting in disk {uuid} whose it is")))
     }
 
+    /// What a disk takes in its SR, in bytes: SRs say so anew only when they are asked to. It is good to know, and no reason to
+    /// fail.
+    pub(crate) async fn physical_bytes(&self, vdi: &Ref<Vdi>) -> Option<u64> {
+        if let Err(error) = self.client().call(vdi::Update { vdi: vdi.clone() }).await {
+            tracing::debug!(%error, "what the disk takes is what was known before");
+        }
+        let taken = self.client().get_field(vdi, vdi::field::PHYSICAL_UTILISATION).await;
+        u64::try_from(taken.ok()?).ok()
+    }
+
     /// Has the disk removed if the operation fails.
     pub(crate) fn remember_disk(&self, vdi: &Ref<Vdi>, name: &str) {
         let (client, undo) = (self.client().clone(), vdi.clone());

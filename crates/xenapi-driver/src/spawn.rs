@@ -91,6 +91,9 @@ pub struct Instance {
     pub root_import: Transfer,
     /// Whether the root disk was read back and found equal to the image.
     pub root_checked: bool,
+    /// What the root disk takes in its SR once it was compared, in bytes, without what it shares with others; `None` where
+    /// it was not, or where the SR does not tell.
+    pub root_physical_bytes: Option<u64>,
     /// Why the root disk's file system did not grow, where it was to be tried ([`Grow::Try`](crate::Grow::Try)).
     pub not_grown: Option<String>,
     /// Uuid of the disc that it installs itself from, beside a blank root disk.
@@ -193,7 +196,10 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
             },
         )
         .await?;
-    let (own_root, root_import) = own_root.unzip();
+    let (own_root, root_import, root_physical_bytes) = match own_root {
+        Some(Written { disk, moved, physical_bytes }) => (Some(disk), Some(moved), physical_bytes),
+        None => (None, None, None),
+    };
     let mut not_grown = None;
     if let Some(root) = own_root.as_ref().filter(|_| spec.disk_setup != DiskSetup::default()) {
         let setting_up = heap(|| disk_setup::root(job, &spec.disk_setup, &plan, root, stop));
@@ -246,6 +252,7 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
         root_bytes,
         root_import: root_import.unwrap_or_default(),
         root_checked: is_compared(job, &source, checks),
+        root_physical_bytes,
         not_grown,
         disc_uuid,
         config_drive_uuid: config_drive.map(|disk| disk.uuid),
@@ -310,6 +317,13 @@ async fn prepare(
     Ok(prepared)
 }
 
+/// A root disk with its content.
+struct Written {
+    disk: Disk,
+    moved: Transfer,
+    physical_bytes: Option<u64>,
+}
+
 async fn root_disk(
     job: &Job,
     plan: &Plan,
@@ -317,7 +331,7 @@ async fn root_disk(
     prepared: Prepared,
     checks: Checks,
     stop: &Stop,
-) -> Result<Option<(Disk, Transfer)>, Failed> {
+) -> Result<Option<Written>, Failed> {
     if let Source::Volume(_) = source {
         return Ok(None);
     }
@@ -336,11 +350,13 @@ async fn root_disk(
             Ok((disk, moved))
         })
         .await?;
+    let mut physical_bytes = None;
     if is_compared(job, source, checks) {
         let check = transfer::compare_image(job, source, &disk, stop);
         job.stage(Stage::RootDiskCheck, check).await?;
+        physical_bytes = job.physical_bytes(&disk.reference).await;
     }
-    Ok(Some((disk, moved)))
+    Ok(Some(Written { disk, moved, physical_bytes }))
 }
 
 /// Whether the root disk is compared with its image.

@@ -196,6 +196,9 @@ fn create(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
         let config = [("type".to_owned(), "raw".into()), ("vdi_type".to_owned(), "aio".into())];
         fields.push(("sm_config", Value::Struct(config.into())));
     }
+    if !backend.sr.is_prezeroed(wants_raw) {
+        backend.soil(volume.uuid, volume.virtual_size)?;
+    }
     let made = ctx.write(|tx| {
         // The SR may have been forgotten meanwhile.
         tx.object("SR", sr)?;
