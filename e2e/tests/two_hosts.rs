@@ -84,7 +84,7 @@ async fn disks_go_to_the_host_that_has_them() -> Result<()> {
     // Asked of the master, the client is sent on.
     let elsewhere = client.route_to_sr(&local_sr(&client, &master).await?).await?;
     assert_eq!(elsewhere.host, master);
-    assert!(content(client.export_vdi_via(elsewhere, &disk, ExportFormat::Raw, None).await?).await? == data);
+    assert!(content(client.export_vdi(&disk, ExportFormat::Raw, None).via(elsewhere).await?).await? == data);
     Ok(())
 }
 

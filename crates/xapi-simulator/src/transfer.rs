@@ -14,6 +14,7 @@
 //! * `pipe`: overlaps the socket with the disk.
 
 mod archive;
+mod backup;
 mod blob;
 mod database;
 pub(crate) mod export;
@@ -33,6 +34,7 @@ use crate::dispatch::Router;
 /// Registers the handlers.
 pub(crate) fn register(router: &mut Router) {
     blob::register(router);
+    backup::register(router);
     database::register(router);
     handler::register(router);
     xva::register(router);

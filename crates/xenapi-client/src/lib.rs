@@ -84,6 +84,6 @@ pub use service::RequestBody;
 pub use task::{Canceller, Task, TaskProgress};
 pub use tls::{Fingerprint, FingerprintError};
 pub use transfer::{
-    Cause, Diagnosis, Direction, Export, ExportFormat, Exported, Import, ImportFormat, Imported, Route,
-    TransferQueue, VmExport, VmImport,
+    Cause, Diagnosis, Direction, Export, ExportFormat, ExportRequest, Exported, Import, ImportFormat,
+    Imported, Route, TransferQueue, VmExport, VmImport,
 };

@@ -121,6 +121,34 @@ async fn a_backup_is_tried_before_it_is_needed() {
 }
 
 #[tokio::test]
+async fn a_host_is_backed_up_and_takes_its_own_backup_alone() {
+    let (simulator, client) = bench().await;
+    let host = client.all::<xenapi_types::Host>().await.unwrap().remove(0);
+    let backup = async || {
+        let mut file = Vec::new();
+        client.export_host_backup(&host).await?.copy_to(&mut file, |_| {}).await?;
+        Ok::<_, xenapi_client::Error>(file)
+    };
+    let file = backup().await.unwrap();
+    let before = simulator.snapshot_of_objects();
+    let restore =
+        async |file: &[u8]| client.restore_host(&host, Full::new(Bytes::copy_from_slice(file))).await;
+    restore(&file).await.unwrap();
+    let mut foreign = file.clone();
+    foreign[512 + "INSTALLATION_UUID='".len()] ^= 1;
+    for broken in [&foreign[..], &file[..file.len() / 2], b"no backup"] {
+        let error = restore(broken).await.unwrap_err();
+        assert!(error.is("RESTORE_SCRIPT_FAILED"), "{error}");
+    }
+    simulator.faults().on("/host_backup", Fault::DropAfterBytes(20_000));
+    assert_eq!(backup().await.unwrap_err().kind(), ErrorKind::Transfer);
+    let error = client.export_host_backup(&Ref::from("OpaqueRef:none")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert_eq!(simulator.snapshot_of_objects(), before);
+    assert_eq!(client.all::<Task>().await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn a_handler_that_fails_ends_its_task() {
     let (simulator, client) = bench().await;
     let failure = Failure::new("SR_BACKEND_FAILURE_46", ["", "The VDI is not available", ""]);

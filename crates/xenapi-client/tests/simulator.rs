@@ -393,6 +393,31 @@ async fn a_busy_host_is_waited_for_in_order() {
     assert!(bench.export(&disks[1], ExportFormat::Raw).await == content(2 * MIB));
 }
 
+#[tokio::test]
+async fn downloads_say_where_in_the_queue_they_are() {
+    let limits = Limits { transfers_per_host: 1, ..Limits::default() };
+    let bench = bench_with(|config| config.limits(limits)).await;
+    let disk = bench.disk("Local storage", 2 * MIB).await;
+    let first = bench.client.export_vdi(&disk, ExportFormat::Raw, None).await.unwrap();
+    let (told, mut positions) = tokio::sync::mpsc::unbounded_channel();
+    let tell = |who: &'static str| {
+        let told = told.clone();
+        move |position| told.send((who, position)).expect("somebody listens")
+    };
+    let second = bench.client.export_vdi(&disk, ExportFormat::Raw, None).on_queue(tell("second"));
+    let second = tokio::spawn(second.into_future());
+    assert_eq!(positions.recv().await, Some(("second", 1)));
+    let third = tokio::spawn(bench.client.export_database().on_queue(tell("third")).into_future());
+    assert_eq!(positions.recv().await, Some(("third", 2)));
+    drop(first);
+    let second = second.await.unwrap().unwrap();
+    assert_eq!(positions.recv().await, Some(("third", 1)));
+    second.finish().await.unwrap();
+    third.await.unwrap().unwrap().finish().await.unwrap();
+    assert!(positions.try_recv().is_err());
+    assert_eq!(bench.client.transfer_queues(), []);
+}
+
 /// A body whose data somebody else hands over.
 struct Fed {
     body: tokio::sync::mpsc::Receiver<Bytes>,

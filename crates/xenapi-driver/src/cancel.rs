@@ -48,11 +48,11 @@ impl Stop {
 
     /// Runs `work`, which must be safe to drop at any point: transfers and waits, never a call that
     /// creates.
-    pub(crate) async fn guard<T>(&self, work: impl Future<Output = T>) -> Result<T, Stopped> {
+    pub(crate) async fn guard<T>(&self, work: impl IntoFuture<Output = T>) -> Result<T, Stopped> {
         tokio::select! {
             biased;
             () = self.stopped() => Err(Stopped),
-            value = work => Ok(value),
+            value = work.into_future() => Ok(value),
         }
     }
 

@@ -390,7 +390,7 @@ pub(crate) async fn read_config_drive(
 ) -> Result<(), Cause> {
     let doing = || format!("reading the config drive back from disk {}", disk.uuid);
     let route = job.route(&disk.sr).await.map_err(Cause::host(doing()))?;
-    let export = job.client().export_vdi_via(route, &disk.reference, ExportFormat::Raw, None);
+    let export = job.client().export_vdi(&disk.reference, ExportFormat::Raw, None).via(route);
     let mut export = stop.guard(export).await?.map_err(Cause::host(doing()))?;
     while let Some(chunk) = stop.guard(export.chunk()).await?.map_err(Cause::host(doing()))? {
         look(&chunk)?;
@@ -468,7 +468,7 @@ pub(crate) async fn relay(job: &Job, relay: Relay<'_>, there: &Job, stop: &Stop)
     let Relay { from, base, into, sr, sums } = relay;
     let doing = || format!("copying disk {} to disk {} of {}", from.uuid, into.uuid, there.driver.endpoint());
     let route = job.route(&from.sr).await.map_err(Cause::host(doing()))?;
-    let export = job.client().export_vdi_via(route, &from.reference, ExportFormat::Vhd, base);
+    let export = job.client().export_vdi(&from.reference, ExportFormat::Vhd, base).via(route);
     let export = stop.guard(export).await?.map_err(Cause::host(doing()))?;
     let export = Download::new(export, Stage::Export, Progress::none(), from.virtual_bytes);
     let options = Unpack {
@@ -529,7 +529,7 @@ pub(crate) async fn export(
     stop: &Stop,
 ) -> Result<Download, Cause> {
     let route = job.route(&disk.sr).await.map_err(Cause::host(doing()))?;
-    let export = job.client().export_vdi_via(route, &disk.reference, format, None);
+    let export = job.client().export_vdi(&disk.reference, format, None).via(route);
     let export = stop.guard(export).await?;
     let export = export.map_err(Cause::host(doing()))?;
     Ok(Download::new(export, stage, job.progress.clone(), disk.virtual_bytes))

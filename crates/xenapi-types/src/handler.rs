@@ -491,6 +491,16 @@ handler! {
 }
 
 handler! {
+    /// Reads what a host needs to be set up again, as its dom0 packs it.
+    HostBackup: Get "/host_backup" {}
+}
+
+handler! {
+    /// Gives a host what was read before; it counts after the next boot.
+    HostRestore: Put "/host_restore" {}
+}
+
+handler! {
     /// Recent measurements of a host and the VMs on it.
     RrdUpdates: Get "/rrd_updates" {
         /// The first moment of interest, in seconds since 1970.

@@ -45,7 +45,7 @@ async fn answer(exchange: &mut Exchange) -> std::io::Result<After> {
 }
 
 /// Tables with a row for each object. Sessions and tasks are not kept.
-fn write(view: &View) -> String {
+pub(crate) fn write(view: &View) -> String {
     let mut out = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><database><manifest>\
          <pair key=\"schema_major_vsn\" value=\"{}\"/><pair key=\"schema_minor_vsn\" value=\"{}\"/>\

@@ -1,17 +1,21 @@
-//! What is not disks: files that belong to objects, and the pool's database.
+//! What is not disks: files that belong to objects, and backups of the pool's database and of hosts.
 
 use bytes::Bytes;
 use http_body::Body;
-use xenapi_types::Blob;
-use xenapi_types::handler::{GetBlob, Handler, PoolDatabase, PutBlob, RestoreDatabase};
+use xenapi_types::handler::{
+    GetBlob, Handler, HostBackup, HostRestore, PoolDatabase, PutBlob, RestoreDatabase,
+};
+use xenapi_types::{Blob, Host};
 use xenapi_wire::Ref;
 
+use super::Meter;
 use super::accept::negotiate;
 use super::body::{Fault, Length};
 use super::export::{Content, Subject};
 use super::import::{Poured, Upload, pour};
-use super::{Export, Meter};
+use super::request::ExportRequest;
 use crate::client::Client;
+use crate::endpoint::Endpoint;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::name;
 
@@ -43,11 +47,19 @@ impl Client {
         B::Error: Into<BoxError>,
     {
         let handler = PutBlob { uuid: None, blob: Some(blob.clone()) };
-        self.put_document(handler, "upload of a blob", name(blob), body).await
+        let endpoint = async { Ok(self.session().await?.endpoint.clone()) };
+        self.put_document(handler, "upload of a blob", name(blob), endpoint, body).await
     }
 
-    /// Uploads what is not a disk, to the host of the session.
-    async fn put_document<H, B>(&self, handler: H, label: &str, object: String, body: B) -> Result<()>
+    /// Uploads what is not a disk.
+    async fn put_document<H, B>(
+        &self,
+        handler: H,
+        label: &str,
+        object: String,
+        endpoint: impl Future<Output = Result<Endpoint>>,
+        body: B,
+    ) -> Result<()>
     where
         H: Handler + Clone + Send,
         B: Body<Data = Bytes> + Send + 'static,
@@ -67,8 +79,7 @@ impl Client {
                 queued: None,
                 body: Some(body),
             };
-            let endpoint = self.session().await?.endpoint.clone();
-            let accepted = Box::pin(negotiate(self, proposal, endpoint, label, &object)).await?;
+            let accepted = Box::pin(negotiate(self, proposal, endpoint.await?, label, &object)).await?;
             let endpoint = accepted.endpoint.clone();
             let poured = pour(accepted, self, &len, &sent, None, async { Ok(()) }).await;
             poured.and_then(Poured::complete).map_err(|error| error.at(&endpoint))
@@ -98,21 +109,66 @@ impl Client {
         B::Error: Into<BoxError>,
     {
         let handler = RestoreDatabase { dry_run: true };
-        self.put_document(handler, "check of a backup", "a backup of the pool's database".to_owned(), body)
-            .await
+        let object = "a backup of the pool's database".to_owned();
+        let endpoint = async { Ok(self.session().await?.endpoint.clone()) };
+        self.put_document(handler, "check of a backup", object, endpoint, body).await
+    }
+
+    /// Begins to read what a host needs to be set up again, as its dom0 packs it: the end is what the host says
+    /// it is, nothing is checked on the way. It holds secrets.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such host; `Failure` with XAPI's `BACKUP_SCRIPT_FAILED`; else as
+    /// [`Client::export_vdi`].
+    pub fn export_host_backup(&self, host: &Ref<Host>) -> ExportRequest {
+        let host = host.clone();
+        ExportRequest::new(self, |client, options| async move {
+            let what = Subject {
+                label: "backup of a host",
+                object: name(&host),
+                content: Content::Unknown,
+                queued: options.queued,
+            };
+            let endpoint = match options.route {
+                Some(route) => route.endpoint,
+                None => client.endpoint_of(&host).await?,
+            };
+            client.download(HostBackup::default(), endpoint, what).await
+        })
+    }
+
+    /// Gives a host a backup that [`Client::export_host_backup`] read from it. The host puts it aside and is set up by it
+    /// at the next boot, which is not asked for. The body must know its exact length.
+    ///
+    /// # Errors
+    /// `Failure` with XAPI's `RESTORE_SCRIPT_FAILED` when the host cannot use it; else as [`Client::import_vdi`].
+    pub async fn restore_host<B>(&self, host: &Ref<Host>, body: B) -> Result<()>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let object = format!("restore of {}", name(host));
+        let handler = HostRestore::default();
+        self.put_document(handler, "restore of a host", object, self.endpoint_of(host), body).await
     }
 
     /// Begins to read the pool's database, in XML: a backup of everything but the disks. It holds secrets.
     ///
     /// # Errors
     /// As [`Client::export_vdi`].
-    pub async fn export_database(&self) -> Result<Export> {
-        let what = Subject {
-            label: "export of the pool's database",
-            object: "the pool's database".to_owned(),
-            content: Content::Document { end: "</database>" },
-        };
-        let endpoint = self.session().await?.endpoint.clone();
-        self.download(PoolDatabase::default(), endpoint, what).await
+    pub fn export_database(&self) -> ExportRequest {
+        ExportRequest::new(self, |client, options| async move {
+            let what = Subject {
+                label: "export of the pool's database",
+                object: "the pool's database".to_owned(),
+                content: Content::Document { end: "</database>" },
+                queued: options.queued,
+            };
+            let endpoint = match options.route {
+                Some(route) => route.endpoint,
+                None => client.session().await?.endpoint.clone(),
+            };
+            client.download(PoolDatabase::default(), endpoint, what).await
+        })
     }
 }

@@ -15,9 +15,11 @@ use xenapi_wire::Ref;
 
 use super::accept::{Accepted, Answer, Proposal, Reception, head, negotiate, receive};
 use super::attached::LOOK_FOR_HOLDERS;
+use super::import::Queued;
 use super::queue::Direction;
+use super::request::{ExportRequest, Options};
 use super::task::{Look, StallWatch, TransferTask};
-use super::{Meter, Route, lost, unanswered};
+use super::{Meter, lost, unanswered};
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
@@ -82,32 +84,28 @@ impl Client {
     ///
     /// # Errors
     /// `NotFound` when there is no such disk; else as [`Client::import_vdi`].
-    pub async fn export_vdi(
-        &self,
-        vdi: &Ref<Vdi>,
-        format: ExportFormat,
-        base: Option<&Ref<Vdi>>,
-    ) -> Result<Export> {
-        let route = self.route_to(vdi).await;
-        let route = route.map_err(|error| error.renamed(format!("export of {}", name(vdi))))?;
-        self.export_vdi_via(route, vdi, format, base).await
+    pub fn export_vdi(&self, vdi: &Ref<Vdi>, format: ExportFormat, base: Option<&Ref<Vdi>>) -> ExportRequest {
+        let (vdi, base) = (vdi.clone(), base.cloned());
+        ExportRequest::new(self, move |client, options| async move {
+            client.begin_export(vdi, format, base, options).await
+        })
     }
 
-    /// [`Client::export_vdi`] through a host of the caller's choice.
-    ///
-    /// # Errors
-    /// As [`Client::export_vdi`].
-    pub async fn export_vdi_via(
+    async fn begin_export(
         &self,
-        route: Route,
-        vdi: &Ref<Vdi>,
+        vdi: Ref<Vdi>,
         format: ExportFormat,
-        base: Option<&Ref<Vdi>>,
+        base: Option<Ref<Vdi>>,
+        options: Options,
     ) -> Result<Export> {
-        let subject = format!("export of {}", name(vdi));
+        let subject = format!("export of {}", name(&vdi));
         if base.is_some() && format != ExportFormat::Vhd {
             return Err(Error::new(ErrorKind::Config, "only a VHD can be relative to a base").about(subject));
         }
+        let route = match options.route {
+            Some(route) => route,
+            None => self.route_to(&vdi).await.map_err(|error| error.renamed(subject.as_str()))?,
+        };
         let content = match format {
             ExportFormat::Raw => Content::Raw(vdi.clone()),
             ExportFormat::Vhd => Content::Vhd,
@@ -120,9 +118,9 @@ impl Client {
                 ExportFormat::Vhd => Format::Vhd,
                 ExportFormat::Tar => Format::Tar,
             }),
-            base: base.cloned(),
+            base,
         };
-        let what = Subject { label: "export of a disk", object: name(vdi), content };
+        let what = Subject { label: "export of a disk", object: name(&vdi), content, queued: options.queued };
         match self.download(handler, route.endpoint, what).await {
             Ok(export) => Ok(export),
             Err(error) => Err(self.say_who_holds(error.renamed(subject), LOOK_FOR_HOLDERS).await),
@@ -136,9 +134,10 @@ impl Client {
         endpoint: Endpoint,
         what: Subject,
     ) -> Result<Export> {
-        let Subject { label, object, content } = what;
+        let Subject { label, object, content, queued } = what;
         let subject = format!("export of {object}");
-        let accepted = Box::pin(negotiate(self, Download(handler), endpoint, label, &object)).await;
+        let accepted =
+            Box::pin(negotiate(self, Download { handler, queued }, endpoint, label, &object)).await;
         let Accepted { answer, task, endpoint } = accepted?;
         let received = Meter::new();
         let (sender, pieces) = mpsc::channel(4);
@@ -258,11 +257,20 @@ fn stopped() -> Error {
 }
 
 /// The request for a download.
-struct Download<H>(H);
+struct Download<H> {
+    handler: H,
+    queued: Option<Queued>,
+}
 
 impl<H: Handler + Clone + Send> Proposal for Download<H> {
     type Sent = Empty<Bytes>;
     const DIRECTION: Direction = Direction::Download;
+
+    fn queued(&mut self, position: usize) {
+        if let Some(told) = &mut self.queued {
+            told(position);
+        }
+    }
 
     async fn make(
         &mut self,
@@ -271,7 +279,7 @@ impl<H: Handler + Clone + Send> Proposal for Download<H> {
         session: &Session,
         task: &Ref<TaskClass>,
     ) -> Result<Reception<Empty<Bytes>>> {
-        let request = head(self.0.clone(), endpoint, session, task, Empty::new())?;
+        let request = head(self.handler.clone(), endpoint, session, task, Empty::new())?;
         let mut connection = Connection::open(&client.inner.rpc.http.dialer, endpoint).await?;
         let answer = tokio::time::timeout(client.inner.config.timeouts.stall, connection.send(request)).await;
         let response = answer
@@ -289,7 +297,7 @@ impl<H: Handler + Clone + Send> Proposal for Download<H> {
 pub(crate) async fn fail_task(client: &Client, task: &Ref<TaskClass>) -> Result<()> {
     let session = client.session().await?;
     let handler = ExportRawVdi { vdi: Some(Ref::NULL), format: Some(Format::Raw), base: None };
-    Download(handler).make(client, &session.endpoint, &session, task).await.map(drop)
+    Download { handler, queued: None }.make(client, &session.endpoint, &session, task).await.map(drop)
 }
 
 /// What a download is of.
@@ -298,6 +306,7 @@ pub(super) struct Subject {
     pub(super) label: &'static str,
     pub(super) object: String,
     pub(super) content: Content,
+    pub(super) queued: Option<Queued>,
 }
 
 /// What the bytes are, as far as they can be checked.

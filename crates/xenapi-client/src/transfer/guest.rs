@@ -15,7 +15,8 @@ use super::accept::negotiate;
 use super::body::{Fault, Length};
 use super::checked::Checked;
 use super::export::{Content, Subject};
-use super::import::{Progress, Upload, pour};
+use super::import::{Progress, Queued, Upload, pour};
+use super::request::{ExportRequest, Options};
 use super::{Export, Meter, Route};
 use crate::client::Client;
 use crate::error::{BoxError, Error, ErrorKind, Result};
@@ -43,6 +44,7 @@ pub struct VmImport<B> {
     force: bool,
     label: String,
     progress: Option<Progress>,
+    queued: Option<Queued>,
 }
 
 impl Client {
@@ -55,25 +57,32 @@ impl Client {
     /// # Errors
     /// `NotFound` when there is no such VM; `Failure` with XAPI's code: `VM_BAD_POWER_STATE`, or
     /// `NO_HOSTS_AVAILABLE` when no host sees all its disks. Else as [`Client::export_vdi`].
-    pub async fn export_vm(&self, vm: &Ref<Vm>, options: VmExport) -> Result<Export> {
-        let subject = format!("export of {}", name(vm));
-        let exporting = async {
-            let hosts = self.hosts_of_disks(vm).await?;
-            let endpoint = self.one_of(hosts).await?;
-            let content = match options.compression {
-                None => Content::archive(Decoder::of_guest()),
-                Some(_) => Content::Unknown,
-            };
-            let handler = handler::Export {
-                vm: Some(vm.clone()),
-                use_compression: options.compression,
-                preserve_power_state: options.preserve_power_state,
-                ..handler::Export::default()
-            };
-            self.download(handler, endpoint, Subject { label: "export of a VM", object: name(vm), content })
-                .await
+    pub fn export_vm(&self, vm: &Ref<Vm>, options: VmExport) -> ExportRequest {
+        let (vm, subject) = (vm.clone(), format!("export of {}", name(vm)));
+        ExportRequest::new(self, move |client, request| async move {
+            let exported = client.begin_export_vm(&vm, options, request).await;
+            exported.map_err(|error| error.renamed(subject))
+        })
+    }
+
+    async fn begin_export_vm(&self, vm: &Ref<Vm>, options: VmExport, request: Options) -> Result<Export> {
+        let endpoint = match request.route {
+            Some(route) => route.endpoint,
+            None => self.one_of(self.hosts_of_disks(vm).await?).await?,
         };
-        exporting.await.map_err(|error| error.renamed(subject))
+        let content = match options.compression {
+            None => Content::archive(Decoder::of_guest()),
+            Some(_) => Content::Unknown,
+        };
+        let handler = handler::Export {
+            vm: Some(vm.clone()),
+            use_compression: options.compression,
+            preserve_power_state: options.preserve_power_state,
+            ..handler::Export::default()
+        };
+        let queued = request.queued;
+        let what = Subject { label: "export of a VM", object: name(vm), content, queued };
+        self.download(handler, endpoint, what).await
     }
 
     /// Makes VMs from an XVA archive, with disks in the pool's default SR unless another one is named. The body must
@@ -99,6 +108,7 @@ impl Client {
             force: false,
             label: "import of a VM".to_owned(),
             progress: None,
+            queued: None,
         }
     }
 
@@ -153,6 +163,12 @@ impl<B> VmImport<B> {
         self
     }
 
+    /// Calls `queued` with the position in the host's queue, as [`Import::on_queue`](crate::Import::on_queue).
+    pub fn on_queue(mut self, queued: impl FnMut(usize) + Send + 'static) -> Self {
+        self.queued = Some(Box::new(queued));
+        self
+    }
+
     /// The name of the task in the host, which operators see.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
@@ -179,7 +195,7 @@ where
     B::Error: Into<BoxError>,
 {
     async fn run(self) -> Result<Vec<Ref<Vm>>> {
-        let Self { client, body, sr, route, restore, force, label, progress } = self;
+        let Self { client, body, sr, route, restore, force, label, progress, queued } = self;
         let fault = Fault::default();
         let importing = async {
             let (body, len) = Checked::guest(body, force).await?;
@@ -196,7 +212,7 @@ where
                 len: len.clone(),
                 sent: sent.clone(),
                 fault: fault.clone(),
-                queued: None,
+                queued,
                 body: Some(body),
             };
             let accepted = Box::pin(negotiate(&client, proposal, route.endpoint, &label, "a VM")).await?;

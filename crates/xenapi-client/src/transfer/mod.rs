@@ -20,6 +20,7 @@ mod export;
 mod guest;
 mod import;
 mod queue;
+mod request;
 mod route;
 mod task;
 
@@ -38,6 +39,7 @@ pub use guest::{VmExport, VmImport};
 pub use import::{Import, ImportFormat, Imported};
 pub(crate) use queue::Queues;
 pub use queue::{Direction, TransferQueue};
+pub use request::ExportRequest;
 pub use route::Route;
 
 use crate::error::{BoxError, Error, ErrorKind, root_cause};
