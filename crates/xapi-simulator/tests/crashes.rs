@@ -8,31 +8,17 @@
 #[path = "storage/client.rs"]
 #[allow(dead_code)]
 mod client;
+#[path = "storage/program.rs"]
+mod program;
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use client::Client;
+use program::start;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
 
 const MIB: usize = 1 << 20;
-
-async fn start(state: &Path) -> (Child, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_xapi-simulator"))
-        .args(["--listen", "127.0.0.1:0", "--state"])
-        .arg(state)
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let url = lines.next_line().await.unwrap().expect("the URL is the first line");
-    (child, url)
-}
 
 /// Numbers that follow from a seed.
 struct Dice(u64);

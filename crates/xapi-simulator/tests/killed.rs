@@ -5,30 +5,15 @@
 #[path = "storage/client.rs"]
 #[allow(dead_code)]
 mod client;
-
-use std::path::Path;
-use std::process::Stdio;
+#[path = "storage/program.rs"]
+mod program;
 
 use client::Client;
+use program::start;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const MIB: usize = 1 << 20;
-
-/// The program, and the URL on which it listens.
-async fn start(state: &Path) -> (Child, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_xapi-simulator"))
-        .args(["--listen", "127.0.0.1:0", "--state"])
-        .arg(state)
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let url = lines.next_line().await.unwrap().expect("the URL is the first line");
-    (child, url)
-}
 
 async fn create_disk(client: &Client, name: &str, size: usize) -> String {
     let sr = client.call("SR.get_by_name_label", [json!("Local storage")]).await[0].clone();
