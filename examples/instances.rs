@@ -1,5 +1,6 @@
 //! The instances of a pool: list, power, resize, rescue, and order after a crash.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -24,6 +25,11 @@ use xenapi_driver::{LiveUpdate, PowerChange, Shutdown, Which};
 struct Cli {
     #[command(flatten)]
     common: Common,
+    /// Take the instance over first if it is a VM that somebody else made: write xenapi-rs:owner, :instance,
+    /// :operation and :self, and nova_uuid, into its other_config, and but for nova_uuid into that of the disks that
+    /// it alone writes to, which end with it from then on. Without this, such a VM is never touched.
+    #[arg(long, global = true)]
+    adopt: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -92,6 +98,8 @@ enum Command {
         #[arg(long, value_name = "NUMBER")]
         count: Option<usize>,
     },
+    /// Take a VM over that somebody else made, and do nothing else with it: --adopt says what is written.
+    Adopt { instance: String },
     /// Compare an instance's config drive with what was written to it.
     CheckDrive { instance: String },
     /// Remove an instance with its disks.
@@ -118,66 +126,44 @@ enum State {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = cli::parse::<Cli>();
-    world::program(&cli.common, async |world, ui| run(&cli.command, world, cli.common.dry_run, ui).await)
-        .await
+    world::program(&cli.common, async |world, ui| {
+        if let Some(vm) = cli.command.changes().filter(|_| cli.adopt) {
+            adopt(world, vm, ui).await?;
+        }
+        run(&cli.command, world, cli.common.dry_run, ui).await
+    })
+    .await
 }
 
+impl Command {
+    /// The instance that it is about.
+    fn changes(&self) -> Option<&str> {
+        match self {
+            Self::List | Self::Watch { .. } | Self::Reconcile { .. } | Self::Adopt { .. } => None,
+            Self::Show { instance }
+            | Self::Power { instance, .. }
+            | Self::Resize { instance, .. }
+            | Self::Confirm { instance }
+            | Self::Revert { instance }
+            | Self::Rescue { instance, .. }
+            | Self::Unrescue { instance }
+            | Self::Metadata { instance, .. }
+            | Self::ConsoleLog { instance }
+            | Self::Diagnostics { instance }
+            | Self::Traffic { instance, .. }
+            | Self::CheckDrive { instance }
+            | Self::Destroy { instance } => Some(instance),
+        }
+    }
+}
+
+/// What looks, here; what changes, in [`act`].
 async fn run(command: &Command, world: &World, dry_run: bool, ui: &Ui) -> Result<Table> {
     let driver = world.driver();
-    let progress = || {
-        ui.begin();
-        ui.progress()
-    };
-    let done = |instance: &str, state: String| {
-        Ok(Table::of([("instance", json!(instance)), ("state", json!(state))]))
-    };
     match command {
         Command::List => list(world).await,
         Command::Show { instance } => show(world, instance).await,
-        Command::Power { instance, state, hard } => {
-            let change = change(*state, *hard)?;
-            let state = driver.power(Which::parse(instance), change, progress());
-            done(instance, ui.until_interrupted(state).await?.to_string())
-        }
-        Command::Resize { instance, flavor, node, sr } => {
-            let sr = sr.clone().map(SrChoice::Named);
-            let options = ResizeOptions {
-                flavor: flavor.clone(),
-                node: *node,
-                sr,
-                progress: progress(),
-                ..ResizeOptions::default()
-            };
-            let resized = ui.until_interrupted(driver.resize(Which::parse(instance), options)).await?;
-            done(instance, format!("{}, to be confirmed or reverted", resized.power_state))
-        }
-        Command::Confirm { instance } => {
-            ui.until_interrupted(driver.confirm_resize(Which::parse(instance), progress())).await?;
-            done(instance, "confirmed".to_owned())
-        }
-        Command::Revert { instance } => {
-            ui.until_interrupted(driver.revert_resize(Which::parse(instance), progress())).await?;
-            done(instance, "reverted".to_owned())
-        }
-        Command::Rescue { instance, image } => {
-            let options = RescueOptions { progress: progress(), ..RescueOptions::with(image) };
-            ui.until_interrupted(driver.rescue(Which::parse(instance), options)).await?;
-            done(instance, "rescued".to_owned())
-        }
-        Command::Metadata { instance, changes } => {
-            let change = |text: &String| match text.split_once('=') {
-                Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-                None => (text.clone(), None),
-            };
-            let changes = changes.iter().map(change).collect();
-            let changed = driver.change_metadata(Which::parse(instance), changes, progress());
-            let state = match ui.until_interrupted(changed).await? {
-                LiveUpdate::Written => "the guest finds it now",
-                LiveUpdate::NotRunning => "the guest finds it when it is started",
-                _ => "the guest finds it after its next boot: the host has no plugin for more",
-            };
-            done(instance, state.to_owned())
-        }
+        Command::Adopt { instance } => adopt(world, instance, ui).await,
         Command::ConsoleLog { instance } => {
             let log = driver.console_log(&Which::parse(instance)).await?;
             Ok(Table::of([("log", json!(log))]))
@@ -191,23 +177,90 @@ async fn run(command: &Command, world: &World, dry_run: bool, ui: &Ui) -> Result
         }
         Command::Traffic { instance, last } => traffic(world, instance, *last).await,
         Command::Watch { count } => watch(world, *count, ui).await,
-        Command::CheckDrive { instance } => {
-            ui.until_interrupted(driver.check_config_drive(Which::parse(instance), progress())).await?;
-            done(instance, "the config drive is what was written".to_owned())
-        }
-        Command::Unrescue { instance } => {
-            ui.until_interrupted(driver.unrescue(Which::parse(instance), progress())).await?;
-            done(instance, "itself again".to_owned())
-        }
-        Command::Destroy { instance } => {
-            ui.until_interrupted(driver.destroy(Which::parse(instance), progress())).await?;
-            done(instance, "gone".to_owned())
-        }
         Command::Reconcile { older_than } => {
             ui.begin();
             reconcile::run(world, Duration::from_secs(*older_than), dry_run, ui).await
         }
+        _ => {
+            let instance = command.changes().unwrap_or_default();
+            let state = act(command, Which::parse(instance), world, ui).await?;
+            Ok(Table::of([("instance", json!(instance)), ("state", json!(state))]))
+        }
     }
+}
+
+/// Changes an instance, and says what it is then.
+async fn act(command: &Command, which: Which, world: &World, ui: &Ui) -> Result<String> {
+    let driver = world.driver();
+    ui.begin();
+    let progress = ui.progress();
+    Ok(match command {
+        Command::Power { state, hard, .. } => {
+            let state = driver.power(which, change(*state, *hard)?, progress);
+            ui.until_interrupted(state).await?.to_string()
+        }
+        Command::Resize { flavor, node, sr, .. } => {
+            let (flavor, node, sr) = (flavor.clone(), *node, sr.clone().map(SrChoice::Named));
+            let options = ResizeOptions { flavor, node, sr, progress, ..ResizeOptions::default() };
+            let resized = ui.until_interrupted(driver.resize(which, options)).await?;
+            format!("{}, to be confirmed or reverted", resized.power_state)
+        }
+        Command::Confirm { .. } => {
+            ui.until_interrupted(driver.confirm_resize(which, progress)).await?;
+            "confirmed".to_owned()
+        }
+        Command::Revert { .. } => {
+            ui.until_interrupted(driver.revert_resize(which, progress)).await?;
+            "reverted".to_owned()
+        }
+        Command::Rescue { image, .. } => {
+            let options = RescueOptions { progress, ..RescueOptions::with(image) };
+            ui.until_interrupted(driver.rescue(which, options)).await?;
+            "rescued".to_owned()
+        }
+        Command::Unrescue { .. } => {
+            ui.until_interrupted(driver.unrescue(which, progress)).await?;
+            "itself again".to_owned()
+        }
+        Command::Metadata { changes, .. } => {
+            let changed = driver.change_metadata(which, metadata(changes), progress);
+            match ui.until_interrupted(changed).await? {
+                LiveUpdate::Written => "the guest finds it now",
+                LiveUpdate::NotRunning => "the guest finds it when it is started",
+                _ => "the guest finds it after its next boot: the host has no plugin for more",
+            }
+            .to_owned()
+        }
+        Command::CheckDrive { .. } => {
+            ui.until_interrupted(driver.check_config_drive(which, progress)).await?;
+            "the config drive is what was written".to_owned()
+        }
+        Command::Destroy { .. } => {
+            ui.until_interrupted(driver.destroy(which, progress)).await?;
+            "gone".to_owned()
+        }
+        _ => bail!("this changes no instance"),
+    })
+}
+
+async fn adopt(world: &World, vm: &str, ui: &Ui) -> Result<Table> {
+    ui.begin();
+    let adopting = world.driver().adopt(Which::parse(vm), ui.progress());
+    let adopted = ui.until_interrupted(adopting).await?;
+    Ok(Table::of([
+        ("instance", json!(adopted.instance)),
+        ("vm", json!(adopted.vm_uuid)),
+        ("disks", json!(adopted.disk_uuids)),
+        ("kept", json!(adopted.kept_disk_uuids)),
+    ]))
+}
+
+fn metadata(changes: &[String]) -> BTreeMap<String, Option<String>> {
+    let change = |text: &String| match text.split_once('=') {
+        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+        None => (text.clone(), None),
+    };
+    changes.iter().map(change).collect()
 }
 
 fn change(state: State, hard: bool) -> Result<PowerChange> {

@@ -117,6 +117,33 @@ async fn a_guest_that_does_not_come_down() -> Result<()> {
     bench.no_tasks().await
 }
 
+/// A host that lost its power has no domains when it boots, and its guests are down for XAPI: what ran is brought up
+/// again by the verb for it, and what was down before or was deleted stays so.
+#[tokio::test]
+async fn guests_come_up_again_when_their_host_has_booted() -> Result<()> {
+    let bench = Bench::new().await?;
+    let client = bench.pool.client();
+    let home = client.get_field(&bench.vm, vm::field::RESIDENT_ON).await?;
+    for (before, up) in
+        [(PowerChange::On, true), (PowerChange::Pause, true), (PowerChange::Off(CLEAN), false)]
+    {
+        bench.power(before).await?;
+        // What XAPI does to each guest of a host that boots.
+        client.call(vm::PowerStateReset { vm: bench.vm.clone() }).await?;
+        assert_eq!(bench.state().await?, VmPowerState::Halted);
+        if up {
+            assert_eq!(bench.power(PowerChange::On).await?, VmPowerState::Running);
+            assert_eq!(client.get_field(&bench.vm, vm::field::RESIDENT_ON).await?, home);
+            let vm = client.record(&bench.vm).await?;
+            assert_eq!(vm.other_config["last_dom_id"], vm.domid.to_string(), "its console log is found");
+        }
+    }
+    bench.pool.driver.soft_delete(bench.which.clone(), Progress::none()).await?;
+    bench.power(PowerChange::On).await.unwrap_err();
+    assert_eq!(bench.state().await?, VmPowerState::Halted);
+    Ok(())
+}
+
 #[tokio::test]
 async fn soft_delete_keeps_what_others_blocked() -> Result<()> {
     let bench = Bench::new().await?;

@@ -45,7 +45,9 @@ fn a_day_of_an_instance() -> Result<()> {
     run("instances", &["revert", "web1"])?;
     let listed = run("instances", &["list"])?;
     assert_eq!((&listed[0]["vcpus"], &listed[0]["state"]), (&1.into(), &"Halted".into()));
-    assert_eq!(run("instances", &["power", "web1", "on"])?[0]["state"], "Running");
+    // What is an instance already is not taken over once more.
+    assert_eq!(run("instances", &["power", "web1", "on", "--adopt"])?[0]["state"], "Running");
+    assert_eq!(run("instances", &["adopt", "web1"])?[0]["kept"], Value::Array(vec![]));
     assert!(run("instances", &["reconcile", "--older-than", "0"])?.is_empty());
     assert!(run("volumes", &["list", "web1"])?.is_empty());
     assert_eq!(run("instances", &["console-log", "web1"])?[0]["log"], "\r\nweb1 login: ");
@@ -243,6 +245,7 @@ fn errors_are_one_sentence() -> Result<()> {
     for (name, args, part) in [
         ("instances", &["show", "nobody"][..], "nobody"),
         ("instances", &["power", "nobody", "pause", "--hard"], "only off and reboot"),
+        ("instances", &["power", "nobody", "on", "--adopt"], "nobody"),
         ("volumes", &["detach", "nobody", "5"], "nobody"),
         ("volumes", &["attach", "nobody"], "where is the volume?"),
         ("migrate", &["nobody", "--to", "00000000-0000-0000-0000-000000000001"], "nobody"),

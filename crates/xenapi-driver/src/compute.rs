@@ -5,6 +5,7 @@
 //! |---|---|---|---|---|
 //! | [`spawn`](ComputeDriver::spawn) | `spawn`, `prepare_for_spawn`, `failed_spawn_cleanup`, `prepare_networks_before_block_device_mapping`, `clean_networks_preparation` | Makes an instance and starts it. | undone | steps |
 //! | [`destroy`](ComputeDriver::destroy) | `destroy`, `cleanup`, `delete_instance_files` | Removes an instance with the disks made for it; what is gone already is no error. | the rest stays for the next call | steps |
+//! | [`adopt`](ComputeDriver::adopt) | none; the old driver took any VM of the right name for its own | Takes a VM over that somebody else made, by writing our keys. | undone | steps |
 //! | [`rebuild`](ComputeDriver::rebuild) | `rebuild` | Gives an instance a new root disk from an image. | undone | steps |
 //! | [`evacuate`](ComputeDriver::evacuate) | `instance_on_disk`, `check_instance_shared_storage_local`, `check_instance_shared_storage_remote`, `check_instance_shared_storage_cleanup` | Starts an instance of a dead host on another one, if that reaches its disks. | before the start | steps |
 //! | [`power`](ComputeDriver::power) | `power_on`, `power_off`, `reboot`, `pause`, `unpause`, `suspend`, `resume`, `resume_state_on_host_boot` | Brings an instance into a power state; one that is there already is left alone. | ends the wait for the guest | steps |
@@ -97,8 +98,8 @@ use crate::spec::{Address, InstanceSpec, Nic};
 use crate::upload::{UploadOptions, Uploaded};
 use crate::volume::{AttachOptions, AttachedVolume, Connector, Volume, VolumeHealth};
 use crate::{
-    AgentTimeouts, Destroyed, Driver, Instance, InstanceInfo, LiveUpdate, Node, Operation, PowerChange,
-    Progress, Result, SpawnOptions, Which,
+    Adopted, AgentTimeouts, Destroyed, Driver, Instance, InstanceInfo, LiveUpdate, Node, Operation,
+    PowerChange, Progress, Result, SpawnOptions, Which,
 };
 
 /// What answers a question.
@@ -114,6 +115,9 @@ pub trait ComputeDriver: Send + Sync {
 
     /// Removes an instance with the disks made for it; what is gone already is no error.
     fn destroy(&self, which: Which, progress: Progress) -> Operation<Destroyed>;
+
+    /// Takes a VM over that somebody else made, by writing our keys.
+    fn adopt(&self, which: Which, progress: Progress) -> Operation<Adopted>;
 
     /// Gives an instance a new root disk from an image.
     fn rebuild(&self, which: Which, options: RebuildOptions) -> Operation<()>;
@@ -290,6 +294,10 @@ impl ComputeDriver for Driver {
 
     fn destroy(&self, which: Which, progress: Progress) -> Operation<Destroyed> {
         Self::destroy(self, which, progress)
+    }
+
+    fn adopt(&self, which: Which, progress: Progress) -> Operation<Adopted> {
+        Self::adopt(self, which, progress)
     }
 
     fn rebuild(&self, which: Which, options: RebuildOptions) -> Operation<()> {

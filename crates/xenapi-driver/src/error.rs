@@ -43,6 +43,8 @@ pub enum Op {
     Power,
     /// `Driver::instances`.
     Instances,
+    /// `Driver::adopt`.
+    Adopt,
     /// `Driver::soft_delete`.
     SoftDelete,
     /// `Driver::restore`.
@@ -249,12 +251,20 @@ pub enum Cause {
     },
     /// The VM was not made by this driver, so it is left alone.
     #[error(
-        "VM {uuid} was not made by owner {owner:?} of this driver, so it is left alone; remove it by other means"
+        "VM {uuid} was not made by owner {owner:?} of this driver, so it is left alone; adopt it first, or use other means"
     )]
     NotOurs {
         /// The VM's uuid.
         uuid: String,
         /// Who we are.
+        owner: String,
+    },
+    /// The VM is an instance of somebody else's driver.
+    #[error("VM {vm} is an instance of owner {owner:?}; use a driver of that owner")]
+    AdoptedElsewhere {
+        /// Its uuid.
+        vm: String,
+        /// Whose it is.
         owner: String,
     },
     /// The VM is in a state from which no way leads to the one that was asked for. Nothing was done.
@@ -614,6 +624,7 @@ impl fmt::Display for Op {
             Self::ConfirmResize => "confirm the resize of",
             Self::RevertResize => "revert the resize of",
             Self::LiveMigrate => "migrate",
+            Self::Adopt => "take over",
             Self::MigrateToPool => "move to another pool",
             Self::MoveToPool => "move to another pool, with a way back,",
             Self::ConfirmMove => "confirm the move of",

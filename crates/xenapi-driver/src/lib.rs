@@ -39,6 +39,7 @@
 //! What this crate does not do: choose a host, or keep a database. Images come from [`spec::RootImage`]: a file, or
 //! any source of `image-store`, streamed into the disk.
 
+mod adopt;
 mod agent;
 pub mod backup;
 mod boot_lock;
@@ -97,6 +98,7 @@ pub mod upload;
 pub mod volume;
 mod xenstore;
 
+pub use adopt::Adopted;
 pub use agent::{
     AdminPassword, Agent, AgentBuild, AgentNeed, AgentProblem, AgentReport, AgentSetup, AgentStep,
     AgentTimeouts,

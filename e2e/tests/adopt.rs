@@ -1,0 +1,157 @@
+//! VMs that somebody else made: no verb touches them before they are taken over, and then every verb does.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use e2e::pool::{EXT, Pool};
+use xapi_simulator::fault::Fault;
+use xenapi_driver::{Cause, PowerChange, Progress, Settings, Shutdown, Which};
+use xenapi_types::{
+    OnCrashBehaviour, OnNormalExit, Ref, Sr, VbdMode, VbdType, Vdi, VdiType, Vm, VmPowerState, vbd, vdi, vm,
+};
+use xenapi_wire::Failure;
+
+struct Foreign {
+    vm: Ref<Vm>,
+    uuid: String,
+    /// Of its own, one that is read only, one that another VM uses as well.
+    disks: [Ref<Vdi>; 3],
+}
+
+/// A VM as somebody's own tools make it.
+async fn foreign(pool: &Pool) -> Result<Foreign> {
+    let client = pool.client();
+    let make = async |name: &str| -> Result<Ref<Vm>> {
+        let call = vm::Create {
+            name_label: name.into(),
+            memory_static_max: 256 << 20,
+            memory_dynamic_max: 256 << 20,
+            memory_dynamic_min: 256 << 20,
+            vcpus_max: 1,
+            vcpus_at_startup: 1,
+            actions_after_shutdown: OnNormalExit::Destroy,
+            actions_after_reboot: OnNormalExit::Restart,
+            actions_after_crash: OnCrashBehaviour::Destroy,
+            hvm_boot_policy: "BIOS order".into(),
+            other_config: BTreeMap::from([("theirs".to_owned(), "1".to_owned())]),
+            ..vm::Create::default()
+        };
+        Ok(client.call(call).await?)
+    };
+    let (vm, other) = (make("theirs").await?, make("another").await?);
+    let sr = client.by_name_label::<Sr>(EXT).await?;
+    let mut disks = Vec::new();
+    for n in 0..3 {
+        let call = vdi::Create {
+            name_label: format!("their disk {n}"),
+            sr: sr.clone(),
+            virtual_size: 4 << 20,
+            r#type: VdiType::User,
+            sharable: n == 2,
+            ..vdi::Create::default()
+        };
+        let disk = client.call(call).await?;
+        let mode = if n == 1 { VbdMode::Ro } else { VbdMode::Rw };
+        let users = if n == 2 { vec![&vm, &other] } else { vec![&vm] };
+        for user in users {
+            let call = vbd::Create {
+                vm: user.clone(),
+                vdi: disk.clone(),
+                userdevice: n.to_string(),
+                bootable: n == 0,
+                mode: mode.clone(),
+                r#type: VbdType::Disk,
+                ..vbd::Create::default()
+            };
+            client.call(call).await?;
+        }
+        disks.push(disk);
+    }
+    let uuid = client.get_field(&vm, vm::field::UUID).await?;
+    let Ok(disks) = disks.try_into() else { anyhow::bail!("three") };
+    Ok(Foreign { vm, uuid, disks })
+}
+
+fn which() -> Which {
+    Which::Named("theirs".into())
+}
+
+#[tokio::test]
+async fn nobody_elses_vm_is_touched_before_it_is_taken_over() -> Result<()> {
+    let pool = Pool::demo().await?;
+    let theirs = foreign(&pool).await?;
+    let client = pool.client();
+    let keys = async |vdi: &Ref<Vdi>| client.get_field(vdi, vdi::field::OTHER_CONFIG).await;
+    let on = || pool.driver.power(which(), PowerChange::On, Progress::none());
+    let refused = on().await.unwrap_err();
+    assert!(matches!(refused.cause(), Cause::NotOurs { .. }), "{refused}");
+    assert!(pool.driver.destroy(which(), Progress::none()).await.is_err());
+
+    // What would be written is told, key by key, and is all that is written.
+    let before = pool.census().await?;
+    let keys_before = client.get_field(&theirs.vm, vm::field::OTHER_CONFIG).await?;
+    let dry = pool.driver.dry_run(|driver| driver.adopt(which(), Progress::none())).await?.to_string();
+    for part in ["xenapi-rs:owner", "xenapi-rs:self", "nova_uuid", &theirs.uuid, "leave disk"] {
+        assert!(dry.contains(part), "{part} is missing in {dry}");
+    }
+    assert_eq!(client.get_field(&theirs.vm, vm::field::OTHER_CONFIG).await?, keys_before);
+    let adopted = pool.driver.adopt(which(), Progress::none()).await?;
+    assert_eq!((adopted.disk_uuids.len(), adopted.kept_disk_uuids.len()), (1, 2));
+    pool.census().await?.assert_as(&before, "no object came or went");
+    let mut written = client.get_field(&theirs.vm, vm::field::OTHER_CONFIG).await?;
+    written.retain(|key, value| keys_before.get(key) != Some(value));
+    let names: Vec<&str> = written.keys().map(String::as_str).collect();
+    let ours = ["xenapi-rs:instance", "xenapi-rs:operation", "xenapi-rs:owner", "xenapi-rs:self"];
+    assert_eq!(names, [&["nova_uuid"][..], &ours].concat());
+    assert!(keys_before.iter().all(|(key, _)| !ours.contains(&key.as_str())));
+    assert_eq!(keys(&theirs.disks[0]).await?.into_keys().collect::<Vec<_>>(), ours);
+    for left in &theirs.disks[1..] {
+        assert!(keys(left).await?.is_empty());
+    }
+    // Once more is no harm.
+    assert_eq!(pool.driver.adopt(which(), Progress::none()).await?.instance, adopted.instance);
+
+    assert_eq!(on().await?, VmPowerState::Running);
+    assert_eq!(pool.driver.instances().await?.len(), 1);
+    let off = PowerChange::Off(Shutdown::Hard);
+    pool.driver.power(Which::Instance(adopted.instance), off, Progress::none()).await?;
+    let destroyed = pool.driver.destroy(Which::Instance(adopted.instance), Progress::none()).await?;
+    assert_eq!((destroyed.disk_uuids, destroyed.kept_disk_uuids.len()), (adopted.disk_uuids, 2));
+    // The other VM has its disk.
+    assert!(client.record_opt(&theirs.disks[2]).await?.is_some());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_an_instance_already_stays_its_owners() -> Result<()> {
+    let pool = Pool::demo().await?;
+    foreign(&pool).await?;
+    pool.driver.adopt(which(), Progress::none()).await?;
+    let settings = Settings { owner: "another".into(), ..Settings::default() };
+    let error = pool.driver_with(settings)?.adopt(which(), Progress::none()).await.unwrap_err();
+    assert!(
+        matches!(error.cause(), Cause::AdoptedElsewhere { owner, .. } if owner == "xenapi-rs"),
+        "{error}"
+    );
+    let nobody = pool.driver.adopt(Which::Named("nobody".into()), Progress::none()).await.unwrap_err();
+    assert!(matches!(nobody.cause(), Cause::NoSuchInstance(_)), "{nobody}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_fails_half_way_is_taken_back() -> Result<()> {
+    let pool = Pool::demo().await?;
+    let theirs = foreign(&pool).await?;
+    let client = pool.client();
+    let before = client.get_field(&theirs.vm, vm::field::OTHER_CONFIG).await?;
+    for n in 1..=5 {
+        let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+        pool.simulator.faults().on_nth("VM.add_to_other_config", n, refusal);
+        let error = pool.driver.adopt(which(), Progress::none()).await.unwrap_err();
+        assert!(error.leftovers().is_empty(), "{error:?}");
+        assert_eq!(client.get_field(&theirs.vm, vm::field::OTHER_CONFIG).await?, before, "{n}");
+        assert!(client.get_field(&theirs.disks[0], vdi::field::OTHER_CONFIG).await?.is_empty(), "{n}");
+    }
+    pool.driver.adopt(which(), Progress::none()).await?;
+    Ok(())
+}
