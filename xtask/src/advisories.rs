@@ -3,8 +3,6 @@
 //! The database is fetched first. Where it cannot be reached, that is said and is no failure, unless it is `--required`: an
 //! old answer must not pass for a new one.
 
-use std::process::Command;
-
 use anyhow::{Context, Result, bail};
 
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
@@ -14,9 +12,8 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         _ => bail!("usage: advisories [--required]"),
     };
     let deny = |arguments: &[&str]| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.current_dir(crate::root()).args(["deny", "--locked", "--all-features"]).args(arguments);
-        cargo.status().context("cargo deny: `cargo install cargo-deny`")
+        let mut cargo = crate::cargo();
+        cargo.args(["deny", "--locked", "--all-features"]).args(arguments).status().context("cargo deny: `cargo install cargo-deny`")
     };
     if !deny(&["fetch", "db"])?.success() {
         if required {

@@ -46,8 +46,8 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
 }
 
 fn one(root: &Path, name: &str, kept: &Path, draw: bool) -> Result<()> {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(root).args(["bench", "--quiet", "--package", "benches", "--bench", name]);
+    let mut cargo = crate::cargo();
+    cargo.args(["bench", "--quiet", "--package", "benches", "--bench", name]);
     if draw {
         cargo.env("BENCH_PLOTS", root.join("docs/plots"));
     }

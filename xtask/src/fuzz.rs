@@ -74,8 +74,8 @@ fn options(arguments: &[&str]) -> Result<Options> {
 }
 
 fn cargo_fuzz(what: &str, arguments: &[&str]) -> Command {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(crate::root()).args(["fuzz", what, "--fuzz-dir", "fuzz"]).args(arguments);
+    let mut cargo = crate::cargo();
+    cargo.args(["fuzz", what, "--fuzz-dir", "fuzz"]).args(arguments);
     cargo
 }
 

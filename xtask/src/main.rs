@@ -15,7 +15,7 @@ mod tidy;
 mod ty;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 
@@ -26,6 +26,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   dist-plugins        build the dom0 plugins and target/dist/xapi-plugins-VERSION.tar.gz, checked for old hosts
   ci [--list]         run, or list, the steps of .ci/run that need nothing but Rust
   bench [NAME...]     run the benchmarks beside their peers, and keep what they print; --plots draws docs/plots anew
+  advisories          look whether a dependency has a known vulnerability; --required: fail where nobody can tell
   features            check each published crate alone: without features, with each, and with all
   minimal-versions    check the published crates with the oldest dependencies that they allow
   recording           draw docs/spawn.svg from a real run of the README's command
@@ -78,15 +79,15 @@ fn run() -> Result<()> {
 /// Long trials are programs of `e2e`, so that these chores do not take the whole workspace to build. Some of them start
 /// others of its programs, which are expected beside them.
 fn trial(name: &str, arguments: &[&str]) -> Result<()> {
-    let cargo = |what: &[&str]| {
-        let mut cargo = std::process::Command::new(env!("CARGO"));
-        cargo.current_dir(root()).args(what).args(["--quiet", "--package", "e2e"]);
+    let of_e2e = |what: &[&str]| {
+        let mut cargo = cargo();
+        cargo.args(what).args(["--quiet", "--package", "e2e"]);
         cargo
     };
-    if !cargo(&["build"]).arg("--bins").status()?.success() {
+    if !of_e2e(&["build"]).arg("--bins").status()?.success() {
         bail!("the programs of e2e do not build");
     }
-    match cargo(&["run"]).args(["--bin", name, "--"]).args(arguments).status()?.success() {
+    match of_e2e(&["run"]).args(["--bin", name, "--"]).args(arguments).status()?.success() {
         true => Ok(()),
         false => bail!("something is wrong: see above"),
     }
@@ -127,8 +128,8 @@ fn releases(names: &[&str]) -> Result<()> {
     let mut failed = Vec::new();
     for name in names {
         println!("=== {name}");
-        let mut cargo = std::process::Command::new(env!("CARGO"));
-        cargo.current_dir(root()).args(["test", "--quiet", "--package", "e2e", "--no-fail-fast"]);
+        let mut cargo = cargo();
+        cargo.args(["test", "--quiet", "--package", "e2e", "--no-fail-fast"]);
         cargo.args(TESTS.iter().flat_map(|test| ["--test", test])).env("XAPI_SIMULATOR_RELEASE", name);
         if !cargo.status()?.success() {
             failed.push(*name);
@@ -138,6 +139,20 @@ fn releases(names: &[&str]) -> Result<()> {
         [] => Ok(()),
         _ => bail!("tests fail at {}", failed.join(", ")),
     }
+}
+
+/// A cargo at the root of the checkout. It is not told that it runs in a program of this package: some build scripts look
+/// at that, and everything would be built anew each time that a chore and a plain cargo take turns.
+fn cargo() -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
 }
 
 /// The root of the checkout.

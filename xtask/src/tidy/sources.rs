@@ -13,6 +13,11 @@ const PURE: [&str; 7] =
 
 const IMPURE_MODULES: [&str; 6] = ["env", "fs", "net", "process", "thread", "time"];
 
+/// Words that start a shell: what comes from elsewhere could become a command there.
+const SHELLS: [&str; 5] = ["\"sh\"", "\"bash\"", "\"dash\"", "/bin/sh", "/bin/bash"];
+/// The simulator's guests are watched by one, with arguments of our own only; the other only helps tests.
+const WITH_SHELLS: [&str; 2] = ["crates/xapi-simulator/src/guest/machine.rs", "xapi-plugins/src/testing.rs"];
+
 const MAX_FILE_LINES: usize = 1_000;
 const MAX_FUNCTION_LINES: usize = 60;
 
@@ -29,6 +34,10 @@ pub(super) fn check(root: &Path, package: &Package) -> Result<Vec<Finding>> {
         findings.extend(lengths(&place, &text));
         if is_source && PURE.contains(&package.name.as_str()) {
             findings.extend(impure(&place, &text));
+        }
+        let ships = package.is_library() || package.name == "xapi-plugins";
+        if is_source && ships && !WITH_SHELLS.contains(&place.as_str()) {
+            findings.extend(shells(&place, &text));
         }
         let is_binary = within.ends_with("main.rs") || within.starts_with("src/bin");
         if is_source && package.is_library() && !is_binary {
@@ -162,9 +171,23 @@ fn closed_errors(place: &str, text: &str) -> Vec<Finding> {
     findings
 }
 
+fn shells(place: &str, text: &str) -> Vec<Finding> {
+    code(text)
+        .filter(|(_, line)| SHELLS.iter().any(|word| line.contains(word)))
+        .map(|(index, _)| Finding::error(format!("{place}:{}", index + 1), "what ships starts no shell"))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shells_are_found() {
+        let text = "// \"sh\"\nlet a = \"bashful\";\nCommand::new(\"sh\");\nrun(\"/bin/sh\");\n";
+        let found: Vec<String> = shells("a.rs", text).into_iter().map(|finding| finding.place).collect();
+        assert_eq!(found, ["a.rs:3", "a.rs:4"]);
+    }
 
     #[test]
     fn modules_of_std_are_found_however_they_are_named() {
