@@ -92,7 +92,7 @@ impl Bench {
 #[tokio::test]
 async fn over_shared_storage_only_memory_moves() -> Result<()> {
     let bench = Bench::new(true).await?;
-    let (before, disks) = (bench.record().await?, bench.disks().await?);
+    let disks = bench.disks().await?;
     let planned = bench.pool.driver.plan_live_migration(&bench.which, &bench.options()?).await?;
     assert!(planned.disks.is_empty());
     let (sender, mut events) = mpsc::unbounded_channel();
@@ -103,7 +103,7 @@ async fn over_shared_storage_only_memory_moves() -> Result<()> {
     assert_eq!(bench.pool.driver.live_migrate(bench.which.clone(), options).await?, planned);
     let after = bench.record().await?;
     assert_eq!((&after.resident_on, &after.affinity), (&bench.there.reference, &bench.there.reference));
-    assert_ne!(after.domid, before.domid);
+    // Each host numbers its domains itself, so that it can be the same number.
     assert_eq!(after.other_config.get("last_dom_id"), Some(&after.domid.to_string()));
     assert_eq!(bench.disks().await?, disks);
     let mut told = Vec::new();

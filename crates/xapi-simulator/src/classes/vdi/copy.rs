@@ -230,9 +230,11 @@ fn fill(
     } else if fresh {
         source.allocated()
     } else {
-        let mut all = BlockMap::new(source.len_bytes());
-        (0..all.blocks()).for_each(|block| all.set(block));
-        all
+        // Where neither has anything, both have zeros.
+        let mut written = source.allocated();
+        let end = written.blocks();
+        target.allocated().iter().filter(|block| *block < end).for_each(|block| written.set(block));
+        written
     };
     copy_blocks(ctx, &source, &target, &blocks, fresh && is_null(base))
         .and_then(|()| ctx.core.storage().settle(&target))
