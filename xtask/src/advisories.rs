@@ -13,7 +13,11 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     };
     let deny = |arguments: &[&str]| {
         let mut cargo = crate::cargo();
-        cargo.args(["deny", "--locked", "--all-features"]).args(arguments).status().context("cargo deny: `cargo install cargo-deny`")
+        cargo
+            .args(["deny", "--locked", "--all-features"])
+            .args(arguments)
+            .status()
+            .context("cargo deny: `cargo install cargo-deny`")
     };
     if !deny(&["fetch", "db"])?.success() {
         if required {
