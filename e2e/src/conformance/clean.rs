@@ -16,7 +16,7 @@ use super::lab::{Lab, TAG, is_gone};
 use super::session::LogOut;
 
 /// How long storage is given to let go of a disk.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Something that a check has made.
 pub(super) enum Made {

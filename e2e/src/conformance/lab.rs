@@ -144,6 +144,8 @@ impl Lab {
             Err(error)
                 if ["VM_HVM_REQUIRED", "NO_HOSTS_AVAILABLE", "HOST_NOT_ENOUGH_FREE_MEMORY"]
                     .iter()
+                    // Without a hypervisor, or without its programs.
+                    .chain(&["INTERNAL_ERROR", "VM_MEMORY_SIZE_TOO_LOW"])
                     .any(|code| error.is(code)) =>
             {
                 Err(not_applicable(format!("guests cannot run here: {error}")))

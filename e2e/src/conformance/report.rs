@@ -29,6 +29,13 @@ pub enum Verdict {
     NotApplicable(String),
 }
 
+impl Outcome {
+    /// Whether the endpoint lacked what the check needs.
+    pub fn is_not_applicable(&self) -> bool {
+        matches!(self.verdict, Verdict::NotApplicable(_))
+    }
+}
+
 /// What came of a run. Displayed, it is a table.
 #[derive(Debug)]
 pub struct Report {

@@ -68,10 +68,15 @@ impl Site {
     /// Not applicable when it cannot, or when there is no storage repository.
     pub fn needs_feature(&self, feature: &str) -> Result<()> {
         self.sr()?;
-        if self.features.contains_key(feature) {
+        if self.has_feature(feature) {
             return Ok(());
         }
         Err(not_applicable(format!("storage of type {} has no {feature}", self.sr_type())))
+    }
+
+    /// Whether the driver of the storage repository can do something.
+    pub fn has_feature(&self, feature: &str) -> bool {
+        self.features.contains_key(feature)
     }
 
     /// XAPI's own version: `26.17.0`.

@@ -14,7 +14,7 @@ use xenapi_types::{Task, TaskRecord, TaskStatusType, Vdi, Vm, vdi, vm};
 use xenapi_wire::Ref;
 
 use super::clean::Made;
-use super::expect::{refused_with, same};
+use super::expect::{not_applicable, refused_with, same};
 use super::lab::{Lab, MIB};
 
 super::checks! { "transfer";
@@ -235,12 +235,22 @@ async fn a_clone_has_the_same_data(lab: &Lab) -> Result<()> {
     lab.holds(&clone, &sparse()).await
 }
 
+/// Whether a host says of an upload that its format is none.
+fn knows_no_tar(error: &[String]) -> bool {
+    error.iter().any(|text| text == "Unknown format tar")
+}
+
 /// XAPI calls everything that goes wrong on the way an I/O error.
 async fn an_exported_archive_is_taken_again(lab: &Lab) -> Result<()> {
     let (first, second) = (lab.small_disk().await?, lab.small_disk().await?);
     lab.upload(&first, ImportFormat::Raw, sparse()).await?;
     let archive = lab.download(&first, ExportFormat::Tar).await?;
-    lab.upload(&second, ImportFormat::Tar, archive).await?;
+    match lab.upload(&second, ImportFormat::Tar, archive).await {
+        Err(error) if knows_no_tar(error.failure().map_or(&[], |failure| &failure.params)) => {
+            return Err(not_applicable("the host takes no tar archives"));
+        }
+        taken => taken?,
+    }
     lab.holds(&second, &sparse()).await
 }
 
@@ -252,6 +262,9 @@ async fn a_damaged_archive_fails(lab: &Lab) -> Result<()> {
     archive[70_000] ^= 1;
     let (status, record) =
         lab.transfer("PUT /import_raw_vdi", &format!("&vdi={vdi}&format=tar"), &archive).await?;
+    if knows_no_tar(&record.error_info) {
+        return Err(not_applicable("the host takes no tar archives"));
+    }
     same("HTTP status", status, 200)?;
     same("status", record.status, TaskStatusType::Failure)
 }
@@ -544,13 +557,18 @@ async fn a_guest_is_exported_with_its_disk(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Both kinds come back as the same guest.
+/// Both kinds come back as the same guest, if the host has the programs for them.
 async fn an_export_is_compressed_on_demand(lab: &Lab) -> Result<()> {
-    let vm = guest(lab).await?;
+    let (vm, mut tried) = (guest(lab).await?, 0);
     for (compression, magic) in [("gzip", &[0x1f_u8, 0x8b][..]), ("zstd", &[0x28, 0xb5, 0x2f, 0xfd])] {
         let options = VmExport { compression: Some(compression.into()), ..VmExport::default() };
         let mut xva = Vec::new();
-        lab.client.export_vm(&vm, options).await?.copy_to(&mut xva, |_| {}).await?;
+        let exporting = async { lab.client.export_vm(&vm, options).await?.copy_to(&mut xva, |_| {}).await };
+        match exporting.await {
+            Err(error) if error.is("INTERNAL_ERROR") => continue,
+            exported => exported.map(drop)?,
+        }
+        tried += 1;
         ensure!(xva.starts_with(magic), "{compression}: it begins with {:?}", &xva[..4]);
         let importing = lab.client.import_vm(Full::new(Bytes::from(xva)));
         let imported = importing.sr(&lab.site.sr()?.clone()).await?.remove(0);
@@ -558,6 +576,9 @@ async fn an_export_is_compressed_on_demand(lab: &Lab) -> Result<()> {
         let vbds = lab.client.record(&imported).await?.vbds;
         let vbd = lab.client.record(vbds.first().context("it has no disk")?).await?;
         lab.holds(&vbd.vdi, &sparse()).await?;
+    }
+    if tried == 0 {
+        return Err(not_applicable("the host compresses nothing"));
     }
     Ok(())
 }
@@ -598,7 +619,7 @@ async fn a_running_guest_is_not_exported(lab: &Lab) -> Result<()> {
 }
 
 async fn junk_is_no_guest(lab: &Lab) -> Result<()> {
-    let query = lab.site.sr().map_or_else(|_| String::new(), |sr| format!("&sr_id={sr}"));
+    let query = format!("&sr_id={}", lab.site.sr()?);
     let (_, record) = lab.transfer("PUT /import", &query, &[0; 16 << 10]).await?;
     same("error_info", record.error_info, ["IMPORT_ERROR_PREMATURE_EOF"])
 }
