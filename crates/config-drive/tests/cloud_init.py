@@ -1,12 +1,15 @@
 # What cloud-init makes of an unpacked drive, as JSON: cloud_init.py config-drive|nocloud DIRECTORY
+# and of the network of several drives, rendered: cloud_init.py networks DIRECTORY
 import base64
 import copy
 import json
+import logging
 import os
 import sys
 import tempfile
 from unittest import mock
 
+import yaml
 from cloudinit import helpers
 from cloudinit.net import eni, netplan, network_state
 from cloudinit.sources import DataSourceConfigDrive, DataSourceNoCloud
@@ -24,9 +27,9 @@ FACTS = (
 )
 
 
-def rendered(config):
-    """What the files say that a guest with netplan and one with ifupdown would get."""
-    said = {}
+def files(config):
+    """The files that a guest with netplan and one with ifupdown would get."""
+    texts = {}
     for kind, renderer in (
         ("netplan", netplan.Renderer({"netplan_path": "out"})),
         ("eni", eni.Renderer({"eni_path": "out", "netrules_path": None})),
@@ -36,9 +39,38 @@ def rendered(config):
             state = network_state.parse_net_config_data(copy.deepcopy(config))
             renderer.render_network_state(state, target=target)
             with open(os.path.join(target, "out")) as file:
-                text = file.read()
-        said[kind] = [fact for fact in FACTS if fact in text]
-    return said
+                texts[kind] = file.read()
+    return texts
+
+
+def rendered(config):
+    """What the files say of the facts."""
+    return {kind: [fact for fact in FACTS if fact in text] for kind, text in files(config).items()}
+
+
+def networks(directory):
+    """Each drive's network in both layouts, and what cloud-init complained about meanwhile."""
+    complaints = []
+
+    class Listener(logging.Handler):
+        def emit(self, record):
+            complaints.append(record.getMessage())
+
+    logging.getLogger().addHandler(Listener(logging.WARNING))
+    seen = {}
+    for name in sorted(os.listdir(directory)):
+        with open(os.path.join(directory, name)) as file:
+            content = json.load(file)
+        openstacks = name.endswith("network_data.json")
+        config = openstack.convert_net_json(content, known_macs=MACS) if openstacks else content
+        seen[name] = files(config)
+        # What was written can be read again.
+        yaml.safe_load(seen[name]["netplan"])
+        interfaces = {}
+        eni._parse_deb_config_data(interfaces, seen[name]["eni"], "", "")
+        seen[name]["interfaces"] = sorted(interfaces)
+        seen[name]["complaints"], complaints[:] = list(complaints), []
+    return seen
 
 
 def config_drive(directory):
@@ -81,4 +113,5 @@ def nocloud(directory):
     }
 
 
-print(json.dumps({"config-drive": config_drive, "nocloud": nocloud}[sys.argv[1]](sys.argv[2])))
+what = {"config-drive": config_drive, "nocloud": nocloud, "networks": networks}
+print(json.dumps(what[sys.argv[1]](sys.argv[2])))

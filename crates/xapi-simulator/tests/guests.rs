@@ -9,6 +9,7 @@
 mod client;
 
 use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -37,7 +38,12 @@ fn simulator() -> Command {
 
 /// The program, and a client of it.
 async fn start() -> (Child, Client) {
-    let mut child = simulator().spawn().unwrap();
+    start_in(&std::env::temp_dir()).await
+}
+
+/// The same, with what is temporary in a directory.
+async fn start_in(scratch: &Path) -> (Child, Client) {
+    let mut child = simulator().env("TMPDIR", scratch).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let url = lines.next_line().await.unwrap().expect("the URL is the first line");
     (child, Client::log_in(&url).await)
@@ -80,15 +86,19 @@ async fn a_simulator_that_is_killed_takes_its_guests_along() {
     if qemu_is_missing() {
         return;
     }
-    let (mut simulator, client) = start().await;
+    let scratch = tempfile::tempdir().unwrap();
+    let (mut simulator, client) = start_in(scratch.path()).await;
     let (vm, uuid) = create_vm(&client).await;
     client.call("VM.start", [vm.clone(), json!(false), json!(false)]).await;
+    let left = || fs::read_dir(scratch.path()).unwrap().count();
+    assert_eq!(left(), 1, "the machine's sockets are in a directory");
     assert!(processes(&uuid).iter().any(|line| line.starts_with(QEMU)), "{:?}", processes(&uuid));
     // What only Xen's tools in the guest make possible.
     let refused = client.try_call("VM.suspend", [vm]).await.unwrap_err();
     assert_eq!(refused[0], "VM_LACKS_FEATURE", "{refused}");
     simulator.kill().await.unwrap();
     until_gone(&uuid).await;
+    assert_eq!(left(), 0, "whoever watched over the machine has tidied up");
 }
 
 #[tokio::test]

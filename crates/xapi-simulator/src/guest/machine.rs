@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The shell between them waits for the end of the pipe, which nobody but the simulator holds: however the simulator
-//! ends, by SIGKILL too, the pipe ends with it and the shell kills QEMU. A parent-death signal would have to be set
+//! ends, by SIGKILL too, the pipe ends with it, the shell kills QEMU and removes its sockets. A parent-death signal would have to be set
 //! between fork and exec, which is unsafe code, and hangs on one thread of the parent.
 
 use std::ffi::OsStr;
@@ -43,10 +43,10 @@ const BUTTON_EVERY: Duration = Duration::from_secs(5);
 /// How much of what QEMU complains about is kept.
 const MAX_COMPLAINT: u64 = 16 << 10;
 
-/// Starts the program in the background, and kills it at the end of the standard input. The standard error is left
-/// to the program alone: its end is the program's.
-const WATCHMAN: &str =
-    "\"$@\" </dev/null & machine=$!; exec 2>&-; read -r _; kill -9 \"$machine\"; wait \"$machine\"";
+/// Starts the program behind the directory of its sockets in the background, kills it at the end of the standard input,
+/// and removes the directory. The standard error is left to the program alone: its end is the program's.
+const WATCHMAN: &str = "scratch=$1; shift; \"$@\" </dev/null & machine=$!; exec 2>&-; read -r _; \
+    kill -9 \"$machine\"; wait \"$machine\"; rm -rf -- \"$scratch\"";
 
 /// A machine; it ends when this is dropped.
 #[derive(Debug)]
@@ -100,7 +100,7 @@ impl Machine {
         let (monitor, serial, disks) = (listen("monitor")?, listen("serial")?, listen("disks")?);
         let mut serving = JoinSet::new();
         serving.spawn(serve_disks(Arc::downgrade(core), disks));
-        let mut process = start(program, &hardware.arguments(&sockets, accelerator))?;
+        let mut process = start(program, &hardware.arguments(&sockets, accelerator), &scratch.0)?;
         let mut complaints = process.0.stderr.take();
         let connected = async {
             let (monitor, serial) = tokio::try_join!(monitor.accept(), serial.accept())?;
@@ -237,12 +237,13 @@ impl Drop for Awaiting {
     }
 }
 
-fn start(program: &Path, arguments: &[String]) -> io::Result<Group> {
+fn start(program: &Path, arguments: &[String], scratch: &Path) -> io::Result<Group> {
     let mut command = Command::new("/bin/sh");
     command.args([
         OsStr::new("-c"),
         WATCHMAN.as_ref(),
         "xapi-simulator-machine".as_ref(),
+        scratch.as_os_str(),
         program.as_os_str(),
     ]);
     command.args(arguments).env_clear().current_dir("/");
