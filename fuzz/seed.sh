@@ -124,6 +124,11 @@ for n, value in enumerate(([], {}, {"args": [], "kwargs": {"vdi_ref": "OpaqueRef
     text = pickle.dumps(value, protocol=0)
     keep("plugin_pickle", str(n), text)
     keep("plugin_arguments", str(n), text)
+keep("plugin_arguments", "write_disk",
+     b'{"version":{"major":1,"minor":0},"job":"a-1","params":{"dev":"xvdb","pieces":[[512,"AAAA"]],"zeros":[[0,512]]}}')
+keep("plugin_arguments", "fetch_kernel", b'{"version":{"major":1,"minor":0},"params":{"url":"http://a/k","headers":'
+     b'{"X-Auth-Token":"t"},"digest":"00","max_bytes":9,"name":"k"}}')
+keep("plugin_arguments", "progress", b'{"version":{"major":1,"minor":0},"answer":{"step":"a","done":1,"total":2}}')
 keep("plugin_arguments", "plain", b"vdi_ref=OpaqueRef:1\0session=\0new_size=1024\0empty")
 keep("nova_conf", "example", b"""[DEFAULT]
 my_ip = 192.0.2.1

@@ -1,20 +1,29 @@
 //! Guests of mode xen whose kernel and ramdisk are files of dom0: brought there, shared, and removed with the last one.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use e2e::dom0::Dom0;
 use e2e::pool::{Census, Pool};
 use e2e::tools;
+use image_store::{Algorithm, Digest};
 use tempfile::TempDir;
 use xapi_simulator::World;
 use xapi_simulator::fault::Fault;
+use xapi_simulator::targets::Target;
 use xenapi_driver::live::MigrateOptions;
-use xenapi_driver::spec::{Flavor, Grow, InstanceSpec, Kernel, VmMode};
-use xenapi_driver::{Cause, Instance, Progress, SpawnOptions, Which};
-use xenapi_types::{Vdi, Vm, VmPowerState, VmRecord};
+use xenapi_driver::reconcile::ReconcileOptions;
+use xenapi_driver::resize::{RebuildOptions, ResizeOptions};
+use xenapi_driver::spec::{Flavor, Grow, InstanceSpec, Kernel, Remote, SrChoice, VmMode};
+use xenapi_driver::{Cause, Instance, Node, Progress, SpawnOptions, Which};
+use xenapi_types::{Vdi, Vm, VmPowerState, VmRecord, sr, vm};
 use xenapi_wire::Failure;
 
 const ARGS: &str = "root=/dev/xvda ro console=hvc0";
@@ -30,18 +39,91 @@ impl Bench {
     async fn new() -> Result<Self> {
         let dom0 =
             Dom0::new(env!("CARGO_BIN_EXE_dom0-plugins"), &["dom0_protocol.py", "dom0_plugin_version.py"])?;
-        let pool = Pool::of_plugins(World::demo().with_hosts(2), &dom0.plugins()).await?;
+        let pool = Pool::of_plugins(World::demo().with_hosts(2).with_all_drivers(), &dom0.plugins()).await?;
         let files = tempfile::tempdir()?;
         // A file system without a partition table, as an AMI is; nothing here reads it.
         fs::write(files.path().join("ami"), vec![7; 4 << 20])?;
         fs::write(files.path().join("aki"), b"kernel ".repeat(100_001))?;
         fs::write(files.path().join("ari"), b"ramdisk".repeat(200_003))?;
+        // Storage that both hosts reach.
+        let config = [("server", "192.0.2.2"), ("serverpath", "/srv")];
+        let create = sr::Create {
+            host: pool
+                .client()
+                .all_records::<xenapi_types::Pool>()
+                .await?
+                .into_values()
+                .next()
+                .context("a pool")?
+                .master,
+            device_config: config.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            physical_size: 1 << 32,
+            name_label: "shared".into(),
+            name_description: String::new(),
+            r#type: "nfs".into(),
+            content_type: "user".into(),
+            shared: true,
+            sm_config: None,
+        };
+        pool.simulator.targets().add(Target::share("192.0.2.2", "/srv"));
+        pool.client().call(create).await?;
         let before = pool.census().await?;
         Ok(Self { dom0, pool, files, before })
     }
 
     fn file(&self, name: &str) -> PathBuf {
         self.files.path().join(name)
+    }
+
+    /// A guest whose kernel and ramdisk its host fetches from here.
+    fn fetched(&self, name: &str, server: &str) -> Result<InstanceSpec> {
+        let remote = |file: &str| {
+            let digest = Digest::of(Algorithm::Sha512, &fs::read(self.file(file))?);
+            anyhow::Ok(Remote { url: format!("{server}/{file}"), headers: BTreeMap::new(), digest })
+        };
+        let kernel = Kernel::new(remote("aki")?);
+        let kernel = Kernel { ramdisk: Some(remote("ari")?.into()), args: ARGS.to_owned(), ..kernel };
+        let sr = SrChoice::NameLabel("shared".into());
+        Ok(InstanceSpec { kernel: Some(kernel), sr, ..self.spec(name) })
+    }
+
+    /// A server of the files, and what it was asked for until now.
+    fn serve(&self) -> Result<(String, Arc<Mutex<Vec<String>>>)> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (folder, told) = (self.files.path().to_owned(), asked.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = BufReader::new(stream.expect("a connection"));
+                let (mut first, mut line) = (String::new(), String::new());
+                let _ = stream.read_line(&mut first);
+                while stream.read_line(&mut line).is_ok_and(|len| len > 2) {
+                    line.clear();
+                }
+                let path = first.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
+                let content = fs::read(folder.join(&path)).unwrap_or_default();
+                told.lock().expect("a list").push(path);
+                let head = format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n", content.len());
+                // Who has enough may go.
+                let _ = stream.get_mut().write_all(&[head.as_bytes(), &content].concat());
+            }
+        });
+        Ok((url, asked))
+    }
+
+    /// The host that an instance is not on.
+    async fn other(&self, instance: &Instance) -> Result<Node> {
+        let nodes = self.pool.driver.nodes().await?;
+        nodes.into_iter().find(|node| node.uuid != instance.node_uuid).context("another host")
+    }
+
+    /// As if the other host had kept nothing: in this pool both keep their files in one place.
+    fn forget(&self) -> Result<()> {
+        for name in self.kept()? {
+            fs::remove_file(self.dom0.path("/boot/guest").join(name))?;
+        }
+        Ok(())
     }
 
     fn spec(&self, name: &str) -> InstanceSpec {
@@ -96,7 +178,8 @@ async fn two_guests_share_a_kernel_and_leave_nothing() -> Result<()> {
         assert_eq!(fs::metadata(path)?.nlink(), 2, "the guest's and the cache's");
     }
     // They came on disks of which none is left.
-    assert_eq!(bench.pool.client().all::<Vdi>().await?.len(), 1);
+    let disks = bench.before.objects.get("VDI").map_or(0, BTreeSet::len);
+    assert_eq!(bench.pool.client().all::<Vdi>().await?.len(), disks + 1);
 
     bench.pool.simulator.faults().record();
     let two = bench.spawn(bench.spec("two")).await?;
@@ -172,4 +255,117 @@ async fn what_cannot_be_is_told_before_anything_is_made() -> Result<()> {
     let spec = bench.spec("one");
     assert_eq!(spec.disk_setup.grow, Grow::No);
     refused(spec, "its plugins lack cache_kernel, place_kernel, remove_kernels").await
+}
+
+#[tokio::test]
+async fn a_host_fetches_a_kernel_itself_and_the_next_host_too() -> Result<()> {
+    if !tools::can_be_dom0() || !tools::present(&["curl", "prlimit"]) {
+        return Ok(());
+    }
+    let bench = Bench::new().await?;
+    let (server, asked) = bench.serve()?;
+    let asked = || std::mem::take(&mut *asked.lock().expect("a list"));
+    bench.pool.simulator.faults().record();
+    let one = bench.spawn(bench.fetched("one", &server)?).await?;
+    let calls = bench.pool.simulator.faults().recorded();
+    assert_eq!(
+        calls.iter().filter(|call| *call == "VDI.create").count(),
+        1,
+        "the root disk alone: {calls:?}"
+    );
+    assert_eq!(asked(), ["aki", "ari"]);
+    let has_kernel = async |instance: &Instance| -> Result<VmRecord> {
+        let vm = bench.vm(instance).await?;
+        assert_eq!((vm.power_state, vm.pv_args.as_str()), (VmPowerState::Running, ARGS));
+        for (path, wanted) in [(&vm.pv_kernel, "aki"), (&vm.pv_ramdisk, "ari")] {
+            assert_eq!(fs::read(path)?, fs::read(bench.file(wanted))?, "{path}");
+        }
+        bench.vm(instance).await
+    };
+    has_kernel(&one).await?;
+    let two = bench.spawn(bench.fetched("two", &server)?).await?;
+    assert_eq!(asked(), [""; 0], "they are in the cache");
+    bench.destroy(&two).await?;
+
+    // A cold move: the other host fetches them for itself.
+    let there = bench.other(&one).await?;
+    let which = Which::Instance(one.uuid);
+    bench.forget()?;
+    let options = ResizeOptions { node: Some(there.uuid.parse()?), ..ResizeOptions::default() };
+    bench.pool.driver.resize(which.clone(), options).await?;
+    assert_eq!(has_kernel(&one).await?.resident_on, there.reference);
+    assert_eq!(asked(), ["aki", "ari"]);
+    bench.pool.driver.confirm_resize(which.clone(), Progress::none()).await?;
+
+    // A new root disk: the kernel is no part of it.
+    bench.pool.driver.rebuild(which.clone(), RebuildOptions::with(bench.file("ami"))).await?;
+    has_kernel(&one).await?;
+    assert_eq!(asked(), [""; 0]);
+
+    // The host has died, with all that it kept.
+    let client = bench.pool.client();
+    let metrics = client.record(&there.reference).await?.metrics.to_string();
+    bench.pool.simulator.core().db().write(|tx| tx.set("host_metrics", &metrics, "live", false))?;
+    bench.forget()?;
+    bench.pool.driver.evacuate(which.clone(), one.node_uuid.parse()?, Progress::none()).await?;
+    assert_ne!(has_kernel(&one).await?.resident_on, there.reference);
+    assert_eq!(asked(), ["aki", "ari"]);
+    bench.pool.simulator.core().db().write(|tx| tx.set("host_metrics", &metrics, "live", true))?;
+    bench.destroy(&one).await?;
+    assert_eq!(bench.kept()?, [""; 0]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_kernel_that_was_sent_stays_on_its_host() -> Result<()> {
+    if !tools::can_be_dom0() {
+        return Ok(());
+    }
+    let bench = Bench::new().await?;
+    let sr = SrChoice::NameLabel("shared".into());
+    let one = bench.spawn(InstanceSpec { sr, ..bench.spec("one") }).await?;
+    let (there, which) = (bench.other(&one).await?, Which::Instance(one.uuid));
+    let before = bench.pool.census().await?;
+    let options =
+        |node: &str| anyhow::Ok(ResizeOptions { node: Some(node.parse()?), ..ResizeOptions::default() });
+    let error = bench.pool.driver.resize(which.clone(), options(&there.uuid)?).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::KernelStays { .. }), "{error}");
+    let home = bench.vm(&one).await?.resident_on;
+    let metrics = bench.pool.client().record(&home).await?.metrics.to_string();
+    bench.pool.simulator.core().db().write(|tx| tx.set("host_metrics", &metrics, "live", false))?;
+    let evacuating = bench.pool.driver.evacuate(which.clone(), there.uuid.parse()?, Progress::none());
+    let error = evacuating.await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::KernelStays { .. }), "{error}");
+    bench.pool.census().await?.assert_as(&before, "after two refusals");
+    bench.pool.simulator.core().db().write(|tx| tx.set("host_metrics", &metrics, "live", true))?;
+    // On its host it can have another size.
+    let flavor = Some(Flavor::new(2, 512, 0));
+    let here = ResizeOptions { flavor, ..options(&one.node_uuid)? };
+    bench.pool.driver.resize(which.clone(), here).await?;
+    bench.pool.driver.confirm_resize(which.clone(), Progress::none()).await?;
+    let vm = bench.vm(&one).await?;
+    assert_eq!((vm.vcpus_max, vm.power_state), (2, VmPowerState::Running));
+    assert_eq!(fs::read(&vm.pv_kernel)?, fs::read(bench.file("aki"))?);
+    Ok(())
+}
+
+/// A program that was killed before its instance was complete has left kernels, and reconciling removes them with it.
+#[tokio::test]
+async fn kernels_that_a_killed_program_left_are_removed() -> Result<()> {
+    if !tools::can_be_dom0() {
+        return Ok(());
+    }
+    let bench = Bench::new().await?;
+    let one = bench.spawn(bench.spec("one")).await?;
+    bench.spawn(bench.spec("two")).await?;
+    assert_eq!(bench.kept()?.len(), 6);
+    let client = bench.pool.client();
+    let vm = client.by_uuid::<Vm>(&one.vm_uuid).await?;
+    client.add_to(&vm, vm::field::OTHER_CONFIG, "xenapi-rs:unfinished", "true").await?;
+    let options = ReconcileOptions { older_than: Duration::ZERO, ..ReconcileOptions::default() };
+    bench.pool.driver.reconcile(options).await?;
+    assert!(client.record_opt(&vm).await?.is_none(), "the instance was no more than a beginning");
+    let kept = bench.kept()?;
+    assert!(kept.len() == 4 && !kept.iter().any(|name| name.contains(&one.uuid.to_string())), "{kept:?}");
+    Ok(())
 }

@@ -16,11 +16,12 @@ pub fn pickle(bytes: &[u8]) {
     assert_eq!(pickle::loads(&pickle::dumps(&value)), Ok(value));
 }
 
-/// Arguments of every function, plain and pickled: read or refused.
+/// Arguments of every function, plain, pickled and in JSON: read or refused.
 ///
 /// # Panics
-/// If a plain call loses an argument.
+/// If a plain call loses an argument, or a request in JSON is another one when it is written again.
 pub fn arguments(bytes: &[u8]) {
+    protocol(bytes);
     let text = String::from_utf8_lossy(bytes);
     let pairs = text.split('\0').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     let map: BTreeMap<String, String> = pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
@@ -35,8 +36,35 @@ pub fn arguments(bytes: &[u8]) {
 }
 
 fn exercise(function: &Function, text: &str) {
-    let params = BTreeMap::from([("params".to_owned(), text.to_owned())]);
-    let _ = function.arguments(&params);
+    for name in ["params", dom0_protocol::ARGUMENT] {
+        let _ = function.arguments(&BTreeMap::from([(name.to_owned(), text.to_owned())]));
+    }
+}
+
+/// Requests and answers of the dom0 protocol: read or refused, and what is read is the same when it is written again.
+fn protocol(bytes: &[u8]) {
+    use dom0_protocol::{CopyDisk, FetchKernel, Inject, RemoveKernels, Reply, Report, WriteDisk};
+    fn both_ways<C: dom0_protocol::Call + PartialEq + std::fmt::Debug>(text: &str) {
+        let Ok(request) = dom0_protocol::Request::<C>::decode(text) else { return };
+        let again = dom0_protocol::encode(&request.params, request.job.as_deref());
+        let again = &again[dom0_protocol::ARGUMENT];
+        assert_eq!(dom0_protocol::Request::<C>::decode(again).expect("a request").params, request.params);
+        let function = plugins::PLUGINS.iter().flat_map(|(_, functions)| *functions);
+        let function = function.filter(|function| function.convention == Convention::Protocol);
+        for function in function.filter(|function| function.name == C::FUNCTION) {
+            let map = BTreeMap::from([(dom0_protocol::ARGUMENT.to_owned(), again.clone())]);
+            assert!(function.arguments(&map).is_ok(), "{}: {again}", C::FUNCTION);
+        }
+    }
+    let text = String::from_utf8_lossy(bytes);
+    both_ways::<CopyDisk>(&text);
+    both_ways::<FetchKernel>(&text);
+    both_ways::<Inject>(&text);
+    both_ways::<RemoveKernels>(&text);
+    both_ways::<WriteDisk>(&text);
+    if let Ok(reply) = Reply::<Option<Report>>::decode(&text) {
+        assert_eq!(Reply::decode(&reply.encode()), Ok(reply));
+    }
 }
 
 /// Tables that are accepted, resized: only the table's own sectors are written, never one of the partition,
@@ -92,6 +120,11 @@ mod tests {
         #[test]
         fn any_pickle(text in "[(]?d?(p[0-9]\n)?(V[a-c]\n|S'[a-c\\\\n]*'\n|I[0-9]{1,3}\n|N|[(]|s|a|l|t|d|g[0-9]\n){0,12}[.]") {
             pickle(text.as_bytes());
+        }
+
+        #[test]
+        fn any_request(text in r#"\{"version":\{"major":1,"minor":[0-9]\}(,"job":"[a-z/]{1,3}")?,("params":\{("(dev|source|url|name|digest)":("[a-z\\\\"]{0,2}"|1|null),?|"(size_bytes|max_bytes)":[0-9]{1,20},?|"(names|pieces|zeros|files)":\[(("a"|\[[0-9],[0-9]\]|\["[a-z]","AA=="\]),?)?\],?|"headers":\{("a":"b")?\},?){0,5}\}|"answer":(null|\{"step":"a","done":1,"total":2\}))\}"#) {
+            protocol(text.as_bytes());
         }
 
         #[test]

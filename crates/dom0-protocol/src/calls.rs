@@ -1,5 +1,6 @@
 //! The requests, and what answers each.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,7 @@ macro_rules! calls {
         )*
 
         /// The functions of all requests, in the order of their declaration.
-        pub const FUNCTIONS: &[&str] = &[$($function,)* Inject::FUNCTION];
+        pub const FUNCTIONS: &[&str] = &[$($function,)* FetchKernel::FUNCTION, Inject::FUNCTION];
     };
 }
 
@@ -103,7 +104,7 @@ calls! {
     /// Give a guest a kernel or ramdisk of the cache under a name of its own. Answers the file's path, which is the VM's
     /// `PV_kernel` or `PV_ramdisk`; nothing when the cache does not have it.
     "place_kernel" PlaceKernel -> Option<String> {
-        /// Which one.
+        /// Its SHA-256, SHA-384 or SHA-512 in hexadecimal: what it was cached by.
         sha256: String,
         /// The guest's file: its uuid and what it is.
         name: String,
@@ -119,6 +120,36 @@ calls! {
 
 /// How many bytes one [`WriteDisk`] has room for in its pieces, in base64 and with up to 256 offsets beside them.
 pub const WRITE_DISK_ROOM: usize = 64 << 10;
+
+/// Fetch a kernel or ramdisk over HTTP into the host's cache, unless it is there, and give it to a guest as [`PlaceKernel`]
+/// does. Answers the file's path. Nothing stays when it is not what the digest says.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FetchKernel {
+    /// Where it is, for the host: `http://` or `https://`.
+    pub url: String,
+    /// Headers of the request by name, such as a token.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Its SHA-256, SHA-384 or SHA-512 in hexadecimal digits in lower case: the name in the cache.
+    pub digest: String,
+    /// The most that it may have, in bytes.
+    pub max_bytes: u64,
+    /// The guest's file: its uuid and what it is.
+    pub name: String,
+}
+
+impl Call for FetchKernel {
+    const FUNCTION: &'static str = "fetch_kernel";
+    type Answer = String;
+}
+
+impl fmt::Debug for FetchKernel {
+    /// Headers and the address's query, which may be secrets, are not shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self.url.split('?').next();
+        f.debug_struct("FetchKernel").field("url", &url).field("digest", &self.digest).finish_non_exhaustive()
+    }
+}
 
 /// Write into the root file system of a guest that does not run. Answers whether it did: not for a guest whose file
 /// `agent_path` says that it has an agent.

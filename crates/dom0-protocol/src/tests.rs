@@ -59,7 +59,20 @@ fn every_request_and_its_answer() {
     both_ways(&RemoveKernels { names: vec!["k".into()] }, &json!({"names": ["k"]}), 1, &json!(1));
     let inject = Inject { dev: dev(), files: vec![("/a".into(), "aGk=".into())], ..Inject::default() };
     both_ways(&inject, &json!({"dev": "xvdb", "files": [["/a", "aGk="]]}), true, &json!(true));
-    assert_eq!(FUNCTIONS.len(), 11);
+    let fetch = FetchKernel {
+        url: "http://a/k?t=s3cr3t".into(),
+        headers: [("X-Auth-Token".into(), "s3cr3t".into())].into(),
+        digest: "00".into(),
+        max_bytes: 9,
+        name: "k".into(),
+    };
+    let fetch_wire = json!({
+        "url": "http://a/k?t=s3cr3t", "headers": {"X-Auth-Token": "s3cr3t"}, "digest": "00", "max_bytes": 9,
+        "name": "k",
+    });
+    both_ways(&fetch, &fetch_wire, "/boot/guest/k".into(), &json!("/boot/guest/k"));
+    assert!(!format!("{fetch:?}").contains("s3cr3t"));
+    assert_eq!(FUNCTIONS.len(), 12);
 }
 
 #[test]

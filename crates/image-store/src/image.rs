@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use secret::Secret;
+
 use crate::content::{Content, Pending};
 use crate::digest::Digest;
 use crate::error::Result;
@@ -59,5 +61,16 @@ pub struct Stored {
     /// Its length in bytes.
     pub len: u64,
     /// Its SHA-512, computed on the way.
+    pub digest: Digest,
+}
+
+/// An image where somebody else can fetch it: a host, say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remote {
+    /// Its address: `http://` or `https://`, without a login.
+    pub url: String,
+    /// Headers of the request by name, such as a token.
+    pub headers: BTreeMap<String, Secret>,
+    /// What it must be.
     pub digest: Digest,
 }

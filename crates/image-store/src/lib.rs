@@ -35,6 +35,6 @@ pub use content::{Content, Pending};
 pub use digest::{Algorithm, Digest, InvalidDigest};
 pub use error::{Error, Result};
 pub use file::{FileSink, FileSource, StdinSource};
-pub use image::{Declared, Image, ImageSink, ImageSource, Stored};
+pub use image::{Declared, Image, ImageSink, ImageSource, Remote, Stored};
 pub use retry::Retry;
 pub use secret::Secret;

@@ -460,7 +460,8 @@ pub enum Cause {
     },
     /// The kernel is a file of one host.
     #[error(
-        "VM {vm} starts from a kernel that its host keeps and others do not have; make the instance anew there"
+        "VM {vm} starts from a kernel that its host keeps and others do not have, nor is it known where to fetch it; make \
+         the instance anew there"
     )]
     KernelStays {
         /// Uuid of the VM.

@@ -7,6 +7,7 @@ use crate::driver::Driver;
 use crate::error::{Cause, Op};
 use crate::find::{self, Which};
 use crate::inventory;
+use crate::kernel;
 use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts};
 use crate::power;
@@ -22,7 +23,7 @@ impl Driver {
     /// # Errors
     ///
     /// [`Cause::HostLives`]; [`Cause::Conflicts`] for the new host; [`Cause::NotConnected`] before anything is done,
-    /// when it does not reach a disk; [`Cause::Host`].
+    /// when it does not reach a disk; [`Cause::KernelStays`] for a guest whose kernel only the dead host has; [`Cause::Host`].
     pub fn evacuate(&self, which: Which, node: Uuid, progress: Progress) -> Operation<()> {
         self.verb(Op::Evacuate, format!("instance {which}"), progress, move |job, stop| {
             Box::pin(async move {
@@ -56,14 +57,16 @@ impl Driver {
                             return Err(Cause::NotConnected { sr: sr.name_label, host: target.name.clone() });
                         }
                     }
-                    Ok(target.clone())
+                    let along = kernel::along(client, &record, target).await?;
+                    Ok((target.clone(), along))
                 };
-                let target = job.stage(Stage::Plan, deciding).await?;
+                let (target, along) = job.stage(Stage::Plan, deciding).await?;
                 job.would(|| {
                     let dead = record.power_state != VmPowerState::Halted;
                     let dead = dead.then(|| format!("tell the pool that VM {} does not run", record.uuid));
                     let start = format!("start VM {} on host {:?}", record.uuid, target.name);
-                    dead.into_iter().chain([start]).collect::<Vec<_>>()
+                    let along = along.steps(&target);
+                    dead.into_iter().chain(along).chain([start]).collect::<Vec<_>>()
                 })?;
                 let starting = async {
                     let doing = || format!("starting VM {} on host {:?}", record.uuid, target.name);
@@ -73,6 +76,9 @@ impl Driver {
                         client.call(call).await.map_err(Cause::host(doing()))?;
                     }
                     let home = target.reference.clone();
+                    let owner = &job.driver.settings().owner;
+                    let instance = find::made_for(&record.other_config, &record.uuid, owner);
+                    along.bring(job, &vm, instance.unwrap_or_default(), &home, stop).await?;
                     let set = client.set_field(&vm, vm::field::AFFINITY, home.clone()).await;
                     set.map_err(Cause::host(doing()))?;
                     let vm_ref = vm.clone();

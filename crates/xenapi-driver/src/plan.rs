@@ -19,7 +19,6 @@ use xenapi_types::{Host, Ref};
 
 use crate::drive;
 use crate::inventory::{Inventory, Network, Node};
-use crate::kernel;
 use crate::mac;
 use crate::spec::{
     ConfigDriveLabel, Firmware, Flavor, Grow, InstanceSpec, Locking, MacChoice, OsType, Power, RootImage,
@@ -516,9 +515,6 @@ fn plan_vm(spec: &InstanceSpec, mark: &Ownership, xenstore_data: BTreeMap<String
     if !hardware.pci.is_empty() {
         let devices = (0..).zip(&hardware.pci).map(|(n, address): (u32, _)| format!("{n}/{address}"));
         other_config.insert("pci".to_owned(), devices.collect::<Vec<_>>().join(","));
-    }
-    if spec.kernel.is_some() {
-        other_config.insert(kernel::KEY.to_owned(), "true".to_owned());
     }
     VmPlan {
         name_label: spec.name.clone(),

@@ -164,7 +164,8 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
     let opening =
         heap(|| async { Ok((Source::open(spec, job.driver.settings()).await?, kernel::load(spec).await?)) });
     let (source, kernel) = job.stage(Stage::Image, opening).await?;
-    let (plan, drive) = job.stage(Stage::Plan, heap(|| decide(job, spec, &source, stop))).await?;
+    let (plan, drive) =
+        job.stage(Stage::Plan, heap(|| decide(job, spec, &source, kernel.as_ref(), stop))).await?;
     let prepared =
         job.stage(Stage::Scan, heap(|| prepare(job, &plan, &source, drive.as_ref(), stop))).await?;
     job.would(|| steps::of(spec, &plan, &source, is_compared(job, &source, checks)))?;
@@ -267,6 +268,7 @@ async fn decide(
     job: &Job,
     spec: &InstanceSpec,
     source: &Source,
+    own_kernel: Option<&kernel::Loaded>,
     stop: &Stop,
 ) -> Result<(Plan, Option<config_drive::Image>), Cause> {
     let inventory = inventory::read(job.client(), spec).await?;
@@ -276,8 +278,9 @@ async fn decide(
         dom0_write::check(job, &plan.sr.reference).await?;
     }
     disk_setup::check(job, &spec.disk_setup, &plan).await?;
-    if plan.vm.own_kernel {
-        kernel::check(job, &plan).await?;
+    if let Some(loaded) = own_kernel {
+        kernel::check(job, &plan, loaded).await?;
+        plan.vm.other_config.insert(kernel::KEY.to_owned(), loaded.noted());
     }
     if let Some(agent) = &spec.agent {
         agent.check(job, &plan).await?;

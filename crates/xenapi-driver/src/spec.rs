@@ -18,7 +18,7 @@ use xenapi_storage::device::UserDevice;
 pub use crate::agent::{AdminPassword, AgentNeed, AgentSetup};
 pub use crate::disk_setup::{DiskSetup, Grow};
 pub use crate::image::RootImage;
-pub use crate::kernel::Kernel;
+pub use crate::kernel::{Kernel, KernelSource, Remote};
 pub use crate::volume::Mount;
 
 /// An instance to make. The fields that have a usual value get it from [`InstanceSpec::new`].

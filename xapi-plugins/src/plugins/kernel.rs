@@ -1,14 +1,17 @@
 //! `kernel`: kernels and ramdisks of PV guests, as files in `/boot/guest`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::curl::{self, Curl};
 use super::{Error, Outcome, partition_utils};
 use crate::convention::{Args, Function};
 use crate::disk::Disk;
 use crate::dom0::{Dom0, Folder};
 use crate::partition_table::SECTOR;
 use crate::pickle::Pickle;
+use crate::staging;
 use crate::xapi::Xapi;
 
 /// Operators make this a link to where there is more room.
@@ -24,6 +27,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
 
 /// What is in the cache; no guest's file begins so.
 const CACHED: &str = "cache-";
+/// What a guest's file is called while it arrives.
+const FETCHING: &str = ".fetching";
+/// The head of an answer is written to a file, too.
+const MIN_FILE_LIMIT: u64 = 64 << 10;
+const FETCH_LIMIT: Duration = Duration::from_secs(3_600);
 const DIGEST_LIMIT: Duration = Duration::from_secs(600);
 
 /// `cache_kernel(dev, size_bytes, sha256, name)`: the first bytes of a disk that is attached here, as a file of the
@@ -31,7 +39,7 @@ const DIGEST_LIMIT: Duration = Duration::from_secs(600);
 pub(super) fn cache(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let device = partition_utils::device(args, "dev")?;
     let len = args.number("size_bytes", None, MAX_BYTES)?;
-    keep(dom0, &device, len, digest(args)?, own_name(args.required("name")?)?)
+    keep(dom0, &device, len, digest("sha256", args)?, own_name(args.required("name")?)?)
 }
 
 fn keep(dom0: &dyn Dom0, device: &Path, len: u64, digest: &str, own: &str) -> Outcome {
@@ -54,9 +62,75 @@ fn keep(dom0: &dyn Dom0, device: &Path, len: u64, digest: &str, own: &str) -> Ou
     kept
 }
 
+/// `fetch_kernel(url, headers, digest, max_bytes, name)`: what is at an address as a file of the cache and as a guest's;
+/// the latter's path. What the cache has is not fetched.
+pub(super) fn fetch(dom0: &dyn Dom0, args: &Args) -> Outcome {
+    let (digest, own) = (digest("digest", args)?, own_name(args.required("name")?)?);
+    let url = args.required("url")?;
+    let max = args.number("max_bytes", Some(MAX_BYTES), MAX_BYTES)?;
+    if !curl::is_url(url) {
+        // Its query may be a secret.
+        let reason = "it is no address of http or https, or has a login in it".to_owned();
+        return Err(Error::Argument { name: "url", reason });
+    }
+    let headers: BTreeMap<String, String> = serde_json::from_str(args.optional("headers").unwrap_or("{}"))
+        .map_err(|_| Error::Argument { name: "headers", reason: "they are no object of texts".to_owned() })?;
+    let headers = headers.iter().map(|(name, text)| curl::header("headers", name, text));
+    let headers: Vec<String> = headers.collect::<Result<_, _>>()?;
+    let folder = dom0.folder(Folder::Kernels);
+    let cached = folder.join(format!("{CACHED}{digest}"));
+    {
+        let _lock = lock(dom0, &folder)?;
+        if dom0.exists(&cached) {
+            return link(dom0, &cached, &folder.join(own));
+        }
+    }
+    // Without the lock: others need not wait for a server.
+    let fetched = folder.join(format!("{own}{FETCHING}"));
+    let kept = download(dom0, url, &headers, &fetched, max).and_then(|()| {
+        verify(dom0, &fetched, digest)?;
+        let _lock = lock(dom0, &folder)?;
+        dom0.link(&fetched, &cached).map_err(|e| Error::file(&cached, &e))?;
+        link(dom0, &cached, &folder.join(own))
+    });
+    dom0.remove(&fetched).map_err(|e| Error::file(&fetched, &e))?;
+    kept
+}
+
+/// Has curl write what is at an address to a file, which it cannot make larger than `max` bytes.
+fn download(dom0: &dyn Dom0, url: &str, headers: &[String], to: &Path, max: u64) -> Result<(), Error> {
+    let at = dom0.temp_dir().map_err(|e| Error::file("a temporary folder", &e))?;
+    let limit = max.max(MIN_FILE_LIMIT);
+    let fetching = || {
+        let mut lines = vec![curl::option("output", staging::text(to)?), "fail".to_owned()];
+        if headers.is_empty() {
+            // Another server must not be told what was for this one.
+            lines.push("location\nmax-redirs = 5".to_owned());
+        }
+        let curl = Curl::new(&at, headers, url, &lines)?;
+        let args = [&format!("--fsize={limit}"), "curl", "--config", &curl.config];
+        let done = dom0.execute("prlimit", &args, "", FETCH_LIMIT);
+        let done = done.map_err(|e| curl::broken(&curl, &e))?;
+        let len = std::fs::metadata(to).map_or(0, |file| file.len());
+        if len > max || (done.code != 0 && len >= limit) {
+            return Err(Error::Other(format!("{} has more than {max} bytes, which are allowed", curl.place)));
+        }
+        curl.check(&done.stderr, done.code).map_err(|error| match error {
+            Error::ImageNotFound => Error::Other(format!("there is nothing at {}", curl.place)),
+            other => other,
+        })
+    };
+    let fetched = fetching();
+    for file in [curl::REQUEST, curl::ANSWER] {
+        let _ = dom0.remove(&at.join(file));
+    }
+    let removed = dom0.remove_dir(&at).map_err(|e| Error::file(&at, &e));
+    fetched.and(removed)
+}
+
 /// `place_kernel(sha256, name)`: a file of the cache as a guest's: its path, or nothing when it is not in the cache.
 pub(super) fn place(dom0: &dyn Dom0, args: &Args) -> Outcome {
-    let (digest, own) = (digest(args)?, own_name(args.required("name")?)?);
+    let (digest, own) = (digest("sha256", args)?, own_name(args.required("name")?)?);
     let folder = dom0.folder(Folder::Kernels);
     let _lock = lock(dom0, &folder)?;
     let cached = folder.join(format!("{CACHED}{digest}"));
@@ -78,6 +152,8 @@ pub(super) fn remove(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let mut removed = 0;
     for own in names {
         removed += i64::from(remove(&folder.join(own))?);
+        // Of a call that was killed.
+        removed += i64::from(remove(&folder.join(format!("{own}{FETCHING}")))?);
     }
     for entry in dom0.list(&folder).unwrap_or_default() {
         let path = folder.join(&entry);
@@ -99,22 +175,26 @@ fn link(dom0: &dyn Dom0, cached: &Path, own: &Path) -> Outcome {
 }
 
 fn verify(dom0: &dyn Dom0, file: &Path, digest: &str) -> Result<(), Error> {
-    let said = dom0.run("sha256sum", &[&file.to_string_lossy()], "", DIGEST_LIMIT)?;
+    let (program, name) = match digest.len() {
+        64 => ("sha256sum", "SHA-256"),
+        96 => ("sha384sum", "SHA-384"),
+        _ => ("sha512sum", "SHA-512"),
+    };
+    let said = dom0.run(program, &[&file.to_string_lossy()], "", DIGEST_LIMIT)?;
     let found = said.split(' ').next().unwrap_or_default().trim_start_matches('\\');
     match found == digest {
         true => Ok(()),
-        false => {
-            Err(Error::Retryable(format!("what is on the disk has the SHA-256 {found} instead of {digest}")))
-        }
+        false => Err(Error::Retryable(format!("what came has the {name} {found} instead of {digest}"))),
     }
 }
 
-fn digest(args: &Args) -> Result<&str, Error> {
-    let text = args.required("sha256")?;
-    let is_digest =
-        text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    let refused =
-        || Error::Argument { name: "sha256", reason: format!("{text:?} is not 64 hexadecimal digits") };
+/// A digest that nobody can make something else for.
+fn digest<'a>(argument: &'static str, args: &'a Args) -> Result<&'a str, Error> {
+    let text = args.required(argument)?;
+    let is_digest = [64, 96, 128].contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let reason = || format!("{text:?} is not 64, 96 or 128 hexadecimal digits");
+    let refused = || Error::Argument { name: argument, reason: reason() };
     is_digest.then_some(text).ok_or_else(refused)
 }
 
@@ -189,6 +269,8 @@ fn name<'a>(argument: &'static str, text: &'a str) -> Result<&'a str, Error> {
 
 #[cfg(test)]
 mod tests {
+    use dom0_protocol::{Call, FetchKernel};
+
     use super::*;
     use crate::testing::Fake;
 
@@ -270,6 +352,101 @@ mod tests {
         assert!(error.to_string().contains(digest) && error.class() == "RetryableError", "{error}");
         assert_eq!(names(), [""; 0]);
         assert!(keep(&dom0, disk.path(), 1025, digest, "k").is_err());
+    }
+
+    /// A server of HTTP that answers each request with what belongs to its path, and tells the requests.
+    fn serve(answers: Vec<(&'static str, String)>) -> (String, std::sync::mpsc::Receiver<String>) {
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, mut head) = (stream.unwrap(), Vec::new());
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    if stream.read(&mut byte).unwrap_or(0) == 0 {
+                        break;
+                    }
+                    head.extend(byte);
+                }
+                let head = String::from_utf8(head).unwrap();
+                let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+                let answer =
+                    answers.iter().find(|(known, _)| *known == path).map(|(_, answer)| answer.as_str());
+                let _ = stream.write_all(answer.unwrap_or("HTTP/1.0 404 no\r\n\r\n").as_bytes());
+                if tell.send(head).is_err() {
+                    break;
+                }
+            }
+        });
+        (url, told)
+    }
+
+    #[test]
+    fn a_kernel_is_fetched_once_and_checked() {
+        let (url, requests) = serve(vec![
+            ("/k?sig=s3cr3t", "HTTP/1.0 200 OK\r\n\r\nkernel".to_owned()),
+            ("/moved", "HTTP/1.0 302 Found\r\nLocation: /k?sig=s3cr3t\r\n\r\n".to_owned()),
+            ("/large", format!("HTTP/1.0 200 OK\r\n\r\n{}", "x".repeat(200_000))),
+        ]);
+        let root = tempfile::tempdir().unwrap();
+        let dom0 = crate::around::Around::in_folder(&crate::dom0::Real, root.path());
+        let digest = "6923dd1bc0460082c5d55a831908c24a282860b7f1cd6c2b79cf1bc8857c639c";
+        let folder = root.path().join("boot/guest");
+        let names = || {
+            let mut all: Vec<_> =
+                std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            all.sort();
+            all
+        };
+        let ask = |path: &str, digest: &str, max_bytes: u64, own: &str, token: &str| {
+            let token =
+                Some(("X-Auth-Token".to_owned(), token.to_owned())).filter(|(_, token)| !token.is_empty());
+            let request = FetchKernel {
+                url: format!("{url}{path}"),
+                headers: token.into_iter().collect(),
+                digest: digest.to_owned(),
+                max_bytes,
+                name: own.to_owned(),
+            };
+            // As it comes from the driver.
+            let function = Function::protocol(FetchKernel::FUNCTION, fetch);
+            fetch(&dom0, &function.arguments(&dom0_protocol::encode(&request, None)).unwrap())
+        };
+        let own = |name: &str| text(&folder.join(name).display().to_string());
+        assert_eq!(ask("/k?sig=s3cr3t", digest, 6, "one-kernel", "t0ken"), own("one-kernel"));
+        assert_eq!(std::fs::read(folder.join("one-kernel")).unwrap(), b"kernel");
+        assert!(requests.recv().unwrap().contains("X-Auth-Token: t0ken\r\n"));
+        // It is in the cache, wherever it is said to be.
+        assert_eq!(ask("/nowhere", digest, 6, "two-kernel", ""), own("two-kernel"));
+        assert!(requests.try_recv().is_err());
+        let gone = remove(&dom0, &Args::default().with_list("names", &["one-kernel", "two-kernel"]));
+        assert_eq!((gone, names()), (Ok(Pickle::Int(3)), vec![]));
+
+        // Another address is followed, but not with what is for this one alone.
+        assert_eq!(ask("/moved", digest, 6, "one-kernel", ""), own("one-kernel"));
+        remove(&dom0, &Args::default().with_list("names", &["one-kernel"])).unwrap();
+        for (path, digest, max, token, says) in [
+            ("/moved", digest, 6, "t0ken", "answers 302"),
+            ("/nowhere", digest, 6, "", "there is nothing at http"),
+            ("/k?sig=s3cr3t", &*"0".repeat(128), 6, "", "has the SHA-512"),
+            ("/k?sig=s3cr3t", digest, 5, "", "more than 5 bytes"),
+            ("/large", digest, 6, "", "more than 6 bytes"),
+        ] {
+            let error = ask(path, digest, max, "k", token).unwrap_err().to_string();
+            assert!(error.contains(says) && !error.contains("s3cr3t") && !error.contains("t0ken"), "{error}");
+            assert_eq!(names(), [""; 0], "{path}");
+        }
+        // A call that was killed leaves a part of it.
+        std::fs::write(folder.join("one-kernel.fetching"), "ker").unwrap();
+        remove(&dom0, &Args::default().with_list("names", &["one-kernel"])).unwrap();
+        assert_eq!(names(), [""; 0]);
+        for url in ["", "ftp://a/b", "file:///etc/passwd", "http://root@a/b", "http://a/b#c", "http://a/\nb"]
+        {
+            let args = Args::of(&[("url", url), ("digest", digest), ("name", "k")]);
+            assert!(matches!(fetch(&dom0, &args), Err(Error::Argument { name: "url", .. })), "{url}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod agent;
 mod bandwidth;
 mod config_file;
 mod console;
+mod curl;
 mod glance;
 mod ipxe;
 mod kernel;

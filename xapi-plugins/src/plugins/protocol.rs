@@ -22,6 +22,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::protocol("write_disk", pieces::write_disk),
     Function::protocol("cache_kernel", kernel::cache),
     Function::protocol("place_kernel", kernel::place),
+    Function::protocol("fetch_kernel", kernel::fetch),
     Function::protocol("remove_kernels", kernel::remove),
     Function::protocol("inject", partition_utils::inject),
 ];

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use secret::Secret;
 use serde::Deserialize;
 
 use crate::content::Content;
+use crate::digest::Algorithm;
 use crate::error::{Error, Result};
 use crate::glance::keystone::Keystone;
 use crate::glance::record::{ImageRecord, NewImage};
 use crate::http::{Answer, Outgoing, Request, address};
+use crate::image::Remote;
 use crate::retry::{Attempts, Retry};
 
 /// The image service. Clones share its endpoints and the token.
@@ -115,6 +118,28 @@ impl Glance {
     /// [`Error::NotFound`], and those of the services.
     pub async fn show(&self, id: &str) -> Result<ImageRecord> {
         self.get_json(&format!("image {id}"), &format!("/v2/images/{}", escaped(id))).await
+    }
+
+    /// An image as somebody else can fetch it, with a token of this session: for as long as that is good.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an image that Glance has no SHA-2 digest of; else as [`Glance::find`].
+    pub async fn remote(&self, id_or_name: &str) -> Result<Remote> {
+        let record = self.find(id_or_name).await?;
+        let invalid = |problem: &str| Error::Invalid {
+            what: format!("image {}", record.id),
+            problem: problem.to_owned(),
+        };
+        let digest = record.digest()?.filter(|digest| digest.algorithm() != Algorithm::Md5);
+        let digest =
+            digest.ok_or_else(|| invalid("Glance knows no SHA-2 digest of it, so nobody can check it"))?;
+        let path = format!("/v2/images/{}/file", escaped(&record.id));
+        let session = self.keystone.session().await?;
+        let request = self.addressed(&session, Method::GET, &path, HeaderMap::new(), Outgoing::empty())?;
+        let text = |value: &HeaderValue| value.to_str().map(Secret::new).ok();
+        let headers = request.headers.iter().map(|(name, value)| Some((name.to_string(), text(value)?)));
+        let headers = headers.collect::<Option<_>>().ok_or_else(|| invalid("its token is no text"))?;
+        Ok(Remote { url: request.uri.to_string(), headers, digest })
     }
 
     /// Removes an image. One that is not there is none to remove.

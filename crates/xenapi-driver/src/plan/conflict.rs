@@ -50,6 +50,9 @@ pub enum Conflict {
     /// A kernel or ramdisk without a byte.
     #[error("{0} is empty, so it is no kernel or ramdisk; give the right image")]
     KernelEmpty(String),
+    /// Anybody could make something else with it, which the host would then keep for others.
+    #[error("a kernel that a host fetches is checked with SHA-2, and {0} is not; give such a digest")]
+    KernelDigest(image_store::Digest),
     /// No platform device has such an id.
     #[error("{0:?} is no id of a platform device; use four hexadecimal digits such as 0002")]
     DeviceId(String),

@@ -22,6 +22,7 @@ use crate::error::{Cause, Op};
 use crate::find::{self, Which, plugs};
 use crate::inventory::{self, Node};
 use crate::job::{Failed, Job};
+use crate::kernel;
 use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts};
 use crate::power::{self, PowerChange, Shutdown};
@@ -105,7 +106,8 @@ impl Driver {
     ///
     /// Before anything is done: [`Cause::Conflicts`] for what does not fit and for a smaller root disk on a host
     /// without the plugin, [`Cause::ResizePending`], [`Cause::WrongState`] for an instance neither running nor halted,
-    /// [`Cause::NotConnected`] for a volume that the host does not reach. Later: [`Cause::Host`],
+    /// [`Cause::NotConnected`] for a volume that the host does not reach, [`Cause::KernelStays`] for a guest whose kernel
+    /// the other host cannot have. Later: [`Cause::Host`],
     /// [`Cause::GuestStays`].
     pub fn resize(&self, which: Which, options: ResizeOptions) -> Operation<Resized> {
         let (object, progress) = (format!("instance {which}"), options.progress.clone());
@@ -191,6 +193,8 @@ struct Plan {
     changes: Vec<Change>,
     /// Repositories of volumes, which the host must reach.
     volume_srs: Vec<Ref<Sr>>,
+    /// The guest's own kernel, if it is to be on another host.
+    kernel: kernel::Along,
 }
 
 impl Plan {
@@ -206,7 +210,7 @@ impl Plan {
             self.volume_srs.iter().map(|sr| format!("connect storage repository {sr} to host {node:?}"));
         let settled = format!("keep what was before until it is confirmed or reverted; host: {node:?}");
         let inner = power::around(&self.record, options.shutdown, inner);
-        volumes.chain(inner).chain([settled]).collect()
+        volumes.chain(self.kernel.steps(&self.node)).chain(inner).chain([settled]).collect()
     }
 }
 
@@ -264,7 +268,8 @@ async fn decide(job: &Job, vm: &Ref<Vm>, options: &ResizeOptions) -> Result<Plan
         }
     }
     check_space(&changes)?;
-    Ok(Plan { record, node, shape, changes, volume_srs })
+    let kernel = kernel::along(job.client(), &record, &node).await?;
+    Ok(Plan { record, node, shape, changes, volume_srs, kernel })
 }
 
 pub(crate) async fn repositories(job: &Job) -> Result<(Vec<Repository>, Ref<Sr>), Cause> {
@@ -339,7 +344,8 @@ async fn work(
     options: &ResizeOptions,
     stop: &Stop,
 ) -> Result<Resized, Failed> {
-    let Plan { record, node, shape, mut changes, volume_srs } = plan;
+    let Plan { record, node, shape, mut changes, volume_srs, kernel } = plan;
+    let instance = find::made_for(&record.other_config, &record.uuid, &job.driver.settings().owner);
     let was_running = record.power_state == VmPowerState::Running;
     let journal = Journal {
         operation: job.operation,
@@ -351,6 +357,7 @@ async fn work(
         for sr in &volume_srs {
             connect::to_host(job, sr, &node.reference, stop).await?;
         }
+        kernel.bring(job, vm, instance.unwrap_or_default(), &node.reference, stop).await?;
         stop.check()?;
         let (driver, undo) = (job.driver.clone(), vm.clone());
         job.rollback.push_sweep(format!("the resize of VM {}", record.uuid), async move {
