@@ -14,13 +14,6 @@ use vhd::format::{BLOCK_SIZE, MAX_VIRTUAL_SIZE, Timestamp};
 use vhd::layout::{Dialect, Parameters, Segment};
 use vhd::{BlockSet, Layout};
 
-/// The most that this process has had in memory, in MiB.
-fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
-}
-
 #[test]
 fn a_disk_of_2040_gib_takes_less_than_32_mib() {
     let folder = tempdir().unwrap();
