@@ -1,21 +1,34 @@
 //! The tools for instances, volumes and migrations, as a user starts them.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 /// One of the examples, which Cargo builds before their tests, on a simulated pool that is kept.
 fn tool(name: &str, state: &Path, args: &[&str]) -> Result<Output> {
+    Ok(command(name, state, args)?.stdin(Stdio::null()).output()?)
+}
+
+/// Where Cargo puts them.
+fn examples() -> Result<PathBuf> {
     let mut path: PathBuf = std::env::current_exe()?;
     path.pop();
     path.pop();
-    let mut command = Command::new(path.join("examples").join(name));
+    Ok(path.join("examples"))
+}
+
+fn command(name: &str, state: &Path, args: &[&str]) -> Result<Command> {
+    let mut command = Command::new(examples()?.join(name));
     for variable in ["XENAPI_URL", "XENAPI_USER", "XENAPI_PASSWORD", "RUST_LOG"] {
         command.env_remove(variable);
     }
-    Ok(command.stdin(Stdio::null()).arg("--simulator-state").arg(state).args(args).output()?)
+    command.arg("--simulator-state").arg(state).args(args);
+    Ok(command)
 }
 
 /// The objects that a tool printed, one a line.
@@ -120,9 +133,8 @@ fn doctor_puts_a_pool_in_order() -> Result<()> {
         .stderr(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()?;
-    let lines = std::io::BufReader::new(killed.stderr.take().context("standard error")?);
-    let made =
-        std::io::BufRead::lines(lines).map_while(Result::ok).find(|line| line.starts_with("root disk: done"));
+    let lines = BufReader::new(killed.stderr.take().context("standard error")?);
+    let made = BufRead::lines(lines).map_while(Result::ok).find(|line| line.starts_with("root disk: done"));
     killed.kill()?;
     killed.wait()?;
     assert!(made.is_some(), "it ended before its root disk was made");
@@ -202,6 +214,83 @@ fn images_out_and_in_and_from_a_disc() -> Result<()> {
     let refused = tool("spawn", &state, &["--image", &at("vhd"), "--image-format", "iso"])?;
     let text = str::from_utf8(&refused.stderr)?;
     assert!(!refused.status.success() && text.contains("no disc"), "{text}");
+    Ok(())
+}
+
+/// A server that keeps what is put there. The first answer to each question breaks off half-way.
+fn server() -> Result<(String, Arc<Mutex<Vec<String>>>)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("http://{}/disk.vhd", listener.local_addr()?);
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let noted = heads.clone();
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for socket in listener.incoming().flatten() {
+            let mut noted = noted.lock().expect("nobody panics");
+            let _ = serve(BufReader::new(socket), &mut kept, &mut noted);
+        }
+    });
+    Ok((url, heads))
+}
+
+fn serve(mut socket: BufReader<TcpStream>, kept: &mut Vec<u8>, heads: &mut Vec<String>) -> Result<()> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        ensure!(socket.read_line(&mut head)? > 0, "no more");
+    }
+    let head = head.to_ascii_lowercase();
+    heads.push(head.clone());
+    if head.starts_with("put") {
+        ensure!(head.contains("transfer-encoding: chunked"), "its length is not known before: {head}");
+        kept.clear();
+        loop {
+            let mut size = String::new();
+            socket.read_line(&mut size)?;
+            let size = usize::from_str_radix(size.trim(), 16)?;
+            let mut piece = vec![0; size + 2];
+            socket.read_exact(&mut piece)?;
+            kept.extend_from_slice(&piece[..size]);
+            if size == 0 {
+                return Ok(socket.get_mut().write_all(b"HTTP/1.1 201 made\r\nContent-Length: 0\r\n\r\n")?);
+            }
+        }
+    }
+    let from = head.split_once("range: bytes=").and_then(|(_, rest)| rest.split('-').next()?.parse().ok());
+    let (from, len): (usize, usize) = (from.unwrap_or(0), kept.len());
+    let status = match from {
+        0 => "200 all".to_owned(),
+        _ => format!("206 rest\r\nContent-Range: bytes {from}-{}/{len}", len - 1),
+    };
+    let end = if from == 0 { len / 2 } else { len };
+    let left = len - from;
+    let answer =
+        format!("HTTP/1.1 {status}\r\nETag: \"1\"\r\nContent-Length: {left}\r\nConnection: close\r\n\r\n");
+    socket.get_mut().write_all(answer.as_bytes())?;
+    Ok(socket.get_mut().write_all(&kept[from..end])?)
+}
+
+#[test]
+fn images_to_and_from_a_server_and_from_the_standard_input() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let state = directory.path().join("state");
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let run = |name: &str, args: &[&str]| json(&tool(name, &state, &[args, &["--json"]].concat())?);
+    run("spawn", &["--name", "web1", "--flavor", "1:512:0"])?;
+    let (url, heads) = server()?;
+    run("snapshot", &["--instance", "web1", "--to", &url, "--format", "vhd"])?;
+    run("spawn", &["--name", "web2", "--image", &url])?;
+    let heads = heads.lock().expect("nobody panics").clone();
+    assert!(heads.len() >= 3 && heads.last().is_some_and(|head| head.contains("range: bytes=")), "{heads:?}");
+
+    let vhd = at("out.vhd");
+    run("snapshot", &["--instance", "web2", "--output", &vhd])?;
+    let mut spawn = command("spawn", &state, &["--name", "web3", "--image", "-", "--json"])?;
+    let spawned = json(&spawn.stdin(std::fs::File::open(&vhd)?).output()?)?;
+    assert_eq!(spawned[0]["verified"], true);
+    let again = at("again.vhd");
+    run("snapshot", &["--instance", "web3", "--output", &again])?;
+    let same = Command::new(examples()?.join("disk")).args(["compare", &vhd, &again]).output()?;
+    ensure!(same.status.success(), "{same:?}");
     Ok(())
 }
 
