@@ -50,6 +50,21 @@ impl Dom0 {
         Ok(Self { root })
     }
 
+    /// A further tool of the control domain's; its body finds what the tools keep in `$STORE`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn tool(&self, name: &str, body: &str) -> Result<()> {
+        let store = self.store();
+        script(&self.root.path().join("tools").join(name), &format!("STORE='{}'\n{body}", store.display()))
+    }
+
+    /// Where the tools keep what they are told.
+    pub fn store(&self) -> std::path::PathBuf {
+        self.root.path().join("store")
+    }
+
     /// What a simulated host takes its plugins from.
     pub fn plugins(&self) -> std::path::PathBuf {
         self.root.path().join("plugins")

@@ -53,7 +53,7 @@
 //! | [`reconcile`](ComputeDriver::reconcile) | `init_host`, `cleanup_host`, `post_interrupted_snapshot_cleanup`, `poll_rebooting_instances` | Completes or undoes what programs left that were killed. | stops between two | steps |
 //!
 //! What needs a second driver is not behind the trait: [`Driver::migrate_to_pool`], and [`Driver::move_to_pool`] with
-//! `confirm_move` and `revert_move`.
+//! `confirm_move` and `revert_move`. Nor is [`Driver::plug_port`], which is for clouds with Neutron's agent in dom0.
 //!
 //! What the interface of Nova has besides, and this one has not:
 //!

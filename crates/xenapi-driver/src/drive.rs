@@ -116,7 +116,7 @@ pub(crate) async fn vifs(
 }
 
 /// Neutron's key on a VIF.
-const PORT: &str = "neutron-port-id";
+pub(crate) const PORT: &str = "neutron-port-id";
 
 /// The config drive that `wanted` describes, as a disk image; reads no clock and touches no file.
 ///

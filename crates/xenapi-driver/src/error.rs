@@ -98,9 +98,9 @@ pub enum Op {
     SwapVolume,
     /// `Driver::volumes`, `Driver::check_volumes`, `Driver::connector`.
     Volumes,
-    /// `Driver::attach_interface`.
+    /// `Driver::attach_interface`, `Driver::plug_port`.
     AttachInterface,
-    /// `Driver::detach_interface`.
+    /// `Driver::detach_interface`, `Driver::unplug_port`.
     DetachInterface,
     /// `Driver::interfaces`, `Driver::lock_interface`.
     Interfaces,
@@ -337,6 +337,11 @@ pub enum Cause {
         /// The addresses of those that it has.
         have: Vec<String>,
     },
+    /// A bridge's name that is none.
+    #[error(
+        "{0:?} cannot be the name of a bridge; give one of up to 15 letters, digits, and - _ . as in xapi1"
+    )]
+    NoBridge(String),
     /// There is a network of this name that is not the one that is meant.
     #[error("network {name:?} is not to be used: {why}; choose another name, or change the network")]
     NetworkDiffers {

@@ -43,6 +43,7 @@ mod adopt;
 mod agent;
 pub mod backup;
 mod boot_lock;
+pub mod bridges;
 mod cancel;
 pub mod compatibility;
 pub mod compute;
