@@ -288,6 +288,7 @@ async fn list(world: &World) -> Result<Table> {
             (_, true, ..) => " (deleted)",
             (_, _, true, _) => " (rescued)",
             (.., Some(_)) => " (resized)",
+            _ if instance.moving.is_some() => " (moved)",
             _ => "",
         };
         table.row([

@@ -72,6 +72,10 @@ fn a_day_of_an_instance() -> Result<()> {
     let node = listed[0]["node"].as_str().context("a node")?;
     let plan = run("migrate", &["web1", "--to", node, "--plan"])?;
     assert_eq!(plan[0]["node"], node);
+    let moved = run("migrate", &["web1", "--simulated-pool", "--cold"])?;
+    assert_eq!(moved[0]["state"], "Running, to be confirmed or reverted");
+    // It is kept where it was until somebody decides.
+    assert_eq!(run("instances", &["list"])?[0]["state"], "Halted (moved)");
     run("instances", &["destroy", "web1"])?;
     assert!(run("instances", &["list"])?.is_empty());
     Ok(())
@@ -96,6 +100,8 @@ fn a_dry_run_tells_and_does_nothing() -> Result<()> {
         ("instances", &["destroy", "web1"]),
         ("instances", &["metadata", "web1", "role=web"]),
         ("migrate", &["web1", "--to", node, "--cold"]),
+        ("migrate", &["web1", "--simulated-pool"]),
+        ("migrate", &["web1", "--simulated-pool", "--cold"]),
         ("snapshot", &["--instance", "web1", "--output", "web1.vhd"]),
     ] {
         let told = run(name, &[args, &["--dry-run"]].concat())?;
