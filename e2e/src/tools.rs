@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -57,14 +56,25 @@ pub fn can_be_dom0() -> bool {
 ///
 /// When a tool fails.
 pub fn disk_with_ext4(folder: &Path, mib: u64) -> Result<PathBuf> {
-    let (disk, part, files) = (folder.join("disk.raw"), folder.join("part.raw"), folder.join("files"));
+    let files = folder.join("files");
     std::fs::create_dir_all(files.join("etc"))?;
     std::fs::write(files.join("etc/hostname"), "web1\n")?;
+    disk_of_files(folder, &files, mib)
+}
+
+/// As [`disk_with_ext4`], with the files of a folder.
+///
+/// # Errors
+///
+/// When a tool fails.
+pub fn disk_of_files(folder: &Path, files: &Path, mib: u64) -> Result<PathBuf> {
+    let (disk, part) = (folder.join("disk.raw"), folder.join("part.raw"));
     File::create(&part)?.set_len((mib - 1) << 20)?;
     run("mkfs.ext4", ["-q".as_ref(), "-d".as_ref(), files.as_os_str(), part.as_os_str()])?;
-    let file = File::create(&disk)?;
+    let mut file = File::create(&disk)?;
     file.set_len(mib << 20)?;
-    file.write_all_at(&std::fs::read(&part)?, 2048 * 512)?;
+    file.seek(SeekFrom::Start(2048 * 512))?;
+    std::io::copy(&mut File::open(&part)?, &mut file)?;
     let script = folder.join("table");
     std::fs::write(&script, "2048,,83,*\n")?;
     let mut sfdisk = command("sfdisk")?;
