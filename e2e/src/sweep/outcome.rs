@@ -42,6 +42,19 @@ pub(super) async fn judge(
     forgotten_tasks(scene, mischief).await?;
     let now = scene.pool.census().await?;
     found.leaks.extend(now.tasks.iter().map(|task| format!("task {task}")));
+    by_verb(scene, verb, outcome, now, &mut found).await?;
+    in_the_end(scene, verb, mischief, &mut found).await?;
+    Ok(found)
+}
+
+/// What the outcome of the verb says.
+async fn by_verb(
+    scene: &Scene,
+    verb: &Verb,
+    outcome: &Result<(), Error>,
+    now: Census,
+    found: &mut Found,
+) -> Result<()> {
     match &verb.act {
         Step::Spawn
         | Step::SpawnOnLvm
@@ -51,7 +64,7 @@ pub(super) async fn judge(
         | Step::SpawnFromDisc
         | Step::SpawnFromVolume => match outcome {
             Err(_) => found.leaks.extend(changes(verb, &now, &scene.bare)),
-            Ok(()) => state(scene, &[VmPowerState::Running], &mut found).await?,
+            Ok(()) => state(scene, &[VmPowerState::Running], found).await?,
         },
         Step::Destroy => {
             if outcome.is_ok() {
@@ -59,111 +72,38 @@ pub(super) async fn judge(
             }
         }
         Step::SpawnCached(_) => match outcome {
-            Err(_) => {
-                let now = visible(scene, now).await?;
-                let before = visible(scene, scene.before.clone()).await?;
-                found.leaks.extend(changes(verb, &now, &before));
-            }
-            Ok(()) => state(scene, &[VmPowerState::Running], &mut found).await?,
+            Err(_) => found.leaks.extend(visible_changes(scene, verb, now).await?),
+            Ok(()) => state(scene, &[VmPowerState::Running], found).await?,
         },
-        Step::CacheImage => {
-            if outcome.is_err() {
-                found.leaks.extend(changes(verb, &now, &scene.bare));
-            }
-            let images = scene.pool.driver.cached_images().await?.len();
-            if images != usize::from(outcome.is_ok()) {
-                found.wrong.push(format!("{images} images in the cache"));
-            }
-        }
-        Step::Backup | Step::Increment => {
-            files(scene, verb, outcome, &mut found)?;
-            // An increment's snapshot stands in for that of the full one.
-            let had = usize::from(verb.act == Step::Increment);
-            let left = scene.leftovers();
-            let disks = scene.pool.client().all_records::<Vdi>().await?;
-            let kept = disks.values().filter(|vdi| vdi.is_a_snapshot).count();
-            if kept != if outcome.is_ok() { 1 + left } else { had } {
-                found.leaks.push(format!("{kept} snapshots, {left} said to be left"));
-            }
-        }
+        Step::CacheImage => image_cached(scene, verb, outcome, &now, found).await?,
+        Step::Backup | Step::Increment => backed_up(scene, verb, outcome, found).await?,
         Step::Snapshot | Step::Upload | Step::UploadAll => {
-            files(scene, verb, outcome, &mut found)?;
-            found.leaks.extend(changes(
-                verb,
-                &visible(scene, now).await?,
-                &visible(scene, scene.before.clone()).await?,
-            ));
+            files(scene, verb, outcome, found)?;
+            found.leaks.extend(visible_changes(scene, verb, now).await?);
         }
-        Step::Power(_, end) => {
-            let begin = scene_begin(verb);
-            let fitting = if outcome.is_ok() {
-                vec![end.clone()]
-            } else {
-                vec![begin, end.clone(), VmPowerState::Halted]
-            };
-            state(scene, &fitting, &mut found).await?;
-            again(scene, verb, &mut found).await;
-            state(scene, std::slice::from_ref(end), &mut found).await?;
-        }
-        Step::SoftDelete | Step::Restore => again(scene, verb, &mut found).await,
+        Step::Power(_, end) => powered(scene, verb, outcome, end, found).await?,
+        Step::SoftDelete | Step::Restore => again(scene, verb, found).await,
         Step::Reconcile => {
             // What could not be put in order is at the next time.
             if outcome.is_err() || scene.leftovers() > 0 {
-                again(scene, verb, &mut found).await;
+                again(scene, verb, found).await;
             }
         }
-        Step::MoveToPool => moved(scene, verb, outcome, &mut found).await?,
-        Step::Evacuate => evacuated(scene, verb, outcome, &mut found).await?,
+        Step::MoveToPool => moved(scene, verb, outcome, found).await?,
+        Step::Evacuate => evacuated(scene, verb, outcome, found).await?,
         Step::Resize | Step::Shrink | Step::Rescue | Step::Rebuild | Step::LiveMigrate => {
-            state(scene, &[VmPowerState::Running], &mut found).await?;
-            match (outcome, verb.act.inverse()) {
-                (Ok(()), Some(inverse)) => {
-                    if let Err(error) = inverse.run(scene).await {
-                        found.wrong.push(format!("cannot be taken back: {error}"));
-                    }
-                }
-                // Its last part may have been what failed: then it is done by the next one.
-                (Err(_), None) => again(scene, verb, &mut found).await,
-                _ => {}
-            }
-            // Drives are made anew when it is taken back, so that their references differ.
-            let back = visible(scene, scene.pool.census().await?).await?;
-            let before = visible(scene, scene.before.clone()).await?;
-            for (class, objects) in &back.objects {
-                let there = before.objects.get(class).map_or(0, BTreeSet::len);
-                if objects.len() != there {
-                    found
-                        .leaks
-                        .push(format!("{} objects of class {class} instead of {there}", objects.len()));
-                }
-            }
-            state(scene, &[VmPowerState::Running], &mut found).await?;
+            changed(scene, verb, outcome, found).await?;
         }
-        Step::SwapVolume => {
-            state(scene, &[VmPowerState::Running], &mut found).await?;
-            let volumes = scene.pool.driver.volumes(&scene.which()).await.context("listing volumes")?;
-            let wanted = if outcome.is_ok() { "vol-2" } else { scene::VOLUME };
-            if !matches!(&volumes[..], [only] if only.plugged && only.device == "4" && only.id == wanted) {
-                found.wrong.push(format!("{volumes:?} instead of {wanted}"));
-            }
-        }
+        Step::SwapVolume => swapped(scene, outcome, found).await?,
         Step::ConfirmResize | Step::RevertResize | Step::Unrescue => {
             if outcome.is_err() {
                 // What failed is finished, unless only its answer was lost.
                 let _ = verb.act.run(scene).await;
             }
-            state(scene, &[VmPowerState::Running], &mut found).await?;
+            state(scene, &[VmPowerState::Running], found).await?;
         }
         Step::AttachVolume | Step::AttachInterface | Step::EnsureNetwork => {
-            if outcome.is_err() {
-                found.leaks.extend(changes(verb, &now, &scene.before));
-            } else if let Some(inverse) = verb.act.inverse() {
-                if let Err(error) = inverse.run(scene).await {
-                    found.wrong.push(format!("cannot be taken back: {error}"));
-                }
-                let back = scene.pool.census().await?;
-                found.leaks.extend(changes(verb, &back, &scene.before));
-            }
+            added(scene, verb, outcome, &now, found).await?;
         }
         Step::LoseHost | Step::LeaveSpawn => unreachable!("they prepare"),
         // What failed may be finished, or has been done.
@@ -173,6 +113,117 @@ pub(super) async fn judge(
             }
         }
     }
+    Ok(())
+}
+
+/// The file and the snapshot that the next backup is based on are there, or what was before.
+async fn backed_up(scene: &Scene, verb: &Verb, outcome: &Result<(), Error>, found: &mut Found) -> Result<()> {
+    files(scene, verb, outcome, found)?;
+    // An increment's snapshot stands in for that of the full one.
+    let had = usize::from(verb.act == Step::Increment);
+    let left = scene.leftovers();
+    let disks = scene.pool.client().all_records::<Vdi>().await?;
+    let kept = disks.values().filter(|vdi| vdi.is_a_snapshot).count();
+    if kept != if outcome.is_ok() { 1 + left } else { had } {
+        found.leaks.push(format!("{kept} snapshots, {left} said to be left"));
+    }
+    Ok(())
+}
+
+/// It runs, and there is as much as before: taken back where that can be, else done once more.
+async fn changed(scene: &Scene, verb: &Verb, outcome: &Result<(), Error>, found: &mut Found) -> Result<()> {
+    state(scene, &[VmPowerState::Running], found).await?;
+    match (outcome, verb.act.inverse()) {
+        (Ok(()), Some(inverse)) => {
+            if let Err(error) = inverse.run(scene).await {
+                found.wrong.push(format!("cannot be taken back: {error}"));
+            }
+        }
+        // Its last part may have been what failed: then it is done by the next one.
+        (Err(_), None) => again(scene, verb, found).await,
+        _ => {}
+    }
+    // Drives are made anew when it is taken back, so that their references differ.
+    let back = visible(scene, scene.pool.census().await?).await?;
+    let before = visible(scene, scene.before.clone()).await?;
+    for (class, objects) in &back.objects {
+        let there = before.objects.get(class).map_or(0, BTreeSet::len);
+        if objects.len() != there {
+            found.leaks.push(format!("{} objects of class {class} instead of {there}", objects.len()));
+        }
+    }
+    state(scene, &[VmPowerState::Running], found).await?;
+    Ok(())
+}
+
+/// One of the two volumes is attached: the one that the outcome says.
+async fn swapped(scene: &Scene, outcome: &Result<(), Error>, found: &mut Found) -> Result<()> {
+    state(scene, &[VmPowerState::Running], found).await?;
+    let volumes = scene.pool.driver.volumes(&scene.which()).await.context("listing volumes")?;
+    let wanted = if outcome.is_ok() { "vol-2" } else { scene::VOLUME };
+    if !matches!(&volumes[..], [only] if only.plugged && only.device == "4" && only.id == wanted) {
+        found.wrong.push(format!("{volumes:?} instead of {wanted}"));
+    }
+    Ok(())
+}
+
+/// What was added can be removed again, and what was not has left nothing.
+async fn added(
+    scene: &Scene,
+    verb: &Verb,
+    outcome: &Result<(), Error>,
+    now: &Census,
+    found: &mut Found,
+) -> Result<()> {
+    if outcome.is_err() {
+        found.leaks.extend(changes(verb, now, &scene.before));
+    } else if let Some(inverse) = verb.act.inverse() {
+        if let Err(error) = inverse.run(scene).await {
+            found.wrong.push(format!("cannot be taken back: {error}"));
+        }
+        let back = scene.pool.census().await?;
+        found.leaks.extend(changes(verb, &back, &scene.before));
+    }
+    Ok(())
+}
+
+/// The image is in the cache, or nothing of it is anywhere.
+async fn image_cached(
+    scene: &Scene,
+    verb: &Verb,
+    outcome: &Result<(), Error>,
+    now: &Census,
+    found: &mut Found,
+) -> Result<()> {
+    if outcome.is_err() {
+        found.leaks.extend(changes(verb, now, &scene.bare));
+    }
+    let images = scene.pool.driver.cached_images().await?.len();
+    if images != usize::from(outcome.is_ok()) {
+        found.wrong.push(format!("{images} images in the cache"));
+    }
+    Ok(())
+}
+
+/// It is in the state that was wanted, or on the way; the verb can be repeated.
+async fn powered(
+    scene: &Scene,
+    verb: &Verb,
+    outcome: &Result<(), Error>,
+    end: &VmPowerState,
+    found: &mut Found,
+) -> Result<()> {
+    let begin = scene_begin(verb);
+    let fitting =
+        if outcome.is_ok() { vec![end.clone()] } else { vec![begin, end.clone(), VmPowerState::Halted] };
+    state(scene, &fitting, found).await?;
+    again(scene, verb, found).await;
+    state(scene, std::slice::from_ref(end), found).await?;
+    Ok(())
+}
+
+/// Whatever became of the verb: all can be removed, and nothing is left.
+async fn in_the_end(scene: &Scene, verb: &Verb, mischief: &Mischief, found: &mut Found) -> Result<()> {
     // Whatever became of it, an instance can be removed, with everything that belongs to it.
     let has_instance =
         !matches!(verb.act, Step::EnsureNetwork | Step::RemoveNetwork | Step::CacheImage | Step::Reconcile);
@@ -212,7 +263,7 @@ pub(super) async fn judge(
     if sessions > 2 + lost {
         found.leaks.push(format!("{sessions} sessions"));
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Nobody heard of a task whose reference was lost: XAPI removes it some time after its end. Only where an answer
@@ -249,6 +300,12 @@ fn changes(verb: &Verb, now: &Census, before: &Census) -> Vec<String> {
         || verb.prepare.contains(&Step::AttachVolume);
     let counts = |change: &String| !(change.contains("task ") || lun && change.contains("/disks/"));
     now.changes_since(before).into_iter().filter(counts).collect()
+}
+
+/// As [`changes`], of what is [visible] since before the verb.
+async fn visible_changes(scene: &Scene, verb: &Verb, now: Census) -> Result<Vec<String>> {
+    let before = visible(scene, scene.before.clone()).await?;
+    Ok(changes(verb, &visible(scene, now).await?, &before))
 }
 
 /// Without what XAPI keeps of a snapshot that is gone until it coalesces.
