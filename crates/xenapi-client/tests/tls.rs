@@ -207,3 +207,37 @@ fn files_that_hold_no_certificate() {
     let config = Config::new("https://h", "root", "x").unwrap().trust(Trust::Fingerprints(Vec::new()));
     assert_eq!(Client::new(config).unwrap_err().kind(), ErrorKind::Config);
 }
+
+/// The system's roots are those that the environment names, and that is one for all tests of a process.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_the_system_believes_in_is_accepted() {
+    let (believed, unknown) = (host(&["127.0.0.1"]).await, host(&["127.0.0.1"]).await);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("roots.pem");
+    std::fs::write(&file, &believed.pem).unwrap();
+    for (host, expected) in [(&believed, "accepted"), (&unknown, "refused")] {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child
+            .args(["--exact", "in_a_process_of_its_own", "--ignored"])
+            .env("SSL_CERT_FILE", &file)
+            .env_remove("SSL_CERT_DIR")
+            .env("TEST_URL", format!("https://127.0.0.1:{}", host.port))
+            .env("TEST_EXPECTED", expected);
+        let output = tokio::task::spawn_blocking(move || child.output()).await.unwrap().unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && shown.contains("1 passed"), "{expected}: {shown}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "is a part of another test, which starts it"]
+async fn in_a_process_of_its_own() {
+    let (Ok(url), Ok(expected)) = (std::env::var("TEST_URL"), std::env::var("TEST_EXPECTED")) else { return };
+    let config = Config::new(&url, "root", "x").unwrap().trust(Trust::SystemRoots);
+    match Client::connect(config).await {
+        Ok(_) => assert_eq!(expected, "accepted"),
+        Err(error) => {
+            assert_eq!((expected.as_str(), error.kind()), ("refused", ErrorKind::Untrusted), "{error}");
+        }
+    }
+}

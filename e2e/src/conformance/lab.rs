@@ -237,7 +237,11 @@ impl Lab {
     }
 
     /// A pending task.
+    ///
+    /// # Errors
+    /// Not applicable when it could not be ended.
     pub async fn task(&self) -> Result<Ref<Task>> {
+        self.site.needs_tasks()?;
         let create = task::Create { label: self.name(), description: String::new() };
         let task = self.client.call(create).await?;
         self.keep(Made::Task(task.clone()));

@@ -46,6 +46,7 @@ async fn there_is_one_pool_with_a_coordinator(lab: &Lab) -> Result<()> {
 }
 
 async fn every_host_has_a_control_domain(lab: &Lab) -> Result<()> {
+    lab.site.dom0()?;
     for host in lab.client.all_records::<Host>().await?.into_values() {
         let domain = lab.client.record::<Vm>(&host.control_domain).await?;
         same("is_control_domain", domain.is_control_domain, true)?;

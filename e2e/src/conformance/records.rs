@@ -160,7 +160,7 @@ async fn a_record_holds_what_the_getters_give(lab: &Lab) -> Result<()> {
     let vm = lab.vm().await?;
     let record = lab.raw_record(&vm).await?;
     let members = record.as_struct().context("the record is no struct")?;
-    ensure!(members.len() > 80, "the record has {} fields", members.len());
+    ensure!(members.len() > 60, "the record has {} fields", members.len());
     for (field, value) in members {
         let got: Value = match lab.rpc(&format!("VM.get_{field}"), (&vm,)).await {
             // The records keep fields of features that are no more.

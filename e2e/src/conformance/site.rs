@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use xenapi_client::Client;
-use xenapi_types::{Host, HostRecord, Pbd, Pool, PoolRecord, Sm, Sr, SrRecord, StorageOperations};
+use xenapi_types::{
+    Host, HostRecord, Pbd, Pool, PoolRecord, Sm, Sr, SrRecord, StorageOperations, TaskStatusType, Vm, task,
+};
 use xenapi_wire::Ref;
 
 use super::expect::not_applicable;
@@ -24,6 +26,7 @@ pub struct Site {
     pub host_count: usize,
     sr: Option<(Ref<Sr>, SrRecord)>,
     features: BTreeMap<String, i64>,
+    ends_tasks: bool,
 }
 
 impl Site {
@@ -46,7 +49,17 @@ impl Site {
                 features = driver.features;
             }
         }
-        Ok(Self { pool, pool_record, host, host_record, host_count, sr, features })
+        let end = task::SetStatus { task: Ref::NULL, value: TaskStatusType::Success };
+        let ends_tasks = !client.call(end).await.is_err_and(|e| e.is("MESSAGE_METHOD_UNKNOWN"));
+        Ok(Self { pool, pool_record, host, host_record, host_count, sr, features, ends_tasks })
+    }
+
+    /// That tasks of ours can be ended, which came with XenServer 7.2: they could not be taken away.
+    ///
+    /// # Errors
+    /// Not applicable when they cannot.
+    pub fn needs_tasks(&self) -> Result<()> {
+        if self.ends_tasks { Ok(()) } else { Err(not_applicable("clients' tasks cannot be ended here")) }
     }
 
     /// The storage repository for the checks' disks.
@@ -72,6 +85,20 @@ impl Site {
             return Ok(());
         }
         Err(not_applicable(format!("storage of type {} has no {feature}", self.sr_type())))
+    }
+
+    /// The coordinator's control domain.
+    ///
+    /// # Errors
+    /// Not applicable when the host does not say which it is, as those before XenServer 7.2.
+    pub fn dom0(&self) -> Result<&Ref<Vm>> {
+        let dom0 = Some(&self.host_record.control_domain).filter(|dom0| !dom0.is_null());
+        dom0.ok_or_else(|| not_applicable("hosts do not name their control domain here"))
+    }
+
+    /// Whether this is a release before XenServer 7.3, which removed what had been announced to go.
+    pub fn is_before_removals(&self) -> bool {
+        self.host_record.api_version_major == 2 && self.host_record.api_version_minor < 8
     }
 
     /// Whether the driver of the storage repository can do something.

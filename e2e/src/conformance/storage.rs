@@ -7,7 +7,7 @@ use xenapi_types::{Host, Pbd, Sr, Vbd, VbdMode, VbdType, Vdi, VdiType, sr, vbd, 
 use xenapi_wire::{Ref, Value};
 
 use super::clean::Made;
-use super::expect::{refused, refused_with, same};
+use super::expect::{not_applicable, refused, refused_with, same};
 use super::lab::{Lab, MIB};
 
 super::checks! { "storage";
@@ -67,8 +67,7 @@ impl Lab {
 
     /// Attaches a disk to the coordinator's dom0, plugged in.
     async fn in_dom0(&self, vdi: &Ref<Vdi>) -> Result<Ref<Vbd>> {
-        let dom0 = &self.site.host_record.control_domain;
-        let vbd = self.vbd(dom0, vdi, "autodetect").await?;
+        let vbd = self.vbd(self.site.dom0()?, vdi, "autodetect").await?;
         self.client.call(vbd::Plug { vbd: vbd.clone() }).await?;
         Ok(vbd)
     }
@@ -286,6 +285,9 @@ async fn names_and_settings_of_disks_change(lab: &Lab) -> Result<()> {
 async fn calls_that_are_no_more_say_so(lab: &Lab) -> Result<()> {
     let vdi = lab.disk(2 * MIB).await?;
     let answer: Answer = lab.rpc("VDI.resize_online", (&vdi, 4 * MIB)).await;
+    if !answer.as_ref().is_err_and(|error| error.is("MESSAGE_REMOVED")) && lab.site.is_before_removals() {
+        return Err(not_applicable("this release has not removed it yet"));
+    }
     refused_with(answer, "MESSAGE_REMOVED", &[])
 }
 
@@ -460,7 +462,7 @@ async fn a_disk_in_dom0_is_in_use(lab: &Lab) -> Result<()> {
     refused_with(lab.client.destroy(&vdi).await, "VDI_IN_USE", &[&vdi_name, "destroy"])?;
     let resize = vdi::Resize { vdi: vdi.clone(), size: 8 * MIB };
     refused_with(lab.client.call(resize).await, "VDI_IN_USE", &[&vdi_name, "resize"])?;
-    let (vbd_uuid, dom0) = (lab.client.record(&vbd).await?.uuid, &lab.site.host_record.control_domain);
+    let (vbd_uuid, dom0) = (lab.client.record(&vbd).await?.uuid, lab.site.dom0()?);
     let dom0_uuid = lab.client.get_field(dom0, vm::field::UUID).await?;
     let reason = format!("VBD '{vbd_uuid}' still attached to '{dom0_uuid}'");
     refused_with(lab.client.destroy(&vbd).await, "OPERATION_NOT_ALLOWED", &[&reason])?;

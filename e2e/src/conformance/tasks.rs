@@ -128,6 +128,7 @@ async fn an_unknown_async_method_is_named_without_its_prefix(lab: &Lab) -> Resul
 }
 
 async fn a_new_task_is_pending(lab: &Lab) -> Result<()> {
+    lab.site.needs_tasks()?;
     let label = format!("{} é<&>", lab.name());
     let create = task::Create { label: label.clone(), description: "of a check".to_owned() };
     let task = lab.client.call(create).await?;
@@ -229,6 +230,7 @@ async fn a_pending_task_survives_its_destruction(lab: &Lab) -> Result<()> {
 }
 
 async fn a_task_survives_its_session(lab: &Lab) -> Result<()> {
+    lab.site.needs_tasks()?;
     let other = lab.other_client("conformance, second").await?;
     let create = task::Create { label: lab.name(), description: String::new() };
     let task = other.call(create).await?;
