@@ -350,6 +350,49 @@ fn errors_are_one_sentence() -> Result<()> {
         assert_eq!(output.status.code(), Some(1), "{name} {args:?}: {text}");
         let last = text.lines().last().unwrap_or_default();
         assert!(last.starts_with("error: ") && last.contains(part), "{name} {args:?}: {text}");
+        // The same for programs, and nothing else.
+        let told = tool(name, &state, &[args, &["--json"]].concat())?;
+        let told: Value = serde_json::from_slice(&told.stdout).with_context(|| format!("{name} {args:?}"))?;
+        assert!(told["error"].as_str().is_some_and(|error| error.contains(part)), "{name} {args:?}: {told}");
     }
+    Ok(())
+}
+
+/// What the other tests do not ask of each subcommand: with --json every line of standard output is an object.
+#[test]
+fn every_subcommand_speaks_json() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let state = directory.path().join("state");
+    let image = directory.path().join("rescue.img").display().to_string();
+    std::fs::File::create(&image)?.set_len(4 << 20)?;
+    let run = |name: &str, args: &[&str]| json(&tool(name, &state, &[args, &["--json"]].concat())?);
+    run("spawn", &["--name", "web1", "--image", &image, "--flavor", "1:512:0"])?;
+    let node = run("instances", &["list"])?[0]["node"].as_str().context("a node")?.to_owned();
+    for (name, args) in [
+        ("instances", &["show", "web1"][..]),
+        ("instances", &["power", "web1", "reboot", "--hard"]),
+        ("instances", &["power", "web1", "pause"]),
+        ("instances", &["power", "web1", "unpause"]),
+        ("instances", &["power", "web1", "suspend"]),
+        ("instances", &["power", "web1", "resume"]),
+        ("instances", &["rescue", "web1", "--image", &image]),
+        ("instances", &["unrescue", "web1"]),
+        ("instances", &["resize", "web1", "--flavor", "1:256:0"]),
+        ("instances", &["confirm", "web1"]),
+        ("instances", &["metadata", "web1", "role=web"]),
+        ("instances", &["adopt", "web1"]),
+        ("instances", &["diagnostics", "web1"]),
+        ("instances", &["console-log", "web1"]),
+        ("volumes", &["list", "web1"]),
+        ("volumes", &["check", "web1"]),
+        ("migrate", &["web1", "--to", &node]),
+        ("images", &["list"]),
+        ("pool", &["join", "--simulated", "--dry-run"]),
+    ] {
+        let rows = run(name, args).with_context(|| format!("{name} {args:?}"))?;
+        assert!(rows.iter().all(Value::is_object), "{name} {args:?}: {rows:?}");
+    }
+    let doctor = tool("doctor", &state, &["--json"])?;
+    assert!(serde_json::from_slice::<Value>(&doctor.stdout)?["findings"].is_array());
     Ok(())
 }
