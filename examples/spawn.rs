@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
 use examples::cli::{self, Common};
 use examples::options::Options;
@@ -18,7 +18,7 @@ use xenapi_driver::spec::{
     AdminPassword, AgentNeed, AgentSetup, ConfigDrive, ConfigDriveFormat, ConfigDriveLabel, ConfigDriveSize,
     Flavor, ImageFormat, ImageUse, InstanceSpec, Nic, OsType, SrChoice, VmMode,
 };
-use xenapi_driver::{Checks, ImportVia, Instance, Settings, SpawnOptions};
+use xenapi_driver::{AgentTimeouts, Checks, ImportVia, Instance, Settings, SpawnOptions};
 use xenapi_types::{ConsoleProtocol, Vm, vm};
 
 /// Make a running instance from a disk image.
@@ -96,7 +96,7 @@ struct Cli {
     #[arg(long, value_name = "DEVICE=TAG", value_parser = cli::key_value)]
     disk_tag: Vec<(String, String)>,
     /// Ask the agent in the guest, too, for what the config drive tells: key, files and network. With "required" there
-    /// is no instance if it does not do it.
+    /// is no instance if it does not do it. Left out, the option use_agent_default decides.
     #[arg(long, value_enum, value_name = "HOW")]
     agent: Option<AgentUse>,
     /// Have the agent set a password that only the owner of the first --ssh-key learns: openssl pkeyutl -decrypt -inkey
@@ -151,7 +151,7 @@ async fn spawn(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
     spec.os_type = cli.os_type;
     spec.metadata = cli.meta.iter().cloned().collect();
     let drive = config_drive(cli)?;
-    spec.agent = cli.agent.map(|how| agent(cli, how, &drive));
+    spec.agent = agent(cli, &drive)?;
     spec.config_drive = Some(drive);
 
     let checks = if cli.no_verify { Checks::ConfigDrive } else { Checks::AllDisks };
@@ -236,17 +236,24 @@ fn config_drive(cli: &Cli) -> Result<ConfigDrive> {
     })
 }
 
-fn agent(cli: &Cli, how: AgentUse, drive: &ConfigDrive) -> AgentSetup {
-    AgentSetup {
-        need: match how {
-            AgentUse::IfFound => AgentNeed::IfFound,
-            AgentUse::Required => AgentNeed::Required,
-        },
+/// What the agent is asked for: as the command line says, or else Nova's options.
+fn agent(cli: &Cli, drive: &ConfigDrive) -> Result<Option<AgentSetup>> {
+    let options = cli.options.read()?;
+    let need = match (cli.agent, AgentSetup::of(&options)) {
+        (Some(_), _) if options.flag("disable_agent") => bail!("--agent: the option disable_agent is set"),
+        (Some(AgentUse::IfFound), _) => AgentNeed::IfFound,
+        (Some(AgentUse::Required), _) => AgentNeed::Required,
+        (None, Some(usual)) => usual.need,
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(AgentSetup {
+        need,
+        timeouts: AgentTimeouts::of(&options),
         owner_key: drive.ssh_keys.get("key0").cloned(),
         files: drive.files.clone(),
         password: cli.agent_password.then_some(AdminPassword::Generated),
         ..AgentSetup::default()
-    }
+    }))
 }
 
 /// Whether there must be an agent.

@@ -13,6 +13,7 @@ use guest_agent::{Command, Digest, Offer};
 use tokio::time::Instant;
 use uuid::Uuid;
 use xenapi_client::Client;
+use xenapi_config::{Settings as Options, Value};
 use xenapi_types::{Ref, Vm, vm};
 
 pub use first_boot::{AdminPassword, AgentBuild, AgentNeed, AgentReport, AgentSetup, AgentStep};
@@ -48,6 +49,22 @@ impl Default for AgentTimeouts {
             answer: Duration::from_secs(30),
             version: Duration::from_secs(300),
             reset_network: Duration::from_secs(60),
+        }
+    }
+}
+
+impl AgentTimeouts {
+    /// As Nova's options have them: `agent_timeout`, `agent_version_timeout`, `agent_resetnetwork_timeout`.
+    pub fn of(options: &Options) -> Self {
+        let seconds = |name: &str, usual: Duration| match options.get(name) {
+            Some(Value::Integer(seconds)) => u64::try_from(seconds).map_or(usual, Duration::from_secs),
+            _ => usual,
+        };
+        let usual = Self::default();
+        Self {
+            answer: seconds("agent_timeout", usual.answer),
+            version: seconds("agent_version_timeout", usual.version),
+            reset_network: seconds("agent_resetnetwork_timeout", usual.reset_network),
         }
     }
 }

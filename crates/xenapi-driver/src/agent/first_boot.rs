@@ -5,6 +5,7 @@ use std::fmt;
 
 use guest_agent::{Command, OwnerKey};
 use xenapi_client::Secret;
+use xenapi_config::Settings as Options;
 
 use super::{Agent, AgentTimeouts, password};
 use crate::cancel::Stop;
@@ -135,6 +136,13 @@ impl fmt::Debug for AgentSetup {
 }
 
 impl AgentSetup {
+    /// As Nova's options have it for images that say nothing: none, unless `use_agent_default` is set and `disable_agent`
+    /// is not.
+    pub fn of(options: &Options) -> Option<Self> {
+        let used = options.flag("use_agent_default") && !options.flag("disable_agent");
+        used.then(|| Self { timeouts: AgentTimeouts::of(options), ..Self::default() })
+    }
+
     /// What stands in the way, as far as it is known without the guest.
     pub(crate) fn conflicts(&self, power: Power) -> Vec<Conflict> {
         let mut found = Vec::new();
@@ -267,5 +275,25 @@ impl Agent {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_novas_options_say() {
+        let of = |text: &str| AgentSetup::of(&Options::new().nova_conf("nova.conf", text).unwrap());
+        assert_eq!(of(""), None);
+        assert_eq!(of("[xenserver]\nuse_agent_default = yes\n"), Some(AgentSetup::default()));
+        assert_eq!(of("[xenserver]\nuse_agent_default = yes\ndisable_agent = yes\n"), None);
+        let text = "[xenserver]\nuse_agent_default = yes\nagent_timeout = 1\nagent_version_timeout = 2\n\
+            agent_resetnetwork_timeout = 3\n";
+        let [answer, version, reset_network] = [1, 2, 3].map(Duration::from_secs);
+        let timeouts = AgentTimeouts { answer, version, reset_network };
+        assert_eq!(of(text), Some(AgentSetup { timeouts, ..AgentSetup::default() }));
     }
 }
