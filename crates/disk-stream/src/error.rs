@@ -25,6 +25,18 @@ pub enum Error {
         /// What it is instead.
         kind: &'static str,
     },
+    /// The image is of a format that is not read, and nobody said that it is raw.
+    #[error(
+        "{} is {format}, which is not read here; convert it with qemu-img convert -O qcow2 or unpack it, or declare it \
+         as raw if it is a disk that happens to begin so",
+        path.display()
+    )]
+    Foreign {
+        /// The image.
+        path: PathBuf,
+        /// What it is.
+        format: &'static str,
+    },
     /// A raw image without a byte.
     #[error("{} is empty: a disk has at least one byte", path.display())]
     Empty {

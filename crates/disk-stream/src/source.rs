@@ -118,7 +118,22 @@ pub(crate) fn open(file: &DiskFile, opening: &Opening) -> Result<Box<dyn BlockSo
         qcow2::open(file)
     } else if vhd::recognises(file, first, last)? {
         vhd::open(file, opening)
+    } else if let Some(format) = foreign(first) {
+        Err(Error::Foreign { path: file.path().to_owned(), format })
     } else {
         Ok(raw::open(file))
     }
+}
+
+/// Formats that are known by their first bytes and not read here.
+pub(crate) fn foreign(head: &[u8]) -> Option<&'static str> {
+    let known: [(&[u8], &str); 6] = [
+        (b"KDMV", "a VMDK image"),
+        (b"# Disk DescriptorFile", "a VMDK descriptor"),
+        (b"vhdxfile", "a VHDX image"),
+        (b"PK\x03\x04", "a zip archive"),
+        (b"\xfd7zXZ\0", "an xz stream"),
+        (b"BZh", "a bzip2 stream"),
+    ];
+    known.into_iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, format)| format)
 }

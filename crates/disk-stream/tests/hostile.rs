@@ -98,6 +98,28 @@ fn what_a_guest_wrote_does_not_make_the_format() {
 }
 
 #[test]
+fn formats_that_are_not_read_are_no_raw_disks() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("disk");
+    for (magic, what) in [
+        (&b"KDMV\x03\0\0\0"[..], "a VMDK image"),
+        (b"# Disk DescriptorFile\n", "a VMDK descriptor"),
+        (b"vhdxfile", "a VHDX image"),
+        (b"PK\x03\x04", "a zip archive"),
+        (b"\xfd7zXZ\0", "an xz stream"),
+        (b"BZh9", "a bzip2 stream"),
+    ] {
+        let mut bytes = magic.to_vec();
+        bytes.resize(1 << 20, 7);
+        std::fs::write(&path, bytes).unwrap();
+        let error = Image::open_blocking(&path, Declared::Unknown).unwrap_err().to_string();
+        assert!(error.contains(what) && error.contains("qemu-img convert -O qcow2"), "{error}");
+        // A guest may have written that: whoever knows that it is a disk says so.
+        assert_eq!(Image::open_blocking(&path, Declared::Raw).unwrap().virtual_size(), 1 << 20);
+    }
+}
+
+#[test]
 fn a_disk_may_replace_its_own_source() {
     let (folder, disk) = pair(4 * MIB, 4 * MIB);
     let leaf = folder.path().join("1.vhd");

@@ -7,6 +7,7 @@ use vhd::format::{DiskType, DynamicHeader, FOOTER_LEN, Footer};
 use vhd::{Decoder, Event, Structure};
 
 use crate::image::{Declared, Format};
+use crate::source;
 use crate::unpack::assembly::Assembly;
 use crate::unpack::inflate::{Ahead, Compression, inflate};
 use crate::unpack::levels::{self, Layer};
@@ -329,16 +330,8 @@ fn link(footer: &Footer, header: Option<&DynamicHeader>) -> Link {
     }
 }
 
-/// Formats that need their end or their middle before their beginning.
+/// Formats that need their end or their middle before their beginning, and those that are not read at all.
 fn foreign(head: &[u8]) -> Option<&'static str> {
-    let known: [(&[u8], &str); 7] = [
-        (b"QFI\xfb", "a qcow2 image"),
-        (b"KDMV", "a VMDK image"),
-        (b"# Disk DescriptorFile", "a VMDK descriptor"),
-        (b"vhdxfile", "a VHDX image"),
-        (b"PK\x03\x04", "a zip archive"),
-        (b"\xfd7zXZ\0", "an xz stream"),
-        (b"BZh", "a bzip2 stream"),
-    ];
-    known.into_iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, format)| format)
+    let is_qcow2 = qcow2::Header::is_qcow2(head);
+    source::foreign(head).or_else(|| is_qcow2.then_some("a qcow2 image"))
 }
