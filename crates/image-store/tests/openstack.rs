@@ -115,6 +115,28 @@ async fn read(source: &GlanceSource) -> Result<Vec<u8>, Error> {
     Ok(all)
 }
 
+/// What a host needs to fetch an image by itself, tried with the program that hosts have for it.
+#[tokio::test]
+async fn somebody_else_fetches_an_image() {
+    let Some(world) = world() else { return };
+    let content = bytes(100_000);
+    put(&world.glance(), NewImage::new("somebody else's", "aki", "aki"), &content).await.unwrap();
+    let remote = world.glance().remote("somebody else's").await.unwrap();
+    assert_eq!(remote.digest, Digest::of(Algorithm::Sha512, &content));
+    let mut curl = tokio::process::Command::new("curl");
+    curl.args(["-s", "-f", &remote.url]);
+    for (name, text) in &remote.headers {
+        curl.arg("-H").arg(format!("{name}: {}", text.expose()));
+    }
+    let fetched = curl.output().await.unwrap();
+    assert!(fetched.status.success() && fetched.stdout == content, "{}", fetched.status);
+    let shown = format!("{remote:?}");
+    assert!(remote.headers.values().all(|text| !shown.contains(text.expose())), "{shown}");
+    let without =
+        tokio::process::Command::new("curl").args(["-s", "-f", &remote.url]).output().await.unwrap();
+    assert!(!without.status.success(), "the token is needed");
+}
+
 #[tokio::test]
 async fn an_image_goes_there_and_comes_back() {
     let Some(world) = world() else { return };
