@@ -15,13 +15,13 @@ use uuid::Uuid;
 use xapi_simulator::Personality;
 use xenapi_client::ExportFormat;
 use xenapi_driver::spec::{
-    ConfigDrive, ConfigDriveFormat, Flavor, InstanceSpec, Locking, MacChoice, Nic, OsType, Power, SrChoice,
-    VmMode,
+    ConfigDrive, ConfigDriveFormat, Firmware, Flavor, Hardware, InstanceSpec, Locking, MacChoice, Nic,
+    OsType, Power, SrChoice, VmMode,
 };
 use xenapi_driver::{Cause, Driver, Existing, Instance, Progress, Settings, SpawnOptions, Which};
 use xenapi_types::{
-    OnCrashBehaviour, OnNormalExit, Ref, VbdMode, VbdRecord, VbdType, Vdi, VdiType, VifLockingMode, Vm,
-    VmPowerState, VmRecord, sr, vbd, vdi, vm,
+    DomainType, OnCrashBehaviour, OnNormalExit, Ref, VbdMode, VbdRecord, VbdType, Vdi, VdiType,
+    VifLockingMode, Vm, VmPowerState, VmRecord, sr, vbd, vdi, vm,
 };
 
 struct Bench {
@@ -132,6 +132,27 @@ async fn the_record_of_a_pv_guest() -> Result<()> {
     assert_eq!((&*vm.hvm_boot_policy, vm.hvm_boot_params), ("", map([])));
     assert_eq!((&*vm.platform["nx"], &*vm.platform["viridian"]), ("false", "false"));
     assert_eq!(vm.vcpus_params, map([]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_record_of_a_pvh_guest() -> Result<()> {
+    let bench = Bench::new().await?;
+    let spec = InstanceSpec { vm_mode: Some("PVH".parse().expect("a mode")), ..bench.spec() };
+    if !e2e::pool::plays(Personality::XcpNg82) {
+        let error = bench.spawn(spec).await.unwrap_err().to_string();
+        assert!(error.contains("which has no PVH guests"), "{error}");
+        return Ok(());
+    }
+    let instance = bench.spawn(spec).await?;
+    let (_, vm) = bench.vm(&instance).await?;
+    assert_eq!((vm.power_state, vm.domain_type), (VmPowerState::Running, DomainType::Pvh));
+    assert_eq!((&*vm.pv_bootloader, &*vm.hvm_boot_policy), ("pygrub", ""));
+    assert_eq!(&*vm.platform["nx"], "true");
+    let uefi = Hardware { firmware: Firmware::Uefi { secure_boot: false }, ..Hardware::default() };
+    let wrong =
+        InstanceSpec { vm_mode: Some(VmMode::Pvh), hardware: uefi, name: "web2".into(), ..bench.spec() };
+    assert!(bench.spawn(wrong).await.is_err(), "it has no firmware");
     Ok(())
 }
 

@@ -495,7 +495,7 @@ fn plan_vm(spec: &InstanceSpec, mark: &Ownership, xenstore_data: BTreeMap<String
     let platform = [
         ("acpi", truth(true)),
         ("apic", truth(true)),
-        ("nx", truth(mode == VmMode::Hvm)),
+        ("nx", truth(mode != VmMode::Pv)),
         ("pae", truth(true)),
         ("timeoffset", "0".to_owned()),
         ("viridian", truth(spec.os_type == Some(OsType::Windows))),

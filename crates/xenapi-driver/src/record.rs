@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 use xenapi_storage::ownership;
 use xenapi_types::{
-    OnCrashBehaviour, OnNormalExit, Ref, Sr, VbdMode, VbdType, Vdi, VdiType, VifLockingMode, Vm, vbd, vdi,
-    vgpu, vif, vm,
+    DomainType, OnCrashBehaviour, OnNormalExit, Ref, Sr, VbdMode, VbdType, Vdi, VdiType, VifLockingMode, Vm,
+    vbd, vdi, vgpu, vif, vm,
 };
 
 use crate::plan::{DiskPlan, GpuPlan, NicPlan, Plan};
@@ -48,9 +48,13 @@ pub(crate) fn vm(plan: &Plan) -> vm::Create {
             ..common
         },
         // It is set when it is there.
-        VmMode::Pv if wanted.own_kernel => common,
-        // The guest's own boot loader configuration names the kernel.
-        VmMode::Pv => vm::Create { pv_bootloader: "pygrub".to_owned(), ..common },
+        mode => vm::Create {
+            // Unspecified, it follows from the boot policy, and is PV.
+            domain_type: if mode == VmMode::Pvh { DomainType::Pvh } else { DomainType::Unspecified },
+            // The guest's own boot loader configuration names the kernel. One's own is set when it is there.
+            pv_bootloader: if wanted.own_kernel { String::new() } else { "pygrub".to_owned() },
+            ..common
+        },
     }
 }
 

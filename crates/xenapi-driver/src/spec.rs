@@ -346,17 +346,21 @@ pub enum VmMode {
     Hvm,
     /// Paravirtualisation, the kernel taken from the image by pygrub, or given besides it. Nova's `xen`.
     Pv,
+    /// A kernel started as with [`VmMode::Pv`], in a container of the processor's virtualisation: without emulated
+    /// hardware, and on hosts that run no PV guests any more. Needs XenServer 8 or XCP-ng 8 at least. Not of Nova.
+    Pvh,
 }
 
 impl FromStr for VmMode {
     type Err = String;
 
-    /// Nova's names and their aliases: `hvm`, `hv`, `xen`, `pv`, in any case.
+    /// Nova's names and their aliases: `hvm`, `hv`, `xen`, `pv`, and `pvh`, in any case.
     fn from_str(text: &str) -> Result<Self, String> {
         match text.to_ascii_lowercase().as_str() {
             "hvm" | "hv" | "baremetal" => Ok(Self::Hvm),
             "xen" | "pv" => Ok(Self::Pv),
-            _ => Err(format!("unknown VM mode {text:?}: use hvm or xen")),
+            "pvh" => Ok(Self::Pvh),
+            _ => Err(format!("unknown VM mode {text:?}: use hvm, xen or pvh")),
         }
     }
 }

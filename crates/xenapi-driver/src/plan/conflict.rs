@@ -97,6 +97,16 @@ pub enum Conflict {
     /// The edition, or the release, does not have it.
     #[error("the pool's edition or release has no {0}; change its licence, or do without")]
     Restricted(&'static str),
+    /// The release starts no guest in that way.
+    #[error(
+        "host {node:?} runs {product}, which has no PVH guests; use another mode, or a host of version 8 or later"
+    )]
+    NoPvh {
+        /// The host's name.
+        node: String,
+        /// What it runs.
+        product: String,
+    },
     /// The release starts every guest by BIOS, whatever the record says.
     #[error("host {node:?} runs {product}, which has no UEFI; use BIOS, or a host of version 8 or later")]
     NoUefi {

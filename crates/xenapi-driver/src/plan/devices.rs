@@ -33,7 +33,7 @@ pub(super) fn check(spec: &InstanceSpec, inventory: &Inventory, found: &mut Vec<
     if spec.kernel.is_some() && spec.vm_mode == Some(VmMode::Hvm) {
         found.push(Conflict::KernelOfHvm);
     }
-    let is_pv = spec.vm_mode == Some(VmMode::Pv) || spec.kernel.is_some();
+    let is_pv = matches!(spec.vm_mode, Some(VmMode::Pv | VmMode::Pvh)) || spec.kernel.is_some();
     if *firmware != Firmware::Bios && is_pv {
         found.push(Conflict::FirmwareOfPv);
     }
@@ -86,6 +86,9 @@ pub(super) fn check_on(
 ) {
     if spec.hardware.firmware != Firmware::Bios && !has_uefi(&node.product) {
         found.push(Conflict::NoUefi { node: node.name.clone(), product: node.product.clone() });
+    }
+    if spec.vm_mode == Some(VmMode::Pvh) && !has_uefi(&node.product) {
+        found.push(Conflict::NoPvh { node: node.name.clone(), product: node.product.clone() });
     }
     for address in &spec.hardware.pci {
         if let Some(vm) = inventory.pci_taken.get(&(node.reference.clone(), address.clone())) {
