@@ -104,6 +104,9 @@ async fn a_port_is_plugged_and_unplugged() -> Result<()> {
     assert_eq!(files(&dom0)?, wanted, "once more is no harm");
 
     let host = pool.client().all_records::<Host>().await?.into_values().next().expect("a host");
+    let node = host.uuid.parse()?;
+    let dry = pool.driver.dry_run(|driver| driver.unplug_port(node, port(), Progress::none())).await?;
+    assert_eq!((dry.steps.len(), files(&dom0)?), (1, wanted), "{dry}");
     for _ in 0..2 {
         pool.driver.unplug_port(host.uuid.parse()?, port(), Progress::none()).await?;
         assert_eq!(files(&dom0)?, BTreeSet::new());

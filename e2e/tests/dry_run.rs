@@ -13,10 +13,11 @@ use e2e::sweep::verb::{Step, VERBS, Verb};
 use xapi_simulator::World;
 use xenapi_driver::image_cache::{CachePolicy, CacheRequest, Eviction};
 use xenapi_driver::node::DrainOptions;
+use xenapi_driver::pool_move::MoveOptions;
 use xenapi_driver::pools::PoolMigrateOptions;
 use xenapi_driver::reconcile::ReconcileOptions;
 use xenapi_driver::spec::Locking;
-use xenapi_driver::{AgentTimeouts, DiskWork, Driver, Operation, Progress};
+use xenapi_driver::{AgentTimeouts, DiskWork, Driver, Operation, Progress, Shutdown};
 use xenapi_types::{Host, HostMetrics, Vm, vm};
 
 #[tokio::test]
@@ -102,12 +103,25 @@ async fn what_the_sweep_does_not_do_is_only_told_too() -> Result<()> {
 #[tokio::test]
 async fn moves_to_other_pools_and_from_dead_hosts_are_only_told() -> Result<()> {
     let scene = Scene::set(&Verb { name: "move", prepare: &[Step::Spawn], act: Step::LiveMigrate }).await?;
-    let other = e2e::pool::Pool::of(World::demo()).await?;
+    let other = e2e::pool::Pool::of(World::demo().elsewhere(2)).await?;
+    let untouched = || {
+        let written = writes(other.simulator.faults().recorded());
+        ensure!(written.is_empty(), "the other pool: {written:?}");
+        Ok(())
+    };
     other.simulator.faults().record();
     let options = PoolMigrateOptions::default;
     one(&scene, "move VM", |d| d.migrate_to_pool(scene.which(), &other.driver, options())).await?;
-    let written = writes(other.simulator.faults().recorded());
-    ensure!(written.is_empty(), "the other pool: {written:?}");
+    let hard = || MoveOptions { shutdown: Shutdown::Hard, ..MoveOptions::default() };
+    one(&scene, "until it is confirmed", |d| d.move_to_pool(scene.which(), &other.driver, hard())).await?;
+    untouched()?;
+    scene.pool.driver.move_to_pool(scene.which(), &other.driver, hard()).await?;
+    other.simulator.faults().record();
+    one(&scene, "which was moved", |d| d.confirm_move(scene.which(), &other.driver, Progress::none()))
+        .await?;
+    one(&scene, "was moved to", |d| d.revert_move(scene.which(), &other.driver, Progress::none())).await?;
+    untouched()?;
+    scene.pool.driver.revert_move(scene.which(), &other.driver, Progress::none()).await?;
 
     // The host of the instance dies; its disk would have to be where others reach it.
     let client = scene.pool.client();
@@ -178,7 +192,9 @@ fn no_verb_is_left_out() -> Result<()> {
     }
     let here = fs::read_to_string(root.join("e2e/tests/dry_run.rs"))?
         + &fs::read_to_string(root.join("e2e/src/sweep/verb.rs"))?
-        + &fs::read_to_string(root.join("e2e/tests/membership.rs"))?;
+        + &fs::read_to_string(root.join("e2e/tests/membership.rs"))?
+        + &fs::read_to_string(root.join("e2e/tests/adopt.rs"))?
+        + &fs::read_to_string(root.join("e2e/tests/bridges.rs"))?;
     let missing: Vec<_> = verbs.iter().filter(|verb| !here.contains(&format!(".{verb}("))).collect();
     assert!(verbs.len() > 30 && missing.is_empty(), "{} verbs, never tried dry: {missing:?}", verbs.len());
     Ok(())

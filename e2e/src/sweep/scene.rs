@@ -17,8 +17,8 @@ use xapi_simulator::core::Config as Behaviour;
 use xapi_simulator::fault::{Fault, Faults};
 use xapi_simulator::targets::Target;
 use xenapi_client::{ImportFormat, Secret};
-use xenapi_driver::Which;
 use xenapi_driver::volume::{Iscsi, Storage, Volume, VolumeDisk};
+use xenapi_driver::{Driver, ImportVia, Settings, Which};
 use xenapi_types::{
     Failure, Host, OnCrashBehaviour, OnNormalExit, Pbd, Ref, Vbd, VbdMode, VbdType, Vdi, VdiType, Vm, host,
     sr, vbd, vdi, vm,
@@ -129,7 +129,11 @@ impl Scene {
             _ => None,
         };
         let server = Behaviour { plugins, ..server };
-        let pool = Pool::started(world, mischief::timeouts(), server).await?;
+        let mut pool = Pool::started(world, mischief::timeouts(), server).await?;
+        if verb.act == Step::SpawnViaDom0 {
+            let settings = Settings { import_via: ImportVia::Dom0, ..pool.driver.settings().clone() };
+            pool.driver = Driver::over(pool.driver.client().clone(), settings);
+        }
         pool.simulator
             .targets()
             .add(Target::iscsi(PORTAL, IQN, [(0, 8 << 20), (1, 8 << 20)]).login("user", CHAP));

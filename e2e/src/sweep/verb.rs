@@ -19,8 +19,7 @@ use xenapi_driver::spec::{
 use xenapi_driver::upload::{UploadFormat, UploadOptions};
 use xenapi_driver::volume::AttachOptions;
 use xenapi_driver::{
-    Checks, Driver, Existing, ImportVia, InstanceDisk, Otherwise, PowerChange, Progress, Result, Settings,
-    Shutdown, SpawnOptions,
+    Checks, Driver, Existing, InstanceDisk, Otherwise, PowerChange, Progress, Result, Shutdown, SpawnOptions,
 };
 use xenapi_types::VmPowerState;
 
@@ -206,11 +205,8 @@ impl Step {
             Self::Spawn => spawn(driver, scene, SrChoice::default()).await,
             Self::SpawnOnLvm => spawn(driver, scene, SrChoice::NameLabel(LVM.into())).await,
             Self::SpawnOnShared => spawn(driver, scene, SrChoice::NameLabel(SHARED.into())).await,
-            Self::SpawnViaDom0 => {
-                let settings = Settings { import_via: ImportVia::Dom0, ..driver.settings().clone() };
-                let driver = Driver::over(driver.client().clone(), settings);
-                spawn(&driver, scene, SrChoice::default()).await
-            }
+            // The scene's driver writes that way.
+            Self::SpawnViaDom0 => spawn(driver, scene, SrChoice::default()).await,
             Self::SpawnFromDisc => {
                 let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 1), scene.disc());
                 (spec.uuid, spec.node) = (scene.instance, Some(scene.home));
