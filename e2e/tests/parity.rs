@@ -141,3 +141,33 @@ fn what_is_wrong_is_noticed() -> Result<()> {
     assert_eq!(faults.len(), wrong.len() + 2, "{faults:#?}");
     Ok(())
 }
+
+/// An option that nobody reads says so to who sets it.
+#[test]
+fn every_option_is_read_or_says_that_it_has_no_effect() -> Result<()> {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let mut sources = String::new();
+    for folder in ["crates/xenapi-driver/src", "examples"] {
+        add(&root.join(folder), &mut sources)?;
+    }
+    let readers = ["get", "flag", "text", "is_set", "seconds", "number"];
+    for option in xenapi_config::OPTIONS {
+        let read = readers.iter().any(|reader| sources.contains(&format!("{reader}(\"{}\"", option.name)));
+        ensure!(read != option.note.is_some(), "{}: read: {read}, its note: {:?}", option.name, option.note);
+    }
+    Ok(())
+}
+
+/// The text of all sources in a folder that are no tests.
+fn add(folder: &Path, to: &mut String) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() && !path.ends_with("tests") {
+            add(&path, to)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
+            let text = fs::read_to_string(&path)?;
+            to.push_str(text.split("#[cfg(test)]").next().unwrap_or_default());
+        }
+    }
+    Ok(())
+}

@@ -242,9 +242,14 @@ impl Settings {
         self.values.contains_key(name)
     }
 
-    /// What is wrong, in the order of the sources; then what contradicts itself.
+    /// What is wrong, in the order of the sources; then what is set in vain, in that of the names; then what contradicts
+    /// itself.
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = self.findings.clone();
+        findings.extend(self.values.iter().filter_map(|(name, (_, origin))| {
+            let text = format!("{name}: {}", options::named(name)?.note?);
+            Some(Finding { origin: Some(origin.clone()), text })
+        }));
         findings.extend(self.contradictions().into_iter().map(|text| Finding { origin: None, text }));
         findings
     }
@@ -286,9 +291,6 @@ impl Settings {
     fn set(&mut self, option: &'static Opt, text: &str, origin: Origin) {
         match option.kind.parse(text) {
             Ok(value) => {
-                if let Some(note) = option.note {
-                    self.find(&origin, format!("{}: {note}", option.name));
-                }
                 self.values.insert(option.name, (value, origin));
             }
             Err(wanted) => {
@@ -366,7 +368,12 @@ mod tests {
                 .unwrap()
                 .environment([("OS_XENSERVER__RUNNING_TIMEOUT", "3"), ("OS_XENSERVER__LOGIN_TIMEOUT", "3")])
                 .command_line([("xenserver.login_timeout", "4")]);
-        finds(&settings, &[]);
+        finds(
+            &settings,
+            &[
+                "command line: login_timeout: it has no effect here: every call has the deadlines of the client",
+            ],
+        );
         for (name, value, origin) in [
             ("agent_resetnetwork_timeout", 60, "default"),
             ("agent_timeout", 1, "nova.conf, line 4"),
@@ -392,6 +399,8 @@ mod tests {
             &settings,
             &[
                 "nova.conf, line 7: [DEFAULT] xenapi_check_host is an earlier name: write it as check_host in [xenserver]",
+                "nova.conf, line 6: my_ip: it has no effect here: no address of this side is told to anybody",
+                "nova.conf, line 4: target_host: it has no effect here: each volume names its portal",
             ],
         );
     }
@@ -426,8 +435,13 @@ mod tests {
             ("ipxe_network_name", "net"),
         ]);
         let found: Vec<String> = settings.findings().iter().map(ToString::to_string).collect();
-        let begins =
-            ["connection_password is", "independent_compute is", "disable_agent and", "of ipxe_boot"];
+        let begins = [
+            "command line: ipxe_network_name",
+            "connection_password is",
+            "independent_compute is",
+            "disable_agent and",
+            "of ipxe_boot",
+        ];
         assert_eq!(found.len(), begins.len(), "{found:?}");
         assert!(found.iter().zip(begins).all(|(text, begin)| text.starts_with(begin)), "{found:?}");
     }
