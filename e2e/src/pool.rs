@@ -15,10 +15,11 @@ use disk_stream::DiskBody;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use xapi_simulator::core::Config as Behaviour;
+use xapi_simulator::targets::Target;
 use xapi_simulator::{Acceleration, Guests, Personality, Qemu, Simulator, World};
 use xenapi_client::{Client, Config, ExportFormat, ImportFormat, Timeouts, connect_fn};
 use xenapi_driver::{Driver, Settings};
-use xenapi_types::{Safety, Task, Vdi};
+use xenapi_types::{Safety, Task, Vdi, sr};
 
 /// A pool of one host with an SR of type ext ([`EXT`], the default) and one of type lvm ([`LVM`]).
 pub struct Pool {
@@ -211,6 +212,31 @@ impl Pool {
             client(&self.simulator, Timeouts::default(), &Arc::new(AtomicU64::new(u64::MAX)))?,
             settings,
         ))
+    }
+
+    /// Makes a repository of type nfs that all hosts reach.
+    ///
+    /// # Errors
+    ///
+    /// When there is one already that is kept there.
+    pub async fn share(&self, name: &str) -> Result<()> {
+        let (server, path) = ("192.0.2.2", "/srv");
+        self.simulator.targets().add(Target::share(server, path));
+        let pools = self.client().all_records::<xenapi_types::Pool>().await?;
+        let device_config = [("server", server), ("serverpath", path)];
+        let call = sr::Create {
+            host: pools.into_values().next().context("a pool")?.master,
+            device_config: device_config.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            physical_size: 1 << 32,
+            name_label: name.to_owned(),
+            name_description: String::new(),
+            r#type: "nfs".to_owned(),
+            content_type: "user".to_owned(),
+            shared: true,
+            sm_config: None,
+        };
+        self.client().call(call).await?;
+        Ok(())
     }
 
     /// A client beside the driver's.

@@ -1,8 +1,11 @@
 //! What the program that is killed does, and what the tests expect of it.
 
+use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
 use xenapi_client::Secret;
 use xenapi_driver::resize::ResizeOptions;
 use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic, SrChoice};
@@ -53,6 +56,28 @@ pub fn attachment(instance: &str, progress: Progress) -> Result<(Which, Volume, 
     let iscsi = Iscsi { portal: PORTAL.parse()?, iqn: IQN.into(), chap };
     let volume = Volume::new(Storage::Iscsi(iscsi), VolumeDisk::Lun(0));
     Ok((Which::Instance(instance.parse()?), volume, AttachOptions { progress, ..AttachOptions::default() }))
+}
+
+/// Starts the program, and kills it when it says that its `n`-th stage begins. Says whether it was over before.
+///
+/// # Errors
+///
+/// When it cannot be started.
+pub async fn kill_at(mut program: Command, n: usize) -> Result<bool> {
+    let mut child = program.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().context("its output")?).lines();
+    let mut over = false;
+    for _ in 0..n {
+        match lines.next_line().await? {
+            Some(line) if line != "done" => {}
+            _ => {
+                over = true;
+                break;
+            }
+        }
+    }
+    child.kill().await?;
+    Ok(over)
 }
 
 /// Waits until the tasks that a dead program asked for are over, and removes their records.

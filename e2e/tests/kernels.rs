@@ -17,13 +17,12 @@ use image_store::{Algorithm, Digest};
 use tempfile::TempDir;
 use xapi_simulator::World;
 use xapi_simulator::fault::Fault;
-use xapi_simulator::targets::Target;
 use xenapi_driver::live::MigrateOptions;
 use xenapi_driver::reconcile::ReconcileOptions;
 use xenapi_driver::resize::{RebuildOptions, ResizeOptions};
 use xenapi_driver::spec::{Flavor, Grow, InstanceSpec, Kernel, Remote, SrChoice, VmMode};
 use xenapi_driver::{Cause, Instance, Node, Progress, SpawnOptions, Which};
-use xenapi_types::{Vdi, Vm, VmPowerState, VmRecord, sr, vm};
+use xenapi_types::{Vdi, Vm, VmPowerState, VmRecord, vm};
 use xenapi_wire::Failure;
 
 const ARGS: &str = "root=/dev/xvda ro console=hvc0";
@@ -45,28 +44,7 @@ impl Bench {
         fs::write(files.path().join("ami"), vec![7; 4 << 20])?;
         fs::write(files.path().join("aki"), b"kernel ".repeat(100_001))?;
         fs::write(files.path().join("ari"), b"ramdisk".repeat(200_003))?;
-        // Storage that both hosts reach.
-        let config = [("server", "192.0.2.2"), ("serverpath", "/srv")];
-        let create = sr::Create {
-            host: pool
-                .client()
-                .all_records::<xenapi_types::Pool>()
-                .await?
-                .into_values()
-                .next()
-                .context("a pool")?
-                .master,
-            device_config: config.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-            physical_size: 1 << 32,
-            name_label: "shared".into(),
-            name_description: String::new(),
-            r#type: "nfs".into(),
-            content_type: "user".into(),
-            shared: true,
-            sm_config: None,
-        };
-        pool.simulator.targets().add(Target::share("192.0.2.2", "/srv"));
-        pool.client().call(create).await?;
+        pool.share("shared").await?;
         let before = pool.census().await?;
         Ok(Self { dom0, pool, files, before })
     }

@@ -42,21 +42,8 @@ impl Bench {
         pool.simulator
             .targets()
             .add(Target::iscsi("192.0.2.1", IQN, [(0, 32 << 20)]).login("user", "password"));
-        pool.simulator.targets().add(Target::share("192.0.2.2", "/srv"));
+        pool.share("shared").await?;
         let nodes = pool.driver.nodes().await?;
-        let config = [("server", "192.0.2.2"), ("serverpath", "/srv")];
-        let call = sr::Create {
-            host: nodes[0].reference.clone(),
-            device_config: config.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-            physical_size: 1 << 32,
-            name_label: "shared".into(),
-            name_description: String::new(),
-            r#type: "nfs".into(),
-            content_type: "user".into(),
-            shared: true,
-            sm_config: None,
-        };
-        pool.client().call(call).await?;
         let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), &image);
         let home = pool.client().all_records::<xenapi_types::Pool>().await?;
         let home = home.into_values().next().context("a pool")?.master;

@@ -7,11 +7,9 @@ use tempfile::TempDir;
 use uuid::Uuid;
 use xapi_simulator::World;
 use xapi_simulator::fault::Fault;
-use xapi_simulator::targets::Target;
 use xenapi_driver::node::DrainOptions;
 use xenapi_driver::spec::{Flavor, InstanceSpec, Nic, SrChoice};
 use xenapi_driver::{Cause, Progress, Settings, SpawnOptions};
-use xenapi_types::sr;
 use xenapi_wire::Failure;
 
 struct Bench {
@@ -28,22 +26,9 @@ impl Bench {
         let image = files.path().join("demo.img");
         DemoImage { virtual_bytes: 64 << 20, payload_bytes: 1 << 20 }.write(&image)?;
         let pool = Pool::of(World::demo().with_hosts(2).with_all_drivers()).await?;
-        pool.simulator.targets().add(Target::share("192.0.2.2", "/srv"));
+        pool.share("shared").await?;
         let home = pool.client().all_records::<xenapi_types::Pool>().await?;
         let home = home.into_values().next().context("a pool")?.master;
-        let config = [("server", "192.0.2.2"), ("serverpath", "/srv")];
-        let call = sr::Create {
-            host: home.clone(),
-            device_config: config.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-            physical_size: 1 << 32,
-            name_label: "shared".into(),
-            name_description: String::new(),
-            r#type: "nfs".into(),
-            content_type: "user".into(),
-            shared: true,
-            sm_config: None,
-        };
-        pool.client().call(call).await?;
         let nodes = pool.driver.nodes().await?;
         let of = |is_home| nodes.iter().find(|node| (node.reference == home) == is_home).context("two nodes");
         let (here, there) = (of(true)?.uuid.parse()?, of(false)?.uuid.parse()?);

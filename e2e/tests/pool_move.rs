@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,6 @@ use e2e::pool::{Census, EXT, LVM, NETWORK, PASSWORD, Pool};
 use examples::demo_image::DemoImage;
 use http_body_util::Full;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use xapi_simulator::World;
 use xapi_simulator::fault::Fault;
 use xenapi_client::{Client, ExportFormat};
@@ -397,19 +395,7 @@ async fn running_at_most_once(bench: &Bench) -> Result<()> {
 async fn kill_at(bench: &Bench, urls: &[String; 2], instance: &Instance, n: usize) -> Result<bool> {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_victim"));
     command.args([&urls[0], PASSWORD, "move", &instance.uuid.to_string(), &urls[1]]);
-    let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
-    let mut lines = BufReader::new(child.stdout.take().context("its output")?).lines();
-    let mut over = false;
-    for _ in 0..n {
-        match lines.next_line().await? {
-            Some(line) if line != "done" => {}
-            _ => {
-                over = true;
-                break;
-            }
-        }
-    }
-    child.kill().await?;
+    let over = e2e::victim::kill_at(command, n).await?;
     for pool in [&bench.here, &bench.there] {
         pool.simulator.connections().count().wait_for(|count| count.open == 0).await?;
         e2e::victim::forget_tasks(pool).await?;

@@ -1,7 +1,6 @@
 //! A program is killed in the middle of something: the pool is put in order from what XAPI knows.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -9,7 +8,6 @@ use e2e::pool::{Census, PASSWORD, Pool};
 use e2e::victim;
 use examples::demo_image::DemoImage;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use uuid::Uuid;
 use xapi_simulator::World;
 use xapi_simulator::fault::Fault;
@@ -59,21 +57,9 @@ impl Bench {
     async fn kill_at(&self, verb: &str, what: &str, n: usize, slow: &str) -> Result<bool> {
         // Otherwise it would be through with the stage before it is killed.
         self.pool.simulator.faults().on(slow, Fault::Slow(Duration::from_millis(400)));
-        let mut command = tokio::process::Command::from(Command::new(env!("CARGO_BIN_EXE_victim")));
-        command.args([&self.url, PASSWORD, verb, what]).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn()?;
-        let mut lines = BufReader::new(child.stdout.take().context("its output")?).lines();
-        let mut over = false;
-        for _ in 0..n {
-            match lines.next_line().await? {
-                Some(line) if line != "done" => {}
-                _ => {
-                    over = true;
-                    break;
-                }
-            }
-        }
-        child.kill().await?;
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_victim"));
+        command.args([&self.url, PASSWORD, verb, what]);
+        let over = victim::kill_at(command, n).await?;
         self.pool.simulator.faults().clear();
         self.quiet().await?;
         Ok(over)

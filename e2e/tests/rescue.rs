@@ -9,12 +9,11 @@ use examples::demo_image::DemoImage;
 use tempfile::TempDir;
 use xapi_simulator::World;
 use xapi_simulator::fault::Fault;
-use xapi_simulator::targets::Target;
 use xenapi_driver::rescue::RescueOptions;
 use xenapi_driver::resize::{RebuildOptions, ResizeOptions};
 use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic, SrChoice};
 use xenapi_driver::{Cause, PowerChange, Progress, Shutdown, SpawnOptions, Which};
-use xenapi_types::{Ref, Vbd, Vdi, Vm, VmPowerState, sr, vdi};
+use xenapi_types::{Ref, Vbd, Vdi, Vm, VmPowerState, vdi};
 use xenapi_wire::Failure;
 
 struct Bench {
@@ -43,20 +42,7 @@ impl Bench {
         let home = pool.client().all_records::<xenapi_types::Pool>().await?;
         let home = home.into_values().next().context("a pool")?.master;
         if let SrChoice::NameLabel(name) = &sr {
-            let config = [("server", "192.0.2.2"), ("serverpath", "/srv")];
-            let call = sr::Create {
-                host: home.clone(),
-                device_config: config.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-                physical_size: 1 << 32,
-                name_label: name.clone(),
-                name_description: String::new(),
-                r#type: "nfs".into(),
-                content_type: "user".into(),
-                shared: true,
-                sm_config: None,
-            };
-            pool.simulator.targets().add(Target::share("192.0.2.2", "/srv"));
-            pool.client().call(call).await?;
+            pool.share(name).await?;
         }
         let nodes = pool.driver.nodes().await?;
         let node = nodes.iter().find(|node| node.reference == home).context("a node")?;

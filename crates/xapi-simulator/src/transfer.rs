@@ -26,6 +26,7 @@ mod pipe;
 mod source;
 #[cfg(test)]
 mod tests;
+mod whole;
 mod xva;
 
 use crate::disk::DiskError;

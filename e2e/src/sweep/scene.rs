@@ -20,8 +20,8 @@ use xenapi_client::{ImportFormat, Secret};
 use xenapi_driver::volume::{Iscsi, Storage, Volume, VolumeDisk};
 use xenapi_driver::{Driver, ImportVia, Settings, Which};
 use xenapi_types::{
-    Failure, Host, OnCrashBehaviour, OnNormalExit, Pbd, Ref, Vbd, VbdMode, VbdType, Vdi, VdiType, Vm, host,
-    sr, vbd, vdi, vm,
+    Failure, OnCrashBehaviour, OnNormalExit, Pbd, Ref, Vbd, VbdMode, VbdType, Vdi, VdiType, Vm, host, sr,
+    vbd, vdi, vm,
 };
 
 use crate::pool::{Census, Pool, personality};
@@ -138,7 +138,7 @@ impl Scene {
             .targets()
             .add(Target::iscsi(PORTAL, IQN, [(0, 8 << 20), (1, 8 << 20)]).login("user", CHAP));
         if verb.prepare.contains(&Step::SpawnOnShared) {
-            make_shared(&pool).await.context("the shared repository")?;
+            pool.share(SHARED).await.context("the shared repository")?;
         }
         let files = tempfile::tempdir()?;
         image(verb, &files.path().join("image.raw"))?;
@@ -269,25 +269,6 @@ impl Scene {
 }
 
 /// Makes a repository that all hosts reach.
-async fn make_shared(pool: &Pool) -> Result<()> {
-    pool.simulator.targets().add(Target::share(PORTAL, "/srv"));
-    let host = pool.client().all::<Host>().await?.into_iter().next().context("a host")?;
-    let device_config = [("server", PORTAL), ("serverpath", "/srv")];
-    let call = sr::Create {
-        host,
-        device_config: device_config.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-        physical_size: 1 << 32,
-        name_label: SHARED.into(),
-        name_description: String::new(),
-        r#type: "nfs".into(),
-        content_type: "user".into(),
-        shared: true,
-        sm_config: None,
-    };
-    pool.client().call(call).await?;
-    Ok(())
-}
-
 /// The plugins of dom0, as a host has them.
 fn plugins() -> Result<TempDir> {
     // Tests are in a folder below that of the programs.

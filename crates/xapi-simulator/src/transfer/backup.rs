@@ -4,24 +4,20 @@
 //! tar archive of two files, which name the host and hold the pool's database. What is sent back is looked at and put
 //! aside, as on a real host, where it counts after the next boot; here, nothing comes of it.
 
-use tokio::io::AsyncReadExt;
 use xenapi_types::archive::{self, Header, RECORD};
 use xenapi_wire::{Failure, Value};
 
-use super::handler::{CLOSING, Request, shown};
+use super::handler::{CLOSING, Request};
+use super::whole;
 use crate::classes::task;
 use crate::core::Core;
 use crate::dispatch::{Router, internal_error};
-use crate::http::page::Page;
 use crate::http::{After, Exchange, Verb, dump};
 
 pub(super) fn register(router: &mut Router) {
     router.http.add(Verb::Get, "/host_backup", |exchange| Box::pin(get(exchange)));
     router.http.add(Verb::Put, "/host_restore", |exchange| Box::pin(put(exchange)));
 }
-
-/// The longest backup that is taken, in bytes.
-const MAX_BACKUP: u64 = 256 << 20;
 
 /// The file that says whose backup it is.
 const INVENTORY: &str = "etc/xensource-inventory";
@@ -46,27 +42,8 @@ async fn get(exchange: &mut Exchange) -> std::io::Result<After> {
 }
 
 async fn put(exchange: &mut Exchange) -> std::io::Result<After> {
-    let core = exchange.core.clone();
-    let mut request = Request { action: "put_host_restore", exchange };
-    let Some(opened) = request.open("Uploading host backup").await? else { return Ok(request.refused()) };
-    let host = request.exchange.host.clone();
-    let head = format!("HTTP/1.1 200 OK\r\n{CLOSING}task-id:{}\r\n\r\n", opened.task.reference);
-    request.begin(&core, &opened.task, &head).await?;
-    let length = request.exchange.head.content_length().unwrap_or(0);
-    let mut backup = Vec::new();
-    let read = (&mut request.exchange.conn).take(length.min(MAX_BACKUP)).read_to_end(&mut backup).await;
-    let outcome = match read {
-        Ok(read) if (read as u64) < length => Err(internal_error("End_of_file")),
-        Ok(_) => check(&core, &host, &backup),
-        Err(error) => Err(internal_error(&error.to_string())),
-    };
-    let page = outcome.as_ref().err().map(|failure| Page::internal_error(Some(&shown(failure))));
-    task::finish(&core, &opened.task.reference, outcome.map(|()| Value::Nil));
-    if let Some(page) = page {
-        request.exchange.conn.send(&page.bytes("HTTP/1.1")).await?;
-    }
-    opened.close(&core);
-    Ok(if length > MAX_BACKUP { After::Reset } else { After::Close })
+    let judge = |exchange: &Exchange, backup: &[u8]| check(&exchange.core, &exchange.host, backup);
+    whole::take(exchange, "put_host_restore", "Uploading host backup", judge).await
 }
 
 /// What names a host, in the notation of the shell.

@@ -3,46 +3,23 @@
 //! Only `dry_run=true` is simulated: a real restore replaces the database and restarts every host.
 
 use roxmltree::{Document, Node};
-use tokio::io::AsyncReadExt;
-use xenapi_wire::{Failure, Value};
+use xenapi_wire::Failure;
 
-use super::handler::{CLOSING, Request, shown};
-use crate::classes::task;
+use super::whole;
 use crate::db::View;
 use crate::dispatch::{Router, internal_error};
-use crate::http::page::Page;
 use crate::http::{After, Exchange, Verb, dump};
 
 pub(super) fn register(router: &mut Router) {
     router.http.add(Verb::Put, "/pool/xmldbdump", |exchange| Box::pin(put(exchange)));
 }
 
-/// The longest document that is looked at, in bytes.
-const MAX_DOCUMENT: u64 = 256 << 20;
-
 async fn put(exchange: &mut Exchange) -> std::io::Result<After> {
-    let core = exchange.core.clone();
-    let mut request = Request { action: "put_pool_xml_db_sync", exchange };
-    let Some(opened) = request.open("Restore database").await? else { return Ok(request.refused()) };
-    let head = format!("HTTP/1.1 200 OK\r\n{CLOSING}task-id:{}\r\n\r\n", opened.task.reference);
-    request.begin(&core, &opened.task, &head).await?;
-    let length = request.exchange.head.content_length().unwrap_or(0);
-    let mut document = Vec::new();
-    let read = (&mut request.exchange.conn).take(length.min(MAX_DOCUMENT)).read_to_end(&mut document).await;
-    let is_rehearsal = request.exchange.head.param("dry_run") == Some("true");
-    let outcome = match read {
-        Ok(read) if (read as u64) < length => Err(internal_error("End_of_file")),
-        Ok(_) if is_rehearsal => core.db().read(|view| check(view, &document)),
-        Ok(_) => Err(Failure::new("NOT_IMPLEMENTED", ["restore_database"])),
-        Err(error) => Err(internal_error(&error.to_string())),
+    let judge = |exchange: &Exchange, document: &[u8]| match exchange.head.param("dry_run") {
+        Some("true") => exchange.core.db().read(|view| check(view, document)),
+        _ => Err(Failure::new("NOT_IMPLEMENTED", ["restore_database"])),
     };
-    let page = outcome.as_ref().err().map(|failure| Page::internal_error(Some(&shown(failure))));
-    task::finish(&core, &opened.task.reference, outcome.map(|()| Value::Nil));
-    if let Some(page) = page {
-        request.exchange.conn.send(&page.bytes("HTTP/1.1")).await?;
-    }
-    opened.close(&core);
-    Ok(if length > MAX_DOCUMENT { After::Reset } else { After::Close })
+    whole::take(exchange, "put_pool_xml_db_sync", "Restore database", judge).await
 }
 
 /// What stands against a restore: another schema, or a coordinator whose management interface the backup does not know.
