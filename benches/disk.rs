@@ -1,6 +1,7 @@
-//! Raw disks to VHDs and back, beside `cp --sparse` and `qemu-img convert`.
+//! Raw disks to VHDs and back, beside `cp --sparse`, `qemu-img convert` and `vhd-lib` of Xen Orchestra (npm; in the folder
+//! `node_modules` that `DISK_PEERS_NODE` names).
 //!
-//! Sources and targets are in memory (`/dev/shm`), the best of a few rounds counts, and what comes out
+//! Sources and targets are in memory (`/dev/shm`), the best of a few rounds counts, and what comes out, of peers too,
 //! is compared with what went in. A peer that is not installed is left out. Processor time includes that
 //! of programs that were started; memory is the most that the program of the row had, for ours without
 //! the streams that the benchmark itself holds. Then divan's statistics of the parts that need no disk.
@@ -32,8 +33,47 @@ use vhd::{BlockSet, Decoder, Layout, zero};
 
 const GIB: u64 = 1 << 30;
 const ROUNDS: usize = 3;
+/// `vhd-lib` writes every zero of a disk into its stream: larger ones take it minutes.
+const VHD_LIB_MOST: u64 = 8 * GIB;
 /// Where two programs share two processors, who runs where makes the difference of a round.
 const PIPE_ROUNDS: usize = 9;
+
+/// A raw disk to a VHD, told where the blocks with data are, so that its time has no look for zeros in it; or a VHD to a
+/// raw file with holes.
+const VHD_LIB: &str = "
+const fs = require('fs'), vhd = require('vhd-lib');
+const [from, to, size, ...blocks] = process.argv.slice(1);
+const BLOCK = 2 << 20;
+function* content() {
+  const source = fs.openSync(from, 'r');
+  for (const block of blocks.map(Number)) {
+    const data = Buffer.allocUnsafe(BLOCK);
+    if (fs.readSync(source, data, 0, BLOCK, block * BLOCK) < BLOCK) throw new Error('the disk ends early');
+    yield { logicalAddressBytes: block * BLOCK, data };
+  }
+}
+async function toVhd() {
+  const places = blocks.map(block => block * BLOCK);
+  const stream = await vhd.createReadableSparseStream(Number(size), BLOCK, places, content());
+  await require('stream/promises').pipeline(stream, fs.createWriteStream(to));
+}
+async function toRaw() {
+  const files = {
+    openFile: (path, flags) => fs.promises.open(path, flags),
+    closeFile: file => file.close(),
+    read: (file, buffer, at) => file.read(buffer, 0, buffer.length, at),
+    getSize: async file => (await file.stat()).size,
+  };
+  const target = fs.openSync(to, 'w'), zeros = Buffer.alloc(BLOCK);
+  let at = 0;
+  for await (const piece of vhd.createContentStream(files, from)) {
+    if (!piece.equals(zeros.subarray(0, piece.length))) fs.writeSync(target, piece, 0, piece.length, at);
+    at += piece.length;
+  }
+  fs.ftruncateSync(target, at);
+}
+(size ? toVhd() : toRaw()).catch(error => { console.error(error); process.exit(1); });
+";
 
 /// The most memory that a peer had since this was set to 0, in bytes.
 static PEER: AtomicU64 = AtomicU64::new(0);
@@ -99,13 +139,11 @@ fn cpu() -> f64 {
 
 /// Runs a peer, looking at its memory; `false` when it is not installed.
 fn peer(command: &str, arguments: &[&Path], options: &[&str]) -> bool {
-    let peer = Command::new(command)
-        .args(options)
-        .args(arguments)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let Ok(mut peer) = peer else { return false };
+    watched(Command::new(command).args(options).args(arguments))
+}
+
+fn watched(command: &mut Command) -> bool {
+    let Ok(mut peer) = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn() else { return false };
     let status = loop {
         // Its last peak is gone with it, so that this is a little less than the truth.
         PEER.fetch_max(process::peak_of(peer.id()), Ordering::Relaxed);
@@ -114,8 +152,27 @@ fn peer(command: &str, arguments: &[&Path], options: &[&str]) -> bool {
             None => std::thread::sleep(Duration::from_millis(2)),
         }
     };
-    assert!(status.success(), "{command} {options:?} failed");
+    assert!(status.success(), "{command:?} failed");
     true
+}
+
+/// A program for Node.js with the packages that were installed for it.
+fn node(script: &str) -> Command {
+    let mut node = Command::new("node");
+    if let Some(modules) = std::env::var_os("DISK_PEERS_NODE") {
+        node.env("NODE_PATH", modules);
+    }
+    node.args(["-e", script, "--"]);
+    node
+}
+
+fn has_vhd_lib() -> bool {
+    node("require('vhd-lib')").output().is_ok_and(|output| output.status.success())
+}
+
+/// `vhd-lib` with these files, and what [`VHD_LIB`] is told besides.
+fn vhd_lib(from: &Path, to: &Path, told: &[String]) {
+    assert!(watched(node(VHD_LIB).args([from, to]).args(told)));
 }
 
 fn image(path: &Path) -> Image {
@@ -126,15 +183,12 @@ fn table(runtime: &tokio::runtime::Runtime, folder: &Path, name: &str, raw: &Pat
     let (vhd, out) = (folder.join("disk.vhd"), folder.join("out"));
     image(raw).save_vhd(&vhd, Existing::Replace, &Upload::default()).expect("saved");
     let clean = || drop(std::fs::remove_file(&out));
-    let same = |what: &str| {
-        let verify = async {
-            let body = image(&out).raw_body(Upload::default()).expect("opens");
-            receive(body, Verifier::of_raw(&image(raw)), Progress::new()).await
-        };
-        runtime.block_on(verify).unwrap_or_else(|error| panic!("{what}: {error}"));
-    };
     let floor = best(clean, || assert!(peer("cp", &[raw, &out], &["--sparse=auto"])));
-    let row = |what: &str, took: Took| line(name, what, took, floor);
+    // What a row wrote is the disk.
+    let row = |what: &str, took: Took| {
+        line(name, what, took, floor);
+        assert_same(what, &out, raw);
+    };
     row("cp --sparse=auto", floor);
     let qemu = peer("qemu-img", &[], &["--version"]);
     if qemu {
@@ -143,14 +197,23 @@ fn table(runtime: &tokio::runtime::Runtime, folder: &Path, name: &str, raw: &Pat
     }
     let save = || image(raw).save_vhd(&out, Existing::Replace, &Upload::default()).expect("saved");
     row("raw file to VHD file", best(clean, save));
-    same("raw to VHD");
+    let vhd_lib_too = has_vhd_lib() && image(raw).virtual_size() <= VHD_LIB_MOST;
+    if vhd_lib_too {
+        let found = scan(&image(raw), BLOCK_SIZE, Zeros::Detect, &Progress::new()).expect("read");
+        let size = image(raw).virtual_size();
+        let told: Vec<String> =
+            [size].into_iter().chain(found.iter()).map(|number| number.to_string()).collect();
+        row("vhd-lib, raw to VHD", best(clean, || vhd_lib(raw, &out, &told)));
+    }
     if qemu {
         let to_raw = ["convert", "-f", "vpc", "-O", "raw"];
         row("qemu-img convert, VHD to raw", best(clean, || peer("qemu-img", &[&vhd, &out], &to_raw)));
     }
     let save = || image(&vhd).save_raw(&out, Existing::Replace, &Upload::default()).expect("saved");
     row("VHD file to raw file", best(clean, save));
-    same("VHD to raw");
+    if vhd_lib_too {
+        row("vhd-lib, VHD to raw", best(clean, || vhd_lib(&vhd, &out, &[])));
+    }
     let upload = || {
         runtime.block_on(async {
             let mut body = image(raw).vhd_body(Upload::default()).await.expect("planned");
@@ -159,7 +222,7 @@ fn table(runtime: &tokio::runtime::Runtime, folder: &Path, name: &str, raw: &Pat
             }
         });
     };
-    row("raw file to VHD body", best(clean, upload));
+    line(name, "raw file to VHD body", best(clean, upload), floor);
     let stream = Bytes::from(std::fs::read(&vhd).expect("just written"));
     HELD.store(stream.len() as u64, Ordering::Relaxed);
     let save = || {
@@ -167,13 +230,20 @@ fn table(runtime: &tokio::runtime::Runtime, folder: &Path, name: &str, raw: &Pat
         runtime.block_on(receive(Full::new(stream.clone()), sink, Progress::new())).expect("saved")
     };
     row("VHD body to raw file", best(clean, save));
-    same("VHD body to raw");
     let verify = || {
         let verifier = Verifier::of_vhd(&image(raw));
         runtime.block_on(receive(Full::new(stream.clone()), verifier, Progress::new())).expect("equal")
     };
-    row("VHD body compared with raw file", best(clean, verify));
+    line(name, "VHD body compared with raw file", best(clean, verify), floor);
     HELD.store(0, Ordering::Relaxed);
+}
+
+/// The disk in a file is `raw`. Some write whole cylinders, or 2 MiB: what is behind the end is zeros.
+fn assert_same(what: &str, out: &Path, raw: &Path) {
+    let (out, raw) = (image(out), image(raw));
+    assert!(out.virtual_size() >= raw.virtual_size(), "{what}: the disk is too short");
+    let different = out.differing_blocks(&raw, &Progress::new()).expect("read");
+    assert!(different.is_empty(), "{what}: {:?} differ", different.iter().take(5).collect::<Vec<_>>());
 }
 
 fn line(name: &str, what: &str, took: Took, floor: Took) {
@@ -241,11 +311,17 @@ fn pipes_and_chains(folder: &Path, name: &str, raw: &Path) {
     {
         line(name, what, shortest(which), floor);
     }
+    from_cat(&|pipe: File| {
+        let target = File::create(&out).expect("/dev/shm has room");
+        Recode::new(target, Upload::default()).feed_all(&pipe, &Progress::new()).expect("a VHD");
+    });
+    assert_same("VHD pipe to VHD pipe", &out, raw);
 
     let floor = best(clean, || assert!(peer("cp", &[raw, &out], &["--sparse=auto"])));
     line(name, "cp --sparse=auto", floor, floor);
     let save = || feed(RawSink::of_any(&out, Existing::Replace).expect("a target"), &vhd);
     line(name, "VHD from standard input to raw file", best(clean, save), floor);
+    assert_same("VHD from standard input to raw file", &out, raw);
 
     let path = |layer: usize| folder.join(format!("layer{layer}.vhd"));
     let partial = folder.join("partial.raw");
@@ -274,8 +350,7 @@ fn pipes_and_chains(folder: &Path, name: &str, raw: &Path) {
     drop(std::fs::remove_file(partial));
     let save = || chain(&path(2)).save_raw(&out, Existing::Replace, &Upload::default()).expect("saved");
     line(name, "chain of three VHDs to raw file", best(clean, save), floor);
-    let same = image(&out).differing_blocks(&image(raw), &Progress::new()).expect("read");
-    assert!(same.is_empty(), "the chain is the disk");
+    assert_same("chain of three VHDs to raw file", &out, raw);
     (0..3).for_each(|layer| drop(std::fs::remove_file(path(layer))));
 }
 

@@ -1,8 +1,8 @@
-//! A compressed XenServer image to a raw disk, its digest verified on the way: beside the decompressor alone, and beside
-//! what Nova's plugin in dom0 did, which was `tar -zx` and an MD5.
+//! A compressed XenServer image to a raw disk, its digest verified on the way: beside the decompressor alone, those of
+//! others (`gzip`, `pigz`, `igzip`), and what Nova's plugin in dom0 did, which was `tar -zx` and an MD5.
 //!
-//! Everything is in memory (`/dev/shm`), the best of a few rounds counts, and the disk is compared with the one that was
-//! packed. A peer that is not installed is left out.
+//! Everything is in memory (`/dev/shm`), the best of a few rounds counts, and what comes out, of peers too, is compared with
+//! what was packed. A peer that is not installed is left out.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use disk_stream::{Declared, Existing, Image, PackBody, Package, Packed, Unpack, Upload};
+use disk_stream::{Declared, Existing, Image, PackBody, Package, Packed, Progress, Unpack, Upload};
 use flate2::bufread::MultiGzDecoder;
 use http_body_util::BodyExt;
 use image_store::{Algorithm, Digest, FileSource, ImageSource};
@@ -76,6 +76,18 @@ fn main() {
         println!("{what:<42} {:>8.1} ms   {times:>5.2} x decoder", took.as_secs_f64() * 1e3);
     };
     row("gzip decoder alone (flate2, zlib-rs)", decoder);
+    let mut plain = Vec::new();
+    MultiGzDecoder::new(&packed[..]).read_to_end(&mut plain).expect("intact");
+    for program in ["gzip", "pigz", "igzip"] {
+        let decompress = |output| Command::new(program).arg("-dc").arg(&archive).stdout(output).spawn();
+        let Ok(running) = decompress(Stdio::piped()) else { continue };
+        let output = running.wait_with_output().expect("it ends");
+        assert!(output.status.success() && output.stdout == plain, "{program} makes something else of it");
+        let took =
+            best(|| decompress(Stdio::null()).and_then(|mut running| running.wait()).expect("it ends"));
+        row(&format!("{program} -dc, to nowhere"), took);
+    }
+    drop(plain);
     for algorithm in [None, Some(Algorithm::Sha256), Some(Algorithm::Sha512), Some(Algorithm::Md5)] {
         let digest = algorithm.map(|algorithm| Digest::of(algorithm, &packed));
         let source = digest.into_iter().fold(FileSource::new(&archive), FileSource::digest);
@@ -95,6 +107,9 @@ fn main() {
     );
     let nova = || Command::new("bash").args(["-c", &script]).stderr(Stdio::null()).status();
     if nova().is_ok_and(|status| status.success()) {
+        let open = |path: &Path| Image::open_blocking(path, Declared::Unknown).expect("a disk");
+        let different = open(&at("x/0.vhd")).differing_blocks(&open(&raw), &Progress::new()).expect("read");
+        assert!(different.is_empty(), "tar makes something else of it");
         row("tar -zx and md5sum, to a VHD", best(nova));
     }
 }

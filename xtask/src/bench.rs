@@ -1,34 +1,33 @@
-//! `cargo xtask bench`: every benchmark in turn, with what it printed kept and its peers looked for first.
+//! `cargo xtask bench`: every benchmark in turn, with its peers installed first and what it printed kept.
+
+mod peers;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 
-/// Programs that benchmarks run beside ours, and what brings them on Debian.
-const PEERS: [(&str, &str); 4] =
-    [("python3", "python3"), ("qemu-img", "qemu-utils"), ("gzip", "gzip"), ("tar", "tar")];
 /// Above this much work for each processor, times say more about the other work.
 const QUIET: f64 = 0.3;
 
-/// Runs those that are named, or all. With `--plots` the pictures in the documentation are drawn anew.
+/// Runs those that are named, or all. With `--plots` the pictures in the documentation are drawn anew, with
+/// `--no-install` peers that are not there are left out.
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let (flags, names): (Vec<&str>, Vec<&str>) =
         arguments.iter().partition(|argument| argument.starts_with('-'));
-    if let Some(flag) = flags.iter().find(|flag| **flag != "--plots") {
-        bail!("{flag} is no option of bench; there is --plots");
+    if let Some(flag) = flags.iter().find(|flag| !["--plots", "--no-install"].contains(flag)) {
+        bail!("{flag} is no option of bench; there are --plots and --no-install");
     }
     let root = crate::root();
     let all = benchmarks(&fs::read_to_string(root.join("benches/Cargo.toml"))?);
     if let Some(unknown) = names.iter().find(|name| !all.iter().any(|known| known == *name)) {
         bail!("there is no benchmark {unknown}; there are {}", all.join(", "));
     }
-    for (program, package) in PEERS {
-        if Command::new(program).arg("--version").stdout(Stdio::null()).status().is_err() {
-            println!("{program} is missing, so that its rows will be: apt-get install {package}");
-        }
+    let mut environment = peers::provide(&root, !flags.contains(&"--no-install"));
+    if flags.contains(&"--plots") {
+        environment.push(("BENCH_PLOTS", root.join("docs/plots")));
     }
     let kept = root.join("target/bench");
     fs::create_dir_all(&kept)?;
@@ -39,19 +38,17 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         if load > QUIET * processors as f64 {
             println!("the machine is busy: take ratios of one run, and no times, from this");
         }
-        one(&root, name, &kept.join(format!("{name}.txt")), flags.contains(&"--plots"))?;
+        one(name, &environment, &kept.join(format!("{name}.txt")))?;
     }
     println!("\nkept in {}", kept.display());
     Ok(())
 }
 
-fn one(root: &Path, name: &str, kept: &Path, draw: bool) -> Result<()> {
+fn one(name: &str, environment: &peers::Places, kept: &Path) -> Result<()> {
     let mut cargo = crate::cargo();
     cargo.args(["bench", "--quiet", "--package", "benches", "--bench", name]);
-    if draw {
-        cargo.env("BENCH_PLOTS", root.join("docs/plots"));
-    }
-    let mut child = cargo.stdout(Stdio::piped()).spawn()?;
+    let mut child =
+        cargo.envs(environment.iter().map(|(name, path)| (name, path))).stdout(Stdio::piped()).spawn()?;
     let mut file = fs::File::create(kept).with_context(|| kept.display().to_string())?;
     for line in BufReader::new(child.stdout.take().context("no output")?).lines() {
         let line = line?;

@@ -25,7 +25,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   tidy                check arrows between crates, forbidden modules, lengths, lints
   dist-plugins        build the dom0 plugins and target/dist/xapi-plugins-VERSION.tar.gz, checked for old hosts
   ci [--list]         run, or list, the steps of .ci/run that need nothing but Rust
-  bench [NAME...]     run the benchmarks beside their peers, and keep what they print; --plots draws docs/plots anew
+  bench [NAME...]     run the benchmarks beside their peers, which it installs, and keep what they print;
+                      --plots draws docs/plots anew, --no-install leaves out what is missing
   advisories          look whether a dependency has a known vulnerability; --required: fail where nobody can tell
   features            check each published crate alone: without features, with each, and with all
   minimal-versions    check the published crates with the oldest dependencies that they allow
