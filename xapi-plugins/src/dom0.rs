@@ -99,6 +99,7 @@ pub trait Dom0 {
         PathBuf::from(match of {
             Folder::Kernels => "/boot/guest",
             Folder::Jobs => "/run/xapi-plugins",
+            Folder::Images => "/images",
         })
     }
 
@@ -176,6 +177,8 @@ pub enum Folder {
     Kernels,
     /// How far jobs are.
     Jobs,
+    /// Disks on their way from host to host. Operators make this a link to where there is more room.
+    Images,
 }
 
 /// What stands between two programs of a pipe.

@@ -97,6 +97,9 @@ pub struct Config {
     /// Where the programs are that `host.call_plugin` runs, on whatever host; a real host keeps them in
     /// `/etc/xapi.d/plugins`. Without a directory there is none.
     pub plugins: Option<PathBuf>,
+    /// Where plugins find the folders of file-based SRs; on a real host they are in `/var/run/sr-mount`. Without a
+    /// directory they find none.
+    pub sr_mounts: Option<PathBuf>,
     /// Where the programs are that answer methods which XAPI does not have, alone and through `host.call_extension`; a
     /// real host keeps them in `/etc/xapi.d/extensions`. Without a directory there is none.
     pub extensions: Option<PathBuf>,
@@ -119,6 +122,7 @@ impl Default for Config {
             guests: Guests::new(),
             qemu: None,
             plugins: None,
+            sr_mounts: None,
             extensions: None,
             plugin_timeout: Duration::from_secs(3600),
             targets: Targets::default(),

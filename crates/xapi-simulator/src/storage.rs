@@ -258,6 +258,26 @@ impl Backend {
         done.map_err(|e| self.failure(46, &e))
     }
 
+    /// Has a disk that was put into the SR from outside, built on one that is there.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub(crate) fn adopt(&self, uuid: Uuid, bytes: u64, parent: Option<Uuid>) -> Result<Disk, Failure> {
+        if let Some(store) = &self.store {
+            store.create_above(uuid, bytes, parent).map_err(|e| self.failure(46, &e))?;
+        }
+        self.disk(uuid)
+    }
+
+    /// Makes a disk a base copy.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub(crate) fn hide(&self, uuid: Uuid) -> Result<(), Failure> {
+        let Some(store) = &self.store else { return Ok(()) };
+        store.hide(uuid).map_err(|e| self.failure(46, &e))
+    }
+
     /// Refuses a disk for which a thick SR has no room, and any disk on a thin one that is full.
     fn check_space(&self, virtual_size: u64) -> Result<(), Failure> {
         let kind = self.sr.kind;

@@ -105,7 +105,7 @@ const fn default(name: &'static str, kind: Kind, default: &'static str) -> Opt {
 const COUNT: Kind = Kind::Integer(0, i64::MAX);
 const POSITIVE: Kind = Kind::Integer(1, i64::MAX);
 
-/// All options that are known, those of `[xenserver]` first. `import_via` is our own; Nova ignores what it does not know.
+/// All options that are known, those of `[xenserver]` first. `import_via` and `copy_via` are our own; Nova ignores what it does not know.
 #[rustfmt::skip]
 pub const OPTIONS: &[Opt] = &[
     xen("agent_timeout", COUNT, "30", "agent_timeout"),
@@ -133,7 +133,7 @@ pub const OPTIONS: &[Opt] = &[
     xen("vhd_coalesce_poll_interval", Kind::Float, "5.0", "xenapi_vhd_coalesce_poll_interval"),
     xen("check_host", Kind::Flag, "true", "xenapi_check_host"),
     xen("vhd_coalesce_max_attempts", COUNT, "20", "xenapi_vhd_coalesce_max_attempts"),
-    noted(xen("sr_base_path", Kind::Text, "/var/run/sr-mount", "xenapi_sr_base_path"), "it has no effect here: no path inside of dom0 is used"),
+    xen("sr_base_path", Kind::Text, "/var/run/sr-mount", "xenapi_sr_base_path"),
     noted(xen("target_host", Kind::Text, "", "target_host"), "it has no effect here: each volume names its portal"),
     noted(xen("target_port", Kind::Integer(1, 65_535), "3260", "target_port"), "it has no effect here: each volume names its portal"),
     xen("independent_compute", Kind::Flag, "false", ""),
@@ -146,6 +146,7 @@ pub const OPTIONS: &[Opt] = &[
     noted(xen("use_join_force", Kind::Flag, "true", "use_join_force"), "it has no effect here: each join says whether it forces"),
     noted(xen("console_public_hostname", Kind::Text, "", "console_public_hostname"), "it has no effect since Nova 21"),
     xen("import_via", Kind::Choice(&["handler", "dom0"]), "handler", ""),
+    xen("copy_via", Kind::Choice(&["xapi", "dom0"]), "xapi", ""),
     noted(default("host", Kind::Text, ""), "it has no effect here: nodes are known by their uuids"),
     noted(default("my_ip", Kind::Text, ""), "it has no effect here: no address of this side is told to anybody"),
     noted(default("my_block_storage_ip", Kind::Text, ""), "it has no effect here: no address of this side is told to anybody"),

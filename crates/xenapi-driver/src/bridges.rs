@@ -7,8 +7,6 @@
 //!
 //! `P` is the port's id, each name cut to 14 characters, as the agent looks for them. The plugin `xenhost.py` does it.
 
-use std::collections::BTreeMap;
-
 use uuid::Uuid;
 use xenapi_client::{Client, ErrorKind};
 use xenapi_types::{Host, Network, Ref, VifRecord, VmPowerState, VmRecord};
@@ -20,6 +18,7 @@ use crate::error::{Cause, Op};
 use crate::find::{self, Which};
 use crate::inventory;
 use crate::job::Job;
+use crate::nova_plugin::{Arg, params};
 use crate::operation::Operation;
 use crate::plan::{self, Conflicts};
 use crate::progress::{Progress, Stage};
@@ -248,20 +247,9 @@ impl Chain {
     }
 
     async fn call(&self, command: &str, args: &[(&str, &str)]) -> xenapi_client::Result<String> {
-        let params = BTreeMap::from([("params".to_owned(), pickled(command, args))]);
+        let params = params(&[("cmd", Arg::Text(command)), ("args", Arg::Map(args))]);
         self.client.call_plugin(&self.host, PLUGIN, "network_config", &params).await
     }
-}
-
-/// `{"args": [], "kwargs": {"cmd": …, "args": {…}}}` as Python's `pickle` writes it (protocol 0). No word has a quote or a
-/// line end: they are names, addresses and ids.
-fn pickled(command: &str, args: &[(&str, &str)]) -> String {
-    let text = |text: &str| format!("S'{text}'\n");
-    let args: String = args.iter().map(|(key, value)| text(key) + &text(value) + "s").collect();
-    let (list, dict) = ("(l", "(d");
-    let cmd = text("cmd") + &text(command) + "s";
-    let inner = format!("{dict}{cmd}{}{dict}{args}s", text("args"));
-    format!("{dict}{}{list}s{}{inner}s.", text("args"), text("kwargs"))
 }
 
 #[cfg(test)]
@@ -285,12 +273,5 @@ mod tests {
             let port = Port { id: Uuid::nil(), integration_bridge: name.to_owned() };
             assert_eq!(check(&port).is_ok(), fine, "{name:?}");
         }
-    }
-
-    #[test]
-    fn arguments_are_pickled() {
-        let text = pickled("brctl_add_br", &[("bridge_name", "b")]);
-        let inner = "(dS'cmd'\nS'brctl_add_br'\nsS'args'\n(dS'bridge_name'\nS'b'\nss";
-        assert_eq!(text, format!("(dS'args'\n(lsS'kwargs'\n{inner}s."));
     }
 }

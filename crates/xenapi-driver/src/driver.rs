@@ -15,6 +15,7 @@ use crate::gates::Gates;
 use crate::inventory::{self, Node};
 use crate::operation::Running;
 use crate::progress::Stage;
+use crate::resize::CopyVia;
 
 /// Speaks for one XAPI endpoint, a host or a pool, and shows each host as a node.
 ///
@@ -67,6 +68,10 @@ pub struct Settings {
     pub spool_bytes: u64,
     /// How data get onto disks.
     pub import_via: ImportVia,
+    /// How disks get to another repository at a resize or a cold migration in the pool.
+    pub copy_via: CopyVia,
+    /// Where control domains have the folders of repositories of files; only for [`CopyVia::Dom0`].
+    pub sr_base_path: String,
 }
 
 impl Default for Settings {
@@ -78,12 +83,14 @@ impl Default for Settings {
             storage_timeout: Duration::from_secs(30),
             spool_bytes: 16 << 30,
             import_via: ImportVia::default(),
+            copy_via: CopyVia::default(),
+            sr_base_path: "/var/run/sr-mount".to_owned(),
         }
     }
 }
 
 impl Settings {
-    /// As the options say, Nova's and ours: `running_timeout` and `import_via`.
+    /// As the options say, Nova's and ours: `running_timeout`, `import_via`, `copy_via` and `sr_base_path`.
     pub fn of(options: &Options) -> Self {
         let seconds = match options.get("running_timeout") {
             Some(Value::Integer(seconds)) => u64::try_from(seconds).ok(),
@@ -94,6 +101,8 @@ impl Settings {
             running_timeout: seconds.map_or(usual.running_timeout, Duration::from_secs),
             // One that is not known was found when the options were read.
             import_via: options.text("import_via").parse().unwrap_or_default(),
+            copy_via: options.text("copy_via").parse().unwrap_or_default(),
+            sr_base_path: options.text("sr_base_path").to_owned(),
             ..usual
         }
     }
@@ -200,10 +209,22 @@ mod tests {
     fn what_the_options_say() {
         let of = |text: &str| {
             let settings = Settings::of(&Options::new().nova_conf("nova.conf", text).unwrap());
-            (settings.running_timeout.as_secs(), settings.import_via)
+            (
+                settings.running_timeout.as_secs(),
+                settings.import_via,
+                settings.copy_via,
+                settings.sr_base_path,
+            )
         };
-        assert_eq!(of(""), (60, ImportVia::Handler));
-        assert_eq!(of("[xenserver]\nimport_via = dom0\nrunning_timeout = 9\n"), (9, ImportVia::Dom0));
-        assert_eq!(of("[xenserver]\nimport_via = elsewhere\n"), (60, ImportVia::Handler));
+        let usual = || "/var/run/sr-mount".to_owned();
+        assert_eq!(of(""), (60, ImportVia::Handler, CopyVia::Xapi, usual()));
+        assert_eq!(
+            of("[xenserver]\nimport_via = dom0\ncopy_via = dom0\nrunning_timeout = 9\nsr_base_path = /srv\n"),
+            (9, ImportVia::Dom0, CopyVia::Dom0, "/srv".to_owned())
+        );
+        assert_eq!(
+            of("[xenserver]\nimport_via = elsewhere\n"),
+            (60, ImportVia::Handler, CopyVia::Xapi, usual())
+        );
     }
 }

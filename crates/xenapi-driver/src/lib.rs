@@ -75,6 +75,7 @@ pub mod membership;
 mod moving;
 pub mod network;
 pub mod node;
+mod nova_plugin;
 pub mod observe;
 mod operation;
 mod partition;

@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Error, Outcome, xenhost};
 use crate::convention::{Args, Function};
-use crate::dom0::Dom0;
+use crate::dom0::{Dom0, Folder};
 use crate::pickle::Pickle;
 use crate::staging::{self, Staging};
 
-/// Operators make this a link to where there is more room.
-const IMAGES: &str = "/images";
 /// More than a chain may have.
 const MAX_SEQUENCE: u64 = 255;
 const TRANSFER_LIMIT: Duration = Duration::from_secs(24 * 3_600);
@@ -20,9 +19,22 @@ const TRANSFER_LIMIT: Duration = Duration::from_secs(24 * 3_600);
 const SSH: &str = "ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectTimeout=60";
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::serialized("move_vhds_into_sr", |dom0, args| move_vhds_into_sr(dom0, args, Path::new(IMAGES))),
-    Function::serialized("transfer_vhd", |dom0, args| transfer_vhd(dom0, args, Path::new(IMAGES))),
+    Function::serialized("discard_vhds", |dom0, args| discard_vhds(args, &dom0.folder(Folder::Images))),
+    Function::serialized("move_vhds_into_sr", |dom0, args| {
+        move_vhds_into_sr(dom0, args, &dom0.folder(Folder::Images))
+    }),
+    Function::serialized("transfer_vhd", |dom0, args| transfer_vhd(dom0, args, &dom0.folder(Folder::Images))),
 ];
+
+/// `discard_vhds(instance_uuid)`: removes what was sent and has not become VDIs, if there is something. Our own: clients
+/// of Nova's plugins leave it.
+fn discard_vhds(args: &Args, images: &Path) -> Outcome {
+    let folder = folder(args, images)?;
+    match fs::remove_dir_all(&folder) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::file(&folder, &e)),
+        _ => Ok(Pickle::None),
+    }
+}
 
 /// `transfer_vhd(instance_uuid, host, vdi_uuid, sr_path, seq_num)`: sends a disk of an SR to another host as
 /// `/images/instance<instance_uuid>/<seq_num>.vhd`. Repeated, it sends what has changed.
@@ -126,12 +138,21 @@ mod tests {
         let args = |stack: &[&str]| {
             target.args(&[("instance_uuid", "0a1b_ephemeral_1")]).with_list("uuid_stack", stack)
         };
+        // What is not wanted any more goes, and with it nothing else.
+        let other = target.args(&[("instance_uuid", "0a1b_ephemeral_2")]);
+        assert_eq!(discard_vhds(&other, images.path()), Ok(Pickle::None));
         let refused = move_vhds_into_sr(&target.dom0(), &args(&[&uuid(10)]), images.path());
         assert!(matches!(refused, Err(Error::Argument { name: "uuid_stack", .. })));
         assert!(target.files().is_empty());
         let args = args(&[&uuid(11), &uuid(10)]);
         assert_eq!(move_vhds_into_sr(&target.dom0(), &args, images.path()), Ok(root(uuid(10))));
         assert_eq!(target.files()[&uuid(10)], format!("leaf 0\nparent={}.vhd\n", uuid(11)));
+        assert_eq!(fs::read_dir(images.path()).unwrap().count(), 0);
+        transferred(&source, images.path(), "127.0.0.1", 0, "0").unwrap();
+        for _ in 0..2 {
+            let sent = target.args(&[("instance_uuid", "0a1b_ephemeral_1")]);
+            assert_eq!(discard_vhds(&sent, images.path()), Ok(Pickle::None));
+        }
         assert_eq!(fs::read_dir(images.path()).unwrap().count(), 0);
     }
 
@@ -162,6 +183,7 @@ mod tests {
         for label in ["", "../x", "a/b", "a b"] {
             let args = sr.args(&[("instance_uuid", label)]).with_list("uuid_stack", &[&uuid(10)]);
             assert!(move_vhds_into_sr(&sr.dom0(), &args, images.path()).is_err(), "{label}");
+            assert!(discard_vhds(&args, images.path()).is_err(), "{label}");
         }
         assert!(sr.commands().is_empty());
     }

@@ -2,10 +2,11 @@
 //!
 //! Without a directory of its own, a simulated dom0 has one: [`console`], which shows what simulated guests write. Else
 //! they are real programs in the directory of [`Config::plugins`](crate::core::Config::plugins). A disk that dom0 has
-//! attached is there as a device while a program runs that is told of it.
+//! attached is there as a device while a program runs that is told of it, and an SR of files as a folder.
 
 mod console;
 mod devices;
+mod folders;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,9 +57,10 @@ async fn call(ctx: Arc<Ctx>, args: Args) -> Result<Value, Failure> {
         args: texts.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect(),
     };
     let argument = call.encode().map_err(|e| internal_error(&e.to_string()))?;
-    let texts = call.args.into_values().collect();
+    let texts: Vec<String> = call.args.into_values().collect();
     let running = process::run(&program, argument, &[], ctx.core.config().plugin_timeout);
-    match devices::with(&ctx.core, args.str(0), texts, running).await {
+    let running = folders::with(&ctx.core, args.str(0), &texts, running);
+    match devices::with(&ctx.core, args.str(0), texts.clone(), running).await {
         Ok(ended) => outcome(&ended).map(Value::String),
         Err(error) => {
             // XAPI's child starts the plugin, and dies without a word when that cannot be done.

@@ -184,6 +184,34 @@ impl Store {
         self.create_on(&mut self.layers(), uuid, virtual_size, None).map(drop)
     }
 
+    /// Makes an empty disk on another one.
+    ///
+    /// # Errors
+    /// [`DiskError::Missing`], [`DiskError::Exists`]; errors of the file system.
+    pub(crate) fn create_above(
+        &self,
+        uuid: Uuid,
+        virtual_size: u64,
+        parent: Option<Uuid>,
+    ) -> Result<(), DiskError> {
+        let mut layers = self.layers();
+        let find = |uuid| layers.get(&uuid).cloned().ok_or(DiskError::Missing(uuid));
+        let parent = parent.map(find).transpose()?;
+        self.create_on(&mut layers, uuid, virtual_size, parent).map(drop)
+    }
+
+    /// Makes a disk one that is only the parent of others.
+    ///
+    /// # Errors
+    /// [`DiskError::Missing`]; errors of the file system.
+    pub(crate) fn hide(&self, uuid: Uuid) -> Result<(), DiskError> {
+        let layer = self.disk(uuid)?.0;
+        let mut state = layer.write();
+        state.hidden = true;
+        state.map_file = layer.paths.replace_map(&state.to_map_file())?;
+        Ok(())
+    }
+
     fn create_on(
         &self,
         layers: &mut BTreeMap<Uuid, Arc<Layer>>,

@@ -182,6 +182,15 @@ pub enum Conflict {
         /// What is missing.
         why: String,
     },
+    /// What is in it cannot be sent as files.
+    #[error(
+        "disks of storage repository {sr:?} are no VHDs in files, which is what the plugin migration.py moves; let XAPI copy \
+         them (copy_via)"
+    )]
+    NotOfFiles {
+        /// The repository's name.
+        sr: String,
+    },
     /// Nothing to install on.
     #[error("image {image} is a disc to install from; use a flavor with a root disk, on which to install")]
     DiscWithoutRoot {

@@ -1,9 +1,12 @@
 //! New disks for old ones: larger ones on the same repository, copies on another, or smaller ones.
 
+use std::collections::BTreeMap;
+
 use xenapi_storage::ownership::{self, Ownership};
 use xenapi_storage::{Repository, device::UserDevice};
 use xenapi_types::{Ref, Vdi, VdiRecord, VmRecord, vdi};
 
+use super::dom0_copy::Way;
 use super::journal::{Journal, Replaced};
 use super::shrink;
 use crate::cancel::Stop;
@@ -33,6 +36,8 @@ pub(super) struct Change {
     renewal: Option<Renewal>,
     /// The host whose dom0 makes it smaller.
     pub(super) shrunk_on: Option<Node>,
+    /// The way that it goes by dom0.
+    way: Option<Way>,
 }
 
 impl Change {
@@ -49,7 +54,15 @@ impl Change {
             base: None,
             renewal: None,
             shrunk_on: None,
+            way: None,
         }
+    }
+
+    /// A copy elsewhere, by way of the control domains.
+    pub(super) fn sending(way: Way, old: Drive, sr: Repository, bytes: u64) -> Self {
+        let sent = Some(way.sent.clone());
+        let change = Self::new(old, sr, bytes);
+        Self { place: Replaced { sent, ..change.place }, way: Some(way), ..change }
     }
 
     /// A config drive with another content.
@@ -70,6 +83,9 @@ impl Change {
         let how = match () {
             () if self.renewal.is_some() => format!("with a new config drive in storage repository {sr:?}"),
             () if self.shrunk_on.is_some() => format!("with a smaller copy of {gib:.1} GiB, made in dom0"),
+            () if self.way.is_some() => {
+                format!("with a copy of {gib:.1} GiB in storage repository {sr:?}, sent from dom0 to dom0")
+            }
             () if self.is_copied() => format!("with a copy of {gib:.1} GiB in storage repository {sr:?}"),
             () => format!("with a clone of {gib:.1} GiB"),
         };
@@ -99,6 +115,9 @@ impl Change {
         stop.check()?;
         let call = vdi::Snapshot { vdi: self.vdi.clone(), driver_params: None };
         let snapshot = job.client().call(call).await.map_err(doing())?;
+        if let Some(way) = &mut self.way {
+            return way.ahead(job, &self.vdi, stop).await;
+        }
         let target = self.target(job, journal, stop).await?;
         self.copy(job, &snapshot, None, &target, stop).await?;
         self.base = Some(snapshot);
@@ -127,8 +146,19 @@ impl Change {
             self.mark(job, journal).await?;
             return self.clone_larger(job, journal).await;
         }
-        let target = self.target(job, journal, stop).await?;
-        self.copy(job, &self.vdi, self.base.as_ref(), &target, stop).await?;
+        let target = match &mut self.way {
+            Some(way) => {
+                let sent = way.complete(job, &self.vdi, &self.record, stop).await?;
+                self.take_over(job, journal, &sent).await?;
+                self.made = Some(sent.clone());
+                sent
+            }
+            None => {
+                let target = self.target(job, journal, stop).await?;
+                self.copy(job, &self.vdi, self.base.as_ref(), &target, stop).await?;
+                target
+            }
+        };
         let sr = self.sr.reference.clone();
         let copy = Disk { reference: target, sr, uuid: self.record.uuid.clone(), virtual_bytes: self.bytes };
         drive::verify(job, &self.record, &copy, stop).await
@@ -173,6 +203,40 @@ impl Change {
         Ok(clone)
     }
 
+    /// What the old disk's `other_config` is for the new one, without its uuid.
+    fn keys(&self, job: &Job, journal: &Journal) -> BTreeMap<String, String> {
+        let owner = job.driver.settings().owner.clone();
+        let instance =
+            find::made_for(&self.record.other_config, &self.record.uuid, &owner).unwrap_or_default();
+        let mut keys = self.record.other_config.clone();
+        keys.remove(&journal.marker());
+        keys.remove(ownership::SELF);
+        keys.extend(Ownership { owner, instance, operation: journal.operation }.keys());
+        keys
+    }
+
+    /// Makes a disk that the other host's repository has found the instance's own, as large as it is to be.
+    async fn take_over(&self, job: &Job, journal: &Journal, sent: &Ref<Vdi>) -> Result<(), Cause> {
+        let client = job.client();
+        let doing = || Cause::host(format!("noting that disk {} is now another one", self.record.uuid));
+        let record = client.record(sent).await.map_err(doing())?;
+        let mut keys = self.keys(job, journal);
+        keys.insert(ownership::SELF.to_owned(), record.uuid.clone());
+        client.set_field(sent, vdi::field::OTHER_CONFIG, keys).await.map_err(doing())?;
+        let (name, description) = (self.record.name_label.clone(), self.record.name_description.clone());
+        client.call(vdi::SetNameLabel { vdi: sent.clone(), value: name }).await.map_err(doing())?;
+        client
+            .call(vdi::SetNameDescription { vdi: sent.clone(), value: description })
+            .await
+            .map_err(doing())?;
+        let size = i64::try_from(self.bytes).unwrap_or(i64::MAX);
+        if size > record.virtual_size {
+            let call = vdi::Resize { vdi: sent.clone(), size };
+            client.call(call).await.map_err(Cause::host(format!("growing disk {}", record.uuid)))?;
+        }
+        Ok(())
+    }
+
     /// The new disk, empty.
     pub(super) async fn target(
         &mut self,
@@ -183,13 +247,7 @@ impl Change {
         if let Some(made) = &self.made {
             return Ok(made.clone());
         }
-        let owner = job.driver.settings().owner.clone();
-        let instance =
-            find::made_for(&self.record.other_config, &self.record.uuid, &owner).unwrap_or_default();
-        let mut other_config = self.record.other_config.clone();
-        other_config.remove(&journal.marker());
-        other_config.remove(ownership::SELF);
-        other_config.extend(Ownership { owner, instance, operation: journal.operation }.keys());
+        let other_config = self.keys(job, journal);
         let plan = DiskPlan {
             name_label: self.record.name_label.clone(),
             name_description: self.record.name_description.clone(),

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use xenapi_client::{Client, Result};
 use xenapi_types::{Host, Ref, VbdMode, Vm, VmRecord, vm};
 
+use super::dom0_copy::Sent;
 use crate::journal::Keys;
 pub(crate) use crate::journal::Phase;
 use crate::volume::Drive;
@@ -33,6 +34,9 @@ pub(crate) struct Replaced {
     pub(crate) vdi: String,
     pub(crate) bootable: bool,
     pub(crate) writable: bool,
+    /// What is sent to another host from dom0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sent: Option<Sent>,
 }
 
 impl Replaced {
@@ -42,6 +46,7 @@ impl Replaced {
             vdi: drive.disk.uuid.clone(),
             bootable: drive.record.bootable,
             writable: drive.record.mode == VbdMode::Rw,
+            sent: None,
         }
     }
 }

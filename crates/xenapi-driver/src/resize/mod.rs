@@ -6,6 +6,7 @@
 //! ```
 
 pub(crate) mod disks;
+mod dom0_copy;
 pub(crate) mod journal;
 mod rebuild;
 pub(crate) mod restore;
@@ -31,6 +32,8 @@ use crate::rescue;
 use crate::spec::{Flavor, SrChoice};
 use crate::volume::{self, connect};
 use disks::Change;
+pub use dom0_copy::CopyVia;
+use dom0_copy::Way;
 use journal::{Journal, Phase, Shape};
 pub use rebuild::RebuildOptions;
 
@@ -263,7 +266,10 @@ async fn decide(job: &Job, vm: &Ref<Vm>, options: &ResizeOptions) -> Result<Plan
             changes.push(Change::shrinking(shrunk_on, drive, sr.clone(), wanted_bytes));
             continue;
         }
-        if wanted_bytes > have_bytes || sr.reference != drive.disk.sr {
+        if sr.reference != drive.disk.sr && job.driver.settings().copy_via == CopyVia::Dom0 {
+            let way = Way::plan(job, &nodes, &node, (&drive.disk, present), sr).await?;
+            changes.push(Change::sending(way, drive, sr.clone(), wanted_bytes));
+        } else if wanted_bytes > have_bytes || sr.reference != drive.disk.sr {
             changes.push(Change::new(drive, sr.clone(), wanted_bytes));
         }
     }

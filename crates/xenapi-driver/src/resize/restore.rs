@@ -147,6 +147,9 @@ pub(crate) async fn remove_of(driver: &Driver, operation: Uuid) -> Result<()> {
 /// Removes the disks that a resize made, and its marks on those it did not.
 async fn remove_made(driver: &Driver, journal: &Journal, kept: &BTreeSet<&str>) -> Result<()> {
     let (client, marker, patience) = (driver.client(), journal.marker(), driver.settings().detach_timeout);
+    for sent in journal.disks.iter().filter_map(|disk| disk.sent.as_ref()) {
+        sent.discard(client, patience).await?;
+    }
     let operation = journal.operation.to_string();
     let made = |keys: &BTreeMap<String, String>| {
         keys.contains_key(&marker) || keys.get(ownership::OPERATION) == Some(&operation)
