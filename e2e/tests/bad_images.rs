@@ -26,7 +26,9 @@ const DISK_BYTES: u64 = 40 << 20;
 /// A disk in three layers, and a pool.
 struct Bench {
     pool: Pool,
-    _files: TempDir,
+    files: TempDir,
+    /// What is in the base, and in all layers together.
+    base: Vec<u8>,
     disk: Vec<u8>,
     /// From the leaf to the base.
     layers: Vec<Vec<u8>>,
@@ -39,8 +41,12 @@ impl Bench {
         let at = |name: &str| files.path().join(name);
         let raw = at("disk.raw");
         DemoImage { virtual_bytes: DISK_BYTES, payload_bytes: 1 << 20 }.write(&raw)?;
-        let base = Image::open_blocking(&raw, Declared::Raw)?;
-        base.save_vhd(&at("2.vhd"), Existing::Refuse, &Upload::default())?;
+        let base = fs::read(&raw)?;
+        Image::open_blocking(&raw, Declared::Raw)?.save_vhd(
+            &at("2.vhd"),
+            Existing::Refuse,
+            &Upload::default(),
+        )?;
         for (layer, below, byte) in [("1.vhd", "2.vhd", 1_u8), ("0.vhd", "1.vhd", 2)] {
             let mut disk = fs::read(&raw)?;
             disk[usize::from(byte) * 4096..][..4096].fill(byte);
@@ -54,7 +60,7 @@ impl Bench {
         let disk = fs::read(&raw)?;
         let pool = Pool::demo().await?;
         let before = pool.census().await?;
-        Ok(Self { pool, _files: files, disk, layers, before })
+        Ok(Self { pool, files, base, disk, layers, before })
     }
 
     fn spec(image: RootImage, sr: &str) -> InstanceSpec {
@@ -198,6 +204,10 @@ async fn bad_input_of_every_kind_is_refused_and_leaves_nothing() -> Result<()> {
         ("a symbolic link", ovf(link(b'2')), "neither a file nor a directory"),
         ("a hard link", ovf(link(b'1')), "neither a file nor a directory"),
         ("a device", ovf(link(b'3')), "neither a file nor a directory"),
+        ("an archive of nothing", ovf(end(Vec::new())), "its content is none"),
+        ("an archive of a folder", ovf(end(member("./", b'5', &octal(0), b""))), "no disk"),
+        ("an archive of notes", ovf(archive(&[("README", b"see 0.vhd")])), "its content is none"),
+        ("an archive of no raw disk", Said::new(end(Vec::new()), "tgz", "raw"), "no archive"),
         ("compressed twice", ovf(gzip(&good)), "compressed twice"),
         ("a bomb", Said::new(bomb(), "bare", "vhd"), "does not fit"),
         ("a bomb of a raw disk", Said::new(bomb(), "other", "raw"), "does not fit"),
@@ -223,6 +233,46 @@ async fn bad_input_of_every_kind_is_refused_and_leaves_nothing() -> Result<()> {
     assert!(bench.pool.content(&instance.root_uuid).await?.starts_with(&bench.disk));
     bench.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
     bench.pool.census().await?.assert_as(&bench.before, "after the good one");
+    Ok(())
+}
+
+/// Glance's own list: each is the root disk that it should be, or refused before a byte of it is read.
+#[tokio::test]
+async fn every_format_of_glance_is_read_or_refused() -> Result<()> {
+    let bench = Bench::new().await?;
+    let base = &bench.layers[2];
+    let [raw, qcow2] = ["disk.raw", "disk.qcow2"].map(|name| bench.files.path().join(name));
+    Image::open_blocking(&raw, Declared::Raw)?.save_qcow2(&qcow2, Existing::Refuse, &Upload::default())?;
+    let mut disc = vec![0; 64 << 10];
+    disc[16 * 2048..][..6].copy_from_slice(b"\x01CD001");
+    for (container, disk, bytes, starts) in [
+        ("bare", "raw", bench.disk.clone(), Some(&bench.disk[..])),
+        ("tgz", "raw", archive(&[("disk.raw", &bench.disk)]), Some(&bench.disk)),
+        ("bare", "vhd", base.clone(), Some(&bench.base)),
+        ("ovf", "vhd", archive(&[("image.vhd", base)]), Some(&bench.base)),
+        ("bare", "qcow2", fs::read(&qcow2)?, Some(&bench.disk)),
+        // Behind a table of partitions, and a blank disk beside the disc.
+        ("bare", "ami", vec![7; 4 << 20], Some(&[])),
+        ("bare", "iso", disc, Some(&[0; 512])),
+        ("bare", "aki", bench.disk.clone(), None),
+        ("bare", "ari", bench.disk.clone(), None),
+        ("bare", "vmdk", bench.disk.clone(), None),
+        ("bare", "vhdx", bench.disk.clone(), None),
+        ("bare", "vdi", bench.disk.clone(), None),
+        ("bare", "ploop", bench.disk.clone(), None),
+    ] {
+        let what = format!("{disk} in {container}");
+        let spec = Bench::spec(image(Said::new(bytes, container, disk)), EXT);
+        let Some(starts) = starts else {
+            bench.refused(&what, spec, &format!("declared as {disk}, which is not read here")).await?;
+            continue;
+        };
+        let instance = bench.pool.driver.spawn(spec, SpawnOptions::default()).await?;
+        let root = bench.pool.content(&instance.root_uuid).await?;
+        assert!(root.len() == 1 << 30 && root.starts_with(starts), "{what}");
+        bench.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+        bench.pool.census().await?.assert_as(&bench.before, &what);
+    }
     Ok(())
 }
 

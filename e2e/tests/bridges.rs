@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use e2e::dom0::Dom0;
-use e2e::pool::Pool;
+use e2e::pool::{NETWORK, Pool};
 use uuid::Uuid;
 use xenapi_driver::bridges::{Port, interim_network};
 use xenapi_driver::network::NetworkSpec;
@@ -128,6 +128,14 @@ async fn what_cannot_be_plugged_is_told() -> Result<()> {
     assert!(missing.to_string().contains("xenhost.py"), "{missing}");
     assert!(matches!(plug(Uuid::nil(), "xapi1").await.cause(), Cause::NoSuchInterface { .. }));
     assert!(matches!(plug(id, "xapi1; reboot").await.cause(), Cause::NoBridge(_)));
+    // Another port of whose id no more is in the names: they would share a network and a bridge.
+    let mut nic = Nic::on(NETWORK);
+    nic.other_config.insert("neutron-port-id".into(), "3f2504e0-4bad-11d3-9a0c-0305e82c3301".into());
+    let other = pool.driver.attach_interface(which.clone(), nic, Progress::none()).await?;
+    let taken = plug(id, "xapi1").await;
+    assert!(matches!(taken.cause(), Cause::PortNameTaken { .. }), "{taken}");
+    pool.driver.detach_interface(which.clone(), &other.mac, Progress::none()).await?;
+    assert!(matches!(plug(id, "xapi1").await.cause(), Cause::Host { .. }));
     let off = PowerChange::Off(Shutdown::Hard);
     pool.driver.power(which.clone(), off, Progress::none()).await?;
     assert!(matches!(plug(id, "xapi1").await.cause(), Cause::WrongState { .. }));

@@ -12,8 +12,9 @@ use uuid::Uuid;
 use xapi_simulator::fault::Fault;
 use xapi_simulator::{Personality, World};
 use xenapi_driver::reconcile::{Kind, ReconcileOptions};
+use xenapi_driver::resize::ResizeOptions;
 use xenapi_driver::spec::{ConfigDrive, Firmware, Flavor, Hardware, InstanceSpec, Nic, Power, VmMode};
-use xenapi_driver::{Cause, Instance, PowerChange, Progress, Settings, SpawnOptions, Stage, Which};
+use xenapi_driver::{Cause, Instance, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Stage, Which};
 use xenapi_types::{Host, Pif, VbdMode, Vm, VmPowerState, VmRecord, host, network, network_sriov};
 use xenapi_wire::Failure;
 
@@ -254,6 +255,18 @@ async fn tpm_and_virtual_gpus() -> Result<()> {
     bench.pool.driver.destroy(Which::Instance(other.uuid), Progress::none()).await?;
     bench.destroy(&instance).await?;
     let instance = bench.spawn(spec("web3", &["GRID large"; 2])).await?;
+    // With another size it has them still.
+    let before = bench.record(&instance).await?;
+    let size = ResizeOptions {
+        flavor: Some(Flavor::new(2, 512, 0)),
+        shutdown: Shutdown::Hard,
+        ..ResizeOptions::default()
+    };
+    let which = || Which::Instance(instance.uuid);
+    bench.pool.driver.resize(which(), size).await?;
+    bench.pool.driver.confirm_resize(which(), Progress::none()).await?;
+    let after = bench.record(&instance).await?;
+    assert_eq!((after.vcpus_max, after.vgpus, after.vtpms), (2, before.vgpus, before.vtpms));
     bench.destroy(&instance).await
 }
 

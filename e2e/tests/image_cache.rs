@@ -148,6 +148,8 @@ async fn instances_are_cloned_or_copied() -> Result<()> {
         let record = bench.pool.client().record(&vdi).await?;
         assert_eq!(record.name_label, name);
         assert!(!record.other_config.contains_key("image-id"), "{record:?}");
+        let keys = ["nova_instance_uuid", "xenapi-rs:self"].map(|key| record.other_config[key].clone());
+        assert_eq!(keys, [instance.uuid.to_string(), record.uuid], "its own, and not those of the first");
         instances.push(instance);
     }
     assert_eq!(bench.reads(), 1);

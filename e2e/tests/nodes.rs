@@ -75,7 +75,15 @@ async fn drained_as_far_as_it_can_be_and_rebooted_when_it_is_empty() -> Result<(
     let error = driver.reboot_node(bench.here, Progress::none()).await.unwrap_err();
     assert!(error.to_string().contains("drain it"), "{error}");
     driver.destroy(xenapi_driver::Which::parse("stays"), Progress::none()).await?;
+    let refusal = || Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    bench.pool.simulator.faults().on("host.reboot", refusal());
+    let error = driver.reboot_node(bench.here, Progress::none()).await.unwrap_err();
+    assert!(error.to_string().contains("a fault of the test"), "{error}");
     driver.reboot_node(bench.here, Progress::none()).await?;
+    bench.pool.simulator.faults().on("host.enable", refusal());
+    let error = driver.set_node_enabled(bench.here, true, Progress::none()).await.unwrap_err();
+    assert!(error.to_string().contains("a fault of the test"), "{error}");
+    assert!(!driver.node(bench.here).await?.node.enabled);
     driver.set_node_enabled(bench.here, true, Progress::none()).await?;
     driver.set_node_enabled(bench.here, true, Progress::none()).await?;
     assert!(driver.node(bench.here).await?.node.enabled);

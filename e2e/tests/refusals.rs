@@ -101,7 +101,10 @@ async fn refused(scene: &Scene, name: &str, call: Call<'_>) -> Result<Error> {
         .collect();
     let error = result.err().with_context(|| format!("{name} was done"))?;
     ensure!(written.is_empty(), "{name}: {error}: written before: {written:?}");
-    ensure!(error.leftovers().is_empty() && !error.to_string().contains('\n'), "{name}: {error}");
+    let text = error.to_string();
+    ensure!(error.leftovers().is_empty() && !text.contains('\n'), "{name}: {error}");
+    // What went wrong with what, and no place that nobody filled in.
+    ensure!(text.starts_with("cannot ") && !text.contains(['{', '}', '%']), "{name}: {error}");
     Ok(error)
 }
 

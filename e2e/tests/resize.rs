@@ -208,9 +208,10 @@ async fn down_and_what_cannot_be() -> Result<()> {
     let grown = ResizeOptions { flavor: Some(Flavor::new(1, 256, 2)), ..larger() };
     bench.resize(grown).await?;
     bench.confirm().await?;
-    let before = bench.state().await?;
+    let (before, domid) = (bench.state().await?, bench.record().await?.domid);
     let error = bench.resize(larger()).await.unwrap_err();
     assert!(error.to_string().contains("its plugins lack resize_down, copy_disk"), "{error}");
+    assert_eq!(bench.record().await?.domid, domid, "the guest was not stopped for it");
     bench.pool.driver.power(bench.which.clone(), PowerChange::Pause, Progress::none()).await?;
     let error = bench.resize(larger()).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::WrongState { .. }), "{error}");

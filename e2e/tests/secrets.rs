@@ -158,6 +158,7 @@ async fn nothing_secret_is_said_anywhere() -> Result<()> {
     let instance = spawn(&heard, &pool).await?;
     attach(&heard, &pool, &instance).await?;
     set_password(&heard, &pool, &instance, plugins.path()).await?;
+    measure(&heard, &pool, &instance).await;
     others(&heard)?;
     pool.driver.destroy(instance, Progress::none()).await?;
     pool.driver.close().await?;
@@ -289,6 +290,18 @@ async fn set_password(heard: &Heard, pool: &Pool, instance: &Which, plugins: &Pa
     heard.error(&agent.set_password(GUEST).await.expect_err("a silent agent"));
     heard.shown(&agent);
     Ok(())
+}
+
+/// What its host measures comes by a URL of its own. Of a guest that has just been started it may be nothing.
+async fn measure(heard: &Heard, pool: &Pool, instance: &Which) {
+    match pool.driver.diagnostics(instance).await {
+        Ok(measured) => heard.shown(&measured),
+        Err(error) => heard.error(&error),
+    }
+    pool.simulator.faults().on_every("/vm_rrd", Fault::DropBefore);
+    pool.simulator.faults().on_every("/rrd_updates", Fault::DropBefore);
+    heard.error(&pool.driver.diagnostics(instance).await.expect_err("no answer"));
+    pool.simulator.faults().clear();
 }
 
 /// What has no flow of its own.

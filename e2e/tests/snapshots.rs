@@ -320,8 +320,12 @@ async fn a_snapshot_waits_for_the_chain() -> Result<()> {
         let options = UploadOptions { coalesce_patience, ..UploadOptions::default() };
         driver.upload(Which::Instance(instance.uuid), file(&bench.at(name)), options)
     };
-    // The first snapshot of a disk that was never cloned splits nothing that could be merged.
+    // The first snapshot of a disk that was never cloned splits nothing that could be merged. XAPI knows of it: no
+    // repository is scanned, and none in the place of the disk's.
+    bench.pool.simulator.faults().record();
     upload("first", 3600).await?;
+    let calls = bench.pool.simulator.faults().recorded();
+    assert!(!calls.iter().any(|call| call.ends_with("SR.scan")), "{calls:?}");
     let parent = client.get_field(&root, vdi::field::SM_CONFIG).await?["vhd-parent"].clone();
     bench.pool.write(&instance.root_uuid, 1 << 20, &[1; 512]).await?;
     let visible = bench.visible().await?;

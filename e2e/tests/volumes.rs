@@ -14,11 +14,12 @@ use xapi_simulator::fault::Fault;
 use xapi_simulator::targets::Target;
 use xenapi_client::Secret;
 use xenapi_driver::rescue::RescueOptions;
-use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec};
+use xenapi_driver::resize::ResizeOptions;
+use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Power, SrChoice};
 use xenapi_driver::volume::{
     AttachOptions, AttachedVolume, Iscsi, Mount, Nfs, Smb, Storage, Volume, VolumeDisk,
 };
-use xenapi_driver::{Cause, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Which};
+use xenapi_driver::{Cause, Instance, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Which};
 use xenapi_types::{Pbd, Ref, Sr, Vbd, Vdi, VdiType, Vm, pbd, sr, vdi};
 use xenapi_wire::Failure;
 
@@ -29,7 +30,7 @@ const MIB: u64 = 1 << 20;
 
 struct Bench {
     pool: Pool,
-    _files: TempDir,
+    files: TempDir,
     which: Which,
     vm: Ref<Vm>,
     before: Census,
@@ -49,7 +50,7 @@ impl Bench {
         let instance = pool.driver.spawn(spec, SpawnOptions::default()).await?;
         let vm = pool.client().by_uuid::<Vm>(&instance.vm_uuid).await?;
         let before = pool.census().await?;
-        Ok(Self { pool, _files: files, which: Which::Instance(instance.uuid), vm, before })
+        Ok(Self { pool, files, which: Which::Instance(instance.uuid), vm, before })
     }
 
     async fn attach(&self, volume: Volume) -> xenapi_driver::Result<AttachedVolume> {
@@ -449,6 +450,111 @@ async fn a_fault_at_every_call_of_an_attachment_leaves_nothing() -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// What fails with one LUN of a target leaves the others, however the target is reached.
+#[tokio::test]
+async fn a_lun_that_fails_leaves_the_others() -> Result<()> {
+    let bench = Bench::new().await?;
+    let six = "2001:db8::1";
+    bench.pool.simulator.targets().add(Target::iscsi(six, IQN, [(0, 32 * MIB), (1, 16 * MIB)]));
+    let lun = |portal: &str, number: u32| -> Result<Volume> {
+        let storage = Storage::Iscsi(Iscsi { portal: portal.parse()?, iqn: IQN.into(), chap: None });
+        Ok(Volume { id: Some(format!("lun-{number}")), ..Volume::new(storage, VolumeDisk::Lun(number)) })
+    };
+    let first = bench.attach(lun("[2001:db8::1]:3260", 0)?).await?;
+    let made = bench.made().await?;
+    let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    for method in ["SR.get_record", "VDI.introduce", "VBD.create", "VBD.plug"] {
+        bench.pool.simulator.faults().on(method, refusal.clone());
+        let error = bench.attach(lun(six, 1)?).await.expect_err(method);
+        assert_eq!(bench.pool.simulator.faults().clear(), 0, "{method}");
+        assert!(error.leftovers().is_empty(), "{method}: {error}");
+        assert_eq!(bench.made().await?, made, "{method}");
+        assert_eq!(bench.pool.driver.volumes(&bench.which).await?, std::slice::from_ref(&first), "{method}");
+    }
+    let second = bench.attach(lun(six, 1)?).await?;
+    assert_eq!(second.sr_uuid, first.sr_uuid, "one target, however it is written");
+    bench.detach("lun-0").await?;
+    bench.detach("lun-1").await?;
+    assert_eq!(bench.made().await?, [""; 0]);
+    Ok(())
+}
+
+/// Uuids of disks by their places.
+async fn places(bench: &Bench, instance: &Instance) -> Result<BTreeMap<String, String>> {
+    let client = bench.pool.client();
+    let vm = client.by_uuid::<Vm>(&instance.vm_uuid).await?;
+    let mut places = BTreeMap::new();
+    for vbd in client.record(&vm).await?.vbds {
+        let vbd = client.record::<Vbd>(&vbd).await?;
+        places.insert(vbd.userdevice, client.get_field(&vbd.vdi, vdi::field::UUID).await?);
+    }
+    Ok(places)
+}
+
+/// Disks of all kinds, with gaps between their places, of which some have two digits: through a rescue, and through a
+/// resize and back, each stays what it is and where it is.
+#[tokio::test]
+async fn every_disk_stays_in_its_place() -> Result<()> {
+    let bench = Bench::new().await?;
+    let (client, driver) = (bench.pool.client(), &bench.pool.driver);
+    let ext = client.by_name_label::<Sr>(EXT).await?;
+    let sr: Uuid = client.get_field(&ext, sr::field::UUID).await?.parse()?;
+    let flavor = Flavor { swap_mib: 8, ephemeral_gib: 1, ..Flavor::new(1, 512, 0) };
+    let mut spec = InstanceSpec::new("web2", flavor, iscsi(VolumeDisk::Lun(0), PASSWORD));
+    (spec.config_drive, spec.power) = (Some(ConfigDrive::default()), Power::Off);
+    let mut wanted = Vec::new();
+    for device in ["", "/dev/xvdh", "sdk", "xvdaa"] {
+        let (_, disk) = bench.disk(&ext, 8 * MIB).await?;
+        let volume = Volume::new(Storage::Repository(sr), VolumeDisk::Uuid(disk));
+        let device = Some(device).filter(|device| !device.is_empty()).map(str::parse).transpose()?;
+        spec.volumes.push(Mount { device, ..volume.into() });
+        wanted.push(disk.to_string());
+    }
+    let before = bench.pool.census().await?;
+    let instance = driver.spawn(spec, SpawnOptions::default()).await?;
+    let which = || Which::Instance(instance.uuid);
+    let at = places(&bench, &instance).await?;
+    // Of two digits after those of one, as texts are sorted.
+    assert_eq!(at.keys().collect::<Vec<_>>(), ["0", "10", "2", "26", "3", "4", "5", "7"]);
+    assert_eq!(["5", "7", "10", "26"].map(|place| at[place].clone()), wanted[..]);
+    let ephemeral = vec![0x5a; 4096];
+    bench.pool.write(&at["4"], 1 << 20, &ephemeral).await?;
+
+    let image = bench.files.path().join("demo.img");
+    driver.rescue(which(), RescueOptions::with(image)).await?;
+    let mut rescued = places(&bench, &instance).await?;
+    assert_eq!(
+        rescued.remove("1").as_ref(),
+        Some(&at["0"]),
+        "its own root disk, a volume, is beside the other"
+    );
+    assert_ne!(rescued.insert("0".to_owned(), at["0"].clone()).as_ref(), Some(&at["0"]));
+    assert_eq!(rescued, at);
+    driver.unrescue(which(), Progress::none()).await?;
+    assert_eq!(places(&bench, &instance).await?, at);
+
+    let elsewhere = || ResizeOptions {
+        flavor: Some(Flavor { swap_mib: 8, ephemeral_gib: 1, ..Flavor::new(2, 512, 0) }),
+        sr: Some(SrChoice::NameLabel(LVM.into())),
+        ..ResizeOptions::default()
+    };
+    assert_eq!(driver.resize(which(), elsewhere()).await?.replaced_disks, 3, "swap, config drive, ephemeral");
+    driver.revert_resize(which(), Progress::none()).await?;
+    assert_eq!(places(&bench, &instance).await?, at);
+    driver.resize(which(), elsewhere()).await?;
+    driver.confirm_resize(which(), Progress::none()).await?;
+    let now = places(&bench, &instance).await?;
+    assert_eq!(now.keys().collect::<Vec<_>>(), at.keys().collect::<Vec<_>>());
+    let kept = now.iter().filter(|(place, uuid)| at[*place] == **uuid).map(|(place, _)| &**place);
+    assert_eq!(kept.collect::<Vec<_>>(), ["0", "10", "26", "5", "7"], "the volumes");
+    assert_eq!(bench.pool.content(&now["4"]).await?[1 << 20..][..4096], ephemeral);
+    driver.destroy(which(), Progress::none()).await?;
+    let mut changes = bench.pool.census().await?.changes_since(&before);
+    changes.retain(|change| !change.contains("/disks/"));
+    assert_eq!(changes, [""; 0], "but for what the LUN holds");
     Ok(())
 }
 

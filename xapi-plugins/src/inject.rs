@@ -152,9 +152,9 @@ fn files(json: &str) -> Result<Vec<(String, Vec<u8>)>, Error> {
     Ok(files)
 }
 
-/// An argument of one line; an empty one and `None` are as if it were left out.
+/// An argument of one line; an empty one is as if it were left out, and so is `None`, as Python writes what is not there.
 fn line(args: &Args, name: &'static str) -> Result<Option<String>, Error> {
-    match args.optional(name).map(str::trim).filter(|text| !text.is_empty()) {
+    match args.optional(name).map(str::trim).filter(|text| !["", "None"].contains(text)) {
         Some(text) if text.contains(['\n', '\r', '\0']) => {
             Err(Error::Argument { name, reason: "one line is wanted".to_owned() })
         }
@@ -194,6 +194,25 @@ mod tests {
         assert_eq!(text("root/.ssh/authorized_keys"), "ssh-ed25519 AAAA me\n");
         assert_eq!(text("etc/shadow"), "root:$6$salt$hash:1:0:99999:7:::\nmail:*:1:::::\n");
         assert_eq!(text("etc/network/interfaces"), "auto lo\n");
+    }
+
+    /// A key that is not there is no key of the name "None", and whose password is not given keeps it.
+    #[test]
+    fn what_is_not_given_is_not_written() {
+        for key in [&[][..], &[("ssh_key", "")], &[("ssh_key", "None")]] {
+            let (guest, root) = root();
+            let shadow = std::fs::read(guest.path().join("etc/shadow")).unwrap();
+            let motd = [("files", r#"[["/etc/motd", "aGk="]]"#)];
+            let args = Args::of(&[&motd, key].concat());
+            assert!(Injection::of(&args).unwrap().write_in(&root).unwrap());
+            assert_eq!(std::fs::read(guest.path().join("etc/motd")).unwrap(), b"hi");
+            assert_eq!(std::fs::read(guest.path().join("etc/shadow")).unwrap(), shadow);
+            for absent in ["root", "etc/network"] {
+                assert!(!guest.path().join(absent).exists(), "{absent} {key:?}");
+            }
+            // Without the file there is nothing to do, and the disk is not touched.
+            assert!(Injection::of(&Args::of(key)).is_err(), "{key:?}");
+        }
     }
 
     #[test]

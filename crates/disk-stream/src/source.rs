@@ -127,10 +127,12 @@ pub(crate) fn open(file: &DiskFile, opening: &Opening) -> Result<Box<dyn BlockSo
 
 /// Formats that are known by their first bytes and not read here.
 pub(crate) fn foreign(head: &[u8]) -> Option<&'static str> {
-    let known: [(&[u8], &str); 6] = [
+    let known: [(&[u8], &str); 8] = [
         (b"KDMV", "a VMDK image"),
         (b"# Disk DescriptorFile", "a VMDK descriptor"),
         (b"vhdxfile", "a VHDX image"),
+        (b"<<< Oracle VM VirtualBox Disk Image >>>", "a VDI of VirtualBox"),
+        (b"<<< QEMU VM Virtual Disk Image >>>", "a VDI of VirtualBox"),
         (b"PK\x03\x04", "a zip archive"),
         (b"\xfd7zXZ\0", "an xz stream"),
         (b"BZh", "a bzip2 stream"),

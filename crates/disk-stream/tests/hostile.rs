@@ -105,6 +105,8 @@ fn formats_that_are_not_read_are_no_raw_disks() {
         (&b"KDMV\x03\0\0\0"[..], "a VMDK image"),
         (b"# Disk DescriptorFile\n", "a VMDK descriptor"),
         (b"vhdxfile", "a VHDX image"),
+        (b"<<< Oracle VM VirtualBox Disk Image >>>\n", "a VDI of VirtualBox"),
+        (b"<<< QEMU VM Virtual Disk Image >>>\n", "a VDI of VirtualBox"),
         (b"PK\x03\x04", "a zip archive"),
         (b"\xfd7zXZ\0", "an xz stream"),
         (b"BZh9", "a bzip2 stream"),

@@ -5,11 +5,12 @@
 //! guest ─ interim network's bridge ─ vifP ═ tapP ─ qbrP (rules) ─ qvbP ═ qvoP ─ integration bridge
 //! ```
 //!
-//! `P` is the port's id, each name cut to 14 characters, as the agent looks for them. The plugin `xenhost.py` does it.
+//! `P` is the port's id, each name cut to 14 characters, as the agent looks for them. Two ports whose names would be the same
+//! after that are not both plugged. The plugin `xenhost.py` does it.
 
 use uuid::Uuid;
 use xenapi_client::{Client, ErrorKind};
-use xenapi_types::{Host, Network, Ref, VifRecord, VmPowerState, VmRecord};
+use xenapi_types::{Host, Network, Ref, Vif, VifRecord, VmPowerState, VmRecord};
 
 use crate::cancel::Stop;
 use crate::drive::PORT;
@@ -53,7 +54,8 @@ impl Driver {
     /// # Errors
     ///
     /// [`Cause::NoSuchInterface`] when none is for the port; [`Cause::WrongState`] for an instance that does not run;
-    /// [`Cause::NoBridge`] for a name that cannot be one; [`Cause::Host`], also when the host has no plugin `xenhost.py`.
+    /// [`Cause::NoBridge`] for a name that cannot be one; [`Cause::PortNameTaken`] when another interface of the pool is for
+    /// a port with the same names; [`Cause::Host`], also when the host has no plugin `xenhost.py`.
     pub fn plug_port(&self, which: Which, port: Port, progress: Progress) -> Operation<()> {
         self.verb(
             Op::AttachInterface,
@@ -118,12 +120,27 @@ async fn decide(job: &Job, vm: &VmRecord, port: &Port) -> Result<(VifRecord, Str
     for vif in &vm.vifs {
         let vif = job.client().record(vif).await.map_err(doing())?;
         if vif.other_config.get(PORT) == Some(&wanted) {
+            alone(job, port).await?;
             let network = job.client().record::<Network>(&vif.network).await.map_err(doing())?;
             return Ok((vif, network.bridge));
         }
         have.push(vif.mac);
     }
     Err(Cause::NoSuchInterface { wanted, vm: vm.uuid.clone(), have })
+}
+
+/// Refuses a port whose network, which leaves the fewest characters, is another one's as well.
+async fn alone(job: &Job, port: &Port) -> Result<(), Cause> {
+    let vifs = job.client().all_records::<Vif>().await;
+    let vifs = vifs.map_err(Cause::host("reading the interfaces of the pool".to_owned()))?;
+    let mut ids = vifs.into_values().filter_map(|mut vif| vif.other_config.remove(PORT));
+    let same = |id: &String| {
+        id.parse().is_ok_and(|id| id != port.id && interim_network(id) == interim_network(port.id))
+    };
+    match ids.find(same) {
+        Some(other) => Err(Cause::PortNameTaken { port: port.id, other }),
+        None => Ok(()),
+    }
 }
 
 /// Names become words of commands and of a pickled text.

@@ -46,8 +46,13 @@ impl DiskSetup {
     pub(crate) fn conflicts(&self, foreign_root: bool) -> impl Iterator<Item = Conflict> {
         let unknown = self.ephemeral_fs.as_ref().filter(|fs| !FORMATS.contains(&fs.as_str()));
         let format = unknown.map(|fs| Conflict::FileSystem { wanted: fs.clone(), known: &FORMATS });
-        let is_for_root = self.grow == Grow::Require || self.injection.is_some();
+        let is_for_root = self.grow == Grow::Require || self.injected().is_some();
         format.into_iter().chain((foreign_root && is_for_root).then_some(Conflict::SetupOfVolume))
+    }
+
+    /// What is to be written, if that is anything: for nothing, no file system is mounted.
+    fn injected(&self) -> Option<&Injection> {
+        self.injection.as_ref().filter(|injection| **injection != Injection::default())
     }
 
     /// The functions of the plugin that a plan needs.
@@ -57,7 +62,7 @@ impl DiskSetup {
         if self.grow != Grow::No && has_root {
             functions.push("auto_configure_disk");
         }
-        if self.injection.is_some() && has_root {
+        if self.injected().is_some() && has_root {
             functions.push("inject");
         }
         if plan.blank.iter().any(|disk| self.format_of(disk).is_some()) {
@@ -114,7 +119,7 @@ pub(crate) async fn root(
             done => done?,
         }
     }
-    if let Some(injection) = &setup.injection {
+    if let Some(injection) = setup.injected() {
         work(job, plan, disk, &DiskWork::Inject(injection.clone()), stop).await?;
     }
     Ok(not_grown)

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use uuid::Uuid;
 use xenapi_storage::Size;
 use xenapi_types::Failure;
 
@@ -178,6 +179,17 @@ pub enum Cause {
          use the image as a disk"
     )]
     NotADisc(String),
+    /// The image service says that the image is of a format that is not read.
+    #[error(
+        "image {image} is declared as {format}, which is not read here; convert it with qemu-img convert -O qcow2, or say \
+         what it is if that is wrong"
+    )]
+    FormatNotRead {
+        /// Which one.
+        image: String,
+        /// The format, as the image service calls it.
+        format: String,
+    },
     /// The image is used as a file system for which a partition table is made, and cannot be.
     #[error("image {image} cannot be the only partition of a disk: {why}; use it as a disk")]
     NotAFileSystem {
@@ -342,6 +354,17 @@ pub enum Cause {
         "{0:?} cannot be the name of a bridge; give one of up to 15 letters, digits, and - _ . as in xapi1"
     )]
     NoBridge(String),
+    /// The cut names of a port's bridge and network are those of another port.
+    #[error(
+        "port {port} has the same first characters as port {other}, and with them the names of its bridge and network; \
+         make another port in its place"
+    )]
+    PortNameTaken {
+        /// The port.
+        port: Uuid,
+        /// The port of another interface of the pool.
+        other: String,
+    },
     /// There is a network of this name that is not the one that is meant.
     #[error("network {name:?} is not to be used: {why}; choose another name, or change the network")]
     NetworkDiffers {
@@ -538,7 +561,7 @@ pub enum Cause {
         /// The earlier file.
         base: std::path::PathBuf,
         /// The snapshot's uuid.
-        snapshot: uuid::Uuid,
+        snapshot: Uuid,
         /// What is wrong with it.
         why: &'static str,
     },

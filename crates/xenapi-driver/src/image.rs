@@ -81,6 +81,9 @@ pub(crate) async fn open(
     spool_bytes: u64,
 ) -> Result<Source, Cause> {
     let mut image = source.open().await.map_err(Cause::Source)?;
+    if spec.image_use == ImageUse::Declared && spec.image_format == Declared::Unknown {
+        check(&image)?;
+    }
     let is = |wanted, name| match spec.image_use {
         ImageUse::Declared => image.declared.disk.as_deref() == Some(name),
         said => said == wanted,
@@ -236,10 +239,21 @@ pub(crate) async fn packed_file(path: &Path, declared: Declared) -> Option<FileS
     is_packed.then(|| FileSource::new(path))
 }
 
+/// Refuses what Glance has and nothing here reads: its content would be taken for that of a raw disk.
+fn check(image: &image_store::Image) -> Result<(), Cause> {
+    match &image.declared.disk {
+        Some(format) if ["vmdk", "vhdx", "vdi", "ploop", "aki", "ari"].contains(&&**format) => {
+            let image = image.content.what().to_owned();
+            Err(Cause::FormatNotRead { image, format: format.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What Glance's formats mean. What the user says goes before.
 fn declared(place: &image_store::Declared, user: Declared) -> (Declared, Packing) {
     let disk = match place.disk.as_deref() {
-        Some("raw" | "iso" | "ami" | "aki" | "ari") => Declared::Raw,
+        Some("raw" | "iso" | "ami") => Declared::Raw,
         Some("vhd") => Declared::Vhd,
         Some("qcow2") => Declared::Qcow2,
         _ => Declared::Unknown,

@@ -224,9 +224,19 @@ fn the_first_version_of_the_service() {
     assert!(asked[0].0.starts_with(&format!("HEAD /v1/images/{IMAGE} ")));
     assert!(asked[1].0.starts_with(&format!("PUT /v1/images/{IMAGE} ")));
     assert!(asked[1].0.contains("\r\nx-image-meta-property-auto-disk-config: True\r\n"), "{}", asked[1].0);
-    let head = "200 OK\r\nX-Image-Meta-Status: active";
-    let service = Service::with(vec![(head, Vec::new())]);
-    assert_eq!(upload_vhd2(&sr.dom0(), &service.args(&sr, "1")).unwrap_err().class(), "PluginError");
+    for (head, class) in [
+        ("200 OK\r\nX-Image-Meta-Status: active", "PluginError"),
+        ("403 Forbidden", "PluginError"),
+        ("409 Conflict", "PluginError"),
+        ("404 Not Found", "Failure"),
+        ("500 Oops", "RetryableError"),
+    ] {
+        // With a body that is announced to be long, which nobody reads.
+        let service = Service::with(vec![(head, vec![b'x'; 1 << 20])]);
+        let error = upload_vhd2(&sr.dom0(), &service.args(&sr, "1")).unwrap_err();
+        assert_eq!(error.class(), class, "{head}: {error}");
+        assert_eq!(sr.files().len(), 2);
+    }
 }
 
 #[test]
