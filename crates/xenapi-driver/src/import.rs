@@ -10,7 +10,7 @@ use crate::error::Cause;
 use crate::image_cache;
 use crate::inventory;
 use crate::job::{Disk, Failed, Job, heap};
-use crate::plan::{self, Conflict, Conflicts, ImageFacts};
+use crate::plan::{self, Conflict, Conflicts, ImageFacts, Plan};
 use crate::progress::Stage;
 use crate::spawn;
 use crate::spec::{Flavor, ImageFormat, InstanceSpec, Power, RootImage, SrChoice};
@@ -53,29 +53,9 @@ pub(crate) async fn disk(
     };
     let source = job.stage(Stage::Image, opening).await?;
     let found = source.facts();
-    let planning = async {
-        let inventory = inventory::read(job.client(), &spec).await?;
-        let home = [&vm.resident_on, &vm.affinity].into_iter().find(|host| !host.is_null());
-        let node = plan::choose_node_of(&inventory.nodes, None, home).map_err(Conflicts::from)?;
-        spec.node = node.uuid.parse().ok();
-        let facts = ImageFacts { disc: false, ..source.facts() };
-        let owner = &job.driver.settings().owner;
-        let mut plan = plan::plan(&spec, &inventory, &facts, owner, job.operation)?;
-        if let Some(root_bytes) = wanted.bytes {
-            if facts.virtual_bytes > root_bytes {
-                let (image, image_bytes) = (facts.name, facts.virtual_bytes);
-                return Err(
-                    Conflicts::from(Conflict::ImageTooLarge { image, image_bytes, root_bytes }).into()
-                );
-            }
-            plan.root.virtual_bytes = root_bytes;
-            plan.import = Some(plan::choose_import(&plan.sr, root_bytes));
-        }
-        plan.root.name_label.clone_from(&wanted.name);
-        dom0_write::check(job, &plan.sr.reference).await?;
-        Ok(plan)
-    };
-    let plan = job.stage(Stage::Plan, planning).await?;
+    let planning = planned(job, vm, &mut spec, &found, wanted.bytes);
+    let mut plan = job.stage(Stage::Plan, planning).await?;
+    plan.root.name_label = wanted.name;
     let preparing = async {
         let prepared = transfer::prepare(job, &plan, &source, stop).await?;
         let request =
@@ -97,4 +77,31 @@ pub(crate) async fn disk(
         Ok::<_, Cause>(disk)
     };
     Ok((job.stage(Stage::RootDisk, importing).await?, found))
+}
+
+/// Where the disk goes: the host that the instance has, or the one that it wants, reaches it.
+async fn planned(
+    job: &Job,
+    vm: &VmRecord,
+    spec: &mut InstanceSpec,
+    found: &ImageFacts,
+    bytes: Option<u64>,
+) -> Result<Plan, Cause> {
+    let inventory = inventory::read(job.client(), spec).await?;
+    let home = [&vm.resident_on, &vm.affinity].into_iter().find(|host| !host.is_null());
+    let node = plan::choose_node_of(&inventory.nodes, None, home).map_err(Conflicts::from)?;
+    spec.node = node.uuid.parse().ok();
+    let facts = ImageFacts { disc: false, ..found.clone() };
+    let owner = &job.driver.settings().owner;
+    let mut plan = plan::plan(spec, &inventory, &facts, owner, job.operation)?;
+    if let Some(root_bytes) = bytes {
+        if facts.virtual_bytes > root_bytes {
+            let (image, image_bytes) = (facts.name, facts.virtual_bytes);
+            return Err(Conflicts::from(Conflict::ImageTooLarge { image, image_bytes, root_bytes }).into());
+        }
+        plan.root.virtual_bytes = root_bytes;
+        plan.import = Some(plan::choose_import(&plan.sr, root_bytes));
+    }
+    dom0_write::check(job, &plan.sr.reference).await?;
+    Ok(plan)
 }

@@ -175,28 +175,18 @@ pub fn plan(
     let from_volume = matches!(spec.image, RootImage::Volume(_));
     found.extend(spec.disk_setup.conflicts(from_volume || image.disc));
     found.extend(spec.agent.iter().flat_map(|agent| agent.conflicts(spec.power)));
-    if image.disc && spec.flavor.root_gib == 0 {
-        found.push(Conflict::DiscWithoutRoot { image: image.name.clone() });
-    }
     let virtual_bytes = match spec.flavor.root_bytes() {
         Some(bytes) if !from_volume && !image.disc => bytes,
         _ => image.virtual_bytes,
     };
+    check_image(spec, image, virtual_bytes, &mut found);
     let sr = node.and_then(|node| note(&mut found, choose_sr(spec, inventory, node)));
     if let Some(sr) = sr {
+        let disks = [virtual_bytes].into_iter().chain(sizes.iter().map(|(.., bytes)| *bytes));
         // How much of the image is data is not known yet; a thick SR takes the whole disk anyway.
-        let root = DiskRequest { virtual_bytes, data_bytes: Some(0) };
-        let blank =
-            sizes.iter().map(|(.., bytes)| DiskRequest { virtual_bytes: *bytes, data_bytes: Some(0) });
-        let disks: Vec<_> = [root].into_iter().chain(blank).collect();
+        let disks: Vec<_> =
+            disks.map(|virtual_bytes| DiskRequest { virtual_bytes, data_bytes: Some(0) }).collect();
         note(&mut found, sr.check_space(&disks).map_err(Conflict::from));
-    }
-    if image.virtual_bytes > virtual_bytes {
-        found.push(Conflict::ImageTooLarge {
-            image: image.name.clone(),
-            image_bytes: image.virtual_bytes,
-            root_bytes: virtual_bytes,
-        });
     }
     let nics = plan_nics(spec, inventory, &mark, &mut found);
     let gpus = node.map(|node| {
@@ -227,6 +217,20 @@ pub fn plan(
         gpus: gpus.unwrap_or_default(),
         power: spec.power,
     })
+}
+
+/// Whether a disk of `virtual_bytes` can hold the image.
+fn check_image(spec: &InstanceSpec, image: &ImageFacts, virtual_bytes: u64, found: &mut Vec<Conflict>) {
+    if image.disc && spec.flavor.root_gib == 0 {
+        found.push(Conflict::DiscWithoutRoot { image: image.name.clone() });
+    }
+    if image.virtual_bytes > virtual_bytes {
+        found.push(Conflict::ImageTooLarge {
+            image: image.name.clone(),
+            image_bytes: image.virtual_bytes,
+            root_bytes: virtual_bytes,
+        });
+    }
 }
 
 /// The disk that the image goes to.

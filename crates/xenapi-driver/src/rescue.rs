@@ -144,56 +144,34 @@ pub(crate) fn broken(vm: &VmRecord) -> Option<Uuid> {
     Journal::read(vm).filter(|_| !vm.other_config.contains_key(DONE)).map(|journal| journal.operation)
 }
 
+type Outcome<T, E = Cause> = std::result::Result<T, E>;
+
 async fn rescue(
     job: &Job,
     vm: &Ref<Vm>,
     record: &VmRecord,
     options: RescueOptions,
     stop: &Stop,
-) -> std::result::Result<(), Failed> {
-    let client = job.client();
+) -> Outcome<(), Failed> {
     let owner = &job.driver.settings().owner;
     let instance = find::made_for(&record.other_config, &record.uuid, owner).unwrap_or_default();
     let RescueOptions { image, image_format, sr, config_drive, shutdown, .. } = options;
     let (journal, root, renewal) = job.stage(Stage::Plan, decide(job, record, config_drive.as_ref())).await?;
-    job.would(|| {
-        let new = "make a rescue disk from the image".to_owned();
-        let drive = renewal.as_ref().map(|_| "make a config drive for the rescue".to_owned());
-        let (own, beside) = (&journal.root.vdi, UserDevice::RESCUED_ROOT);
-        let swap = format!("have it boot from that, with its own root disk {own} at device {beside}");
-        let mut inner = power::around(record, shutdown, vec![swap]);
-        if !journal.was_running {
-            inner.push(format!("start VM {}", record.uuid));
-        }
-        [new].into_iter().chain(drive).chain(inner).collect::<Vec<_>>()
-    })?;
-    let noting = async {
-        stop.check()?;
-        let (driver, undo) = (job.driver.clone(), vm.clone());
-        job.rollback.push_sweep(format!("the rescue of VM {}", record.uuid), async move {
-            end(&driver, &undo).await
-        });
-        let text = serde_json::to_string(&journal).unwrap_or_default();
-        client
-            .remove_from(vm, vm::field::OTHER_CONFIG, DONE)
-            .await
-            .map_err(Cause::host("noting the rescue"))?;
-        let noted = client.add_to(vm, vm::field::OTHER_CONFIG, KEY, text).await;
-        noted.map_err(Cause::host("noting the rescue"))
-    };
-    job.stage(Stage::Vm, noting).await?;
+    job.would(|| steps(record, shutdown, &journal))?;
+    job.stage(Stage::Vm, note(job, vm, record, &journal, stop)).await?;
     let name = format!("{}-rescue", record.name_label);
     let wanted = Wanted { name, image, image_format, sr, bytes: None, discs: false };
     let (rescue_disk, _) = heap(|| import::disk(job, record, instance, wanted, stop)).await?;
     let new_drive = match &renewal {
-        Some(renewal) => Some((&renewal.place, heap(|| renewal.make(job, record, stop)).await?.reference)),
+        Some(renewal) => Some(heap(|| renewal.make(job, record, stop)).await?.reference),
         None => None,
     };
     if journal.was_running {
         job.stage(Stage::Stop, power::change(job, vm, record, PowerChange::Off(shutdown), stop)).await?;
     }
+    let own = [(beside(&journal.root), root)];
+    let others = own.into_iter().chain(journal.config_drive.clone().zip(new_drive));
     let exchanging = async {
-        let doing = || Cause::host(format!("exchanging the disks of VM {}", record.uuid));
         stop.check()?;
         let boot = Replaced {
             vdi: rescue_disk.uuid.clone(),
@@ -201,31 +179,54 @@ async fn rescue(
             writable: true,
             ..journal.root.clone()
         };
-        let put = restore::put(&job.driver, vm, record, &boot, &rescue_disk.reference, journal.operation);
-        put.await.map_err(doing())?;
-        let beside = Replaced {
-            userdevice: UserDevice::RESCUED_ROOT.to_string(),
-            bootable: false,
-            ..journal.root.clone()
-        };
-        for (place, disk) in [(&beside, root)].into_iter().chain(new_drive) {
-            restore::put(&job.driver, vm, record, place, &disk, journal.operation).await.map_err(doing())?;
+        for (place, disk) in [(boot, rescue_disk.reference)].into_iter().chain(others) {
+            let put = restore::put(&job.driver, vm, record, &place, &disk, journal.operation).await;
+            put.map_err(Cause::host(format!("exchanging the disks of VM {}", record.uuid)))?;
         }
         Ok(())
     };
     job.stage(Stage::Devices, exchanging).await?;
-    let starting = async {
-        stop.check()?;
-        let hostname = drive::hostname(None, &record.name_label, instance);
-        let told =
-            BTreeMap::from([(xenstore::HOSTNAME.to_owned(), Some(xenstore::rescue_name(record, &hostname)))]);
-        xenstore::change(job, vm, record, &told).await?;
-        power::change(job, vm, &halted(record), PowerChange::On, stop).await?;
-        power::note_domain(job, vm).await?;
-        let noted = client.add_to(vm, vm::field::OTHER_CONFIG, DONE, "true").await;
-        noted.map_err(Cause::host("noting the rescue"))
-    };
-    job.stage(Stage::Start, starting).await
+    job.stage(Stage::Start, start(job, vm, record, instance, stop)).await
+}
+
+fn steps(record: &VmRecord, shutdown: Shutdown, journal: &Journal) -> Vec<String> {
+    let new = "make a rescue disk from the image".to_owned();
+    let drive = journal.config_drive.as_ref().map(|_| "make a config drive for the rescue".to_owned());
+    let (own, beside) = (&journal.root.vdi, UserDevice::RESCUED_ROOT);
+    let swap = format!("have it boot from that, with its own root disk {own} at device {beside}");
+    let mut inner = power::around(record, shutdown, vec![swap]);
+    if !journal.was_running {
+        inner.push(format!("start VM {}", record.uuid));
+    }
+    [new].into_iter().chain(drive).chain(inner).collect()
+}
+
+/// From here on the rescue is taken back, also by others if this program dies.
+async fn note(job: &Job, vm: &Ref<Vm>, record: &VmRecord, journal: &Journal, stop: &Stop) -> Outcome<()> {
+    stop.check()?;
+    let (client, doing) = (job.client(), || Cause::host("noting the rescue"));
+    let (driver, undo) = (job.driver.clone(), vm.clone());
+    job.rollback
+        .push_sweep(format!("the rescue of VM {}", record.uuid), async move { end(&driver, &undo).await });
+    let text = serde_json::to_string(journal).unwrap_or_default();
+    client.remove_from(vm, vm::field::OTHER_CONFIG, DONE).await.map_err(doing())?;
+    client.add_to(vm, vm::field::OTHER_CONFIG, KEY, text).await.map_err(doing())
+}
+
+/// Where the own root disk is meanwhile.
+fn beside(root: &Replaced) -> Replaced {
+    Replaced { userdevice: UserDevice::RESCUED_ROOT.to_string(), bootable: false, ..root.clone() }
+}
+
+async fn start(job: &Job, vm: &Ref<Vm>, record: &VmRecord, instance: Uuid, stop: &Stop) -> Outcome<()> {
+    stop.check()?;
+    let hostname = drive::hostname(None, &record.name_label, instance);
+    let told = (xenstore::HOSTNAME.to_owned(), Some(xenstore::rescue_name(record, &hostname)));
+    xenstore::change(job, vm, record, &BTreeMap::from([told])).await?;
+    power::change(job, vm, &halted(record), PowerChange::On, stop).await?;
+    power::note_domain(job, vm).await?;
+    let noted = job.client().add_to(vm, vm::field::OTHER_CONFIG, DONE, "true").await;
+    noted.map_err(Cause::host("noting the rescue"))
 }
 
 fn halted(vm: &VmRecord) -> VmRecord {
@@ -238,7 +239,7 @@ async fn decide(
     job: &Job,
     record: &VmRecord,
     config_drive: Option<&NewDrive>,
-) -> std::result::Result<(Journal, Ref<Vdi>, Option<Renewal>), Cause> {
+) -> Outcome<(Journal, Ref<Vdi>, Option<Renewal>)> {
     let was_running = plugs(record)?;
     if is(record) {
         return Err(Cause::Rescued { vm: record.uuid.clone() });

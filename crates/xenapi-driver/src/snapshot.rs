@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use disk_stream::Existing;
+use xenapi_client::Client;
 use xenapi_storage::ownership::{self, Ownership};
-use xenapi_types::{Ref, Vdi, VdiRecord, Vm, vdi, vm};
+use xenapi_types::{Ref, Vdi, VdiRecord, Vm, VmRecord, vdi, vm};
 
 use crate::cancel::Stop;
 use crate::driver::Driver;
@@ -192,14 +193,8 @@ pub(crate) async fn take_all(
     let client = job.client();
     let (vm, vm_record) = find::ours(job, which).await?;
     let doing = || Cause::host(format!("taking a snapshot of VM {}", vm_record.uuid));
-    let (mut chosen, mut ignore_vdis) = (Vec::new(), Vec::new());
-    for (_, vbd) in find::disks(client, &vm_record).await? {
-        let record = client.record(&vbd.vdi).await.map_err(doing())?;
-        let (uuid, name) = (record.uuid.clone(), record.name_label.clone());
-        let virtual_bytes = u64::try_from(record.virtual_size).unwrap_or(0);
-        let disk = InstanceDisk { userdevice: vbd.userdevice, uuid, name, virtual_bytes };
-        if wanted(&disk) { chosen.push((vbd.vdi, disk)) } else { ignore_vdis.push(vbd.vdi) }
-    }
+    let (chosen, ignored): (Vec<_>, Vec<_>) =
+        disks_of(client, &vm_record).await?.into_iter().partition(|(_, disk)| wanted(disk));
     job.would(|| {
         let disks = chosen.iter().map(|(_, disk)| disk.uuid.as_str()).collect::<Vec<_>>().join(", ");
         let take = format!("take a snapshot of VM {} with its disks {disks}", vm_record.uuid);
@@ -212,16 +207,8 @@ pub(crate) async fn take_all(
     for (vdi, _) in &chosen {
         mark(job, vdi).await.map_err(doing())?;
     }
-    let ignore_vdis = Some(ignore_vdis).filter(|disks| !disks.is_empty());
-    let call = vm::Snapshot { vm: vm.clone(), new_name, ignore_vdis };
-    let snapshot = match client.call(call.clone()).await {
-        // Hosts before XAPI 21.4 can leave no disk out: the snapshots of the others go when that of the VM goes.
-        Err(error) if call.ignore_vdis.is_some() && error.is("MESSAGE_PARAMETER_COUNT_MISMATCH") => {
-            client.call(vm::Snapshot { ignore_vdis: None, ..call }).await
-        }
-        answer => answer,
-    };
-    let snapshot = snapshot.map_err(doing())?;
+    let ignored = ignored.into_iter().map(|(vdi, _)| vdi).collect();
+    let snapshot = snapshot_vm(client, &vm, new_name, ignored).await.map_err(doing())?;
     let (undo, made, patience) = (client.clone(), snapshot.clone(), job.driver.settings().detach_timeout);
     job.rollback.push(format!("snapshot ({snapshot}) of VM {}", vm_record.uuid), async move {
         remove::vm(&undo, &made, patience).await
@@ -243,4 +230,34 @@ pub(crate) async fn take_all(
         taken.push(Taken { of, snapshot });
     }
     Ok(taken)
+}
+
+/// The disks of an instance.
+async fn disks_of(client: &Client, vm: &VmRecord) -> Result<Vec<(Ref<Vdi>, InstanceDisk)>, Cause> {
+    let mut disks = Vec::new();
+    for (_, vbd) in find::disks(client, vm).await? {
+        let doing = Cause::host(format!("taking a snapshot of VM {}", vm.uuid));
+        let record = client.record(&vbd.vdi).await.map_err(doing)?;
+        let virtual_bytes = u64::try_from(record.virtual_size).unwrap_or(0);
+        let (userdevice, uuid, name) = (vbd.userdevice, record.uuid, record.name_label);
+        disks.push((vbd.vdi, InstanceDisk { userdevice, uuid, name, virtual_bytes }));
+    }
+    Ok(disks)
+}
+
+async fn snapshot_vm(
+    client: &Client,
+    vm: &Ref<Vm>,
+    new_name: String,
+    ignored: Vec<Ref<Vdi>>,
+) -> xenapi_client::Result<Ref<Vm>> {
+    let ignore_vdis = Some(ignored).filter(|disks| !disks.is_empty());
+    let call = vm::Snapshot { vm: vm.clone(), new_name, ignore_vdis };
+    match client.call(call.clone()).await {
+        // Hosts before XAPI 21.4 can leave no disk out: the snapshots of the others go when that of the VM goes.
+        Err(error) if call.ignore_vdis.is_some() && error.is("MESSAGE_PARAMETER_COUNT_MISMATCH") => {
+            client.call(vm::Snapshot { ignore_vdis: None, ..call }).await
+        }
+        answer => answer,
+    }
 }

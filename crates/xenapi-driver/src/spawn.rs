@@ -169,47 +169,14 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
     let prepared =
         job.stage(Stage::Scan, heap(|| prepare(job, &plan, &source, drive.as_ref(), stop))).await?;
     job.would(|| steps::of(spec, &plan, &source, is_compared(job, &source, checks)))?;
-    let disks =
-        plan.config_drive.iter().chain([&plan.root]).chain(&plan.blank).map(|disk| disk.name_label.clone());
-    let disks = disks.chain(kernel.is_some().then(|| kernel::disk_name(&plan.vm.name_label)));
-    job.remember_lost_answers(&plan.vm.name_label, disks.collect());
-    if matches!(source, Source::Volume(_)) || !spec.volumes.is_empty() {
-        volume::remember_mounts(job);
-    }
-
-    let ((own_root, config_drive), (vm, vm_uuid)) = stop
-        .both(
-            async |stop| {
-                stop.both(
-                    async |stop| heap(|| root_disk(job, &plan, &source, prepared, checks, &stop)).await,
-                    async |stop| heap(|| config_drive(job, &plan, drive.as_ref(), &stop)).await,
-                )
-                .await
-            },
-            // Its name is taken from now on: of two with the same one, the second moves no data in vain.
-            async |stop| {
-                let confirm = async |_| match plan.power {
-                    Power::Off => Ok(()),
-                    _ => ledger::confirm(job, &plan.node).await,
-                };
-                let create = stop.both(async |stop| create_vm(job, &plan, &stop).await, confirm);
-                Ok(job.stage(Stage::Vm, create).await?.0)
-            },
-        )
-        .await?;
+    remember(job, spec, &plan, &source);
+    let making = heap(|| make(job, &plan, &source, prepared, drive.as_ref(), checks, stop));
+    let Made { root: own_root, config_drive, vm, vm_uuid } = making.await?;
     let (own_root, root_import, root_physical_bytes) = match own_root {
         Some(Written { disk, moved, physical_bytes }) => (Some(disk), Some(moved), physical_bytes),
         None => (None, None, None),
     };
-    let mut not_grown = None;
-    if let Some(root) = own_root.as_ref().filter(|_| spec.disk_setup != DiskSetup::default()) {
-        let setting_up = heap(|| disk_setup::root(job, &spec.disk_setup, &plan, root, stop));
-        not_grown = job.stage(Stage::DiskSetup, setting_up).await?;
-    }
-    if let Some(kernel) = kernel {
-        let installing = heap(|| kernel::install(job, &plan, &vm, kernel, stop));
-        job.stage(Stage::DiskSetup, installing).await?;
-    }
+    let not_grown = heap(|| set_up(job, spec, &plan, &vm, own_root.as_ref(), kernel, stop)).await?;
     let disks = usize::from(own_root.is_some()) + usize::from(config_drive.is_some()) + plan.blank.len();
     let (blank_root, ()) = stop
         .both(
@@ -260,6 +227,76 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
         macs: plan.nics.iter().map(|nic| nic.mac.to_string()).collect(),
         agent,
     })
+}
+
+/// Has undoing find what is made without anybody hearing of it.
+fn remember(job: &Job, spec: &InstanceSpec, plan: &Plan, source: &Source) {
+    let disks = plan.config_drive.iter().chain([&plan.root]).chain(&plan.blank);
+    let disks = disks.map(|disk| disk.name_label.clone());
+    let disks = disks.chain(spec.kernel.iter().map(|_| kernel::disk_name(&plan.vm.name_label)));
+    job.remember_lost_answers(&plan.vm.name_label, disks.collect());
+    if matches!(source, Source::Volume(_)) || !spec.volumes.is_empty() {
+        volume::remember_mounts(job);
+    }
+}
+
+/// What comes to be at the same time.
+struct Made {
+    root: Option<Written>,
+    config_drive: Option<Disk>,
+    vm: Ref<Vm>,
+    vm_uuid: String,
+}
+
+async fn make(
+    job: &Job,
+    plan: &Plan,
+    source: &Source,
+    prepared: Prepared,
+    drive: Option<&config_drive::Image>,
+    checks: Checks,
+    stop: &Stop,
+) -> Result<Made, Failed> {
+    let disks = async |stop: Stop| {
+        stop.both(
+            async |stop| heap(|| root_disk(job, plan, source, prepared, checks, &stop)).await,
+            async |stop| heap(|| config_drive(job, plan, drive, &stop)).await,
+        )
+        .await
+    };
+    // Its name is taken from now on: of two with the same one, the second moves no data in vain.
+    let vm = async |stop: Stop| {
+        let confirm = async |_| match plan.power {
+            Power::Off => Ok(()),
+            _ => ledger::confirm(job, &plan.node).await,
+        };
+        let create = stop.both(async |stop| create_vm(job, plan, &stop).await, confirm);
+        Ok(job.stage(Stage::Vm, create).await?.0)
+    };
+    let ((root, config_drive), (vm, vm_uuid)) = stop.both(disks, vm).await?;
+    Ok(Made { root, config_drive, vm, vm_uuid })
+}
+
+/// What dom0 does to the root disk before the VM has it, and the VM's own kernel. Says why the disk did not grow.
+async fn set_up(
+    job: &Job,
+    spec: &InstanceSpec,
+    plan: &Plan,
+    vm: &Ref<Vm>,
+    root: Option<&Disk>,
+    kernel: Option<kernel::Loaded>,
+    stop: &Stop,
+) -> Result<Option<String>, Failed> {
+    let mut not_grown = None;
+    if let Some(root) = root.filter(|_| spec.disk_setup != DiskSetup::default()) {
+        let setting_up = heap(|| disk_setup::root(job, &spec.disk_setup, plan, root, stop));
+        not_grown = job.stage(Stage::DiskSetup, setting_up).await?;
+    }
+    if let Some(kernel) = kernel {
+        let installing = heap(|| kernel::install(job, plan, vm, kernel, stop));
+        job.stage(Stage::DiskSetup, installing).await?;
+    }
+    Ok(not_grown)
 }
 
 /// The plan, and the config drive that belongs to it: what is wrong with either is found before

@@ -364,12 +364,7 @@ async fn work(
             connect::to_host(job, sr, &node.reference, stop).await?;
         }
         kernel.bring(job, vm, instance.unwrap_or_default(), &node.reference, stop).await?;
-        stop.check()?;
-        let (driver, undo) = (job.driver.clone(), vm.clone());
-        job.rollback.push_sweep(format!("the resize of VM {}", record.uuid), async move {
-            restore::revert(&driver, &undo).await
-        });
-        journal.begin(job.client(), vm).await.map_err(Cause::host("writing the journal of the resize"))?;
+        note(job, vm, &record, &journal, stop).await?;
         for change in changes.iter_mut().filter(|change| was_running && change.is_copied()) {
             change.copy_ahead(job, &journal, stop).await?;
         }
@@ -381,23 +376,9 @@ async fn work(
         job.stage(Stage::Stop, power::change(job, vm, &record, off, stop)).await?;
     }
     let replacing = async {
-        for change in &mut changes {
-            change.make(job, &record, &journal, stop).await?;
-        }
-        let doing = || Cause::host(format!("exchanging the disks of VM {}", record.uuid));
-        for change in &changes {
-            stop.check()?;
-            if let Some(made) = change.made() {
-                let put = restore::put(&job.driver, vm, &record, &change.place, made, journal.operation);
-                put.await.map_err(doing())?;
-            }
-            change.tidy(job, &journal).await?;
-        }
-        stop.check()?;
-        shape
-            .apply(job.client(), vm)
-            .await
-            .map_err(Cause::host(format!("changing the size of VM {}", record.uuid)))
+        replace(job, vm, &record, &journal, &mut changes, stop).await?;
+        let doing = format!("changing the size of VM {}", record.uuid);
+        shape.apply(job.client(), vm).await.map_err(Cause::host(doing))
     };
     job.stage(Stage::RootDisk, replacing).await?;
     if was_running {
@@ -410,6 +391,45 @@ async fn work(
     };
     let power_state = job.stage(Stage::Vm, ending).await?;
     Ok(Resized { vm_uuid: record.uuid, node_uuid: node.uuid, replaced_disks: changes.len(), power_state })
+}
+
+/// From here on the resize is taken back, also by others if this program dies.
+async fn note(
+    job: &Job,
+    vm: &Ref<Vm>,
+    record: &VmRecord,
+    journal: &Journal,
+    stop: &Stop,
+) -> Result<(), Cause> {
+    stop.check()?;
+    let (driver, undo) = (job.driver.clone(), vm.clone());
+    job.rollback.push_sweep(format!("the resize of VM {}", record.uuid), async move {
+        restore::revert(&driver, &undo).await
+    });
+    journal.begin(job.client(), vm).await.map_err(Cause::host("writing the journal of the resize"))
+}
+
+/// Makes the new disks, and puts them in the places of the old ones.
+async fn replace(
+    job: &Job,
+    vm: &Ref<Vm>,
+    record: &VmRecord,
+    journal: &Journal,
+    changes: &mut [Change],
+    stop: &Stop,
+) -> Result<(), Cause> {
+    for change in changes.iter_mut() {
+        change.make(job, record, journal, stop).await?;
+    }
+    for change in changes.iter() {
+        stop.check()?;
+        if let Some(made) = change.made() {
+            let put = restore::put(&job.driver, vm, record, &change.place, made, journal.operation);
+            put.await.map_err(Cause::host(format!("exchanging the disks of VM {}", record.uuid)))?;
+        }
+        change.tidy(job, journal).await?;
+    }
+    Ok(stop.check()?)
 }
 
 pub(crate) async fn start(

@@ -76,7 +76,7 @@ async fn rebuild(
     options: RebuildOptions,
     stop: &Stop,
 ) -> Result<(), Failed> {
-    let (client, owner) = (job.client(), &job.driver.settings().owner);
+    let owner = &job.driver.settings().owner;
     let instance = find::made_for(&record.other_config, &record.uuid, owner).unwrap_or_default();
     let RebuildOptions { image, image_format, config_drive, shutdown, .. } = options;
     let (root, bytes, sr, renewal) =
@@ -93,15 +93,7 @@ async fn rebuild(
     let before = Shape::of(record);
     let disks = [&root].into_iter().chain(renewal.as_ref().map(|new| &new.place)).cloned().collect();
     let journal = Journal { operation: job.operation, was_running, before, disks };
-    let noting = async {
-        stop.check()?;
-        let (driver, undo) = (job.driver.clone(), vm.clone());
-        job.rollback.push_sweep(format!("the rebuilding of VM {}", record.uuid), async move {
-            restore::revert(&driver, &undo).await
-        });
-        journal.begin(client, vm).await.map_err(Cause::host("writing the journal"))
-    };
-    job.stage(Stage::Vm, noting).await?;
+    job.stage(Stage::Vm, note(job, vm, record, &journal, stop)).await?;
     let name = record.name_label.clone();
     let wanted =
         Wanted { name, image, image_format, sr: SrChoice::Uuid(sr), bytes: Some(bytes), discs: false };
@@ -131,6 +123,22 @@ async fn rebuild(
         restore::confirm(&job.driver, vm).await.map_err(doing())
     };
     job.stage(Stage::Remove, ending).await
+}
+
+/// From here on it is taken back, also by others if this program dies.
+async fn note(
+    job: &Job,
+    vm: &Ref<Vm>,
+    record: &VmRecord,
+    journal: &Journal,
+    stop: &Stop,
+) -> Result<(), Cause> {
+    stop.check()?;
+    let (driver, undo) = (job.driver.clone(), vm.clone());
+    job.rollback.push_sweep(format!("the rebuilding of VM {}", record.uuid), async move {
+        restore::revert(&driver, &undo).await
+    });
+    journal.begin(job.client(), vm).await.map_err(Cause::host("writing the journal"))
 }
 
 /// The root disk's place, its size and its repository, and the new config drive if there is to be one.

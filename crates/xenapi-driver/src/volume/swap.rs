@@ -10,7 +10,7 @@
 use uuid::Uuid;
 use xenapi_client::{Client, Result};
 use xenapi_storage::device::UserDevice;
-use xenapi_types::{Ref, Vbd, VbdRecord, Vm, VmPowerState, vbd, vdi, vm};
+use xenapi_types::{Ref, Vbd, VbdRecord, Vdi, VdiRecord, Vm, VmPowerState, vbd, vdi, vm};
 
 use super::{AttachedVolume, Drive, Mount, Target, Volume, connect, hosts_of, named, plug, release};
 use crate::cancel::Stop;
@@ -52,36 +52,16 @@ impl Driver {
     }
 }
 
+type Outcome<T, E = Cause> = std::result::Result<T, E>;
+
 async fn swap(
     job: &Job,
     which: &Which,
     name: &str,
     new: Volume,
     stop: &Stop,
-) -> std::result::Result<AttachedVolume, Failed> {
-    let finding = async {
-        let (vm, record) = find::ours(job, which).await?;
-        let alive = plugs(&record)?;
-        let old = named(job, &record, name).await?;
-        if alive && old.record.bootable {
-            let (vm, state) = (record.uuid, record.power_state.to_string());
-            return Err(Cause::WrongState { vm, state, remedy: "switch the instance off: it boots from it" });
-        }
-        let instance = find::made_for(&record.other_config, &record.uuid, &job.driver.settings().owner);
-        let hosts = hosts_of(job, &record).await?;
-        if job.driver.0.rehearses {
-            let mut steps = super::steps::attaching(job, &record, &new).await?;
-            let at = &old.record.userdevice;
-            steps.insert(1, format!("copy disk {} into it", old.disk.uuid));
-            steps.push(format!("let go of the old volume, which was at device {at}"));
-            job.would(|| steps)?;
-        }
-        let first = hosts.first().ok_or(Cause::NoHost)?;
-        let sr_uuid = connect::sr_uuid(job, &new.storage, first, stop).await?;
-        let target = Target { vm, record, instance: instance.unwrap_or_default(), hosts, sr_uuid };
-        Ok((target, old, alive))
-    };
-    let (target, old, alive) = job.stage(Stage::Find, finding).await?;
+) -> Outcome<AttachedVolume, Failed> {
+    let (target, old, alive) = job.stage(Stage::Find, find_both(job, which, name, &new, stop)).await?;
     // In one order for all, so that no two wait for each other.
     let mut names = vec![&target.sr_uuid, &old.sr_uuid];
     names.sort();
@@ -95,17 +75,7 @@ async fn swap(
     let read_only = old.record.mode == xenapi_types::VbdMode::Ro;
     let mount = Mount { volume: new, device, read_only };
     let copying = async {
-        let storage = &mount.volume.storage;
-        let (sr, record) = connect::connect(job, storage, &target.sr_uuid, &target.hosts, stop).await?;
-        let (new, disk) = connect::disk(job, &mount.volume, &sr, &record.name_label, stop).await?;
-        if disk.virtual_size < old.disk.virtual_size {
-            let bytes = |size: i64| u64::try_from(size).unwrap_or(0);
-            let (have_bytes, wanted_bytes) = (bytes(old.disk.virtual_size), bytes(disk.virtual_size));
-            return Err(Cause::Shrink { disk: old.disk.uuid.clone(), have_bytes, wanted_bytes });
-        }
-        if !disk.vbds.is_empty() {
-            return Err(Cause::DiskInUse { disk: disk.uuid });
-        }
+        let (new, disk) = connect_empty(job, &target, &mount.volume, &old, stop).await?;
         set_aside(job, &old, alive, stop).await?;
         let call = vdi::Copy {
             vdi: old.vdi.clone(),
@@ -138,6 +108,56 @@ async fn swap(
     Ok(attached)
 }
 
+/// Where the new volume goes, the old one's drive, and whether the guest has it plugged.
+async fn find_both(
+    job: &Job,
+    which: &Which,
+    name: &str,
+    new: &Volume,
+    stop: &Stop,
+) -> Outcome<(Target, Drive, bool)> {
+    let (vm, record) = find::ours(job, which).await?;
+    let alive = plugs(&record)?;
+    let old = named(job, &record, name).await?;
+    if alive && old.record.bootable {
+        let (vm, state) = (record.uuid, record.power_state.to_string());
+        return Err(Cause::WrongState { vm, state, remedy: "switch the instance off: it boots from it" });
+    }
+    let instance = find::made_for(&record.other_config, &record.uuid, &job.driver.settings().owner);
+    let hosts = hosts_of(job, &record).await?;
+    if job.driver.0.rehearses {
+        let mut steps = super::steps::attaching(job, &record, new).await?;
+        let at = &old.record.userdevice;
+        steps.insert(1, format!("copy disk {} into it", old.disk.uuid));
+        steps.push(format!("let go of the old volume, which was at device {at}"));
+        job.would(|| steps)?;
+    }
+    let first = hosts.first().ok_or(Cause::NoHost)?;
+    let sr_uuid = connect::sr_uuid(job, &new.storage, first, stop).await?;
+    Ok((Target { vm, record, instance: instance.unwrap_or_default(), hosts, sr_uuid }, old, alive))
+}
+
+/// The new volume's disk: large enough, and nobody's.
+async fn connect_empty(
+    job: &Job,
+    target: &Target,
+    volume: &Volume,
+    old: &Drive,
+    stop: &Stop,
+) -> Outcome<(Ref<Vdi>, VdiRecord)> {
+    let (sr, record) = connect::connect(job, &volume.storage, &target.sr_uuid, &target.hosts, stop).await?;
+    let (new, disk) = connect::disk(job, volume, &sr, &record.name_label, stop).await?;
+    if disk.virtual_size < old.disk.virtual_size {
+        let bytes = |size: i64| u64::try_from(size).unwrap_or(0);
+        let (have_bytes, wanted_bytes) = (bytes(old.disk.virtual_size), bytes(disk.virtual_size));
+        return Err(Cause::Shrink { disk: old.disk.uuid.clone(), have_bytes, wanted_bytes });
+    }
+    if !disk.vbds.is_empty() {
+        return Err(Cause::DiskInUse { disk: disk.uuid });
+    }
+    Ok((new, disk))
+}
+
 /// Has the old volume back in its place if it fails, and then what the operation connected disconnected.
 fn remember(job: &Job, target: &Target, old: &Drive) {
     let (client, owner, operation) =
@@ -150,7 +170,7 @@ fn remember(job: &Job, target: &Target, old: &Drive) {
 }
 
 /// Takes the old volume from the guest, whatever becomes of us noted on its drive.
-async fn set_aside(job: &Job, old: &Drive, alive: bool, stop: &Stop) -> std::result::Result<(), Cause> {
+async fn set_aside(job: &Job, old: &Drive, alive: bool, stop: &Stop) -> Outcome<()> {
     let doing = || Cause::host(format!("setting volume {:?} aside", old.shown().id));
     stop.check()?;
     let note = format!("{}/{}", job.operation, old.record.userdevice);
@@ -164,7 +184,7 @@ async fn set_aside(job: &Job, old: &Drive, alive: bool, stop: &Stop) -> std::res
 }
 
 /// Makes room at the old volume's place, without letting go of its drive.
-async fn move_aside(job: &Job, target: &Target, old: &Drive) -> std::result::Result<(), Cause> {
+async fn move_aside(job: &Job, target: &Target, old: &Drive) -> Outcome<()> {
     let free = super::choose_device(job, target, None).await?;
     let moved = job.client().set_field(&old.reference, vbd::field::USERDEVICE, free.to_string()).await;
     moved.map_err(Cause::host(format!("making room for a volume in VM {}", target.record.uuid)))
