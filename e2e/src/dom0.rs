@@ -15,8 +15,27 @@ const TOOLS: &[(&str, &str)] = &[
         r#"[ "$1" = -- ] && shift; f="$STORE/$(printf %s "$1" | tr / %)"; printf %s "$2" > "$f.new.$$" && mv "$f.new.$$" "$f""#,
     ),
     ("xenstore-rm", r#"[ "$1" = -- ] && shift; rm -f "$STORE/$(printf %s "$1" | tr / %)""#),
+    (
+        "xenstore-ls",
+        r#"cd "$STORE" && for f in "$(printf %s "$2" | tr / %)"%*; do [ -e "$f" ] && printf '%s = "%s"\n' "$(printf %s "$f" | tr % /)" "$(cat "$f")"; done; true"#,
+    ),
     ("xenstore-exists", r#"[ "$1" = -- ] && shift; [ -e "$STORE/$(printf %s "$1" | tr / %)" ]"#),
 ];
+
+/// Those that a disk's partition is made a device with, where there are no loop devices: a copy of its bytes, which goes
+/// back when it is detached. It can be formatted, checked and resized, and not mounted.
+const WITHOUT_LOOPS: &[(&str, &str)] = &[(
+    "losetup",
+    r#"at() { [ -e "$DOM0_ROOT$1" ] && echo "$DOM0_ROOT$1" || echo "$1"; }
+case "$1" in
+-j) for f in "$STORE"/loop*.from; do [ -e "$f" ] && [ "$(sed -n 1p "$f")" = "$(at "$2")" ] && echo "${f%.from}: []: ($2)"; done; true ;;
+-d) { read -r disk; read -r offset; } < "$2.from" &&
+    dd if="$2" of="$disk" bs=64K oflag=seek_bytes seek="$offset" conv=notrunc status=none && rm "$2" "$2.from" ;;
+--find) f=$(mktemp "$STORE/loopXXXXXX") && printf '%s\n%s\n' "$(at "$7")" "$4" > "$f.from" &&
+    dd if="$(at "$7")" of="$f" bs=64K iflag=skip_bytes,count_bytes skip="$4" count="$6" status=none && echo "$f" ;;
+*) exit 1 ;;
+esac"#,
+)];
 
 /// The plugins and their xenstore.
 pub struct Dom0 {
@@ -48,6 +67,16 @@ impl Dom0 {
             script(&path("plugins").join(plugin), &body)?;
         }
         Ok(Self { root })
+    }
+
+    /// For machines without loop devices, and to see what is done on those.
+    ///
+    /// # Errors
+    ///
+    /// When its files cannot be written.
+    pub fn without_loops(self) -> Result<Self> {
+        WITHOUT_LOOPS.iter().try_for_each(|(name, body)| self.tool(name, body))?;
+        Ok(self)
     }
 
     /// A further tool of the control domain's; its body finds what the tools keep in `$STORE`.

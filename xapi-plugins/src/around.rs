@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::dom0::{Between, CommandError, Dom0, Finished, Folder};
+use crate::dom0::{self, Between, CommandError, Dom0, Finished, Folder};
 
 /// A job's file is not written more often than this, unless a new step begins.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -27,9 +27,17 @@ struct Job {
 }
 
 impl<'a> Around<'a> {
-    /// Keeps kernels and jobs below a folder, which tests look into. Everything else is where it is.
+    /// Keeps kernels and jobs below a folder, which tests look into. What else of dom0 is there, or has its folder there,
+    /// is taken from there, XAPI's socket too; everything else is where it is.
     pub fn in_folder(inner: &'a dyn Dom0, root: &Path) -> Self {
         Self { inner, root: Some(root.to_owned()), job: None }
+    }
+
+    /// Where a path is.
+    fn at(&self, path: &Path) -> PathBuf {
+        let inside = self.root.as_ref().and_then(|root| Some(root.join(path.strip_prefix("/").ok()?)));
+        let inside = inside.filter(|inside| inside.exists() || inside.parent().is_some_and(Path::exists));
+        inside.unwrap_or_else(|| path.to_owned())
     }
 
     /// Tells of a job what is being done, until this goes. Where the file cannot be written, nobody is told.
@@ -78,7 +86,12 @@ impl Dom0 for Around<'_> {
         limit: Duration,
     ) -> Result<Finished, CommandError> {
         self.report(program, 0, 0);
-        self.inner.execute(program, args, stdin, limit)
+        // One with a path, such as those of SM.
+        let program = match program.starts_with('/') {
+            true => self.at(Path::new(program)).to_string_lossy().into_owned(),
+            false => program.to_owned(),
+        };
+        self.inner.execute(&program, args, stdin, limit)
     }
 
     fn pipe(
@@ -91,11 +104,11 @@ impl Dom0 for Around<'_> {
     }
 
     fn exists(&self, path: &Path) -> bool {
-        self.inner.exists(path)
+        self.inner.exists(&self.at(path))
     }
 
     fn read_to_string(&self, path: &Path) -> io::Result<String> {
-        self.inner.read_to_string(path)
+        self.inner.read_to_string(&self.at(path))
     }
 
     fn sleep(&self, time: Duration) {
@@ -103,47 +116,47 @@ impl Dom0 for Around<'_> {
     }
 
     fn read_tail(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-        self.inner.read_tail(path, limit)
+        self.inner.read_tail(&self.at(path), limit)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        self.inner.list(path)
+        self.inner.list(&self.at(path))
     }
 
     fn replace(&self, path: &Path, text: &str) -> io::Result<()> {
-        self.inner.replace(path, text)
+        self.inner.replace(&self.at(path), text)
     }
 
     fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.inner.copy(from, to)
+        self.inner.copy(&self.at(from), &self.at(to))
     }
 
     fn copy_head(&self, from: &Path, to: &Path, len: u64) -> io::Result<()> {
-        self.inner.copy_head(from, to, len)
+        self.inner.copy_head(&self.at(from), &self.at(to), len)
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.inner.link(from, to)
+        self.inner.link(&self.at(from), &self.at(to))
     }
 
     fn links(&self, path: &Path) -> io::Result<u64> {
-        self.inner.links(path)
+        self.inner.links(&self.at(path))
     }
 
     fn remove(&self, path: &Path) -> io::Result<bool> {
-        self.inner.remove(path)
+        self.inner.remove(&self.at(path))
     }
 
     fn open_disk(&self, path: &Path) -> io::Result<File> {
-        self.inner.open_disk(path)
+        self.inner.open_disk(&self.at(path))
     }
 
     fn lock(&self, folder: &Path) -> io::Result<File> {
-        self.inner.lock(folder)
+        self.inner.lock(&self.at(folder))
     }
 
     fn make_dir(&self, path: &Path) -> io::Result<()> {
-        self.inner.make_dir(path)
+        self.inner.make_dir(&self.at(path))
     }
 
     fn temp_dir(&self) -> io::Result<PathBuf> {
@@ -151,10 +164,14 @@ impl Dom0 for Around<'_> {
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.inner.remove_dir(path)
+        self.inner.remove_dir(&self.at(path))
     }
 
     fn xapi(&self, request: &str) -> io::Result<Vec<u8>> {
-        self.inner.xapi(request)
+        let socket = self.at(Path::new(dom0::XAPI_SOCKET));
+        match self.root.is_some() && socket.exists() {
+            true => dom0::ask(&socket, request),
+            false => self.inner.xapi(request),
+        }
     }
 }

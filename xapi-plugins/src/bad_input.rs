@@ -224,7 +224,7 @@ fn arguments_that_reach_for_something_else() {
         Vdi::new(ONE),
         "make_partition",
         &[("partition_start", "2048"), ("partition_end", "-1")],
-        "ArgumentError",
+        "PluginError",
         "",
     ));
     rows.push((
@@ -232,7 +232,7 @@ fn arguments_that_reach_for_something_else() {
         Vdi::new(ONE),
         "mkfs",
         &[("partnum", "1"), ("fs_type", "ext4; reboot")],
-        "ArgumentError",
+        "PluginError",
         "is not known",
     ));
     rows.push((

@@ -14,6 +14,8 @@ pub struct Function {
     pub name: &'static str,
     /// How arguments arrive and results leave.
     pub convention: Convention,
+    /// The names of what may be given by place, in order: Nova's clients name little of what they pickle.
+    pub places: &'static [&'static str],
     pub(crate) body: Body,
 }
 
@@ -30,15 +32,15 @@ pub enum Convention {
 
 impl Function {
     pub(crate) const fn plain(name: &'static str, body: Body) -> Self {
-        Self { name, convention: Convention::Plain, body }
+        Self { name, convention: Convention::Plain, places: &[], body }
     }
 
-    pub(crate) const fn serialized(name: &'static str, body: Body) -> Self {
-        Self { name, convention: Convention::Serialized, body }
+    pub(crate) const fn serialized(name: &'static str, places: &'static [&'static str], body: Body) -> Self {
+        Self { name, convention: Convention::Serialized, places, body }
     }
 
     pub(crate) const fn protocol(name: &'static str, body: Body) -> Self {
-        Self { name, convention: Convention::Protocol, body }
+        Self { name, convention: Convention::Protocol, places: &[], body }
     }
 
     /// Reads the arguments as this function's convention has them.
@@ -59,13 +61,24 @@ impl Function {
         let Pickle::Dict(call) = pickle::loads(params).map_err(|e| refused(e.to_string()))? else {
             return Err(refused("a pickled dict is wanted".to_owned()));
         };
-        if matches!(call.get("args"), Some(Pickle::List(args)) if !args.is_empty()) {
-            return Err(refused("arguments are passed by name".to_owned()));
-        }
         let Some(Pickle::Dict(kwargs)) = call.get("kwargs") else {
             return Err(refused("\"kwargs\" is missing".to_owned()));
         };
-        Args::from_dict(kwargs).map_err(refused)
+        let mut kwargs = kwargs.clone();
+        let by_place = match call.get("args") {
+            Some(Pickle::List(values)) => values.as_slice(),
+            _ => &[],
+        };
+        if by_place.len() > self.places.len() {
+            let (most, given) = (self.places.len(), by_place.len());
+            return Err(refused(format!("{} takes {most} arguments, not {given}", self.name)));
+        }
+        for (name, value) in self.places.iter().zip(by_place) {
+            if kwargs.insert((*name).to_owned(), value.clone()).is_some() {
+                return Err(refused(format!("{name} is given twice")));
+            }
+        }
+        Args::from_dict(&kwargs).map_err(refused)
     }
 
     /// Writes a result as this function's convention has it.
@@ -83,11 +96,11 @@ impl Function {
     ///
     /// # Errors
     /// `XENAPI_PLUGIN_FAILURE`, in the shape that Python's plugins give it.
-    pub fn failure(&self, error: &Error) -> Result<String, xenapi_wire::Failure> {
+    pub fn failure(&self, plugin: &str, error: &Error) -> Result<String, xenapi_wire::Failure> {
         match self.convention {
             Convention::Protocol => Ok(Reply::<()>::Failed(error.to_protocol()).encode()),
             Convention::Plain | Convention::Serialized => {
-                Err(crate::plugin_failure(self.name, error.class(), error))
+                Err(crate::plugin_failure(self.name, error.class_in(plugin), error))
             }
         }
     }
@@ -252,7 +265,7 @@ mod tests {
     #[test]
     fn both_conventions() {
         let plain = Function::plain("f", |_, _| Ok(Pickle::None));
-        let serialized = Function::serialized("f", |_, _| Ok(Pickle::None));
+        let serialized = Function::serialized("f", &["dev", "n"], |_, _| Ok(Pickle::None));
         let map = BTreeMap::from([("dev".to_owned(), "xvdb".to_owned())]);
         assert_eq!(plain.arguments(&map), Ok(Args::of(&[("dev", "xvdb")])));
         let pickled =
@@ -266,8 +279,17 @@ mod tests {
     }
 
     #[test]
+    fn by_place_as_nova_s_clients_give_them() {
+        let serialized =
+            Function::serialized("mkfs", &["dev", "partnum", "fs_label"], |_, _| Ok(Pickle::None));
+        let pickled = "(dp0\nS'args'\np1\n(S'xvdb'\np2\nI1\nNtp3\nsS'kwargs'\np4\n(dp5\ns.";
+        let map = BTreeMap::from([("params".to_owned(), pickled.to_owned())]);
+        assert_eq!(serialized.arguments(&map), Ok(Args::of(&[("dev", "xvdb"), ("partnum", "1")])));
+    }
+
+    #[test]
     fn a_dict_within() {
-        let serialized = Function::serialized("f", |_, _| Ok(Pickle::None));
+        let serialized = Function::serialized("f", &["dev", "n"], |_, _| Ok(Pickle::None));
         let pickled = "(dp0\nVkwargs\np1\n(dp2\nVcmd\np3\nVa\np4\nsVargs\np5\n(dp6\nVb\np7\nVc\np8\nsss.";
         let map = BTreeMap::from([("params".to_owned(), pickled.to_owned())]);
         let args = serialized.arguments(&map).unwrap();
@@ -278,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_list_within() {
-        let serialized = Function::serialized("f", |_, _| Ok(Pickle::None));
+        let serialized = Function::serialized("f", &["dev", "n"], |_, _| Ok(Pickle::None));
         let list = |item| {
             let pickled = format!("(dp0\nVkwargs\np1\n(dp2\nVuuids\np3\n(lp4\nVa\np5\na{item}ass.");
             serialized.arguments(&BTreeMap::from([("params".to_owned(), pickled)]))
@@ -290,9 +312,15 @@ mod tests {
 
     #[test]
     fn malformed_pickles() {
-        let serialized = Function::serialized("f", |_, _| Ok(Pickle::None));
-        for params in ["", "N.", "(dp0\n.", "cos\nsystem\n.", "(dp0\nVargs\np1\n(I1\ntsVkwargs\np2\n(dp3\ns."]
-        {
+        let serialized = Function::serialized("f", &["dev", "n"], |_, _| Ok(Pickle::None));
+        for params in [
+            "",
+            "N.",
+            "(dp0\n.",
+            "cos\nsystem\n.",
+            "(dp0\nVargs\np1\n(I1\nI2\nI3\ntsVkwargs\np2\n(dp3\ns.",
+            "(dp0\nVargs\np1\n(I1\ntsVkwargs\np2\n(dp3\nVdev\np4\nI2\nss.",
+        ] {
             let map = BTreeMap::from([("params".to_owned(), params.to_owned())]);
             assert!(serialized.arguments(&map).is_err(), "{params:?}");
         }

@@ -392,21 +392,25 @@ impl Dom0 for Real {
     }
 
     fn xapi(&self, request: &str) -> std::io::Result<Vec<u8>> {
-        let mut stream = UnixStream::connect(XAPI_SOCKET)?;
-        stream.set_read_timeout(Some(XAPI_LIMIT))?;
-        let head =
-            format!("POST / HTTP/1.0\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", request.len());
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(request.as_bytes())?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        let body = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
-        body.map(|at| answer.split_off(at + 4)).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+        ask(Path::new(XAPI_SOCKET), request)
     }
 }
 
+/// Sends a request to XAPI's socket; the body of its answer.
+pub(crate) fn ask(socket: &Path, request: &str) -> std::io::Result<Vec<u8>> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(XAPI_LIMIT))?;
+    let head = format!("POST / HTTP/1.0\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", request.len());
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let body = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+    body.map(|at| answer.split_off(at + 4)).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+}
+
 /// Where XAPI listens for programs of its own host.
-const XAPI_SOCKET: &str = "/var/lib/xcp/xapi";
+pub(crate) const XAPI_SOCKET: &str = "/var/lib/xcp/xapi";
 /// A clean shutdown of a guest is what is asked for at most.
 const XAPI_LIMIT: Duration = Duration::from_secs(1_800);
 

@@ -82,12 +82,13 @@ pub fn run_as_program_on(dom0: &dyn Dom0) -> ExitCode {
 }
 
 fn run(plugin: &str, argument: &str, dom0: &dyn Dom0) -> Result<String, Failure> {
+    let plugin = plugin.strip_suffix(".py").unwrap_or(plugin);
     let call = PluginCall::decode(argument).map_err(|e| plugin_failure(plugin, "ArgumentError", &e))?;
     let function = plugins::find(plugin, &call.function)
         .ok_or_else(|| Failure::new("UNKNOWN_XENAPI_PLUGIN_FUNCTION", [call.function.as_str()]))?;
     let args = function.arguments(&call.args).map(|args| args.in_session(call.session));
     let outcome = args.and_then(|args| (function.body)(&Around::for_job(dom0, args.job()), &args));
-    outcome.map_or_else(|error| function.failure(&error), |value| Ok(function.result(&value)))
+    outcome.map_or_else(|error| function.failure(plugin, &error), |value| Ok(function.result(&value)))
 }
 
 /// A failure in the shape that Python's plugins give it.

@@ -264,7 +264,10 @@ impl Chain {
     }
 
     async fn call(&self, command: &str, args: &[(&str, &str)]) -> xenapi_client::Result<String> {
-        let params = params(&[("cmd", Arg::Text(command)), ("args", Arg::Map(args))]);
+        let args: Vec<_> = args.iter().map(|(name, value)| (*name, Arg::Text(value))).collect();
+        // The function has one argument, which has these.
+        let call = [("cmd", Arg::Text(command)), ("args", Arg::Map(&args))];
+        let params = params(&[("args", Arg::Map(&call))]);
         self.client.call_plugin(&self.host, PLUGIN, "network_config", &params).await
     }
 }

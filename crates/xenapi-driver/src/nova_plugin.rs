@@ -8,7 +8,7 @@ pub(crate) enum Arg<'a> {
     Text(&'a str),
     Number(usize),
     Texts(&'a [String]),
-    Map(&'a [(&'a str, &'a str)]),
+    Map(&'a [(&'a str, Arg<'a>)]),
 }
 
 impl Arg<'_> {
@@ -19,7 +19,7 @@ impl Arg<'_> {
             Self::Texts(items) => {
                 format!("(l{}", items.iter().map(|item| text(item) + "a").collect::<String>())
             }
-            Self::Map(pairs) => dict(pairs.iter().map(|(key, value)| (*key, text(value)))),
+            Self::Map(pairs) => dict(pairs.iter().map(|(key, value)| (*key, value.pickled()))),
         }
     }
 }
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn arguments_are_pickled() {
-        let map = [("bridge_name", "b")];
+        let map = [("bridge_name", Arg::Text("b"))];
         let text = params(&[("cmd", Arg::Text("brctl_add_br")), ("args", Arg::Map(&map))])["params"].clone();
         let inner = "(dS'cmd'\nS'brctl_add_br'\nsS'args'\n(dS'bridge_name'\nS'b'\nss";
         assert_eq!(text, format!("(dS'args'\n(lsS'kwargs'\n{inner}s."));

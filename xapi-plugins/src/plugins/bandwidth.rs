@@ -10,7 +10,8 @@ use crate::pickle::Pickle;
 
 const COUNTERS: &str = "/proc/net/dev";
 
-pub(super) const FUNCTIONS: &[Function] = &[Function::serialized("fetch_all_bandwidth", fetch_all_bandwidth)];
+pub(super) const FUNCTIONS: &[Function] =
+    &[Function::serialized("fetch_all_bandwidth", &[], fetch_all_bandwidth)];
 
 /// `{domid: {vif: {bw_in, bw_out}}}` in bytes, as the guest sees them: what the control domain's end of
 /// an interface transmits is what the guest receives.

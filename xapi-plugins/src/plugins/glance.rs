@@ -23,10 +23,16 @@ use crate::staging::{self, Staging};
 /// What `timeout` ends, whatever it is doing.
 const LONG: &str = "86400";
 
-pub(super) const FUNCTIONS: &[Function] =
-    &[Function::serialized("download_vhd2", download_vhd2), Function::serialized("upload_vhd2", upload_vhd2)];
+const DOWNLOAD: &[&str] = &["image_id", "endpoint", "uuid_stack", "sr_path", "extra_headers", "api_version"];
+const UPLOAD: &[&str] =
+    &["vdi_uuids", "image_id", "endpoint", "sr_path", "extra_headers", "properties", "api_version"];
 
-/// `download_vhd2(image_id, endpoint, sr_path, uuid_stack, extra_headers, api_version)`: an image as VDIs of
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function::serialized("download_vhd2", DOWNLOAD, download_vhd2),
+    Function::serialized("upload_vhd2", UPLOAD, upload_vhd2),
+];
+
+/// `download_vhd2(image_id, endpoint, uuid_stack, sr_path, extra_headers, api_version)`: an image as VDIs of
 /// the SR: `{"root": {"uuid": …}}`.
 fn download_vhd2(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let sr = staging::sr_path(args)?;

@@ -16,7 +16,10 @@ const TOOLS: [&str; 3] = ["mkisofs", "genisoimage", "xorrisofs"];
 const MENU: &str = "DEFAULT ipxe\nPROMPT 0\nTIMEOUT 30\nSAY Booting over the network\nLABEL ipxe\n\
                     KERNEL ipxe.krn\nINITRD netcfg.ipxe\n";
 
-pub(super) const FUNCTIONS: &[Function] = &[Function::serialized("inject", inject)];
+const PLACES: &[&str] =
+    &["sr_path", "vdi_uuid", "boot_menu_url", "ip_address", "netmask", "gateway", "dns", "mkisofs_cmd"];
+
+pub(super) const FUNCTIONS: &[Function] = &[Function::serialized("inject", PLACES, inject)];
 
 /// `inject(sr_path, vdi_uuid, boot_menu_url, ip_address, netmask, gateway, dns, mkisofs_cmd)`: makes
 /// `<sr_path>/iso/<vdi_uuid>.img` anew with `netcfg.ipxe` and `isolinux.cfg` for these. The ISO stays as it is

@@ -14,8 +14,6 @@ use crate::pickle::Pickle;
 use crate::staging;
 use crate::xapi::Xapi;
 
-/// Operators make this a link to where there is more room.
-const FOLDER: &str = "/boot/guest";
 /// Nova's own limit is 16 MiB; today's ramdisks are larger.
 const MAX_BYTES: u64 = 1 << 30;
 
@@ -212,16 +210,18 @@ fn own_name(text: &str) -> Result<&str, Error> {
 fn copy_vdi(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let vdi = args.required("vdi-ref")?;
     let len = args.number("image-size", None, MAX_BYTES)?;
-    let cached = args.optional("cached-image").map(|text| name("cached-image", text)).transpose()?;
+    let cached = given(args, "cached-image").map(|text| name("cached-image", text)).transpose()?;
+    let folder = dom0.folder(Folder::Kernels);
     let xapi = Xapi::new(dom0, args.session());
     let uuid: String = xapi.call("VDI.get_uuid", &(vdi,))?;
-    let path = Path::new(FOLDER).join(name("vdi-ref", &uuid)?);
+    let path = folder.join(name("vdi-ref", &uuid)?);
+    dom0.make_dir(&folder).map_err(|e| Error::file(&folder, &e))?;
     let attached = xapi.attach(vdi)?;
     let device = attached.device()?;
     dom0.copy_head(&device, &path, len).map_err(|e| Error::file(&path, &e))?;
     attached.detach()?;
     if let Some(cached) = cached {
-        let cached = Path::new(FOLDER).join(cached);
+        let cached = folder.join(cached);
         dom0.copy(&path, &cached).map_err(|e| Error::file(&cached, &e))?;
     }
     Ok(Pickle::Str(path.display().to_string()))
@@ -230,8 +230,9 @@ fn copy_vdi(dom0: &dyn Dom0, args: &Args) -> Outcome {
 /// `create_kernel_ramdisk(cached-image, new-image-uuid)`: a copy of a cached file; its path, or nothing
 /// when the image is not in the cache.
 fn create_kernel_ramdisk(dom0: &dyn Dom0, args: &Args) -> Outcome {
-    let cached = Path::new(FOLDER).join(name("cached-image", args.required("cached-image")?)?);
-    let new = Path::new(FOLDER).join(name("new-image-uuid", args.required("new-image-uuid")?)?);
+    let folder = dom0.folder(Folder::Kernels);
+    let cached = folder.join(name("cached-image", args.required("cached-image")?)?);
+    let new = folder.join(name("new-image-uuid", args.required("new-image-uuid")?)?);
     if !dom0.exists(&cached) {
         return Ok(Pickle::Str(String::new()));
     }
@@ -241,7 +242,8 @@ fn create_kernel_ramdisk(dom0: &dyn Dom0, args: &Args) -> Outcome {
 
 /// `remove_kernel_ramdisk(kernel-file, ramdisk-file)`: either may be left out, and may be gone already.
 fn remove_kernel_ramdisk(dom0: &dyn Dom0, args: &Args) -> Outcome {
-    let path = |argument| args.optional(argument).map(|text| within(argument, text)).transpose();
+    let folder = dom0.folder(Folder::Kernels);
+    let path = |argument| given(args, argument).map(|text| within(&folder, argument, text)).transpose();
     // Both are looked at before either is removed.
     let files = [path("kernel-file")?, path("ramdisk-file")?];
     for file in files.iter().flatten() {
@@ -250,12 +252,20 @@ fn remove_kernel_ramdisk(dom0: &dyn Dom0, args: &Args) -> Outcome {
     Ok(Pickle::Str("ok".to_owned()))
 }
 
+/// An argument that may be left out, or be empty.
+fn given<'a>(args: &'a Args, argument: &str) -> Option<&'a str> {
+    args.optional(argument).filter(|text| !text.is_empty())
+}
+
 /// A path that is a name in the folder and nothing else.
-fn within(argument: &'static str, path: &str) -> Result<PathBuf, Error> {
-    let refused =
-        || Error::Argument { name: argument, reason: format!("{path:?} is not a file in {FOLDER}") };
-    let file = path.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix('/')).ok_or_else(refused)?;
-    Ok(Path::new(FOLDER).join(name(argument, file)?))
+fn within(folder: &Path, argument: &'static str, path: &str) -> Result<PathBuf, Error> {
+    let refused = || {
+        let reason = format!("{path:?} is not a file in {}", folder.display());
+        Error::Argument { name: argument, reason }
+    };
+    let prefix = format!("{}/", folder.display());
+    let file = path.strip_prefix(&prefix).ok_or_else(refused)?;
+    Ok(folder.join(name(argument, file)?))
 }
 
 fn name<'a>(argument: &'static str, text: &'a str) -> Result<&'a str, Error> {
@@ -468,8 +478,7 @@ mod tests {
     #[test]
     fn files_elsewhere_are_safe() {
         let dom0 = Fake::default().with_file("/etc/passwd", "x").with_file("/boot/guest/k", "x");
-        for path in ["/etc/passwd", "/boot/guest/../../etc/passwd", "/boot/guest/", "/boot/guestx/k", "k", ""]
-        {
+        for path in ["/etc/passwd", "/boot/guest/../../etc/passwd", "/boot/guest/", "/boot/guestx/k", "k"] {
             let args = Args::of(&[("kernel-file", "/boot/guest/k"), ("ramdisk-file", path)]);
             assert!(matches!(remove_kernel_ramdisk(&dom0, &args), Err(Error::Argument { .. })), "{path}");
         }

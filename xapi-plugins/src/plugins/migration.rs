@@ -19,11 +19,17 @@ const TRANSFER_LIMIT: Duration = Duration::from_secs(24 * 3_600);
 const SSH: &str = "ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectTimeout=60";
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::serialized("discard_vhds", |dom0, args| discard_vhds(args, &dom0.folder(Folder::Images))),
-    Function::serialized("move_vhds_into_sr", |dom0, args| {
+    Function::serialized("discard_vhds", &["instance_uuid"], |dom0, args| {
+        discard_vhds(args, &dom0.folder(Folder::Images))
+    }),
+    Function::serialized("move_vhds_into_sr", &["instance_uuid", "sr_path", "uuid_stack"], |dom0, args| {
         move_vhds_into_sr(dom0, args, &dom0.folder(Folder::Images))
     }),
-    Function::serialized("transfer_vhd", |dom0, args| transfer_vhd(dom0, args, &dom0.folder(Folder::Images))),
+    Function::serialized(
+        "transfer_vhd",
+        &["instance_uuid", "host", "vdi_uuid", "sr_path", "seq_num"],
+        |dom0, args| transfer_vhd(dom0, args, &dom0.folder(Folder::Images)),
+    ),
 ];
 
 /// `discard_vhds(instance_uuid)`: removes what was sent and has not become VDIs, if there is something. Our own: clients

@@ -88,6 +88,17 @@ impl Error {
         Self::File { path: path.as_ref().display().to_string(), reason: error.to_string() }
     }
 
+    /// The class that a plugin of Nova's raises for this; what it has no class of its own for is as [`Self::class`].
+    pub fn class_in(&self, plugin: &str) -> &'static str {
+        match (plugin, self) {
+            ("agent" | "xenstore", Self::Command(_)) => "XenstoreError",
+            ("xenhost", Self::Command(_) | Self::Argument { name: "enabled", .. })
+            | ("console", Self::Argument { name: "dom_id", .. })
+            | ("partition_utils", Self::Argument { name: "partition_end" | "fs_type", .. }) => "PluginError",
+            _ => self.class(),
+        }
+    }
+
     /// The name under which Nova's clients know this kind of failure.
     pub fn class(&self) -> &'static str {
         match self {

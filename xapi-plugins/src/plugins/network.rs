@@ -9,9 +9,10 @@ use crate::pickle::Pickle;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// `network_config(cmd, args)`: what the command wrote to standard output.
+/// `network_config(args)`, a dict of `cmd` and its `args`: what the command wrote to standard output.
 pub(super) fn network_config(dom0: &dyn Dom0, args: &Args) -> Outcome {
-    let command = command(args.required("cmd")?, args.dict("args")?)?;
+    let call = args.dict("args")?;
+    let command = command(call.required("cmd")?, call.dict("args")?)?;
     let words: Vec<&str> = command.iter().map(String::as_str).collect();
     Ok(Pickle::Str(dom0.run(words[0], &words[1..], "", LIMIT)?))
 }
@@ -101,11 +102,14 @@ mod tests {
     use super::*;
     use crate::testing::Fake;
 
+    fn call(cmd: &str, args: Args) -> Args {
+        Args::default().with_dict("args", Args::of(&[("cmd", cmd)]).with_dict("args", args))
+    }
+
     #[track_caller]
     fn check(cmd: &str, args: &[(&str, &str)], wanted: &str) {
         let dom0 = Fake::default();
-        let args = Args::of(&[("cmd", cmd)]).with_dict("args", Args::of(args));
-        network_config(&dom0, &args).unwrap();
+        network_config(&dom0, &call(cmd, Args::of(args))).unwrap();
         assert_eq!(dom0.commands(), [wanted]);
     }
 
@@ -138,14 +142,12 @@ mod tests {
     fn names_are_no_options_and_no_commands() {
         let dom0 = Fake::default();
         for name in ["", "-f", "a b", "a;b", "a/b", "$(x)", "a\"b", "a=b", &"x".repeat(65)] {
-            let args =
-                Args::of(&[("cmd", "ovs_del_br")]).with_dict("args", Args::of(&[("bridge_name", name)]));
+            let args = call("ovs_del_br", Args::of(&[("bridge_name", name)]));
             assert!(matches!(network_config(&dom0, &args), Err(Error::Argument { .. })), "{name}");
         }
         let option = Args::of(&[("device_name", "a"), ("option", "netns")]);
         for (cmd, inner) in [("ip_link_set_dev", option), ("rm", Args::default())] {
-            let args = Args::of(&[("cmd", cmd)]).with_dict("args", inner);
-            assert!(network_config(&dom0, &args).is_err(), "{cmd}");
+            assert!(network_config(&dom0, &call(cmd, inner)).is_err(), "{cmd}");
         }
         assert!(dom0.commands().is_empty());
     }

@@ -21,14 +21,14 @@ const ALIGNED_START: u64 = 2_048;
 const MAX_WAIT_SECONDS: u64 = 3_600;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::serialized("wait_for_dev", wait_for_dev),
-    Function::serialized("make_partition", make_partition),
-    Function::serialized("mkfs", mkfs),
-    Function::serialized("generate_disk", generate_disk),
-    Function::serialized("auto_configure_disk", auto_configure_disk),
-    Function::serialized("resize_down", resize_down),
-    Function::serialized("copy_disk", copy_disk),
-    Function::serialized("inject", inject),
+    Function::serialized("wait_for_dev", &["dev_path", "max_seconds"], wait_for_dev),
+    Function::serialized("make_partition", &["dev", "partition_start", "partition_end"], make_partition),
+    Function::serialized("mkfs", &["dev", "partnum", "fs_type", "fs_label"], mkfs),
+    Function::serialized("generate_disk", &[], generate_disk),
+    Function::serialized("auto_configure_disk", &[], auto_configure_disk),
+    Function::serialized("resize_down", &[], resize_down),
+    Function::serialized("copy_disk", &[], copy_disk),
+    Function::serialized("inject", &[], inject),
 ];
 
 /// `wait_for_dev(dev_path, max_seconds)`: the path once it exists, or `None`.

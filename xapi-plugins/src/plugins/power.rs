@@ -86,7 +86,7 @@ pub(super) fn host_join(dom0: &dyn Dom0, args: &Args) -> Outcome {
     }
     joined?;
     started?;
-    Ok(Pickle::None)
+    Ok(xenhost::nothing())
 }
 
 fn go_down(dom0: &dyn Dom0, args: &Args, verb: &str, name: &str) -> Outcome {
@@ -106,7 +106,7 @@ fn action(name: &str) -> Pickle {
 /// everything that `set_config` has kept.
 pub(super) fn host_data(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let text = dom0.run("xe", &["host-param-list", &host_uuid(args)?], "", QUICK)?;
-    let mut data = Map::new();
+    let mut data = nothing_known();
     for line in text.lines() {
         // `memory-total ( RO): 17179869184`; blanks align the first line's colon with the others.
         let Some((name, rest)) = line.split_once(" (") else { continue };
@@ -116,6 +116,20 @@ pub(super) fn host_data(dom0: &dyn Dom0, args: &Args) -> Outcome {
     }
     data.extend(xenhost::kept(dom0)?);
     Ok(Pickle::Str(Value::Object(data).to_string()))
+}
+
+/// All that clients look for, for a host that tells none of it.
+fn nothing_known() -> Map<String, Value> {
+    let memory = json!({"total": null, "overhead": null, "free": null, "free-computed": null});
+    let known = json!({
+        "enabled": true, "host_uuid": null, "host_name-label": "", "host_name-description": "",
+        "host_hostname": "", "host_ip_address": "", "host_other-config": {}, "host_capabilities": [],
+        "host_cpu_info": {}, "host_memory": memory,
+    });
+    match known {
+        Value::Object(known) => known,
+        _ => Map::new(),
+    }
 }
 
 fn insert(data: &mut Map<String, Value>, name: &str, value: &str) {
@@ -279,7 +293,12 @@ mod tests {
             "enabled": "true",
             "host_capabilities": ["xen-3.0-x86_64", "hvm-3.0-x86_64"],
             "host_cpu_info": {"cpu_count": 4, "vendor": "GenuineIntel", "family": 6, "flags": "a b"},
-            "host_memory": {"total": 17_179_869_184_i64, "overhead": null},
+            "host_memory": {
+                "total": 17_179_869_184_i64, "overhead": null, "free": null, "free-computed": null,
+            },
+            "host_name-description": "",
+            "host_hostname": "",
+            "host_ip_address": "",
             "host_other-config": {"agent_start_time": "1.", "iscsi_iqn": "iqn.2020:x"},
             "availability": "z",
         });

@@ -13,7 +13,7 @@ use crate::pickle::Pickle;
 const VERSION: &str = "2.1";
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::serialized("get_version", |_, _| Ok(Pickle::Str(VERSION.to_owned()))),
+    Function::serialized("get_version", &[], |_, _| Ok(Pickle::Str(VERSION.to_owned()))),
     Function::plain("get_functions", get_functions),
 ];
 

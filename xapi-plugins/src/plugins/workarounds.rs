@@ -6,7 +6,8 @@ use crate::dom0::Dom0;
 use crate::plugins::Error;
 use crate::staging::{self, Staging};
 
-pub(super) const FUNCTIONS: &[Function] = &[Function::serialized("safe_copy_vdis", safe_copy_vdis)];
+pub(super) const FUNCTIONS: &[Function] =
+    &[Function::serialized("safe_copy_vdis", &["sr_path", "vdi_uuids", "uuid_stack"], safe_copy_vdis)];
 
 /// `safe_copy_vdis(sr_path, vdi_uuids, uuid_stack)`: a chain copied, the leaf first:
 /// `{"root": {"uuid": …}}`.

@@ -30,10 +30,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::plain("iptables_config", iptables_config),
     Function::plain("set_config", set_config),
     Function::plain("set_host_enabled", power::set_host_enabled),
-    Function::serialized("get_pci_device_details", get_pci_device_details),
-    Function::serialized("get_pci_type", get_pci_type),
-    Function::serialized("network_config", network::network_config),
-    Function::serialized("query_gc", query_gc),
+    Function::serialized("get_pci_device_details", &[], get_pci_device_details),
+    Function::serialized("get_pci_type", &["pci_device"], get_pci_type),
+    Function::serialized("network_config", &["args"], network::network_config),
+    Function::serialized("query_gc", &["sr_uuid", "vdi_uuid"], query_gc),
 ];
 
 /// `get_config(params)` with `params` the JSON of `{key}`: the value as JSON, `"None"` when there is none.
@@ -53,7 +53,12 @@ fn set_config(dom0: &dyn Dom0, args: &Args) -> Outcome {
     }
     let text = Value::Object(all).to_string();
     dom0.replace(Path::new(KEPT), &text).map_err(|e| Error::file(KEPT, &e))?;
-    Ok(Pickle::Str(String::new()))
+    Ok(nothing())
+}
+
+/// What a function answers in JSON that has nothing to tell.
+pub(super) fn nothing() -> Pickle {
+    Pickle::Str(Value::Null.to_string())
 }
 
 fn setting(args: &Args) -> Result<(String, Option<Value>), Error> {
