@@ -63,6 +63,8 @@ pub struct Ctx {
     pub task: String,
     /// The reference of the host the client is connected to.
     pub host: String,
+    /// Which [start](crate::toolstack::Toolstack::starts) of the server took it.
+    pub(crate) server: u64,
 }
 
 impl Router {
@@ -133,9 +135,13 @@ impl Ctx {
     /// Changes objects; see [`crate::db::Db::write`].
     ///
     /// # Errors
-    /// What the closure returns.
-    pub fn write<T, E>(&self, f: impl FnOnce(&mut Tx<'_>) -> Result<T, E>) -> Result<T, E> {
-        self.core.db.write(f)
+    /// What the closure returns; `INTERNAL_ERROR` when the server that took the call has ended: what still works on
+    /// its files is a thread that no process has any more.
+    pub fn write<T, E: From<Failure>>(&self, f: impl FnOnce(&mut Tx<'_>) -> Result<T, E>) -> Result<T, E> {
+        self.core.db.write(|tx| match self.core.toolstack.is_still(self.server) {
+            true => f(tx),
+            false => Err(internal_error("the toolstack has ended").into()),
+        })
     }
 
     /// The simulated time as XAPI writes it.

@@ -21,6 +21,16 @@ impl Toolstack {
         self.0.borrow().up
     }
 
+    /// How often it was started: the name of the server that runs now.
+    pub(crate) fn starts(&self) -> u64 {
+        self.0.borrow().starts
+    }
+
+    /// Whether the server of that start runs.
+    pub(crate) fn is_still(&self, start: u64) -> bool {
+        *self.0.borrow() == State { starts: start, up: true }
+    }
+
     pub(crate) fn stop(&self) {
         self.0.send_modify(|state| state.up = false);
     }

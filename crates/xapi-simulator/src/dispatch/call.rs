@@ -33,6 +33,7 @@ impl Core {
         let (mode, name) = split_mode(&request.method);
         let name = dotted(name);
         let fault = self.faults().strike(&name);
+        let server = self.toolstack.starts();
         self.link_latency().await;
         if let Some(fault) = &fault {
             match fault.before(self).await {
@@ -44,7 +45,11 @@ impl Core {
                 Wire::Failure(failure) => return Some((Err(failure), None)),
             }
         }
-        let outcome = self.carry_out(host, mode, &name, request.params).await;
+        let outcome = self.carry_out(host, server, mode, &name, request.params).await;
+        if !self.toolstack.is_still(server) {
+            // A process that has ended does not answer.
+            return None;
+        }
         match &outcome {
             Ok(_) => debug!(method = %request.method, "done"),
             Err(failure) => debug!(method = %request.method, code = %failure.code, "failed"),
@@ -83,7 +88,14 @@ impl Core {
         failure
     }
 
-    async fn carry_out(self: &Arc<Self>, host: &str, mode: Mode, name: &str, params: Vec<Value>) -> Outcome {
+    async fn carry_out(
+        self: &Arc<Self>,
+        host: &str,
+        server: u64,
+        mode: Mode,
+        name: &str,
+        params: Vec<Value>,
+    ) -> Outcome {
         if name == "system.listMethods" {
             let names = self.schema().messages().map(|m| m.method.as_str().into()).collect();
             return Ok(Answer::Bare(Value::Array(names)));
@@ -118,6 +130,7 @@ impl Core {
                 session: session.clone(),
                 task,
                 host: host.to_owned(),
+                server,
             })
         };
         if mode == Mode::Async {

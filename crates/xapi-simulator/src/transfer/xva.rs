@@ -73,6 +73,7 @@ async fn serve(exchange: &mut Exchange, action: &'static Action) -> std::io::Res
         session: opened.login.session.clone(),
         task: opened.task.reference.clone(),
         host: request.exchange.host.clone(),
+        server: core.toolstack.starts(),
     });
     let mut call = Call { request, core, ctx, action };
     let after = if action.is_import { call.import(&opened).await } else { call.export(&opened).await };

@@ -32,12 +32,22 @@ impl Client {
         self.send_call(method, std::iter::once(json!(self.session)).chain(args).collect()).await
     }
 
-    async fn send_call(&self, method: &str, params: Vec<Value>) -> Result<Value, Value> {
+    /// Sends a call and leaves its answer where it is.
+    pub async fn begin_call(&self, method: &str, args: impl IntoIterator<Item = Value>) -> TcpStream {
+        self.begin(method, std::iter::once(json!(self.session)).chain(args).collect()).await
+    }
+
+    async fn begin(&self, method: &str, params: Vec<Value>) -> TcpStream {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
         let head =
             format!("POST /jsonrpc HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
         let mut stream = TcpStream::connect(&self.address).await.unwrap();
         stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn send_call(&self, method: &str, params: Vec<Value>) -> Result<Value, Value> {
+        let mut stream = self.begin(method, params).await;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
         let at = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();

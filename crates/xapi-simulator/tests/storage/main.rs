@@ -4,7 +4,7 @@
 
 mod client;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use vhd::Layout;
@@ -77,7 +77,7 @@ impl Client {
             if record["status"] != "pending" {
                 return record;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 }
@@ -573,4 +573,31 @@ async fn the_memory_of_a_suspended_guest_is_a_disk() {
     }
     client.call("SR.scan", [json!(sr)]).await;
     assert_eq!(simulator.snapshot_of_objects().get("VDI"), before.get("VDI"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_being_made_when_the_server_ends_is_never_there() {
+    let state = tempfile::tempdir().unwrap();
+    let simulator = Simulator::builder().world(World::demo()).state_dir(state.path()).build().await.unwrap();
+    let url = simulator.listen("127.0.0.1:0").await.unwrap();
+    let client = Client::log_in(&url).await;
+    let sr = client.sr("Local LVM").await;
+    let before = client.call("VDI.get_all", []).await;
+    let folder = client.get("SR", &sr).await["uuid"].as_str().unwrap().to_owned();
+    let folder = state.path().join("disks").join(folder);
+    let files = || std::fs::read_dir(&folder).map_or(0, Iterator::count);
+    // So large that it takes a while to write what others have left on it.
+    let mut record = vdi_record(&sr, 8 << 30);
+    record["sm_config"] = json!({"type": "raw"});
+    let _unanswered = client.begin_call("VDI.create", [record]).await;
+    while files() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    simulator.restart_toolstack();
+    let client = Client::log_in(&url).await;
+    while files() > 0 {
+        assert_eq!(client.call("VDI.get_all", []).await, before);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(client.call("VDI.get_all", []).await, before);
 }

@@ -41,7 +41,8 @@ impl Passage {
         let (message, task) = (ctx.message, ctx.task.clone());
         let map =
             |n: usize| args.map(n).iter().map(|(key, value)| (key.clone(), View::text_of(value))).collect();
-        let to = Arc::new(Ctx { core, message, session, task, host: host.clone() });
+        let server = core.toolstack.starts();
+        let to = Arc::new(Ctx { core, message, session, task, host: host.clone(), server });
         Ok(Some(Self { to, host, vdis: map(3), vifs: map(4) }))
     }
 
