@@ -50,11 +50,7 @@ async fn main() -> ExitCode {
     let (text, code) = match run(&cli).await {
         Ok((text, true)) => (text, ExitCode::SUCCESS),
         Ok((text, false)) => (text, ExitCode::FAILURE),
-        Err(error) => {
-            // Nothing can be said when standard error is closed.
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return report::exit(Err::<(), _>(error), cli.common.json),
     };
     match writeln!(std::io::stdout(), "{text}") {
         Ok(()) => code,

@@ -38,7 +38,7 @@ pub(crate) struct Diff {
     disk: PathBuf,
     /// The child: a differencing VHD, in a folder from which the base is reached by the same way wherever
     /// both are moved. `-` is standard output, for a file in the current folder.
-    output: PathBuf,
+    pub(crate) output: PathBuf,
     /// Replace the output if it exists.
     #[arg(long)]
     force: bool,
@@ -142,7 +142,7 @@ pub(crate) fn diff(args: &Diff, bars: &Bars) -> Result<Output> {
     let disk = args.parents.open_input(&disk, None)?;
     if args.output == Path::new("-") {
         convert::pour_difference(&disk, &base, bars)?;
-        return Ok(Output::new("", json!(null)));
+        return Ok(Output::new("", json!({ "filename": "-" })));
     }
     let existing = if args.force { Existing::Replace } else { Existing::Refuse };
     let upload = Upload::default();

@@ -26,7 +26,7 @@ pub(crate) struct Convert {
     /// exports it with `format=tar`, or raw with --format raw and --size.
     input: PathBuf,
     /// Where to write; `-` is standard output. A raw disk may be written to a block device, with --force.
-    output: PathBuf,
+    pub(crate) output: PathBuf,
     /// What the input is; found out without this.
     #[arg(short, long, value_enum)]
     format: Option<Format>,
@@ -130,7 +130,7 @@ fn convert_image(image: &Image, args: &Convert, bars: &Bars) -> Result<Output> {
             }
         };
         pour(image, format, upload, false, bars)?;
-        return Ok(Output::new("", json!(null)));
+        return Ok(Output::new("", json!({ "filename": "-" })));
     }
     let saved = bars.during(&upload.progress.clone(), || match args.output_format {
         OutputFormat::Raw => image.save_raw(&args.output, args.existing(), &upload),
@@ -234,7 +234,7 @@ fn recode(args: &Convert, bars: &Bars) -> Result<Output> {
     }
     drop((taken, buffer));
     bars.during(&progress, || recode.feed_all(&input, &progress))?;
-    Ok(Output::new("", json!(null)))
+    Ok(Output::new("", json!({ "filename": "-" })))
 }
 
 /// A folder beside the output.
@@ -275,10 +275,8 @@ pub(crate) fn stream(args: &Stream, bars: &Bars) -> Result<Output> {
     let input = Input::of(&args.input)?;
     let image = args.parents.open_input(&input, args.format)?;
     let sha256 = pour(&image, args.output_format, Upload::default(), args.digest, bars)?;
-    if let Some(sha256) = sha256 {
-        writeln!(std::io::stderr(), "sha256 {sha256}").context("cannot write to standard error")?;
-    }
-    Ok(Output::new("", json!(null)))
+    let text = sha256.as_ref().map(|sha256| format!("sha256 {sha256}")).unwrap_or_default();
+    Ok(Output::new(text, json!({ "sha256": sha256 })))
 }
 
 /// Writes a stream of exactly the length that it has to have to standard output.

@@ -11,6 +11,7 @@ mod output;
 mod repository;
 mod tree;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -26,7 +27,7 @@ use output::Output;
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// Print the result as JSON, and no progress.
+    /// Print the result as JSON, and no progress. Where standard output has a disk, the result goes to standard error.
     #[arg(long, global = true)]
     json: bool,
     /// Tell on standard error what it took: processor time and the most memory.
@@ -65,10 +66,24 @@ enum Command {
     Apply(chain::Apply),
 }
 
+impl Command {
+    /// Whether standard output has a disk.
+    fn prints_data(&self) -> bool {
+        let is_pipe = |output: &Path| output == Path::new("-");
+        match self {
+            Self::Stream(_) => true,
+            Self::Convert(args) => is_pipe(&args.output),
+            Self::Diff(args) => is_pipe(&args.output),
+            _ => false,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let cli = examples::cli::parse::<Cli>();
     let json = cli.json;
     let bars = output::Bars::new(json);
+    let data = cli.command.prints_data();
     let failure = if matches!(cli.command, Command::Compare(_)) { 2 } else { 1 };
     let result = match cli.command {
         Command::Info(args) => info::run(&args),
@@ -88,7 +103,7 @@ fn main() -> ExitCode {
         output::print_stats();
     }
     match result {
-        Ok(output) => output.print(json),
-        Err(error) => Output::failed(&error, json, failure),
+        Ok(output) => output.print(json, data),
+        Err(error) => Output::failed(&error, json, data, failure),
     }
 }

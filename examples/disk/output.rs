@@ -26,18 +26,20 @@ impl Output {
         self
     }
 
-    pub(crate) fn print(self, json: bool) -> ExitCode {
+    /// On standard output, unless that has the disk's `data`.
+    pub(crate) fn print(self, json: bool, data: bool) -> ExitCode {
         let text = if json { self.json.to_string() } else { self.text };
         let text = text.trim_end();
-        if !text.is_empty() && writeln!(std::io::stdout(), "{text}").is_err() {
+        let to: &mut dyn Write = if data { &mut std::io::stderr() } else { &mut std::io::stdout() };
+        if !text.is_empty() && writeln!(to, "{text}").is_err() {
             return ExitCode::FAILURE;
         }
         ExitCode::from(self.code)
     }
 
-    pub(crate) fn failed(error: &anyhow::Error, json: bool, code: u8) -> ExitCode {
+    pub(crate) fn failed(error: &anyhow::Error, json: bool, data: bool, code: u8) -> ExitCode {
         if json {
-            Self::new("", json!({ "error": format!("{error:#}") })).code(code).print(true)
+            Self::new("", json!({ "error": format!("{error:#}") })).code(code).print(true, data)
         } else {
             // Nothing can be said when standard error is closed.
             let _ = writeln!(std::io::stderr(), "error: {error:#}");

@@ -66,6 +66,14 @@ fn what_is_written_is_read_by_qemu_and_back() -> Result<()> {
 fn pipes() -> Result<()> {
     let bench = Bench::new()?;
     let vhd = bench.run(0, &["stream", "disk.raw"]).stdout;
+    // What is told for programs is not among it.
+    let told = bench.run(0, &["stream", "-O", "raw", "disk.raw", "--digest", "--json"]);
+    ensure!(told.stdout == fs::read(bench.path("disk.raw"))?);
+    ensure!(serde_json::from_slice::<Value>(&told.stderr)?["sha256"].is_string());
+    let told = bench.run(0, &["convert", "-O", "raw", "disk.raw", "-", "--json"]);
+    ensure!(told.stdout == fs::read(bench.path("disk.raw"))? && told.stderr.starts_with(b"{"));
+    let told = bench.run(1, &["stream", "none", "--json"]);
+    ensure!(told.stdout.is_empty() && told.stderr.starts_with(b"{\"error\""));
     let raw = bench.run(0, &["stream", "-O", "raw", "disk.raw"]).stdout;
     ensure!(raw == fs::read(bench.path("disk.raw"))?);
     let feed = |args: &[&str], bytes: &[u8]| -> Result<Output> {
