@@ -89,6 +89,11 @@ impl Dom0 {
         script(&self.root.path().join("tools").join(name), &format!("STORE='{}'\n{body}", store.display()))
     }
 
+    /// All of it.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
     /// Where the tools keep what they are told.
     pub fn store(&self) -> std::path::PathBuf {
         self.root.path().join("store")

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::dom0::{self, Between, CommandError, Dom0, Finished, Folder};
+use crate::dom0::{self, Between, CommandError, Dom0, Finished, Folder, Piped};
 
 /// A job's file is not written more often than this, unless a new step begins.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -98,9 +98,10 @@ impl Dom0 for Around<'_> {
         &self,
         first: &[&str],
         second: &[&str],
+        handed: &str,
         between: &mut Between<'_>,
-    ) -> Result<[Finished; 2], CommandError> {
-        self.inner.pipe(first, second, between)
+    ) -> Result<Piped, CommandError> {
+        self.inner.pipe(first, second, handed, between)
     }
 
     fn exists(&self, path: &Path) -> bool {

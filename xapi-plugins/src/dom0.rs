@@ -1,7 +1,8 @@
 //! What a plugin may do to the machine it runs on, as a trait, so that tests run without one.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{PipeReader, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
@@ -130,16 +131,18 @@ pub trait Dom0 {
         limit: Duration,
     ) -> Result<Finished, CommandError>;
 
-    /// Runs two programs at once, with `between` moving what the first writes to the second's input.
+    /// Runs two programs at once, with `between` moving what the first writes to the second's input. The one with
+    /// [`HANDED`] among its arguments finds a pipe with the text `handed` there.
     ///
     /// # Errors
-    /// When either cannot be started; and as `between`, unless one of the programs failed, which is then why.
+    /// When either cannot be started.
     fn pipe(
         &self,
         first: &[&str],
         second: &[&str],
+        handed: &str,
         between: &mut Between<'_>,
-    ) -> Result<[Finished; 2], CommandError>;
+    ) -> Result<Piped, CommandError>;
 
     /// Sends XAPI on this host a request, and returns the body of its answer.
     ///
@@ -179,6 +182,20 @@ pub enum Folder {
     Jobs,
     /// Disks on their way from host to host. Operators make this a link to where there is more room.
     Images,
+}
+
+/// Stands for the name of a pipe among the arguments of a program.
+pub const HANDED: &str = "/dev/fd/HANDED";
+
+/// Two programs that ran to their ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piped {
+    /// The one that wrote.
+    pub first: Finished,
+    /// The one that read.
+    pub second: Finished,
+    /// Why moving between them ended early, unless one of the programs failed, which is then why.
+    pub moved: Result<(), String>,
 }
 
 /// What stands between two programs of a pipe.
@@ -355,10 +372,19 @@ impl Dom0 for Real {
         &self,
         first: &[&str],
         second: &[&str],
+        handed: &str,
         between: &mut Between<'_>,
-    ) -> Result<[Finished; 2], CommandError> {
-        let mut source = spawn(first, Stdio::null())?;
-        let mut sink = match spawn(second, Stdio::piped()) {
+    ) -> Result<Piped, CommandError> {
+        let cannot = |e: std::io::Error| failed(first[0], format!("{NOT_STARTED}: {e}"), String::new());
+        let (pipe, name) = hand(handed).map_err(cannot)?;
+        let with = |words: &[&'_ str]| -> Vec<String> {
+            words.iter().map(|word| if *word == HANDED { name.clone() } else { (*word).to_owned() }).collect()
+        };
+        let mut source = spawn(&with(first), Stdio::null())?;
+        let sink = spawn(&with(second), Stdio::piped());
+        // Who was to have it has it.
+        drop(pipe);
+        let mut sink = match sink {
             Ok(sink) => sink,
             Err(e) => {
                 let _ = source.kill();
@@ -385,10 +411,11 @@ impl Dom0 for Real {
             Finished { code: codes[0], stdout: String::new(), stderr: text(source_err) },
             Finished { code: codes[1], stdout: text(sink_out), stderr: text(sink_err) },
         ];
-        match moved {
-            Err(e) if from.code == 0 && to.code == 0 => Err(failed(second[0], e.to_string(), String::new())),
-            _ => Ok([from, to]),
-        }
+        let moved = match moved {
+            Err(e) if from.code == 0 && to.code == 0 => Err(e.to_string()),
+            _ => Ok(()),
+        };
+        Ok(Piped { first: from, second: to, moved })
     }
 
     fn xapi(&self, request: &str) -> std::io::Result<Vec<u8>> {
@@ -414,7 +441,18 @@ pub(crate) const XAPI_SOCKET: &str = "/var/lib/xcp/xapi";
 /// A clean shutdown of a guest is what is asked for at most.
 const XAPI_LIMIT: Duration = Duration::from_secs(1_800);
 
-fn spawn(command: &[&str], stdin: Stdio) -> Result<Child, CommandError> {
+/// A pipe with a text in it, and its name for programs that inherit it.
+fn hand(text: &str) -> std::io::Result<(PipeReader, String)> {
+    let (reader, mut writer) = std::io::pipe()?;
+    rustix::io::fcntl_setfd(&reader, rustix::io::FdFlags::empty())?;
+    let (name, text) = (format!("/dev/fd/{}", reader.as_raw_fd()), text.to_owned());
+    // It may be more than fits into a pipe. Nobody who does not read it is waited for.
+    std::thread::spawn(move || drop(writer.write_all(text.as_bytes())));
+    Ok((reader, name))
+}
+
+fn spawn<S: AsRef<str>>(command: &[S], stdin: Stdio) -> Result<Child, CommandError> {
+    let command: Vec<&str> = command.iter().map(AsRef::as_ref).collect();
     let child = Command::new(command[0])
         .args(&command[1..])
         // What tools say is read here and by people far away.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use xenapi_wire::xmlrpc::{decode_call, encode_response};
 use xenapi_wire::{Failure, Limits, Value};
 
-use crate::dom0::{Between, CommandError, Dom0, Finished, Real};
+use crate::dom0::{Between, CommandError, Dom0, Finished, Piped, Real};
 
 type Store = BTreeMap<String, String>;
 type Action = Box<dyn Fn(&mut Store)>;
@@ -199,7 +199,7 @@ impl Dom0 for Fake {
         Ok(xenstore(&mut self.store.borrow_mut(), program, args))
     }
 
-    fn pipe(&self, _: &[&str], _: &[&str], _: &mut Between<'_>) -> Result<[Finished; 2], CommandError> {
+    fn pipe(&self, _: &[&str], _: &[&str], _: &str, _: &mut Between<'_>) -> Result<Piped, CommandError> {
         unreachable!("pipes are tried with real programs")
     }
 
@@ -369,9 +369,10 @@ impl Dom0 for Except<'_> {
         &self,
         first: &[&str],
         second: &[&str],
+        handed: &str,
         between: &mut Between<'_>,
-    ) -> Result<[Finished; 2], CommandError> {
-        Real.pipe(first, second, between)
+    ) -> Result<Piped, CommandError> {
+        Real.pipe(first, second, handed, between)
     }
 
     fn xapi(&self, request: &str) -> io::Result<Vec<u8>> {

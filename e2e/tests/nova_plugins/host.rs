@@ -1,10 +1,11 @@
 //! A host for the plugins: folders as those of dom0, tools that say what dom0's say, XAPI's socket, an image service.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::Sender;
 
 use anyhow::{Context, Result};
 use e2e::dom0::Dom0;
@@ -64,7 +65,8 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn new() -> Result<Self> {
-        let names: Vec<String> = FUNCTIONS.iter().map(|(plugin, _)| format!("{plugin}.py")).collect();
+        let plugins = FUNCTIONS.iter().map(|(plugin, _)| *plugin).chain(["dom0_protocol"]);
+        let names: Vec<String> = plugins.map(|plugin| format!("{plugin}.py")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let dom0 = Dom0::new(env!("CARGO_BIN_EXE_dom0-plugins"), &names)?.without_loops()?;
         for (name, body) in TOOLS {
@@ -116,14 +118,20 @@ impl Host {
 
     /// As XAPI does it. The client adds `host_uuid` to every map of arguments.
     pub(crate) fn call(&self, plugin: &str, function: &str, args: &Args) -> Result<Result<String, Failure>> {
+        let output = self.command(plugin, function, args)?.output()?;
+        assert!(output.status.success(), "{output:?}");
+        Ok(decode_response(&output.stdout, &Limits::REQUEST)?)
+    }
+
+    pub(crate) fn command(&self, plugin: &str, function: &str, args: &Args) -> Result<Command> {
         let mut map = args.map();
         map.entry("host_uuid".to_owned()).or_insert_with(|| HOST.to_owned());
         let call =
             PluginCall { function: function.to_owned(), session: "OpaqueRef:session".to_owned(), args: map };
         let program = self.dom0.plugins().join(format!("{plugin}.py"));
-        let output = Command::new(program).arg(call.encode()?).output()?;
-        assert!(output.status.success(), "{output:?}");
-        Ok(decode_response(&output.stdout, &Limits::REQUEST)?)
+        let mut command = Command::new(program);
+        command.arg(call.encode()?);
+        Ok(command)
     }
 }
 
@@ -168,7 +176,7 @@ fn xapi(socket: &Path) -> Result<()> {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
-            let Ok((_, body)) = request(&mut stream) else { continue };
+            let Ok((_, body)) = request(&mut stream, |_| true) else { continue };
             let Ok(body) = answer(&String::from_utf8_lossy(&body)) else { continue };
             let _ = stream.write_all(format!("HTTP/1.0 200 OK\r\n\r\n{body}").as_bytes());
         }
@@ -183,7 +191,7 @@ fn glance(image: Vec<u8>) -> Result<String> {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
-            let Ok((head, _)) = request(&mut stream) else { continue };
+            let Ok((head, _)) = request(&mut stream, |_| true) else { continue };
             let mut words = head.split([' ', '/']);
             let verb = words.next().unwrap_or_default();
             let id = words.skip_while(|word| *word != "images").nth(1).unwrap_or_default();
@@ -203,8 +211,33 @@ fn glance(image: Vec<u8>) -> Result<String> {
     Ok(url)
 }
 
-/// The head of a request, and its body.
-fn request(stream: &mut (impl Read + Write)) -> std::io::Result<(String, Vec<u8>)> {
+/// A server that tells of every request for a transfer, and says nothing to it as long as the connection is held.
+pub(crate) fn silent(tell: Sender<(String, TcpStream)>) -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("http://{}", listener.local_addr()?);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let Ok((head, _)) = request(&mut stream, |head| head.starts_with("PATCH")) else { continue };
+            let is_transfer =
+                head.starts_with("PUT") || head.contains("/file ") || head.contains(" /silent ");
+            if !is_transfer {
+                let body = r#"{"status": "queued"}"#;
+                let answer = format!(
+                    "HTTP/1.1 200 X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = stream.write_all(answer.as_bytes());
+            } else if tell.send((head, stream)).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(url)
+}
+
+/// The head of a request, and its body where that is wanted.
+fn request(stream: &mut impl Read, with_body: impl Fn(&str) -> bool) -> std::io::Result<(String, Vec<u8>)> {
     let (mut bytes, mut piece) = (Vec::new(), [0; 4096]);
     let find = |bytes: &[u8]| bytes.windows(4).position(|four| four == b"\r\n\r\n");
     loop {
@@ -213,6 +246,9 @@ fn request(stream: &mut (impl Read + Write)) -> std::io::Result<(String, Vec<u8>
             let head = String::from_utf8_lossy(&bytes[..at]).into_owned();
             let len =
                 head.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse::<usize>().ok());
+            if !with_body(&head) {
+                return Ok((head, Vec::new()));
+            }
             let is_chunked = head.contains("chunked");
             let is_whole =
                 if is_chunked { bytes.ends_with(b"0\r\n\r\n") } else { bytes.len() >= at + len.unwrap_or(0) };

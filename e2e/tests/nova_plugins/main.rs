@@ -2,6 +2,7 @@
 //! under the plugin's name with the XML that XAPI makes, arguments by place in a pickle where their client gives them so.
 
 mod host;
+mod killed;
 mod table;
 
 use std::collections::BTreeSet;

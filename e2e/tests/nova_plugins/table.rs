@@ -143,7 +143,7 @@ fn by_place(args: Value) -> Args {
     Args::Pickled(of_json(args), of_json(json!({})))
 }
 
-fn by_name(kwargs: Value) -> Args {
+pub(crate) fn by_name(kwargs: Value) -> Args {
     Args::Pickled(of_json(json!([])), of_json(kwargs))
 }
 

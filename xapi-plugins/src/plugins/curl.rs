@@ -1,19 +1,15 @@
-//! Requests over HTTP by `curl`, with the certificates that the host trusts. What is sent, such as tokens, goes to it in
-//! a file that only root can read. A transfer that makes no progress for 90 seconds ends.
+//! Requests over HTTP by `curl`, with the certificates that the host trusts. What is sent, such as tokens, goes to it
+//! through a pipe, and the heads of answers come through another: no file and no command line has any of it, whatever is
+//! killed when. A transfer that makes no progress for 90 seconds ends.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use super::Error;
-use crate::dom0::{CommandError, Dom0};
-use crate::staging;
+use crate::dom0::{CommandError, Dom0, Finished};
 
 /// For a small answer.
 const SHORT: Duration = Duration::from_secs(300);
@@ -23,21 +19,17 @@ const PERMANENT: &[u16] = &[
     505, 510,
 ];
 
-/// The files of a request, in its folder.
-pub(super) const REQUEST: &str = "request";
-pub(super) const ANSWER: &str = "answer";
-
 /// Whether a text is an address without a login or a fragment.
 pub(super) fn is_url(text: &str) -> bool {
     let is_http = text.starts_with("http://") || text.starts_with("https://");
     is_http && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:/[]%?=&+,;".contains(&b))
 }
 
-/// What fails between the programs is not the image service's word, which counts more.
-pub(super) fn broken(curl: &Curl, error: &CommandError) -> Error {
+/// A `curl` that could not be run.
+pub(super) fn broken(error: CommandError) -> Error {
     match error.is_missing() {
-        true => Error::CommandNotFound(error.clone()),
-        false => curl.check("", 0).err().unwrap_or_else(|| Error::Retryable(error.to_string())),
+        true => Error::CommandNotFound(error),
+        false => Error::Retryable(error.to_string()),
     }
 }
 
@@ -70,26 +62,22 @@ pub(super) fn option(name: &str, value: &str) -> String {
     line
 }
 
-/// A request, in files that curl reads and writes.
+/// A request.
 pub(super) struct Curl {
+    /// What `curl --config` is given, secrets and all.
     pub(super) config: String,
-    answer: PathBuf,
     /// The address without its query, which may be a secret.
     pub(super) place: String,
 }
 
 impl Curl {
-    /// In this folder, which only root may enter.
-    pub(super) fn new(folder: &Path, headers: &[String], url: &str, lines: &[String]) -> Result<Self, Error> {
-        let (config, answer) = (folder.join(REQUEST), folder.join(ANSWER));
-        let path = config.clone();
-        let at = |e: io::Error| Error::file(&path, &e);
+    pub(super) fn new(headers: &[String], url: &str, lines: &[String]) -> Self {
         let headers = headers.iter().map(|header| option("header", header));
         let common = [
             option("url", url),
             option("proto", "=http,https"),
             option("proto-redir", "=http,https"),
-            option("dump-header", staging::text(&answer)?),
+            option("dump-header", "/dev/stderr"),
             option("connect-timeout", "90"),
             option("speed-time", "90"),
             option("speed-limit", "1"),
@@ -98,40 +86,35 @@ impl Curl {
             "silent\nshow-error\ngloboff".to_owned(),
         ];
         let text: Vec<String> = common.into_iter().chain(headers).chain(lines.iter().cloned()).collect();
-        for old in [&config, &answer] {
-            let _ = fs::remove_file(old);
-        }
-        let mut file =
-            fs::File::options().write(true).create_new(true).mode(0o600).open(&config).map_err(at)?;
-        file.write_all(text.join("\n").as_bytes()).map_err(at)?;
         let place = url.split('?').next().unwrap_or_default().to_owned();
-        Ok(Self { config: staging::text(&config)?.to_owned(), answer, place })
+        Self { config: text.join("\n"), place }
     }
 
-    /// A request with a small answer: its body.
-    pub(super) fn run(&self, dom0: &dyn Dom0) -> Result<String, Error> {
-        let done =
-            dom0.execute("curl", &["--config", &self.config], "", SHORT).map_err(|e| broken(self, &e))?;
-        self.check(&done.stderr, done.code)?;
-        Ok(done.stdout)
+    /// A request with a small answer: its head and its body.
+    pub(super) fn run(&self, dom0: &dyn Dom0) -> Result<(Head, String), Error> {
+        let done = dom0.execute("curl", &["--config", "-"], &self.config, SHORT).map_err(broken)?;
+        Ok((self.check(&done)?, done.stdout))
     }
 
-    /// Turns a failure of the network, or a status that is no success, into what it means.
-    pub(super) fn check(&self, stderr: &str, code: i32) -> Result<(), Error> {
-        let status = self.lines().first().and_then(|line| line.split(' ').nth(1)?.parse::<u16>().ok());
+    /// The head of the answer; a failure of the network, or a status that is no success, is what it means.
+    pub(super) fn check(&self, done: &Finished) -> Result<Head, Error> {
+        let head = Head::of(&done.stderr);
+        let status = head.0.first().and_then(|line| line.split(' ').nth(1)?.parse::<u16>().ok());
         let said = |status: u16| format!("{} answers {status}", self.place);
         match status {
             Some(404) => Err(Error::ImageNotFound),
             Some(status) if PERMANENT.contains(&status) => Err(Error::Other(said(status))),
             Some(status) if !(200..300).contains(&status) => Err(Error::Retryable(said(status))),
-            _ if code != 0 => Err(Error::Retryable(format!("{}: {}", self.place, stderr.trim()))),
-            _ => Ok(()),
+            _ if done.code != 0 => {
+                Err(Error::Retryable(format!("{}: {}", self.place, complaint(&done.stderr))))
+            }
+            _ => Ok(head),
         }
     }
 
     /// Compares what came with the digest that the service sent along, if any.
-    pub(super) fn compare(&self, digest: &[u8]) -> Result<(), Error> {
-        let sent = ["etag", "content-md5", "x-image-meta-checksum"].iter().find_map(|name| self.header(name));
+    pub(super) fn compare(&self, head: &Head, digest: &[u8]) -> Result<(), Error> {
+        let sent = ["etag", "content-md5", "x-image-meta-checksum"].iter().find_map(|name| head.get(name));
         let Some(sent) = sent else { return Ok(()) };
         let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         let sent = sent.trim_matches('"').to_owned();
@@ -140,19 +123,56 @@ impl Curl {
             false => Err(Error::Retryable(format!("{}: checksum {hex} instead of {sent}", self.place))),
         }
     }
+}
 
-    pub(super) fn header(&self, name: &str) -> Option<String> {
-        self.lines().iter().find_map(|line| {
+/// The head of the last answer, line by line: `100 Continue` and those of proxies come before it.
+pub(super) struct Head(Vec<String>);
+
+impl Head {
+    /// From what curl wrote to standard error, with complaints of its own before or after.
+    fn of(stderr: &str) -> Self {
+        let lines: Vec<&str> = stderr.lines().collect();
+        let Some(first) = lines.iter().rposition(|line| line.starts_with("HTTP/")) else {
+            return Self(Vec::new());
+        };
+        Self(
+            lines[first..]
+                .iter()
+                .take_while(|line| !line.is_empty())
+                .map(|line| (*line).to_owned())
+                .collect(),
+        )
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<String> {
+        self.0.iter().find_map(|line| {
             let (found, value) = line.split_once(':')?;
             found.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
         })
     }
+}
 
-    /// The last answer's head: `100 Continue` and those of proxies come before it.
-    fn lines(&self) -> Vec<String> {
-        let text = fs::read(&self.answer).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text).replace("\r\n", "\n");
-        let last = text.trim_end().rsplit("\n\n").next().unwrap_or_default();
-        last.lines().map(str::to_owned).collect()
+/// Curl's own words, without heads, which may hold secrets.
+fn complaint(stderr: &str) -> String {
+    let own: Vec<&str> = stderr.lines().filter(|line| line.starts_with("curl: ")).collect();
+    own.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_and_complaints_in_any_order() {
+        let heads = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nETag: \"x\"\r\nSet-Cookie: s\r\n\r\n";
+        let words = "curl: (18) transfer closed\n";
+        let curl = Curl::new(&[], "http://a/b?sig=secret", &[]);
+        for stderr in [format!("{heads}{words}"), format!("{words}{heads}")] {
+            assert_eq!(Head::of(&stderr).get("etag").as_deref(), Some("\"x\""));
+            let done = Finished { code: 18, stdout: String::new(), stderr };
+            let error = curl.check(&done).err().unwrap();
+            assert_eq!(error, Error::Retryable("http://a/b: curl: (18) transfer closed".to_owned()));
+        }
+        assert!(Head::of(words).0.is_empty());
     }
 }

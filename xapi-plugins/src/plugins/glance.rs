@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::curl::{self, Curl, broken, header, option};
 use super::{Error, Outcome, migration, xenhost};
 use crate::convention::{Args, Function};
-use crate::dom0::Dom0;
+use crate::dom0::{Dom0, HANDED};
 use crate::pickle::Pickle;
 use crate::staging::{self, Staging};
 
@@ -42,8 +42,8 @@ fn download_vhd2(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let folder = staged.path().join("image");
     fs::create_dir(&folder).map_err(|e| Error::file(&folder, &e))?;
     let path = if image.version == 2 { image.path("/file") } else { image.path("") };
-    let curl = Curl::new(staged.path(), &image.headers, &path, &[])?;
-    let source = ["timeout", "-s", "KILL", LONG, "curl", "--config", &curl.config];
+    let curl = Curl::new(&image.headers, &path, &[]);
+    let source = ["timeout", "-s", "KILL", LONG, "curl", "--config", HANDED];
     let sink = [
         "timeout",
         "-s",
@@ -58,20 +58,20 @@ fn download_vhd2(dom0: &dyn Dom0, args: &Args) -> Outcome {
         "-",
     ];
     let mut digest = Md5::new();
-    let [received, unpacked] = dom0
-        .pipe(&source, &sink, &mut |from, to| {
+    let piped = dom0
+        .pipe(&source, &sink, &curl.config, &mut |from, to| {
             let mut archive = MultiGzDecoder::new(Digested { from, digest: &mut digest });
             io::copy(&mut archive, to)?;
             // The end of a tar is not the end of the body.
             io::copy(&mut archive.into_inner(), &mut io::sink()).map(drop)
         })
-        .map_err(|e| broken(&curl, &e))?;
-    curl.check(&received.stderr, received.code)?;
-    if unpacked.code != 0 {
-        let text = format!("unpacking image {}: {}", image.id, unpacked.stderr.trim());
-        return Err(Error::Retryable(text));
+        .map_err(broken)?;
+    let head = curl.check(&piped.first)?;
+    let unpacked = piped.second.stderr.trim();
+    if let Some(wrong) = piped.moved.err().or((piped.second.code != 0).then(|| unpacked.to_owned())) {
+        return Err(Error::Retryable(format!("unpacking image {}: {wrong}", image.id)));
     }
-    curl.compare(digest.finalize().as_slice())?;
+    curl.compare(&head, digest.finalize().as_slice())?;
     refuse_links(&folder)?;
     staging::import_vhds(dom0, &sr, &folder, stack).map(migration::root)
 }
@@ -102,25 +102,26 @@ fn upload_vhd2(dom0: &dyn Dom0, args: &Args) -> Outcome {
         fs::hard_link(&source, folder.join(format!("{number}.vhd"))).map_err(|e| Error::file(&source, &e))?;
     }
     let headers = match image.version {
-        2 => describe(dom0, &staged, &image, &properties)?,
-        _ => headers_of_v1(dom0, &staged, &image, &properties)?,
+        2 => describe(dom0, &image, &properties)?,
+        _ => headers_of_v1(dom0, &image, &properties)?,
     };
     let path = if image.version == 2 { image.path("/file") } else { image.path("") };
     let lines = [&headers[..], &[option("request", "PUT"), option("upload-file", "-")]].concat();
-    let curl = Curl::new(staged.path(), &image.headers, &path, &lines)?;
+    let curl = Curl::new(&image.headers, &path, &lines);
     let source = ["timeout", "-s", "KILL", LONG, "tar", "-c", "-C", staging::text(&folder)?, "."];
-    let sink = ["timeout", "-s", "KILL", LONG, "curl", "--config", &curl.config];
-    let [packed, sent] = dom0
-        .pipe(&source, &sink, &mut |from, to| {
+    let sink = ["timeout", "-s", "KILL", LONG, "curl", "--config", HANDED];
+    let piped = dom0
+        .pipe(&source, &sink, &curl.config, &mut |from, to| {
             let mut packer = GzEncoder::new(to, level);
             io::copy(from, &mut packer)?;
             packer.finish().map(drop)
         })
-        .map_err(|e| broken(&curl, &e))?;
-    curl.check(&sent.stderr, sent.code)?;
-    match packed.code {
-        0 => Ok(Pickle::None),
-        _ => Err(Error::Retryable(format!("packing the disks: {}", packed.stderr.trim()))),
+        .map_err(broken)?;
+    curl.check(&piped.second)?;
+    let packed = piped.first.stderr.trim();
+    match piped.moved.err().or((piped.first.code != 0).then(|| packed.to_owned())) {
+        None => Ok(Pickle::None),
+        Some(wrong) => Err(Error::Retryable(format!("packing the disks: {wrong}"))),
     }
 }
 
@@ -128,7 +129,6 @@ fn upload_vhd2(dom0: &dyn Dom0, args: &Args) -> Outcome {
 /// take all of it in before it refuses.
 fn describe(
     dom0: &dyn Dom0,
-    staged: &Staging,
     image: &Image<'_>,
     properties: &[(String, String)],
 ) -> Result<Vec<String>, Error> {
@@ -144,8 +144,8 @@ fn describe(
         option("header", kind),
         option("data-binary", &Value::from(patch).to_string()),
     ];
-    Curl::new(staged.path(), &image.headers, &image.path(""), &lines)?.run(dom0)?;
-    let record = Curl::new(staged.path(), &image.headers, &image.path(""), &[])?.run(dom0)?;
+    Curl::new(&image.headers, &image.path(""), &lines).run(dom0)?;
+    let (_, record) = Curl::new(&image.headers, &image.path(""), &[]).run(dom0)?;
     let record: Value = serde_json::from_str(&record)
         .map_err(|e| Error::Retryable(format!("the record of image {} is no JSON: {e}", image.id)))?;
     refuse_unless_queued(image, record["status"].as_str().unwrap_or_default())?;
@@ -155,13 +155,13 @@ fn describe(
 /// The same of the service's first version, where properties are headers of the upload.
 fn headers_of_v1(
     dom0: &dyn Dom0,
-    staged: &Staging,
     image: &Image<'_>,
     properties: &[(String, String)],
 ) -> Result<Vec<String>, Error> {
-    let curl = Curl::new(staged.path(), &image.headers, &image.path(""), &["head".to_owned()])?;
-    curl.run(dom0)?;
-    refuse_unless_queued(image, &curl.header("x-image-meta-status").unwrap_or_default())?;
+    // What it would print is the head once more.
+    let lines = ["head".to_owned(), option("output", "/dev/null")];
+    let (head, _) = Curl::new(&image.headers, &image.path(""), &lines).run(dom0)?;
+    refuse_unless_queued(image, &head.get("x-image-meta-status").unwrap_or_default())?;
     let fixed = [
         ("x-image-meta-is-public", "False"),
         ("x-image-meta-status", "queued"),

@@ -27,8 +27,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
 const CACHED: &str = "cache-";
 /// What a guest's file is called while it arrives.
 const FETCHING: &str = ".fetching";
-/// The head of an answer is written to a file, too.
-const MIN_FILE_LIMIT: u64 = 64 << 10;
 const FETCH_LIMIT: Duration = Duration::from_secs(3_600);
 const DIGEST_LIMIT: Duration = Duration::from_secs(600);
 
@@ -97,33 +95,22 @@ pub(super) fn fetch(dom0: &dyn Dom0, args: &Args) -> Outcome {
 
 /// Has curl write what is at an address to a file, which it cannot make larger than `max` bytes.
 fn download(dom0: &dyn Dom0, url: &str, headers: &[String], to: &Path, max: u64) -> Result<(), Error> {
-    let at = dom0.temp_dir().map_err(|e| Error::file("a temporary folder", &e))?;
-    let limit = max.max(MIN_FILE_LIMIT);
-    let fetching = || {
-        let mut lines = vec![curl::option("output", staging::text(to)?), "fail".to_owned()];
-        if headers.is_empty() {
-            // Another server must not be told what was for this one.
-            lines.push("location\nmax-redirs = 5".to_owned());
-        }
-        let curl = Curl::new(&at, headers, url, &lines)?;
-        let args = [&format!("--fsize={limit}"), "curl", "--config", &curl.config];
-        let done = dom0.execute("prlimit", &args, "", FETCH_LIMIT);
-        let done = done.map_err(|e| curl::broken(&curl, &e))?;
-        let len = std::fs::metadata(to).map_or(0, |file| file.len());
-        if len > max || (done.code != 0 && len >= limit) {
-            return Err(Error::Other(format!("{} has more than {max} bytes, which are allowed", curl.place)));
-        }
-        curl.check(&done.stderr, done.code).map_err(|error| match error {
-            Error::ImageNotFound => Error::Other(format!("there is nothing at {}", curl.place)),
-            other => other,
-        })
-    };
-    let fetched = fetching();
-    for file in [curl::REQUEST, curl::ANSWER] {
-        let _ = dom0.remove(&at.join(file));
+    let mut lines = vec![curl::option("output", staging::text(to)?), "fail".to_owned()];
+    if headers.is_empty() {
+        // Another server must not be told what was for this one.
+        lines.push("location\nmax-redirs = 5".to_owned());
     }
-    let removed = dom0.remove_dir(&at).map_err(|e| Error::file(&at, &e));
-    fetched.and(removed)
+    let curl = Curl::new(headers, url, &lines);
+    let args = [&format!("--fsize={max}"), "curl", "--config", "-"];
+    let done = dom0.execute("prlimit", &args, &curl.config, FETCH_LIMIT).map_err(curl::broken)?;
+    let len = std::fs::metadata(to).map_or(0, |file| file.len());
+    if done.code != 0 && len >= max {
+        return Err(Error::Other(format!("{} has more than {max} bytes, which are allowed", curl.place)));
+    }
+    curl.check(&done).map(drop).map_err(|error| match error {
+        Error::ImageNotFound => Error::Other(format!("there is nothing at {}", curl.place)),
+        other => other,
+    })
 }
 
 /// `place_kernel(sha256, name)`: a file of the cache as a guest's: its path, or nothing when it is not in the cache.
