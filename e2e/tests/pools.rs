@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use e2e::pool::{Census, LVM, NETWORK, Pool};
+use e2e::pool::{Census, LVM, NETWORK, PASSWORD, Pool};
 use examples::demo_image::DemoImage;
 use tempfile::TempDir;
 use xapi_simulator::fault::Fault;
@@ -20,6 +20,9 @@ use xenapi_driver::{
 };
 use xenapi_types::{Host, Sr, Vdi, VdiType, Vm, VmPowerState, VmRecord, host, network, sr, vdi};
 use xenapi_wire::Failure;
+
+const NOW: ReconcileOptions =
+    ReconcileOptions { older_than: std::time::Duration::ZERO, dry_run: false, progress: Progress::none() };
 
 struct Bench {
     here: Pool,
@@ -268,4 +271,114 @@ async fn what_arrived_without_us_is_marked_by_reconciling() -> Result<()> {
     }
     assert_eq!(sealed, 2);
     bench.destroy_there(&instance).await
+}
+
+/// As a killed program and a toolstack that ends leave it: copies in the other pool, with which nobody there has to do.
+#[tokio::test]
+async fn copies_that_were_left_are_removed_by_either_pool_and_nothing_else() -> Result<()> {
+    let bench = Bench::new().await?;
+    let instance = bench.spawn().await?;
+    let (client, other) = (bench.here.client(), bench.there.client());
+    let here = bench.here.census().await?;
+    let refusal = || Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    let root = client.record(&client.by_uuid::<Vdi>(&instance.root_uuid).await?).await?;
+    let from = client.get_field(&root.sr, sr::field::UUID).await?;
+    let pool = other.all_records::<xenapi_types::Pool>().await?.into_values().next().context("a pool")?;
+    let left = async |mirror: &str| {
+        let call = vdi::Create {
+            name_label: root.name_label.clone(),
+            sr: pool.default_sr.clone(),
+            virtual_size: root.virtual_size,
+            r#type: VdiType::User,
+            ..vdi::Create::default()
+        };
+        let made = other.call(call).await?;
+        other.add_to(&made, vdi::field::SM_CONFIG, "base_mirror", format!("{from}/{mirror}")).await?;
+        anyhow::Ok(made)
+    };
+    let theirs = left("00000000-0000-0000-0000-000000000001").await?;
+    let there = bench.there.census().await?;
+    for there_first in [true, false] {
+        bench.here.simulator.faults().on("VM.migrate_send", refusal());
+        bench.here.simulator.faults().on_every("VM.remove_from_other_config", refusal());
+        bench.there.simulator.faults().on_every("pool.remove_from_other_config", refusal());
+        let error = bench.go(&instance, PoolMigrateOptions::default()).await.unwrap_err();
+        assert_eq!(error.leftovers().len(), 1, "{error}");
+        bench.here.simulator.faults().clear();
+        bench.there.simulator.faults().clear();
+        left(&root.location).await?;
+
+        // It may be under way in that program.
+        let young = bench.there.driver.reconcile(ReconcileOptions::default()).await?;
+        assert_eq!((young.done.len(), young.too_young.len()), (0, 1), "{young:?}");
+        let somebody = Settings { owner: "somebody else".into(), ..Settings::default() };
+        assert_eq!(bench.there.driver_with(somebody)?.reconcile(NOW).await?.done, []);
+        let both = [(&bench.there, Kind::LostArrival), (&bench.here, Kind::BrokenMigration)];
+        for n in if there_first { [0, 1] } else { [1, 0] } {
+            let (pool, kind) = both[n];
+            let done = pool.driver.reconcile(NOW).await?.done;
+            assert_eq!(done.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [kind]);
+            assert_eq!(pool.driver.reconcile(NOW).await?.done, [], "the second time there is nothing to do");
+        }
+        bench.there.census().await?.assert_as(&there, "what was left is gone, and nothing else");
+        bench.here.census().await?.assert_as(&here, "here");
+    }
+    assert!(other.record_opt(&theirs).await?.is_some());
+    other.destroy(&theirs).await?;
+    bench.go(&instance, PoolMigrateOptions::default()).await?;
+    bench.arrived(&instance).await?;
+    bench.destroy_there(&instance).await
+}
+
+/// The program is killed, and every second time the toolstack with it: the instance is whole, in one of the pools, and what
+/// is not its own is gone from both.
+#[tokio::test]
+async fn killed_at_every_stage_it_is_whole_in_one_of_the_pools() -> Result<()> {
+    let bench = Bench::new().await?;
+    let urls = [
+        bench.here.simulator.listen("127.0.0.1:0").await?,
+        bench.there.simulator.listen("127.0.0.1:0").await?,
+    ];
+    let (mut ends, mut kinds) = ([0, 0], Vec::new());
+    let mut n = 1;
+    loop {
+        let mut over = false;
+        for toolstack_too in [false, true] {
+            let instance = bench.spawn().await?;
+            let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_victim"));
+            command.args([&urls[0], PASSWORD, "migrate", &instance.uuid.to_string(), &urls[1]]);
+            over = e2e::victim::kill_at(command, n).await?;
+            if toolstack_too {
+                bench.here.simulator.restart_toolstack();
+            }
+            for pool in [&bench.here, &bench.there] {
+                pool.simulator.connections().count().wait_for(|count| count.open == 0).await?;
+                e2e::victim::forget_tasks(pool).await?;
+            }
+            for pool in [&bench.there, &bench.here] {
+                let result = pool.driver.reconcile(NOW).await?;
+                assert!(result.leftovers.is_empty(), "{:?}", result.leftovers);
+                kinds.extend(result.done.iter().map(|finding| finding.kind));
+                assert_eq!(pool.driver.reconcile(NOW).await?.done, []);
+            }
+            let which = || Which::Instance(instance.uuid);
+            let found =
+                [bench.here.driver.instance(&which()).await, bench.there.driver.instance(&which()).await];
+            let at = usize::from(found[1].is_ok());
+            assert!(found[at].is_ok() && found[1 - at].is_err(), "{found:?}");
+            ends[at] += 1;
+            let pool = [&bench.here, &bench.there][at];
+            let destroyed = pool.driver.destroy(which(), Progress::none()).await?;
+            assert_eq!((destroyed.disk_uuids.len(), destroyed.kept_disk_uuids.len()), (2, 0));
+            let what = format!("killed at stage {n}, toolstack too: {toolstack_too}, {kinds:?}");
+            bench.here.census().await?.assert_as(&bench.before[0], &what);
+            bench.there.census().await?.assert_as(&bench.before[1], &what);
+        }
+        if over {
+            break;
+        }
+        n += 1;
+    }
+    assert!(n >= 4 && ends.iter().all(|n| *n > 0), "{n} stages, {ends:?}, {kinds:?}");
+    Ok(())
 }

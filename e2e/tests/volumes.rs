@@ -577,6 +577,89 @@ async fn attached_and_detached_at_the_same_time() -> Result<()> {
     Ok(())
 }
 
+/// A shared LUN, and a disk of the pool that may be shared: several have it, each lets go of it alone, and the repository
+/// goes with the last of them.
+#[tokio::test]
+async fn several_instances_on_one_volume() -> Result<()> {
+    let bench = Bench::new().await?;
+    let client = bench.pool.client();
+    let image = bench.files.path().join("demo.img");
+    let second = InstanceSpec::new("web2", Flavor::new(1, 512, 0), &image);
+    let second = bench.pool.driver.spawn(second, SpawnOptions::default()).await?;
+    let both = [bench.which.clone(), Which::Instance(second.uuid)];
+    let before = bench.pool.census().await?;
+    let attach = async |which: &Which, volume: Volume| {
+        bench.pool.driver.attach_volume(which.clone(), volume, AttachOptions::default()).await
+    };
+    let detach = async |which: &Which, id: &str| {
+        bench.pool.driver.detach_volume(which.clone(), id, Progress::none()).await
+    };
+    let all_made = async || {
+        let mut made = bench.pool.census().await?.changes_since(&before);
+        made.retain(|change| !change.contains("/disks/"));
+        anyhow::Ok(made)
+    };
+    let local = client.by_name_label::<Sr>(EXT).await?;
+    let sr: Uuid = client.get_field(&local, sr::field::UUID).await?.parse()?;
+    let (alone, uuid) = bench.disk(&local, MIB).await?;
+    let call = vdi::Create {
+        sr: local.clone(),
+        virtual_size: MIB as i64,
+        r#type: VdiType::User,
+        sharable: true,
+        ..vdi::Create::default()
+    };
+    let open = client.call(call).await?;
+    let open_uuid = client.get_field(&open, vdi::field::UUID).await?.parse()?;
+    let of_the_pool = |uuid| Volume {
+        id: Some("vol-1".into()),
+        ..Volume::new(Storage::Repository(sr), VolumeDisk::Uuid(uuid))
+    };
+    for (volume, may_be_shared) in [
+        (Volume { shared: true, ..iscsi(VolumeDisk::Lun(0), PASSWORD) }, true),
+        (iscsi(VolumeDisk::Lun(1), PASSWORD), false),
+        (of_the_pool(uuid), false),
+        (of_the_pool(open_uuid), true),
+    ] {
+        let first = attach(&both[0], volume.clone()).await?;
+        let with_one = all_made().await?;
+        let again = attach(&both[1], volume.clone()).await;
+        if !may_be_shared {
+            let error = again.unwrap_err();
+            assert!(matches!(error.cause(), Cause::DiskInUse { .. }), "{error}");
+            assert!(error.to_string().contains(&first.vdi_uuid), "{error}");
+            assert_eq!(all_made().await?, with_one);
+            detach(&both[0], "vol-1").await?;
+            // Then it is the other's.
+            attach(&both[1], volume).await?;
+            detach(&both[1], "vol-1").await?;
+            continue;
+        }
+        let other = again?;
+        assert_eq!((&other.vdi_uuid, other.plugged, first.plugged), (&first.vdi_uuid, true, true));
+        detach(&both[0], "vol-1").await?;
+        assert_eq!(bench.pool.driver.volumes(&both[0]).await?, []);
+        assert_eq!(bench.pool.driver.volumes(&both[1]).await?, std::slice::from_ref(&other));
+        assert!(client.by_uuid_opt::<Sr>(&first.sr_uuid).await?.is_some(), "the other one needs it");
+        detach(&both[1], "vol-1").await?;
+        let is_left = client.by_uuid_opt::<Sr>(&first.sr_uuid).await?.is_some();
+        assert_eq!(is_left, matches!(volume.storage, Storage::Repository(_)));
+    }
+    client.destroy(&alone).await?;
+    client.destroy(&open).await?;
+    assert_eq!(all_made().await?, [""; 0]);
+    // One that is destroyed leaves it to the other.
+    let shared = || Volume { shared: true, ..iscsi(VolumeDisk::Lun(0), PASSWORD) };
+    attach(&both[0], shared()).await?;
+    let kept = attach(&both[1], shared()).await?;
+    bench.pool.driver.destroy(both[0].clone(), Progress::none()).await?;
+    assert_eq!(bench.pool.driver.volumes(&both[1]).await?, std::slice::from_ref(&kept));
+    bench.pool.driver.destroy(both[1].clone(), Progress::none()).await?;
+    assert!(client.by_uuid_opt::<Sr>(&kept.sr_uuid).await?.is_none());
+    assert_eq!(client.all::<xenapi_types::Secret>().await?, []);
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_end_of_an_instance_frees_its_volumes() -> Result<()> {
     let bench = Bench::new().await?;

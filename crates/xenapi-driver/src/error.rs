@@ -433,10 +433,14 @@ pub enum Cause {
         devices: Vec<String>,
     },
     /// Somebody has the disk.
-    #[error("disk {disk} is attached to a VM; detach it there, or use another disk")]
+    #[error(
+        "disk {disk} is attached to VM {vm}, and no two may have it at the same time; detach it there, or use another disk"
+    )]
     DiskInUse {
         /// Its uuid.
         disk: String,
+        /// The VM's uuid.
+        vm: String,
     },
     /// The disk was made for the instance and is no volume.
     #[error("disk {disk} was made for VM {vm} and is no volume of it; it ends with the instance")]

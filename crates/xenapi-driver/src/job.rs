@@ -36,7 +36,7 @@ pub(crate) struct Job {
 pub(crate) struct Active(Driver, Uuid);
 
 impl Active {
-    fn new(driver: &Driver, operation: Uuid) -> Self {
+    pub(crate) fn new(driver: &Driver, operation: Uuid) -> Self {
         driver.0.active().insert(operation);
         Self(driver.clone(), operation)
     }

@@ -5,9 +5,13 @@
 //! toolstack ends in between, the copies stay behind, with nobody to refer to them. The VM's own `other_config` does go along;
 //! the journal is a key in it, so that whoever looks at the VM can mark what has arrived and remove what has not.
 //!
+//! In another pool there is nobody who looks at the VM, until it arrives: there, the journal is in the pool's own `other_config` as well.
+//!
 //! A copy that was left is known by what XAPI writes into its `sm_config`: the SR and the location of the disk that it mirrors. Disks
 //! that the guest cannot write to are copied without that: theirs are known by the name, description and size, if they were not
 //! there when the journal was written, nobody uses them and they have no keys of ours; what users copy from our disks has those.
+
+pub(crate) mod arriving;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -26,6 +30,7 @@ use crate::find;
 use crate::job::Job;
 use crate::remove::{self, Dom0};
 use crate::volume;
+use arriving::Arriving;
 
 /// The journal.
 const KEY: &str = "xenapi-rs:moving";
@@ -116,6 +121,10 @@ pub(crate) async fn begin(
     job.rollback.push(format!("the disks of VM {} on the move", record.uuid), async move {
         settle(&here, other.as_ref(), &undo, patience).await.map(drop)
     });
+    if let Some(there) = there {
+        let noted = Arriving::note(there, &job.driver.settings().owner, &journal).await;
+        noted.map_err(Cause::host("noting in the other pool which disks are to come"))?;
+    }
     let text = serde_json::to_string(&journal).unwrap_or_default();
     client.add_to(vm, vm::field::OTHER_CONFIG, KEY, text).await.map_err(doing())
 }
@@ -150,6 +159,7 @@ pub(crate) async fn settle(
     }
     for client in [Some(here), there].into_iter().flatten() {
         sweep(client, &journal, patience).await.map_err(doing())?;
+        Arriving::forget(client, journal.operation).await.map_err(doing())?;
     }
     for (original, _) in &arrived {
         let Some(vdi) = here.by_uuid_opt::<Vdi>(original).await.map_err(doing())? else { continue };
@@ -198,7 +208,7 @@ async fn sweep(client: &Client, journal: &Journal, patience: Duration) -> xenapi
     for uuid in journal.disks.iter().flat_map(|disk| [&disk.from, &disk.to]) {
         match client.by_uuid_opt::<Sr>(uuid).await? {
             Some(sr) => drop(srs.insert(sr, uuid)),
-            None => tracing::info!(sr = uuid, "what a migration left is not looked for in another pool"),
+            None => tracing::debug!(sr = uuid, "of another pool, which has a note of what is to come"),
         }
     }
     for (reference, disk) in client.all_records::<Vdi>().await? {

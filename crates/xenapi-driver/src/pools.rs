@@ -2,8 +2,8 @@
 //!
 //! XAPI moves the VM as a whole: it is in the one pool or in the other, whatever breaks off. The VM keeps its uuid;
 //! its disks become others, which are marked as ours once they are there: by this verb, or after a crash by
-//! [`Driver::reconcile`] on the other pool. Copies that XAPI leaves there when it fails are removed by this verb; when its program
-//! ends too, nobody looks for them in the other pool: the log of reconciling names the repository.
+//! [`Driver::reconcile`] on the other pool. Copies that XAPI leaves there when it fails are removed by this verb; when its
+//! program ends too, by reconciling there, from a note in the pool's `other_config`.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::driver::Driver;
 use crate::error::{Cause, Error, Op};
 use crate::find::{self, Which};
 use crate::inventory::{self, Node};
-use crate::job::Job;
+use crate::job::{Active, Job};
 use crate::kernel;
 use crate::licence::{self, Feature};
 use crate::live::{self, Migration};
@@ -85,6 +85,7 @@ impl Driver {
                 let record = job.stage(Stage::Find, moving::settled(job, &vm, record)).await?;
                 let plan = job.stage(Stage::Plan, decide(job, &record, &pool, &options)).await?;
                 job.would(|| plan.steps(&record, &pool))?;
+                let _busy = Active::new(&pool, job.operation);
                 let arrived = job.stage(Stage::Migrate, send(job, &vm, &record, &pool, &plan, stop)).await?;
                 job.stage(Stage::Vm, welcome(&pool, &arrived, &plan)).await?;
                 Ok(plan.shown())

@@ -23,7 +23,7 @@ use crate::image_cache::{COPYING, Cloning};
 use crate::job::Job;
 use crate::kernel;
 use crate::ledger;
-use crate::moving;
+use crate::moving::{self, arriving::Arriving};
 use crate::network;
 use crate::operation::Operation;
 use crate::pool_move;
@@ -95,6 +95,8 @@ pub enum Kind {
     /// A migration with disks that broke off, or whose end nobody noted: disks that have arrived are marked as ours,
     /// copies that were left are removed.
     BrokenMigration,
+    /// A move from another pool of which nobody knows any more, and the VM did not come: copies that were left are removed.
+    LostArrival,
     /// An exchange of volumes that broke off: it is completed, or undone.
     BrokenSwap,
     /// A drive that was being attached or detached: it is removed; its disk stays.
@@ -130,6 +132,9 @@ impl fmt::Display for Finding {
             Kind::BrokenRescue => write!(f, "end the rescue of VM {uuid}"),
             Kind::UnfinishedInstance => write!(f, "remove VM {uuid}, which never became an instance"),
             Kind::BrokenMigration => write!(f, "settle which disks VM {uuid} has, which was moved"),
+            Kind::LostArrival => {
+                write!(f, "remove what operation {uuid} left, which moved a VM to this pool")
+            }
             Kind::BrokenSwap => write!(f, "settle which volume is behind drive {uuid}"),
             Kind::HalfAttachedVolume => {
                 write!(f, "remove drive {uuid}, which was being attached or detached")
@@ -214,6 +219,8 @@ struct Pool {
     srs: BTreeMap<Ref<Sr>, SrRecord>,
     networks: BTreeMap<Ref<Network>, NetworkRecord>,
     hosts: BTreeMap<Ref<Host>, HostRecord>,
+    /// `other_config` of the pool.
+    pool: BTreeMap<String, String>,
     /// Secrets by uuid, with their keys; their values are not read.
     secrets: BTreeMap<String, BTreeMap<String, String>>,
     used_secrets: BTreeSet<String>,
@@ -240,10 +247,12 @@ impl Pool {
             let keys = client.get_field(&reference, secret::field::OTHER_CONFIG).await?;
             secrets.insert(client.get_field(&reference, secret::field::UUID).await?, keys);
         }
+        let pool = client.all_records::<xenapi_types::Pool>().await?.into_values().next();
+        let pool = pool.map(|pool| pool.other_config).unwrap_or_default();
         let configs = pbds.into_values().map(|pbd| pbd.device_config);
         let used_secrets =
             configs.flatten().filter(|(key, _)| key.ends_with("_secret")).map(|(_, uuid)| uuid).collect();
-        Ok(Self { vms, vdis, vbds, vifs, srs, networks, hosts, secrets, used_secrets })
+        Ok(Self { vms, vdis, vbds, vifs, srs, networks, hosts, pool, secrets, used_secrets })
     }
 }
 
@@ -262,6 +271,7 @@ enum Object {
     Network(Ref<Network>),
     Host(Ref<Host>),
     Secret,
+    Pool,
 }
 
 #[derive(Default)]
@@ -478,6 +488,13 @@ impl Look<'_> {
                 self.note(all, operation, Kind::StalePromise, &operation.to_string(), object);
             }
         }
+        for (operation, _) in Arriving::all(&self.pool.pool).filter(|(_, note)| note.owner == self.owner()) {
+            let journals = self.pool.vms.values().filter_map(moving::Journal::read);
+            // What has come is settled with its VM.
+            if !journals.into_iter().any(|journal| journal.operation == operation) {
+                self.note(all, operation, Kind::LostArrival, &operation.to_string(), Object::Pool);
+            }
+        }
         for (reference, network) in &self.pool.networks {
             if let Claim::Unsealed(maker) = Claim::read(&network.other_config, &network.uuid)
                 && maker.owner == self.owner()
@@ -551,6 +568,10 @@ async fn settle(job: &Job, Found { finding, object }: &Found) -> Result<(), Caus
         }
         (Object::Host(host), _) => match finding.uuid.parse() {
             Ok(operation) => ledger::release(client, host, operation).await,
+            Err(_) => Ok(()),
+        },
+        (Object::Pool, _) => match finding.uuid.parse() {
+            Ok(operation) => moving::arriving::clear(client, operation, patience).await,
             Err(_) => Ok(()),
         },
         (Object::Network(network), _) => network::remove(client, network).await,

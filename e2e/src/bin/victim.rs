@@ -12,6 +12,7 @@ use e2e::victim;
 use image_store::FileSink;
 use xenapi_client::{Client, Config};
 use xenapi_driver::pool_move::MoveOptions;
+use xenapi_driver::pools::PoolMigrateOptions;
 use xenapi_driver::reconcile::ReconcileOptions;
 use xenapi_driver::upload::UploadOptions;
 use xenapi_driver::{Driver, Event, Existing, Progress, Settings, Shutdown, Which};
@@ -36,6 +37,11 @@ async fn main() -> Result<()> {
             let there = connect(output.context("the other pool")?, password).await?;
             let options = MoveOptions { shutdown: Shutdown::Hard, progress, ..MoveOptions::default() };
             drop(driver.move_to_pool(instance(what)?, &there, options).await?);
+        }
+        "migrate" => {
+            let there = connect(output.context("the other pool")?, password).await?;
+            let options = PoolMigrateOptions { progress, ..PoolMigrateOptions::default() };
+            drop(driver.migrate_to_pool(instance(what)?, &there, options).await?);
         }
         "attach" => {
             let (which, volume, options) = victim::attachment(what, progress)?;

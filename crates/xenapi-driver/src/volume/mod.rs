@@ -91,7 +91,8 @@ impl Driver {
     /// # Errors
     ///
     /// [`Cause::NoSuchInstance`], [`Cause::NotOurs`]; [`Cause::WrongState`] for an instance that is paused or
-    /// suspended; [`Cause::DeviceInUse`]; [`Cause::NoSuchVolume`]; [`Cause::NoAnswer`]; [`Cause::Host`].
+    /// suspended; [`Cause::DeviceInUse`]; [`Cause::DiskInUse`] for one that another instance has and that is not
+    /// [shared](Volume::shared); [`Cause::NoSuchVolume`]; [`Cause::NoAnswer`]; [`Cause::Host`].
     pub fn attach_volume(
         &self,
         which: Which,
@@ -350,6 +351,10 @@ async fn plug(
     {
         Some(drive) => (drive.reference, drive.record),
         None => {
+            if let Some(vm) = rival(job, &target.vm, disk, mount.read_only).await?.filter(|_| !disk.sharable)
+            {
+                return Err(Cause::DiskInUse { disk: disk.uuid.clone(), vm });
+            }
             let device = choose_device(job, target, mount.device).await?;
             let owner = job.driver.settings().owner.clone();
             let mark = Ownership { owner, instance: target.instance, operation: job.operation };
@@ -391,6 +396,22 @@ async fn plug(
         record,
     };
     Ok(drive.shown())
+}
+
+/// Uuid of another VM that has the disk, where one of the two writes to it. Control domains do not count: XAPI's own rule.
+async fn rival(job: &Job, vm: &Ref<Vm>, disk: &VdiRecord, read_only: bool) -> Result<Option<String>, Cause> {
+    let doing = || Cause::host(format!("looking who uses disk {}", disk.uuid));
+    for vbd in &disk.vbds {
+        let Some(vbd) = job.client().record_opt(vbd).await.map_err(doing())? else { continue };
+        if vbd.vm == *vm || (read_only && vbd.mode == VbdMode::Ro) {
+            continue;
+        }
+        let user = job.client().record_opt(&vbd.vm).await.map_err(doing())?;
+        if let Some(user) = user.filter(|user| !user.is_control_domain && !user.is_a_snapshot) {
+            return Ok(Some(user.uuid));
+        }
+    }
+    Ok(None)
 }
 
 async fn choose_device(job: &Job, target: &Target, wanted: Option<UserDevice>) -> Result<UserDevice, Cause> {

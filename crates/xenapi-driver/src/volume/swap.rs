@@ -152,8 +152,11 @@ async fn connect_empty(
         let (have_bytes, wanted_bytes) = (bytes(old.disk.virtual_size), bytes(disk.virtual_size));
         return Err(Cause::Shrink { disk: old.disk.uuid.clone(), have_bytes, wanted_bytes });
     }
-    if !disk.vbds.is_empty() {
-        return Err(Cause::DiskInUse { disk: disk.uuid });
+    if let Some(vbd) = disk.vbds.first() {
+        let doing = || Cause::host(format!("looking who uses disk {}", disk.uuid));
+        let user = job.client().get_field(vbd, vbd::field::VM).await.map_err(doing())?;
+        let vm = job.client().get_field(&user, vm::field::UUID).await.map_err(doing())?;
+        return Err(Cause::DiskInUse { disk: disk.uuid, vm });
     }
     Ok((new, disk))
 }
