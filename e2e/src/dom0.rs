@@ -31,8 +31,8 @@ case "$1" in
 -j) for f in "$STORE"/loop*.from; do [ -e "$f" ] && [ "$(sed -n 1p "$f")" = "$(at "$2")" ] && echo "${f%.from}: []: ($2)"; done; true ;;
 -d) { read -r disk; read -r offset; } < "$2.from" &&
     dd if="$2" of="$disk" bs=64K oflag=seek_bytes seek="$offset" conv=notrunc status=none && rm "$2" "$2.from" ;;
---find) f=$(mktemp "$STORE/loopXXXXXX") && printf '%s\n%s\n' "$(at "$7")" "$4" > "$f.from" &&
-    dd if="$(at "$7")" of="$f" bs=64K iflag=skip_bytes,count_bytes skip="$4" count="$6" status=none && echo "$f" ;;
+--find) [ -f "$(at "$7")" ] && f=$(mktemp "$STORE/loopXXXXXX") && printf '%s\n%s\n' "$(at "$7")" "$4" > "$f.from" &&
+    dd if="$(at "$7")" of="$f" bs=64K iflag=skip_bytes,count_bytes skip="$4" count="$6" conv=sparse status=none && echo "$f" ;;
 *) exit 1 ;;
 esac"#,
 )];
@@ -69,7 +69,7 @@ impl Dom0 {
         Ok(Self { root })
     }
 
-    /// For machines without loop devices, and to see what is done on those.
+    /// For machines without loop devices, and to see what is done on those: disks have to be plain files.
     ///
     /// # Errors
     ///

@@ -2,14 +2,16 @@
 //! on bytes that other people's tools judge.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::{FileExt, symlink};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use e2e::dom0::Dom0;
 use e2e::pool::Pool;
 use e2e::tools;
 use tempfile::TempDir;
-use xenapi_client::ExportFormat;
+use xapi_simulator::core::Config;
+use xenapi_client::{ExportFormat, Timeouts};
 use xenapi_driver::resize::ResizeOptions;
 use xenapi_driver::spec::{DiskSetup, Flavor, Grow, InstanceSpec, SrChoice};
 use xenapi_driver::{
@@ -19,13 +21,16 @@ use xenapi_types::{Ref, Vbd, Vdi, Vm, VmPowerState};
 
 const START: u64 = 2048 * 512;
 const MIB: u64 = 1 << 20;
+const PLUGINS: &str = env!("CARGO_BIN_EXE_dom0-plugins");
+const NAMES: &[&str] = &["dom0_protocol.py", "dom0_plugin_version.py"];
 
 /// A pool with our plugins, and an instance that is off, its root disk larger than its image.
 struct World {
     pool: Pool,
     instance: Instance,
-    plugins: TempDir,
+    plugins: PathBuf,
     scratch: TempDir,
+    _dom0: Dom0,
 }
 
 impl World {
@@ -34,11 +39,21 @@ impl World {
     }
 
     async fn of(world: xapi_simulator::World) -> Result<Self> {
-        let plugins = tempfile::tempdir()?;
-        for name in ["dom0_protocol.py", "dom0_plugin_version.py"] {
-            symlink(env!("CARGO_BIN_EXE_dom0-plugins"), plugins.path().join(name))?;
-        }
-        let pool = Pool::of_plugins(world, plugins.path()).await?;
+        Self::on(world, Dom0::new(PLUGINS, NAMES)?, None).await
+    }
+
+    /// Dom0 has no loop devices: disks are files, which nobody can mount.
+    async fn of_files() -> Result<Self> {
+        let dom0 = Dom0::new(PLUGINS, NAMES)?.without_loops()?;
+        let devices = dom0.path("/dev");
+        std::fs::create_dir_all(&devices)?;
+        Self::on(xapi_simulator::World::demo(), dom0, Some(devices)).await
+    }
+
+    async fn on(world: xapi_simulator::World, dom0: Dom0, disk_files: Option<PathBuf>) -> Result<Self> {
+        let plugins = dom0.plugins();
+        let behaviour = Config { plugins: Some(plugins.clone()), disk_files, ..Config::default() };
+        let pool = Pool::behaving(world, Timeouts::default(), behaviour).await?;
         let scratch = tempfile::tempdir()?;
         let image = tools::disk_with_ext4(scratch.path(), 64)?;
         let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 1), image);
@@ -48,7 +63,7 @@ impl World {
         let instance = pool.driver.spawn(spec, SpawnOptions::default()).await?;
         let off = PowerChange::Off(Shutdown::Hard);
         pool.driver.power(Which::Instance(instance.uuid), off, Progress::none()).await?;
-        Ok(Self { pool, instance, plugins, scratch })
+        Ok(Self { pool, instance, plugins, scratch, _dom0: dom0 })
     }
 
     async fn work(&self, work: DiskWork) -> xenapi_driver::Result<()> {
@@ -194,6 +209,47 @@ async fn an_instance_starts_with_its_disks_set_up() -> Result<()> {
     Ok(())
 }
 
+/// The same without loop devices, whether this machine has them or not: partitions made, formatted, grown and shrunk.
+#[tokio::test]
+async fn disks_that_are_plain_files() -> Result<()> {
+    if !tools::present(&["sfdisk", "mkfs.ext4", "e2fsck", "resize2fs", "debugfs", "mkswap"]) {
+        return Ok(());
+    }
+    let world = World::of_files().await?;
+    let setup = DiskSetup {
+        grow: Grow::Require,
+        format_swap: true,
+        ephemeral_fs: Some("ext4".to_owned()),
+        ..DiskSetup::default()
+    };
+    let instance = world.spawn("web2", setup).await?;
+    let partition = world.partition(&instance.root_uuid).await?;
+    tools::run("e2fsck", ["-fn".as_ref(), partition.as_os_str()])?;
+    assert!(size_and_label(&partition)?.0 > 1000 * MIB);
+    assert_eq!(file_in(&partition, "/etc/hostname")?, "web1\n");
+    let swap = world.disk_at(&instance, "2").await?;
+    assert_eq!(&std::fs::read(world.partition(&swap).await?)?[4086..4096], b"SWAPSPACE2");
+    let ephemeral = world.partition(&world.disk_at(&instance, "4").await?).await?;
+    tools::run("e2fsck", ["-fn".as_ref(), ephemeral.as_os_str()])?;
+    assert_eq!(size_and_label(&ephemeral)?.1, "ephemeral");
+
+    world.work(DiskWork::AutoConfigure).await?;
+    world.work(DiskWork::ResizeDown { len_bytes: 256 * MIB }).await?;
+    let partition = world.partition(&world.instance.root_uuid).await?;
+    std::fs::File::options().write(true).open(&partition)?.set_len(255 * MIB)?;
+    tools::run("e2fsck", ["-fn".as_ref(), partition.as_os_str()])?;
+    assert_eq!(file_in(&partition, "/etc/hostname")?, "web1\n");
+    // A disk that was attached is none any more.
+    for folder in ["host/dev", "store"] {
+        let folder = world.plugins.with_file_name(folder);
+        assert_eq!(
+            tools::run("find", [folder.as_os_str(), "-not".as_ref(), "-type".as_ref(), "d".as_ref()])?,
+            ""
+        );
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_root_disk_is_resized_down_and_up_again() -> Result<()> {
     if !tools::can_be_dom0() {
@@ -309,7 +365,7 @@ async fn setup_without_the_plugin_is_refused_before_anything_is_made() -> Result
         return Ok(());
     }
     let world = World::new().await?;
-    std::fs::remove_file(world.plugins.path().join("dom0_plugin_version.py"))?;
+    std::fs::remove_file(world.plugins.join("dom0_plugin_version.py"))?;
     let before = world.pool.census().await?;
     let setup = DiskSetup { format_swap: true, ..DiskSetup::default() };
     let error = world.spawn("web2", setup).await.unwrap_err().to_string();
@@ -371,7 +427,7 @@ async fn how_far_dom0_is_and_a_plugin_of_another_protocol() -> Result<()> {
         return Ok(());
     }
     let world = World::new().await?;
-    let plugin = world.plugins.path().join("dom0_protocol.py");
+    let plugin = world.plugins.join("dom0_protocol.py");
     // A host that is slow: the work begins once somebody has asked how far it is.
     let (asked, answer) = (world.scratch.path().join("asked"), world.scratch.path().join("answer"));
     let answers = |text: &str| -> Result<()> {
@@ -423,7 +479,7 @@ async fn a_disk_of_somebody_else_and_a_host_without_the_plugin() -> Result<()> {
         other.work_on_disk(&world.instance.root_uuid, DiskWork::AutoConfigure, Progress::none()).await;
     assert!(refused.unwrap_err().to_string().contains("was not made by owner \"other\""));
 
-    std::fs::remove_file(world.plugins.path().join("dom0_protocol.py"))?;
+    std::fs::remove_file(world.plugins.join("dom0_protocol.py"))?;
     let before = world.pool.census().await?;
     let error = world.work(DiskWork::AutoConfigure).await.unwrap_err().to_string();
     assert!(error.contains("install the plugin in /etc/xapi.d/plugins"), "{error}");

@@ -100,6 +100,10 @@ pub struct Config {
     /// Where plugins find the folders of file-based SRs; on a real host they are in `/var/run/sr-mount`. Without a
     /// directory they find none.
     pub sr_mounts: Option<PathBuf>,
+    /// Where plugins find the disks that dom0 has attached, as plain files under the names that they would have below
+    /// `/dev`. Without a directory they are there: loop devices, where root and loop devices are to be had, and else links
+    /// to plain files.
+    pub disk_files: Option<PathBuf>,
     /// Where the programs are that answer methods which XAPI does not have, alone and through `host.call_extension`; a
     /// real host keeps them in `/etc/xapi.d/extensions`. Without a directory there is none.
     pub extensions: Option<PathBuf>,
@@ -123,6 +127,7 @@ impl Default for Config {
             qemu: None,
             plugins: None,
             sr_mounts: None,
+            disk_files: None,
             extensions: None,
             plugin_timeout: Duration::from_secs(3600),
             targets: Targets::default(),

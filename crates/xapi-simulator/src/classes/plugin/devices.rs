@@ -2,7 +2,8 @@
 //!
 //! A call of a plugin that names the device of an attached disk finds it under `/dev`, as it would in dom0: a loop
 //! device over the disk's content, which is taken back when the program has ended. Root is needed for that; without,
-//! the program finds no such device.
+//! the program finds no such device, unless [`Config::disk_files`](crate::core::Config::disk_files) says where plain files
+//! may be instead.
 
 use std::fs::{self, File};
 use std::io;
@@ -87,25 +88,19 @@ fn wanted(view: &View, host: &str, texts: &[String]) -> Result<Vec<Wanted>, Fail
 impl Device {
     fn make(core: &Core, wanted: Wanted) -> io::Result<Self> {
         let refused = |failure: Failure| io::Error::other(failure.to_string());
+        let files = core.config().disk_files.as_deref();
         let disk = core.storage().open(wanted.sr).map_err(refused)?.disk(wanted.vdi).map_err(refused)?;
         let content = std::env::temp_dir().join(format!("xapi-simulator-{}.dom0", Uuid::new_v4()));
         let mut device = Self {
-            link: Path::new("/dev").join(&wanted.device),
+            link: files.unwrap_or(Path::new("/dev")).join(&wanted.device),
             content,
             loop_device: None,
             disk,
             writable: wanted.writable,
         };
         device.copy_out()?;
-        let mut losetup = Command::new("losetup");
-        losetup
-            .args(["--find", "--show"])
-            .args((!device.writable).then_some("--read-only"))
-            .arg(&device.content);
-        if let Ok(output) = losetup.output()
-            && output.status.success()
-        {
-            device.loop_device = Some(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        if files.is_none() {
+            device.loop_device = device.find_loop();
         }
         fs::create_dir_all(device.link.parent().unwrap_or(Path::new("/dev")))?;
         // One of a simulator that was killed.
@@ -115,6 +110,14 @@ impl Device {
         let target = device.loop_device.as_ref().map_or(device.content.clone(), PathBuf::from);
         symlink(target, &device.link)?;
         Ok(device)
+    }
+
+    /// A loop device over the content, where there are any.
+    fn find_loop(&self) -> Option<String> {
+        let mut losetup = Command::new("losetup");
+        losetup.args(["--find", "--show"]).args((!self.writable).then_some("--read-only")).arg(&self.content);
+        let output = losetup.output().ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
     fn blocks(&self) -> impl Iterator<Item = (u64, u64, usize)> {
