@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use e2e::pool::NETWORK;
+use e2e::pool::{EXT, NETWORK};
 use e2e::sweep::scene::{self, Scene};
 use e2e::sweep::verb::{Step, Verb};
 use image_store::FileSink;
@@ -14,17 +14,18 @@ use uuid::Uuid;
 use xenapi_driver::backup::BackupOptions;
 use xenapi_driver::live::MigrateOptions;
 use xenapi_driver::network::{NetworkSpec, Vlan};
+use xenapi_driver::node::DrainOptions;
 use xenapi_driver::plan::Conflict;
 use xenapi_driver::pools::PoolMigrateOptions;
 use xenapi_driver::rescue::RescueOptions;
 use xenapi_driver::resize::{RebuildOptions, ResizeOptions};
 use xenapi_driver::spec::{Flavor, InstanceSpec, Locking, Nic, SrChoice};
 use xenapi_driver::upload::UploadOptions;
-use xenapi_driver::volume::AttachOptions;
+use xenapi_driver::volume::{AttachOptions, Storage, Volume, VolumeDisk};
 use xenapi_driver::{
     AgentTimeouts, Cause, Driver, Error, Existing, PowerChange, Progress, Shutdown, SpawnOptions, Which,
 };
-use xenapi_types::{ConsoleProtocol, Safety, Vm, VmPowerState, vm};
+use xenapi_types::{ConsoleProtocol, Safety, Sr, Vm, VmPowerState, network, sr, vm};
 
 type Call<'a> = Pin<Box<dyn Future<Output = xenapi_driver::Result<()>> + 'a>>;
 
@@ -89,17 +90,22 @@ async fn scene() -> Result<Scene> {
     Scene::set(&Verb { name: "refusals", prepare: &[Step::Spawn], act: Step::LiveMigrate }).await
 }
 
-/// Does it; it must be refused, without a call that changes something.
+/// Does it; it must be refused, without a call that changes something, and all is there that was there.
 async fn refused(scene: &Scene, name: &str, call: Call<'_>) -> Result<Error> {
+    let before = scene.pool.census().await?;
     scene.faults().record();
     let result = call.await;
     let written: Vec<String> = scene
         .faults()
         .recorded()
         .into_iter()
-        .filter(|call| !call.starts_with("session.") && Safety::of(call) != Safety::Reads)
+        // A repository is scanned for a disk before it is said that there is none.
+        .filter(|call| !call.starts_with("session.") && !["SR.scan", "task.destroy"].contains(&&**call))
+        .filter(|call| Safety::of(call) != Safety::Reads)
         .collect();
     let error = result.err().with_context(|| format!("{name} was done"))?;
+    let changes = scene.pool.census().await?.changes_since(&before);
+    ensure!(changes.is_empty(), "{name}: {error}: {changes:?}");
     ensure!(written.is_empty(), "{name}: {error}: written before: {written:?}");
     let text = error.to_string();
     ensure!(error.leftovers().is_empty() && !text.contains('\n'), "{name}: {error}");
@@ -149,6 +155,119 @@ async fn what_there_is_not_and_what_is_not_ours() -> Result<()> {
     all_refused(&scene, || Which::Instance(unknown), &["destroy"], missing).await?;
     let foreign = || Which::Named("somebody else's".into());
     all_refused(&scene, foreign, &[], |cause| matches!(cause, Cause::NotOurs { .. })).await
+}
+
+/// What a verb is to use, and nobody has.
+#[tokio::test]
+async fn what_is_to_be_used_and_is_not_there() -> Result<()> {
+    let scene = scene().await?;
+    let (driver, which, nobody) = (&scene.pool.driver, || scene.which(), Uuid::new_v4());
+    let spawn = |change: &dyn Fn(&mut InstanceSpec)| -> Call<'_> {
+        let mut spec = InstanceSpec::new("web2", Flavor::new(1, 512, 0), scene.image());
+        spec.node = Some(scene.home);
+        change(&mut spec);
+        Box::pin(async move { driver.spawn(spec, SpawnOptions::default()).await.map(drop) })
+    };
+    let resize = |options: ResizeOptions| -> Call<'_> {
+        Box::pin(async { driver.resize(which(), options).await.map(drop) })
+    };
+    let attach = |volume: Volume| -> Call<'_> {
+        Box::pin(async { driver.attach_volume(which(), volume, AttachOptions::default()).await.map(drop) })
+    };
+    let storage = driver.node(scene.home).await?.storage;
+    let sr = storage.iter().find(|sr| sr.name == EXT).context("its repository")?.uuid.parse()?;
+    let no_sr = || Some(SrChoice::Named("no such".into()));
+    let calls: Vec<(&str, Call<'_>)> = vec![
+        ("no such image", spawn(&|spec| spec.image = scene.files.path().join("no such image").into())),
+        ("no SR matches \"no such\"", spawn(&|spec| spec.sr = SrChoice::Named("no such".into()))),
+        (
+            "no network has the uuid, name or bridge \"no such\"",
+            spawn(&|spec| spec.nics = vec![Nic::on("no such")]),
+        ),
+        ("no host", spawn(&|spec| spec.node = Some(nobody))),
+        ("no SR matches", resize(ResizeOptions { sr: no_sr(), ..ResizeOptions::default() })),
+        ("no host", resize(ResizeOptions { node: Some(nobody), ..ResizeOptions::default() })),
+        (
+            "no host",
+            Box::pin(async { driver.live_migrate(which(), MigrateOptions::to(nobody)).await.map(drop) }),
+        ),
+        ("no host", Box::pin(async { driver.drain_node(nobody, DrainOptions::default()).await.map(drop) })),
+        ("no host", Box::pin(async { driver.reboot_node(nobody, Progress::none()).await.map(drop) })),
+        (
+            "no host",
+            Box::pin(async { driver.set_node_enabled(nobody, false, Progress::none()).await.map(drop) }),
+        ),
+        (
+            "no such image",
+            Box::pin(async { driver.rescue(which(), RescueOptions::with("no such image")).await }),
+        ),
+        (
+            "no such image",
+            Box::pin(async { driver.rebuild(which(), RebuildOptions::with("no such image")).await }),
+        ),
+        (
+            "no network has",
+            Box::pin(async {
+                driver.attach_interface(which(), Nic::on("no such"), Progress::none()).await.map(drop)
+            }),
+        ),
+        (
+            "has no interface \"9\"",
+            Box::pin(async { driver.detach_interface(which(), "9", Progress::none()).await.map(drop) }),
+        ),
+        (
+            "has no interface \"9\"",
+            Box::pin(async {
+                driver.lock_interface(which(), "9", Locking::Disabled, Progress::none()).await.map(drop)
+            }),
+        ),
+        ("volume", attach(Volume::new(Storage::Repository(nobody), VolumeDisk::Uuid(nobody)))),
+        ("volume", attach(Volume::new(Storage::Repository(sr), VolumeDisk::Uuid(nobody)))),
+    ];
+    for (says, call) in calls {
+        let text = refused(&scene, says, call).await?.to_string();
+        assert!(text.contains(says), "{says:?} is missing in {text}");
+    }
+    Ok(())
+}
+
+/// Names of networks and repositories are as free as those of VMs.
+#[tokio::test]
+async fn networks_and_repositories_of_one_name() -> Result<()> {
+    let scene = scene().await?;
+    let (driver, client) = (&scene.pool.driver, scene.pool.client());
+    for _ in 0..2 {
+        client.call(network::Create { name_label: "twin".into(), ..network::Create::default() }).await?;
+    }
+    for sr in client.all::<Sr>().await? {
+        client.call(sr::SetNameLabel { sr, value: "twin".to_owned() }).await?;
+    }
+    let mut spec = InstanceSpec::new("web2", Flavor::new(1, 512, 0), scene.image());
+    (spec.node, spec.sr) = (Some(scene.home), SrChoice::Named("twin".into()));
+    let sr = Some(SrChoice::Named("twin".into()));
+    let calls: Vec<(&str, Call<'_>)> = vec![
+        (
+            "more than one SR matches \"twin\"",
+            Box::pin(async { driver.spawn(spec, SpawnOptions::default()).await.map(drop) }),
+        ),
+        (
+            "more than one SR matches \"twin\"",
+            Box::pin(async {
+                driver.resize(scene.which(), ResizeOptions { sr, ..ResizeOptions::default() }).await.map(drop)
+            }),
+        ),
+        (
+            "\"twin\"",
+            Box::pin(async {
+                driver.attach_interface(scene.which(), Nic::on("twin"), Progress::none()).await.map(drop)
+            }),
+        ),
+    ];
+    for (says, call) in calls {
+        let text = refused(&scene, says, call).await?.to_string();
+        assert!(text.contains(says), "{says:?} is missing in {text}");
+    }
+    Ok(())
 }
 
 #[tokio::test]
@@ -261,7 +380,11 @@ async fn editions_that_lack_a_feature() -> Result<()> {
         Box::pin(async { driver.live_migrate(scene.which(), options).await.map(drop) })
     };
     let lock = Locking::Disabled;
-    let calls: [(&str, &str, Call<'_>); 4] = [
+    let pool_migrate: Call<'_> = Box::pin(async {
+        driver.migrate_to_pool(scene.which(), driver, PoolMigrateOptions::default()).await.map(drop)
+    });
+    let calls: [(&str, &str, Call<'_>); 5] = [
+        ("restrict_storage_xen_motion", "storage migration", pool_migrate),
         ("restrict_xen_motion", "live migration", live()),
         ("restrict_storage_xen_motion", "storage migration", live()),
         (

@@ -305,7 +305,10 @@ async fn fetch(
         .map(|connection| connection.host.clone());
     let mut nobody = VmRecord::default();
     nobody.affinity = home.unwrap_or_default();
-    let (disk, found) = Box::pin(import::disk(job, &nobody, Uuid::new_v4(), wanted, stop)).await?;
+    let (disk, found) = Box::pin(async {
+        import::ready(job, &nobody, Uuid::new_v4(), wanted, stop).await?.make(job, stop).await
+    })
+    .await?;
     job.stage(Stage::RootDisk, label(job, request, sr, &disk, found.disc)).await
 }
 

@@ -14,7 +14,7 @@ use crate::plan::{self, Conflict, Conflicts, ImageFacts, Plan};
 use crate::progress::Stage;
 use crate::spawn;
 use crate::spec::{Flavor, ImageFormat, InstanceSpec, Power, RootImage, SrChoice};
-use crate::transfer::{self, Source};
+use crate::transfer::{self, Prepared, Source};
 
 /// What the disk is to be.
 pub(crate) struct Wanted {
@@ -29,15 +29,21 @@ pub(crate) struct Wanted {
     pub(crate) discs: bool,
 }
 
-/// Makes the disk, with the keys of this operation. It is not on the undo stack: whoever asks for it finds it by
-/// its operation.
-pub(crate) async fn disk(
+/// A disk that can be made, as far as that is known without making it.
+pub(crate) struct Ready {
+    plan: Plan,
+    source: Source,
+    prepared: Prepared,
+}
+
+/// Opens the image and finds a place for it. Nothing is changed yet.
+pub(crate) async fn ready(
     job: &Job,
     vm: &VmRecord,
     instance: Uuid,
     wanted: Wanted,
     stop: &Stop,
-) -> Result<(Disk, ImageFacts), Failed> {
+) -> Result<Ready, Failed> {
     // An instance that is never made: only its root disk is.
     let mut spec = InstanceSpec::new(instance.to_string(), Flavor::new(1, 1, 0), wanted.image);
     (spec.image_format, spec.uuid, spec.sr) = (wanted.image_format, instance, wanted.sr);
@@ -64,19 +70,28 @@ pub(crate) async fn disk(
         Ok(prepared)
     };
     let prepared = job.stage(Stage::Scan, preparing).await?;
-    let importing = async {
-        if let Source::Cached(image, copying) = &source {
-            let copied = heap(|| image_cache::root_disk(job, &plan, image, *copying, stop));
-            let (mut disk, _) = copied.await?;
-            spawn::grow(job, &plan, &mut disk, stop).await?;
-            return Ok(disk);
-        }
-        let disk = job.make_disk(&plan.root, &plan.sr, stop, |_| {}).await?;
-        job.seal(&disk).await?;
-        heap(|| transfer::import_image(job, &plan, &source, prepared, &disk, stop)).await?;
-        Ok::<_, Cause>(disk)
-    };
-    Ok((job.stage(Stage::RootDisk, importing).await?, found))
+    Ok(Ready { plan, source, prepared })
+}
+
+impl Ready {
+    /// Makes the disk, with the keys of this operation. It is not on the undo stack: whoever asks for it finds it by
+    /// its operation.
+    pub(crate) async fn make(self, job: &Job, stop: &Stop) -> Result<(Disk, ImageFacts), Failed> {
+        let Self { plan, source, prepared } = self;
+        let importing = async {
+            if let Source::Cached(image, copying) = &source {
+                let copied = heap(|| image_cache::root_disk(job, &plan, image, *copying, stop));
+                let (mut disk, _) = copied.await?;
+                spawn::grow(job, &plan, &mut disk, stop).await?;
+                return Ok(disk);
+            }
+            let disk = job.make_disk(&plan.root, &plan.sr, stop, |_| {}).await?;
+            job.seal(&disk).await?;
+            heap(|| transfer::import_image(job, &plan, &source, prepared, &disk, stop)).await?;
+            Ok::<_, Cause>(disk)
+        };
+        Ok((job.stage(Stage::RootDisk, importing).await?, source.facts()))
+    }
 }
 
 /// Where the disk goes: the host that the instance has, or the one that it wants, reaches it.

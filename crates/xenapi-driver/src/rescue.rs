@@ -158,10 +158,11 @@ async fn rescue(
     let RescueOptions { image, image_format, sr, config_drive, shutdown, .. } = options;
     let (journal, root, renewal) = job.stage(Stage::Plan, decide(job, record, config_drive.as_ref())).await?;
     job.would(|| steps(record, shutdown, &journal))?;
-    job.stage(Stage::Vm, note(job, vm, record, &journal, stop)).await?;
     let name = format!("{}-rescue", record.name_label);
     let wanted = Wanted { name, image, image_format, sr, bytes: None, discs: false };
-    let (rescue_disk, _) = heap(|| import::disk(job, record, instance, wanted, stop)).await?;
+    let ready = heap(|| import::ready(job, record, instance, wanted, stop)).await?;
+    job.stage(Stage::Vm, note(job, vm, record, &journal, stop)).await?;
+    let (rescue_disk, _) = heap(|| ready.make(job, stop)).await?;
     let new_drive = match &renewal {
         Some(renewal) => Some(heap(|| renewal.make(job, record, stop)).await?.reference),
         None => None,

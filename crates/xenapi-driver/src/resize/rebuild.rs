@@ -89,15 +89,16 @@ async fn rebuild(
         let gone = format!("remove disk {}", root.vdi);
         [new].into_iter().chain(drive).chain(inner).chain([gone]).collect::<Vec<_>>()
     })?;
+    let name = record.name_label.clone();
+    let wanted =
+        Wanted { name, image, image_format, sr: SrChoice::Uuid(sr), bytes: Some(bytes), discs: false };
+    let ready = heap(|| import::ready(job, record, instance, wanted, stop)).await?;
     let was_running = record.power_state == VmPowerState::Running;
     let before = Shape::of(record);
     let disks = [&root].into_iter().chain(renewal.as_ref().map(|new| &new.place)).cloned().collect();
     let journal = Journal { operation: job.operation, was_running, before, disks };
     job.stage(Stage::Vm, note(job, vm, record, &journal, stop)).await?;
-    let name = record.name_label.clone();
-    let wanted =
-        Wanted { name, image, image_format, sr: SrChoice::Uuid(sr), bytes: Some(bytes), discs: false };
-    let (made, _) = heap(|| import::disk(job, record, instance, wanted, stop)).await?;
+    let (made, _) = heap(|| ready.make(job, stop)).await?;
     let mut exchanged = vec![(&root, made)];
     if let Some(new) = &renewal {
         exchanged.push((&new.place, heap(|| new.make(job, record, stop)).await?));
