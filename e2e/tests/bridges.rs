@@ -3,15 +3,20 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use e2e::dom0::Dom0;
 use e2e::pool::{NETWORK, Pool};
+use tempfile::TempDir;
 use uuid::Uuid;
+use xapi_simulator::World;
+use xapi_simulator::fault::Fault;
 use xenapi_driver::bridges::{Port, interim_network};
+use xenapi_driver::live::MigrateOptions;
 use xenapi_driver::network::NetworkSpec;
-use xenapi_driver::spec::{Flavor, InstanceSpec, Nic};
-use xenapi_driver::{Cause, PowerChange, Progress, Shutdown, SpawnOptions, Which};
-use xenapi_types::Host;
+use xenapi_driver::resize::ResizeOptions;
+use xenapi_driver::spec::{Flavor, InstanceSpec, Nic, SrChoice};
+use xenapi_driver::{Cause, Driver, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Stage, Which};
+use xenapi_types::{Failure, Host, Vm, VmPowerState};
 
 /// A device is a file `dev-…`; what is in a bridge, `in-BRIDGE-DEVICE`; a port, `ovs-BRIDGE-PORT`. The two ends of a link
 /// go together.
@@ -54,17 +59,50 @@ fn tools(dom0: &Dom0) -> Result<()> {
     Ok(())
 }
 
-async fn spawn(pool: &Pool, folder: &Path) -> Result<Which> {
-    let image = folder.join("image");
-    std::fs::File::create(&image)?.set_len(4 << 20)?;
-    let name = interim_network(PORT.parse()?);
+/// An interface on the network of a port, which is made for it.
+async fn nic(pool: &Pool, port: &str) -> Result<Nic> {
+    let name = interim_network(port.parse()?);
     let network = NetworkSpec { name: name.clone(), mtu: None, vlan: None };
     pool.driver.ensure_network(network, Progress::none()).await?;
-    let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), image);
     let mut nic = Nic::on(name);
-    nic.other_config.insert("neutron-port-id".into(), PORT.into());
-    spec.nics = vec![nic];
+    nic.other_config.insert("neutron-port-id".into(), port.into());
+    Ok(nic)
+}
+
+async fn spec(pool: &Pool, folder: &Path) -> Result<InstanceSpec> {
+    let image = folder.join("image");
+    std::fs::File::create(&image)?.set_len(4 << 20)?;
+    let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), image);
+    spec.nics = vec![nic(pool, PORT).await?];
+    Ok(spec)
+}
+
+async fn spawn(pool: &Pool, folder: &Path) -> Result<Which> {
+    let spec = spec(pool, folder).await?;
     Ok(Which::Instance(pool.driver.spawn(spec, SpawnOptions::default()).await?.uuid))
+}
+
+/// What there is of a port in a control domain.
+fn chain(port: &str, interim: &str) -> BTreeSet<String> {
+    let p = &port[..11];
+    [
+        format!("dev-qbr{p}"),
+        format!("dev-qvb{p}"),
+        format!("dev-qvo{p}"),
+        format!("dev-tap{p}"),
+        format!("dev-vif{p}"),
+        format!("in-qbr{p}-qvb{p}"),
+        format!("in-qbr{p}-tap{p}"),
+        format!("ovs-xapi1-qvo{p}"),
+        format!("ovs-{interim}-vif{p}"),
+    ]
+    .into()
+}
+
+async fn bridge_of(pool: &Pool, port: &str) -> Result<String> {
+    let name = interim_network(port.parse()?);
+    let found = pool.driver.networks().await?.into_iter().find(|network| network.name == name);
+    Ok(found.context("the port's network")?.bridge)
 }
 
 #[tokio::test]
@@ -87,18 +125,7 @@ async fn a_port_is_plugged_and_unplugged() -> Result<()> {
     std::fs::remove_file(dom0.store().join("refuses"))?;
 
     plug().await?;
-    let p = "3f2504e0-4f";
-    let wanted = BTreeSet::from([
-        format!("dev-qbr{p}"),
-        format!("dev-qvb{p}"),
-        format!("dev-qvo{p}"),
-        format!("dev-tap{p}"),
-        format!("dev-vif{p}"),
-        format!("in-qbr{p}-qvb{p}"),
-        format!("in-qbr{p}-tap{p}"),
-        format!("ovs-xapi1-qvo{p}"),
-        format!("ovs-{}-vif{p}", interim.bridge),
-    ]);
+    let wanted = chain(PORT, &interim.bridge);
     assert_eq!(files(&dom0)?, wanted);
     plug().await?;
     assert_eq!(files(&dom0)?, wanted, "once more is no harm");
@@ -139,5 +166,160 @@ async fn what_cannot_be_plugged_is_told() -> Result<()> {
     let off = PowerChange::Off(Shutdown::Hard);
     pool.driver.power(which.clone(), off, Progress::none()).await?;
     assert!(matches!(plug(id, "xapi1").await.cause(), Cause::WrongState { .. }));
+    Ok(())
+}
+
+/// A pool of two hosts with a control domain each, whose driver connects ports by itself.
+struct TwoHosts {
+    pool: Pool,
+    driver: Driver,
+    /// With the uuids of their hosts; that of the first node is the first.
+    dom0s: Vec<(Uuid, Dom0)>,
+    folder: TempDir,
+}
+
+impl TwoHosts {
+    async fn new() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let plugins = folder.path().join("plugins");
+        std::fs::create_dir(&plugins)?;
+        let pool = Pool::of_plugins(World::demo().with_all_drivers().with_hosts(2), &plugins).await?;
+        pool.share("shared").await?;
+        let mut dom0s = Vec::new();
+        for node in pool.driver.nodes().await? {
+            let all = ["xenhost.py", "dom0_plugin_version.py"];
+            let dom0 = Dom0::new(env!("CARGO_BIN_EXE_dom0-plugins"), &all)?;
+            tools(&dom0)?;
+            std::os::unix::fs::symlink(dom0.plugins(), plugins.join(&node.uuid))?;
+            dom0s.push((node.uuid.parse()?, dom0));
+        }
+        let settings =
+            Settings { integration_bridge: Some("xapi1".into()), ..pool.driver.settings().clone() };
+        let driver = Driver::over(pool.driver.client().clone(), settings);
+        Ok(Self { pool, driver, dom0s, folder })
+    }
+
+    async fn spec(&self) -> Result<InstanceSpec> {
+        let mut spec = spec(&self.pool, self.folder.path()).await?;
+        spec.node = Some(self.dom0s[0].0);
+        spec.sr = SrChoice::NameLabel("shared".into());
+        Ok(spec)
+    }
+
+    /// What is there of ports on either host.
+    fn files(&self) -> Result<[BTreeSet<String>; 2]> {
+        Ok([files(&self.dom0s[0].1)?, files(&self.dom0s[1].1)?])
+    }
+
+    /// As after a reboot of the host, of which XAPI alone knows what was.
+    fn forget(&self, host: usize) -> Result<()> {
+        let dom0 = &self.dom0s[host].1;
+        Ok(files(dom0)?.iter().try_for_each(|name| std::fs::remove_file(dom0.store().join(name)))?)
+    }
+}
+
+/// From the first start to the end, without anybody asking for it, and where the guest is.
+#[tokio::test]
+async fn a_ports_bridges_come_and_go_with_its_guest() -> Result<()> {
+    let two = TwoHosts::new().await?;
+    let driver = &two.driver;
+    let spawned = driver.spawn(two.spec().await?, SpawnOptions::default()).await?;
+    let which = || Which::Instance(spawned.uuid);
+    let wanted = chain(PORT, &bridge_of(&two.pool, PORT).await?);
+    let none = BTreeSet::new;
+    assert_eq!(two.files()?, [wanted.clone(), none()]);
+    let vm = two.pool.client().by_uuid::<Vm>(&spawned.vm_uuid).await?;
+    assert_eq!(
+        two.pool.client().record(&vm).await?.power_state,
+        VmPowerState::Running,
+        "not paused any more"
+    );
+
+    // They stay while it is off, as Nova's did, and come back with it on a host that was started anew.
+    let off = PowerChange::Off(Shutdown::Hard);
+    for power in [off, PowerChange::On, PowerChange::Reboot(Shutdown::Hard), PowerChange::Suspend] {
+        driver.power(which(), power, Progress::none()).await?;
+        assert_eq!(two.files()?, [wanted.clone(), none()], "{power:?}");
+    }
+    two.forget(0)?;
+    driver.power(which(), PowerChange::On, Progress::none()).await?;
+    assert_eq!(two.files()?, [wanted.clone(), none()]);
+
+    // A second one while it runs, which goes alone.
+    const SECOND: &str = "11111111-2222-4333-8444-555555555555";
+    let second = nic(&two.pool, SECOND).await?;
+    driver.attach_interface(which(), second, Progress::none()).await?;
+    let both: BTreeSet<String> =
+        wanted.iter().cloned().chain(chain(SECOND, &bridge_of(&two.pool, SECOND).await?)).collect();
+    assert_eq!(two.files()?, [both.clone(), none()]);
+    driver.live_migrate(which(), MigrateOptions::to(two.dom0s[1].0)).await?;
+    assert_eq!(two.files()?, [none(), both]);
+    driver.detach_interface(which(), SECOND, Progress::none()).await?;
+    assert_eq!(two.files()?, [none(), wanted.clone()]);
+
+    // Cold, there and back, and there for good.
+    let back =
+        || ResizeOptions { node: Some(two.dom0s[0].0), shutdown: Shutdown::Hard, ..ResizeOptions::default() };
+    driver.resize(which(), back()).await?;
+    assert_eq!(two.files()?, [wanted.clone(), wanted.clone()], "until it is decided");
+    driver.revert_resize(which(), Progress::none()).await?;
+    assert_eq!(two.files()?, [none(), wanted.clone()]);
+    driver.resize(which(), back()).await?;
+    driver.confirm_resize(which(), Progress::none()).await?;
+    assert_eq!(two.files()?, [wanted, none()]);
+    driver.destroy(which(), Progress::none()).await?;
+    assert_eq!(two.files()?, [none(), none()]);
+    Ok(())
+}
+
+/// What fails leaves none, and a host that cannot do it is told of beforehand; without the setting, nothing is done.
+#[tokio::test]
+async fn no_bridges_are_left_of_what_failed_and_none_are_made_unasked() -> Result<()> {
+    let two = TwoHosts::new().await?;
+    let (driver, none) = (&two.driver, || [BTreeSet::new(), BTreeSet::new()]);
+    let spec = two.spec().await?;
+    let before = two.pool.census().await?;
+    std::fs::write(two.dom0s[0].1.store().join("refuses"), "")?;
+    let error = driver.spawn(spec.clone(), SpawnOptions::default()).await.unwrap_err();
+    assert!(error.stage() == Stage::Start && error.leftovers().is_empty(), "{error}");
+    std::fs::remove_file(two.dom0s[0].1.store().join("refuses"))?;
+    assert_eq!(two.files()?, none());
+    two.pool.census().await?.assert_as(&before, "the bridges failed");
+    // Later, when the bridges are there.
+    let refusal = || Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    two.pool.simulator.faults().on("VM.unpause", refusal());
+    driver.spawn(spec.clone(), SpawnOptions::default()).await.unwrap_err();
+    assert_eq!((two.files()?, two.pool.simulator.faults().clear()), (none(), 0));
+    two.pool.census().await?.assert_as(&before, "the start failed");
+
+    let plain = two.pool.driver.spawn(spec.clone(), SpawnOptions::default()).await?;
+    assert_eq!(two.files()?, none(), "nobody asked for it");
+    let which = || Which::Instance(plain.uuid);
+    // An interface that cannot be connected is not attached either.
+    const SECOND: &str = "11111111-2222-4333-8444-555555555555";
+    let second = nic(&two.pool, SECOND).await?;
+    let interfaces = driver.interfaces(&which()).await?;
+    std::fs::write(two.dom0s[0].1.store().join("refuses"), "")?;
+    driver.attach_interface(which(), second.clone(), Progress::none()).await.unwrap_err();
+    std::fs::remove_file(two.dom0s[0].1.store().join("refuses"))?;
+    assert_eq!((two.files()?, driver.interfaces(&which()).await?), (none(), interfaces));
+    // Another one whose names are the same, cut.
+    let twin = nic(&two.pool, "3f2504e0-4f89-11d3-9a0c-0305e82c3302").await?;
+    let error = driver.attach_interface(which(), twin, Progress::none()).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::PortNameTaken { .. }), "{error}");
+
+    for (_, dom0) in &two.dom0s {
+        std::fs::remove_file(dom0.plugins().join("dom0_plugin_version.py"))?;
+    }
+    two.pool.simulator.faults().record();
+    let other = InstanceSpec { name: "web2".into(), uuid: Uuid::new_v4(), ..spec };
+    for error in [
+        driver.spawn(other, SpawnOptions::default()).await.unwrap_err(),
+        driver.attach_interface(which(), second, Progress::none()).await.unwrap_err(),
+        driver.live_migrate(which(), MigrateOptions::to(two.dom0s[1].0)).await.unwrap_err(),
+    ] {
+        assert!(error.stage() == Stage::Plan && error.to_string().contains("xenhost.py"), "{error}");
+    }
+    assert_eq!(e2e::pool::writes(two.pool.simulator.faults().recorded()), [""; 0]);
     Ok(())
 }

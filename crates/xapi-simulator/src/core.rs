@@ -94,8 +94,8 @@ pub struct Config {
     pub qemu: Option<Qemu>,
     /// The storage servers that the hosts can reach.
     pub targets: Targets,
-    /// Where the programs are that `host.call_plugin` runs, on whatever host; a real host keeps them in
-    /// `/etc/xapi.d/plugins`. Without a directory there is none.
+    /// Where the programs are that `host.call_plugin` runs; a real host keeps them in `/etc/xapi.d/plugins`. They are those
+    /// of all hosts, but of one for whose uuid there is a directory in it. Without a directory there is none.
     pub plugins: Option<PathBuf>,
     /// Where plugins find the folders of file-based SRs; on a real host they are in `/var/run/sr-mount`. Without a
     /// directory they find none.

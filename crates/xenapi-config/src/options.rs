@@ -142,7 +142,7 @@ pub const OPTIONS: &[Opt] = &[
         "it was given up in Nova 18: set image_handler"),
     noted(xen("image_handler", Kind::Choice(&["direct_vhd", "vdi_local_dev", "vdi_remote_stream"]), "direct_vhd", ""), "it has no effect here: images go through XAPI to any repository; import_via chooses the way"),
     noted(xen("introduce_vdi_retry_wait", COUNT, "20", ""), "it has no effect here: a repository is scanned, and what it has is known then"),
-    noted(xen("ovs_integration_bridge", Kind::Text, "", "xenapi_ovs_integration_bridge"), "it has no effect here: each port names its bridge"),
+    xen("ovs_integration_bridge", Kind::Text, "", "xenapi_ovs_integration_bridge"),
     noted(xen("use_join_force", Kind::Flag, "true", "use_join_force"), "it has no effect here: each join says whether it forces"),
     noted(xen("console_public_hostname", Kind::Text, "", "console_public_hostname"), "it has no effect since Nova 21"),
     xen("import_via", Kind::Choice(&["handler", "dom0"]), "handler", ""),

@@ -1,5 +1,6 @@
 //! Nova's chain of bridges for a port of Neutron's, in the control domain, for clouds whose agent puts its security
-//! groups there. Plain XenAPI networks need none of this.
+//! groups there. Plain XenAPI networks need none of this. Here are the verbs for a single port; with
+//! [`Settings::integration_bridge`](crate::Settings::integration_bridge) those on instances do it by themselves.
 //!
 //! ```text
 //! guest ─ interim network's bridge ─ vifP ═ tapP ─ qbrP (rules) ─ qvbP ═ qvoP ─ integration bridge
@@ -49,7 +50,8 @@ impl Driver {
     /// Connects the interface of a running instance that was made for a port to the integration bridge. What is there
     /// already stays, so that it can be repeated; what fails is taken down again.
     ///
-    /// A domain's bridges go with its host: after each start on another one this is to be done again.
+    /// A domain's bridges go with its host: after each start on another one this is to be done again, unless
+    /// [`Settings::integration_bridge`](crate::Settings::integration_bridge) has the driver do it.
     ///
     /// # Errors
     ///
@@ -130,7 +132,7 @@ async fn decide(job: &Job, vm: &VmRecord, port: &Port) -> Result<(VifRecord, Str
 }
 
 /// Refuses a port whose network, which leaves the fewest characters, is another one's as well.
-async fn alone(job: &Job, port: &Port) -> Result<(), Cause> {
+pub(crate) async fn alone(job: &Job, port: &Port) -> Result<(), Cause> {
     let vifs = job.client().all_records::<Vif>().await;
     let vifs = vifs.map_err(Cause::host("reading the interfaces of the pool".to_owned()))?;
     let mut ids = vifs.into_values().filter_map(|mut vif| vif.other_config.remove(PORT));
@@ -144,7 +146,7 @@ async fn alone(job: &Job, port: &Port) -> Result<(), Cause> {
 }
 
 /// Names become words of commands and of a pickled text.
-fn check(port: &Port) -> Result<(), Cause> {
+pub(crate) fn check(port: &Port) -> Result<(), Cause> {
     let name = &port.integration_bridge;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     match !name.is_empty() && name.len() <= 15 && !name.starts_with('-') && name.bytes().all(plain) {
@@ -154,7 +156,7 @@ fn check(port: &Port) -> Result<(), Cause> {
 }
 
 #[derive(Debug, Clone)]
-struct Chain {
+pub(crate) struct Chain {
     client: Client,
     host: Ref<Host>,
     port: Port,
@@ -163,8 +165,12 @@ struct Chain {
 }
 
 impl Chain {
-    fn new(client: &Client, host: &Ref<Host>, port: &Port, bridge: Option<String>) -> Self {
+    pub(crate) fn new(client: &Client, host: &Ref<Host>, port: &Port, bridge: Option<String>) -> Self {
         Self { client: client.clone(), host: host.clone(), port: port.clone(), bridge }
+    }
+
+    pub(crate) fn port_id(&self) -> Uuid {
+        self.port.id
     }
 
     fn name(&self, prefix: &str) -> String {
@@ -180,7 +186,7 @@ impl Chain {
         ]
     }
 
-    async fn up(&self, mac: &str, stop: &Stop) -> Result<(), Cause> {
+    pub(crate) async fn up(&self, mac: &str, stop: &Stop) -> Result<(), Cause> {
         let [qbr, qvb, qvo, tap, vif] = ["qbr", "qvb", "qvo", "tap", "vif"].map(|prefix| self.name(prefix));
         if !self.exists(&qbr).await? {
             stop.check()?;
@@ -227,7 +233,7 @@ impl Chain {
     }
 
     /// The bridge of the interim network is XAPI's own, and goes with it.
-    async fn down(&self) -> Result<(), Cause> {
+    pub(crate) async fn down(&self) -> Result<(), Cause> {
         let [qbr, qvb, qvo, tap, vif] = ["qbr", "qvb", "qvo", "tap", "vif"].map(|prefix| self.name(prefix));
         if let Some(bridge) = &self.bridge {
             self.run("ovs_del_port", &[("bridge_name", bridge), ("port_name", &vif)]).await?;

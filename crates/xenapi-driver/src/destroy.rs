@@ -15,6 +15,7 @@ use crate::job::{Failed, Job};
 use crate::kernel;
 use crate::moving;
 use crate::operation::Operation;
+use crate::ports::{self, Ports};
 use crate::progress::{Progress, Stage};
 use crate::remove::{self, Dom0};
 use crate::volume::{VOLUME_KEY, release};
@@ -104,6 +105,7 @@ pub(crate) async fn body(job: &Job, which: &Which, stop: &Stop) -> Result<Destro
         let mut done = Destroyed { kept_disk_uuids: found.kept_disk_uuids, ..Destroyed::default() };
         if let Some((vm, record)) = found.vm {
             stop.check()?;
+            Ports::of(&job.driver, &record, ports::home(&record)).await?.down().await?;
             kernel::forget(job.client(), &record, found.instance).await?;
             let doing = format!("removing VM {}", record.uuid);
             remove::vm(job.client(), &vm, patience).await.map_err(Cause::host(doing))?;

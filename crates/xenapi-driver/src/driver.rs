@@ -72,6 +72,9 @@ pub struct Settings {
     pub copy_via: CopyVia,
     /// Where control domains have the folders of repositories of files; only for [`CopyVia::Dom0`].
     pub sr_base_path: String,
+    /// The bridge of Open vSwitch that interfaces with `other_config:neutron-port-id` are connected to by Nova's chain of
+    /// [bridges](crate::bridges), whenever their guests begin to run on a host. Without it no interface is.
+    pub integration_bridge: Option<String>,
 }
 
 impl Default for Settings {
@@ -85,12 +88,14 @@ impl Default for Settings {
             import_via: ImportVia::default(),
             copy_via: CopyVia::default(),
             sr_base_path: "/var/run/sr-mount".to_owned(),
+            integration_bridge: None,
         }
     }
 }
 
 impl Settings {
-    /// As the options say, Nova's and ours: `running_timeout`, `import_via`, `copy_via` and `sr_base_path`.
+    /// As the options say, Nova's and ours: `running_timeout`, `import_via`, `copy_via`,
+    /// `sr_base_path` and `ovs_integration_bridge`.
     pub fn of(options: &Options) -> Self {
         let seconds = match options.get("running_timeout") {
             Some(Value::Integer(seconds)) => u64::try_from(seconds).ok(),
@@ -103,6 +108,8 @@ impl Settings {
             import_via: options.text("import_via").parse().unwrap_or_default(),
             copy_via: options.text("copy_via").parse().unwrap_or_default(),
             sr_base_path: options.text("sr_base_path").to_owned(),
+            integration_bridge: Some(options.text("ovs_integration_bridge").to_owned())
+                .filter(|bridge| !bridge.is_empty()),
             ..usual
         }
     }

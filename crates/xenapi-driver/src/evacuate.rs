@@ -99,5 +99,5 @@ async fn start(
     set.map_err(Cause::host(doing()))?;
     let call = vm::StartOn { vm: vm.clone(), host: home, start_paused: false, force: false };
     power::run(job, call, doing(), stop).await?;
-    power::note_domain(job, vm).await
+    power::begun(job, vm, stop).await
 }

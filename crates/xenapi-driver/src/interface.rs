@@ -9,6 +9,7 @@ use xenapi_storage::ownership::{self, Ownership};
 use xenapi_types::{Network, Ref, Vif, VifLockingMode, VifRecord, Vm, VmRecord, vif, vm};
 
 use crate::cancel::Stop;
+use crate::drive::PORT;
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op};
 use crate::find::{self, Which, plugs};
@@ -18,6 +19,7 @@ use crate::licence::{self, Feature};
 use crate::mac;
 use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts, NicPlan};
+use crate::ports::{self, Ports};
 use crate::progress::{Progress, Stage};
 use crate::record;
 use crate::remove::{gone_is_fine, tolerate};
@@ -98,7 +100,7 @@ impl Driver {
                     let plugs = plugs(&vm)?;
                     stop.check()?;
                     let doing = format!("detaching interface {} from VM {}", found.mac, vm.uuid);
-                    remove(job, &reference, plugs && found.plugged).await.map_err(Cause::host(doing))
+                    remove(job, (&reference, &vm), plugs && found.plugged, doing).await
                 };
                 job.stage(Stage::Devices, detaching).await?;
                 Ok(Interface { plugged: false, ..found })
@@ -169,6 +171,12 @@ async fn decide(job: &Job, vm: &Ref<Vm>, record: &VmRecord, nic: &Nic) -> Result
     let network = plan::choose_network(&inventory::read_networks(client).await?, &nic.network)
         .map_err(Conflicts::from)?
         .clone();
+    ports::free(job, nic.other_config.get(PORT)).await?;
+    if let Some(node) =
+        inventory::read_nodes(client).await?.iter().find(|n| n.reference == record.resident_on)
+    {
+        ports::able(job, node).await?;
+    }
     let taken = inventory::macs_taken(client, std::slice::from_ref(nic)).await.map_err(doing())?;
     if let (MacChoice::Given(mac), Some((_, vm))) = (nic.mac, taken.into_iter().next()) {
         return Err(Conflicts::from(Conflict::MacInUse { mac, vm }).into());
@@ -222,6 +230,11 @@ async fn attach(
         }
     }
     let made = client.record(&reference).await.map_err(doing())?;
+    if made.currently_attached {
+        let ports = Ports::for_one(&job.driver, &made, &record.resident_on).await?;
+        ports.remember(job);
+        ports.up(stop).await?;
+    }
     Ok(shown(made, plan.network.uuid.clone()))
 }
 
@@ -241,11 +254,21 @@ async fn sweep(client: &xenapi_client::Client, vm: &Ref<Vm>, operation: Uuid) ->
     Ok(())
 }
 
-async fn remove(job: &Job, vif: &Ref<Vif>, plugged: bool) -> xenapi_client::Result<()> {
+async fn remove(
+    job: &Job,
+    (vif, vm): (&Ref<Vif>, &VmRecord),
+    plugged: bool,
+    doing: String,
+) -> Result<(), Cause> {
+    let client = job.client();
+    let record = client.record(vif).await.map_err(Cause::host(&*doing))?;
     if plugged {
-        tolerate(job.client().call(vif::Unplug { vif: vif.clone() }).await, &["DEVICE_ALREADY_DETACHED"])?;
+        let unplugged = client.call(vif::Unplug { vif: vif.clone() }).await;
+        tolerate(unplugged, &["DEVICE_ALREADY_DETACHED"]).map_err(Cause::host(&*doing))?;
     }
-    gone_is_fine(job.client().destroy(vif).await)
+    // As long as the interface is there, this can be tried again.
+    Ports::for_one(&job.driver, &record, ports::home(vm)).await?.down().await?;
+    gone_is_fine(client.destroy(vif).await).map_err(Cause::host(doing))
 }
 
 async fn lock(

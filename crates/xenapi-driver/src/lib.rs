@@ -82,6 +82,7 @@ mod partition;
 pub mod plan;
 pub mod pool_move;
 pub mod pools;
+mod ports;
 mod power;
 mod progress;
 pub mod reconcile;

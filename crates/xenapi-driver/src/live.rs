@@ -18,6 +18,7 @@ use crate::licence::{self, Feature};
 use crate::moving;
 use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts};
+use crate::ports::{self, Ports};
 use crate::power;
 use crate::progress::{Progress, Stage};
 use crate::rescue;
@@ -174,6 +175,7 @@ async fn decide(job: &Job, record: &VmRecord, options: &MigrateOptions) -> Resul
         return Ok(plan);
     }
     check_node(record, node, true)?;
+    ports::able(job, node).await?;
     let (repositories, default_sr) = resize::repositories(job).await?;
     let place = Place { host: &node.reference, host_name: &node.name, default_sr: &default_sr };
     for Drive { disk, vdi, is_own, .. } in volume::drives(job, record).await? {
@@ -238,6 +240,7 @@ async fn work(job: &Job, vm: &Ref<Vm>, record: &VmRecord, plan: &Plan, stop: &St
         connect::to_host(job, sr, &plan.node.reference, stop).await?;
     }
     stop.check()?;
+    let left = Ports::of(&job.driver, record, &record.resident_on).await?;
     let host = plan.node.reference.clone();
     if plan.moving.is_empty() {
         let options = BTreeMap::from([("live".to_owned(), "true".to_owned())]);
@@ -247,7 +250,8 @@ async fn work(job: &Job, vm: &Ref<Vm>, record: &VmRecord, plan: &Plan, stop: &St
         moving::begin(job, vm, record, &plan.moving, None).await?;
         send(job, vm, plan, doing, stop).await?;
     }
-    arrived(job, vm, plan, stop).await
+    arrived(job, vm, plan, stop).await?;
+    left.down().await
 }
 
 async fn send(
@@ -293,7 +297,7 @@ async fn arrived(job: &Job, vm: &Ref<Vm>, plan: &Plan, stop: &Stop) -> Result<()
     let record = job.client().record(vm).await.map_err(doing())?;
     let patience = job.driver.settings().detach_timeout;
     let moved = moving::settle(job.client(), None, vm, patience).await?;
-    power::note_domain(job, vm).await?;
+    power::begun(job, vm, stop).await?;
     let home = plan.node.reference.clone();
     job.client().set_field(vm, vm::field::AFFINITY, home).await.map_err(doing())?;
     for drive in volume::drives(job, &record).await? {

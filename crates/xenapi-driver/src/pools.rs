@@ -26,6 +26,7 @@ use crate::moving;
 use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts};
 use crate::pool_move;
+use crate::ports::{self, Ports};
 use crate::power;
 use crate::progress::{Progress, Stage};
 use crate::rescue;
@@ -86,8 +87,11 @@ impl Driver {
                 let plan = job.stage(Stage::Plan, decide(job, &record, &pool, &options)).await?;
                 job.would(|| plan.steps(&record, &pool))?;
                 let _busy = Active::new(&pool, job.operation);
+                let left = Ports::of(&job.driver, &record, &record.resident_on);
+                let left = job.stage(Stage::Plan, left).await?;
                 let arrived = job.stage(Stage::Migrate, send(job, &vm, &record, &pool, &plan, stop)).await?;
                 job.stage(Stage::Vm, welcome(&pool, &arrived, &plan)).await?;
+                job.stage(Stage::Vm, left.down()).await?;
                 Ok(plan.shown())
             })
         })
@@ -170,6 +174,7 @@ async fn decide(
     let nodes = inventory::read_nodes(pool.client()).await?;
     let node = plan::choose_node_of(&nodes, options.place.node, None).map_err(Conflicts::from)?;
     live::check_node(record, node, live)?;
+    ports::able(&there, node).await?;
     name_is_free(pool, &record.name_label).await?;
     Ok(Plan {
         node: node.clone(),
@@ -313,7 +318,7 @@ async fn welcome(pool: &Driver, vm: &Ref<Vm>, plan: &Plan) -> Result<(), Cause> 
     let there = Job::new(pool.clone(), Progress::none());
     let doing = || Cause::host("noting where the VM is now");
     if plan.live {
-        power::note_domain(&there, vm).await?;
+        power::begun(&there, vm, &Stop::new()).await?;
     }
     let home = plan.node.reference.clone();
     pool.client().set_field(vm, vm::field::AFFINITY, home).await.map_err(doing())?;

@@ -11,6 +11,7 @@ use crate::error::{Cause, Error, Op};
 use crate::find::{self, Which};
 use crate::job::{Failed, Job};
 use crate::operation::Operation;
+use crate::ports::Ports;
 use crate::progress::{Progress, Stage};
 
 /// What is to become of an instance's power.
@@ -137,7 +138,7 @@ async fn body(job: &Job, which: &Which, power: PowerChange, stop: &Stop) -> Resu
         let state =
             state.map_err(Cause::host(format!("asking for the power state of VM {}", record.uuid)))?;
         if state == VmPowerState::Running {
-            note_domain(job, &vm).await?;
+            begun(job, &vm, stop).await?;
         }
         Ok(state)
     })
@@ -363,8 +364,18 @@ async fn give_up<T>(task: &Task<()>, wait: impl Future<Output = T>) -> T {
     wait.await
 }
 
+/// A guest has begun to run on a host: its domain is noted, and its ports get their bridges where that is asked for.
+pub(crate) async fn begun(job: &Job, vm: &Ref<Vm>, stop: &Stop) -> Result<(), Cause> {
+    note_domain(job, vm).await?;
+    if job.driver.settings().integration_bridge.is_none() {
+        return Ok(());
+    }
+    let record = job.client().record(vm).await.map_err(Cause::host("asking where the guest runs"))?;
+    Ports::of(&job.driver, &record, &record.resident_on).await?.up(stop).await
+}
+
 /// Console logs in dom0 are named by the domain, which is unknown once the guest has stopped.
-pub(crate) async fn note_domain(job: &Job, vm: &Ref<Vm>) -> Result<(), Cause> {
+async fn note_domain(job: &Job, vm: &Ref<Vm>) -> Result<(), Cause> {
     let domid = job.client().get_field(vm, vm::field::DOMID).await;
     note_domid(job, vm, domid.map_err(Cause::host("asking for the guest's domain"))?).await
 }

@@ -225,7 +225,7 @@ async fn start(job: &Job, vm: &Ref<Vm>, record: &VmRecord, instance: Uuid, stop:
     let told = (xenstore::HOSTNAME.to_owned(), Some(xenstore::rescue_name(record, &hostname)));
     xenstore::change(job, vm, record, &BTreeMap::from([told])).await?;
     power::change(job, vm, &halted(record), PowerChange::On, stop).await?;
-    power::note_domain(job, vm).await?;
+    power::begun(job, vm, stop).await?;
     let noted = job.client().add_to(vm, vm::field::OTHER_CONFIG, DONE, "true").await;
     noted.map_err(Cause::host("noting the rescue"))
 }

@@ -25,7 +25,7 @@ use crate::agent::{Agent, AgentReport};
 use crate::cancel::{self, Stop, Work};
 use crate::disk_setup::{self, DiskSetup};
 use crate::dom0_write;
-use crate::drive;
+use crate::drive::{self, PORT};
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op};
 use crate::image_cache;
@@ -35,6 +35,7 @@ use crate::kernel;
 use crate::ledger;
 use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts, DiskPlan, Plan};
+use crate::ports::{self, Ports};
 use crate::power;
 use crate::progress::{Progress, Stage, Transfer};
 use crate::record;
@@ -200,7 +201,7 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
     };
     let domid = match plan.power {
         Power::Off => None,
-        _ => Some(job.stage(Stage::Start, heap(|| start(job, &plan, &vm, &vm_uuid, disks, stop))).await?),
+        _ => Some(job.stage(Stage::Start, heap(|| boot(job, &plan, &vm, &vm_uuid, disks, stop))).await?),
     };
     let mut agent = None;
     if let Some(setup) = &spec.agent {
@@ -315,6 +316,10 @@ async fn decide(
         dom0_write::check(job, &plan.sr.reference).await?;
     }
     disk_setup::check(job, &spec.disk_setup, &plan).await?;
+    for nic in plan.nics.iter().filter(|nic| nic.other_config.contains_key(PORT)) {
+        ports::able(job, &plan.node).await?;
+        ports::free(job, nic.other_config.get(PORT)).await?;
+    }
     if let Some(loaded) = own_kernel {
         kernel::check(job, &plan, loaded).await?;
         plan.vm.other_config.insert(kernel::KEY.to_owned(), loaded.noted());
@@ -550,8 +555,8 @@ async fn volumes(
     Ok(root)
 }
 
-/// Starts it, and tells its domain. From then on nobody can remove its disks: that all are there is looked at now.
-async fn start(
+/// Starts it, paused for as long as its ports are not connected.
+async fn boot(
     job: &Job,
     plan: &Plan,
     vm: &Ref<Vm>,
@@ -559,10 +564,36 @@ async fn start(
     disks: usize,
     stop: &Stop,
 ) -> Result<i64, Cause> {
+    let has_ports = job.driver.settings().integration_bridge.is_some()
+        && plan.nics.iter().any(|nic| nic.other_config.contains_key(PORT));
+    let paused = plan.power == Power::Paused;
+    let domid = start(job, plan, vm, vm_uuid, (disks, paused || has_ports), stop).await?;
+    if has_ports {
+        let record = job.client().record(vm).await.map_err(Cause::host("reading the new VM"))?;
+        let ports = Ports::of(&job.driver, &record, &plan.node.reference).await?;
+        ports.remember(job);
+        ports.up(stop).await?;
+        if !paused {
+            let doing = format!("letting VM {vm_uuid} run");
+            power::run(job, vm::Unpause { vm: vm.clone() }, doing, stop).await?;
+        }
+    }
+    Ok(domid)
+}
+
+/// Starts it, and tells its domain. From then on nobody can remove its disks: that all are there is looked at now.
+async fn start(
+    job: &Job,
+    plan: &Plan,
+    vm: &Ref<Vm>,
+    vm_uuid: &str,
+    (disks, start_paused): (usize, bool),
+    stop: &Stop,
+) -> Result<i64, Cause> {
     let client = job.client();
     let doing = || format!("starting VM {:?} on host {:?}", plan.vm.name_label, plan.node.name);
     stop.check()?;
-    let (host, start_paused) = (plan.node.reference.clone(), plan.power == Power::Paused);
+    let host = plan.node.reference.clone();
     let call = vm::StartOn { vm: vm.clone(), host, start_paused, force: false };
     let patience = job.driver.settings().running_timeout;
     let wanted = if start_paused { VmPowerState::Paused } else { VmPowerState::Running };

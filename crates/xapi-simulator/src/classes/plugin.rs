@@ -44,8 +44,13 @@ fn missing(plugin: &str) -> Failure {
 }
 
 async fn call(ctx: Arc<Ctx>, args: Args) -> Result<Value, Failure> {
-    ctx.read(|view| online(view, args.str(0)))?;
+    let uuid = ctx.read(|view| {
+        online(view, args.str(0))?;
+        Ok::<_, Failure>(view.object("host", args.str(0))?.str("uuid").to_owned())
+    })?;
     let plugins = ctx.core.config().plugins.as_deref();
+    let own = plugins.map(|all| all.join(uuid)).filter(|own| own.is_dir());
+    let plugins = own.as_deref().or(plugins);
     if plugins.is_none() && args.str(1) == console::NAME {
         return console::answer(&ctx, &args).map(Value::String);
     }

@@ -173,7 +173,7 @@ pub enum Conflict {
     SetupOfVolume,
     /// The host's dom0 cannot work on the disks.
     #[error(
-        "host {node:?} cannot work on disks in its dom0: {why}; install the plugins there (example `plugins`), or do \
+        "host {node:?} cannot do in its dom0 what is asked for: {why}; install the plugins there (example `plugins`), or do \
          without"
     )]
     NoPlugin {

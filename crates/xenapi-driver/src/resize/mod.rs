@@ -26,6 +26,7 @@ use crate::job::{Failed, Job};
 use crate::kernel;
 use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts};
+use crate::ports;
 use crate::power::{self, PowerChange, Shutdown};
 use crate::progress::{Progress, Stage};
 use crate::rescue;
@@ -231,6 +232,7 @@ async fn decide(job: &Job, vm: &Ref<Vm>, options: &ResizeOptions) -> Result<Plan
     let node = plan::choose_node_of(&nodes, options.node, home.as_ref()).map_err(Conflicts::from)?.clone();
     let shape = shape(&record, options.flavor.as_ref(), &node);
     check_node(&record, &node, &shape)?;
+    ports::able(job, &node).await?;
     let (mut changes, mut volume_srs) = (Vec::new(), Vec::new());
     let (repositories, default_sr) = repositories(job).await?;
     let drives = volume::drives(job, &record).await?;
@@ -443,5 +445,5 @@ pub(crate) async fn start(
     let doing = format!("starting VM {}", record.uuid);
     let call = vm::StartOn { vm: vm.clone(), host: host.clone(), start_paused: false, force: false };
     power::run(job, call, doing, stop).await?;
-    power::note_domain(job, vm).await
+    power::begun(job, vm, stop).await
 }

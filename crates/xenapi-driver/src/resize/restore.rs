@@ -10,6 +10,7 @@ use xenapi_types::{Ref, Vbd, VbdMode, VbdType, Vdi, Vm, VmPowerState, VmRecord, 
 use super::journal::{Journal, Phase, Replaced, Shape};
 use crate::driver::Driver;
 use crate::find;
+use crate::ports;
 use crate::remove::{self, Dom0, gone_is_fine};
 
 /// Has the VM as it was before, with the disks it had, running if it was; what was made for the new size goes. Once a disk
@@ -24,6 +25,9 @@ pub(crate) async fn revert(driver: &Driver, vm: &Ref<Vm>) -> Result<()> {
     journal.set_reverting(client, vm).await?;
     if has_changed(client, &record, &journal).await? {
         remove::stop(client, vm, &record).await?;
+        if record.resident_on != journal.before.affinity {
+            ports::leave(driver, &record, &record.resident_on).await;
+        }
         for disk in &journal.disks {
             if let Some(old) = client.by_uuid_opt::<Vdi>(&disk.vdi).await? {
                 put(driver, vm, &record, disk, &old, journal.operation).await?;
@@ -46,6 +50,9 @@ pub(crate) async fn confirm(driver: &Driver, vm: &Ref<Vm>) -> Result<()> {
     let Some(record) = client.record_opt(vm).await? else { return Ok(()) };
     let Some((journal, _)) = Journal::read(&record) else { return Ok(()) };
     journal.set_confirming(client, vm).await?;
+    if *ports::home(&record) != journal.before.affinity {
+        ports::leave(driver, &record, &journal.before.affinity).await;
+    }
     let owner = &driver.settings().owner;
     let instance = find::made_for(&record.other_config, &record.uuid, owner);
     for disk in &journal.disks {
