@@ -1,6 +1,7 @@
 //! What end-to-end tests share: real disk images, other people's tools to judge them, and the behaviours of
 //! XAPI as checks.
 //!
+//! * [`bench`]: what a test of the driver begins with.
 //! * [`conformance`]: what XAPI does, for simulators and real hosts to be held against.
 //! * [`dice`]: chance that can be repeated.
 //! * [`dom0`]: a directory of real plugins, and a xenstore in files for them.
@@ -16,6 +17,7 @@
 //! * [`victim`]: what a program does that is killed in the middle of it.
 //! * [`tools`]: qemu-img, e2fsck and others, and what happens when one is missing.
 
+pub mod bench;
 pub mod conformance;
 pub mod dice;
 pub mod dom0;

@@ -19,7 +19,7 @@ use xapi_simulator::targets::Target;
 use xapi_simulator::{Acceleration, Guests, Personality, Qemu, Simulator, World};
 use xenapi_client::{Client, Config, ExportFormat, ImportFormat, Timeouts, connect_fn};
 use xenapi_driver::{Driver, Settings};
-use xenapi_types::{Safety, Task, Vdi, sr};
+use xenapi_types::{Safety, Task, Vdi};
 
 /// A pool of one host with an SR of type ext ([`EXT`], the default) and one of type lvm ([`LVM`]).
 pub struct Pool {
@@ -222,20 +222,8 @@ impl Pool {
     pub async fn share(&self, name: &str) -> Result<()> {
         let (server, path) = ("192.0.2.2", "/srv");
         self.simulator.targets().add(Target::share(server, path));
-        let pools = self.client().all_records::<xenapi_types::Pool>().await?;
         let device_config = [("server", server), ("serverpath", path)];
-        let call = sr::Create {
-            host: pools.into_values().next().context("a pool")?.master,
-            device_config: device_config.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-            physical_size: 1 << 32,
-            name_label: name.to_owned(),
-            name_description: String::new(),
-            r#type: "nfs".to_owned(),
-            content_type: "user".to_owned(),
-            shared: true,
-            sm_config: None,
-        };
-        self.client().call(call).await?;
+        self.make_sr(name, "nfs", &device_config, 1 << 32, true).await?;
         Ok(())
     }
 

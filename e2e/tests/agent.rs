@@ -8,7 +8,7 @@ use e2e::pool::Pool;
 use guest_agent::Digest;
 use tempfile::TempDir;
 use xenapi_driver::spec::{Flavor, InstanceSpec};
-use xenapi_driver::{Agent, AgentTimeouts, PowerChange, Progress, Shutdown, SpawnOptions, Which};
+use xenapi_driver::{Agent, AgentTimeouts, PowerChange, Progress, Shutdown, Which};
 
 struct World {
     pool: Pool,
@@ -25,7 +25,7 @@ impl World {
         let image = plugins.path().join("image");
         std::fs::File::create(&image)?.set_len(4 << 20)?;
         let spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), image);
-        let instance = pool.driver.spawn(spec, SpawnOptions::default()).await?;
+        let instance = pool.spawn(spec).await?;
         let which = Which::Instance(instance.uuid);
         let second = Duration::from_secs(1);
         let timeouts = AgentTimeouts { answer: second, version: second, reset_network: second };

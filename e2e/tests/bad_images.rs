@@ -19,7 +19,6 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use xenapi_driver::spec::{Flavor, InstanceSpec, RootImage, SrChoice};
-use xenapi_driver::{Progress, SpawnOptions, Which};
 
 const DISK_BYTES: u64 = 40 << 20;
 
@@ -71,7 +70,7 @@ impl Bench {
 
     /// Spawns, expects an error with these words, and that it leaves nothing.
     async fn refused(&self, what: &str, spec: InstanceSpec, words: &str) -> Result<()> {
-        let spawned = self.pool.driver.spawn(spec, SpawnOptions::default()).await;
+        let spawned = self.pool.spawn(spec).await;
         let error = spawned.expect_err(what);
         assert!(error.leftovers().is_empty(), "{what}: {error}");
         let text = error.to_string();
@@ -229,9 +228,9 @@ async fn bad_input_of_every_kind_is_refused_and_leaves_nothing() -> Result<()> {
     // The order of the members is nobody's mistake.
     let shuffled = archive(&[("2.vhd", base), ("0.vhd", leaf), ("1.vhd", middle)]);
     let spec = Bench::spec(image(ovf(shuffled)), LVM);
-    let instance = bench.pool.driver.spawn(spec, SpawnOptions::default()).await?;
+    let instance = bench.pool.spawn(spec).await?;
     assert!(bench.pool.content(&instance.root_uuid).await?.starts_with(&bench.disk));
-    bench.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+    bench.pool.destroy(&instance).await?;
     bench.pool.census().await?.assert_as(&bench.before, "after the good one");
     Ok(())
 }
@@ -267,10 +266,10 @@ async fn every_format_of_glance_is_read_or_refused() -> Result<()> {
             bench.refused(&what, spec, &format!("declared as {disk}, which is not read here")).await?;
             continue;
         };
-        let instance = bench.pool.driver.spawn(spec, SpawnOptions::default()).await?;
+        let instance = bench.pool.spawn(spec).await?;
         let root = bench.pool.content(&instance.root_uuid).await?;
         assert!(root.len() == 1 << 30 && root.starts_with(starts), "{what}");
-        bench.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+        bench.pool.destroy(&instance).await?;
         bench.pool.census().await?.assert_as(&bench.before, &what);
     }
     Ok(())

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use disk_stream::DiskBody;
-use e2e::pool::{Census, EXT, LVM, NETWORK, PASSWORD, Pool, personality, writes};
+use e2e::bench::Bench;
+use e2e::pool::{EXT, LVM, NETWORK, PASSWORD, Pool, personality, writes};
 use examples::demo_image::DemoImage;
-use tempfile::TempDir;
 use xapi_simulator::fault::Fault;
 use xapi_simulator::{Simulator, World};
 use xenapi_client::{Config, ImportFormat, Trust};
@@ -20,59 +20,30 @@ use xenapi_driver::spec::{
     ConfigDriveSize, Flavor, InstanceSpec, MacChoice, Nic, Power, SrChoice,
 };
 use xenapi_driver::{Driver, Error, Event, Progress, SpawnOptions, Stage};
-use xenapi_types::{Host, Sr, VdiType, sr, vdi};
+use xenapi_types::{Sr, VdiType, vdi};
 
 /// A pool and an image that make an instance, as long as nothing is changed.
-struct Bench {
-    pool: Pool,
-    files: TempDir,
-    image: PathBuf,
-    before: Census,
+async fn bench() -> Result<Bench> {
+    let image = DemoImage { virtual_bytes: 64 << 20, payload_bytes: 12 << 20 };
+    Bench::with(Pool::demo().await?, image).await
 }
 
-impl Bench {
-    async fn new() -> Result<Self> {
-        let files = tempfile::tempdir()?;
-        let image = files.path().join("demo.img");
-        DemoImage { virtual_bytes: 64 << 20, payload_bytes: 12 << 20 }.write(&image)?;
-        let pool = Pool::demo().await?;
-        let before = pool.census().await?;
-        Ok(Self { pool, files, image, before })
-    }
+fn spec_of(bench: &Bench) -> InstanceSpec {
+    let mut spec = bench.spec();
+    spec.nics = vec![Nic::on(NETWORK)];
+    spec.config_drive = Some(ConfigDrive::default());
+    spec
+}
 
-    fn spec(&self) -> InstanceSpec {
-        let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), &self.image);
-        spec.nics = vec![Nic::on(NETWORK)];
-        spec.config_drive = Some(ConfigDrive::default());
-        spec
-    }
+/// Another SR of type ext, of so many bytes.
+async fn small_sr(bench: &mut Bench, bytes: i64) -> Result<SrChoice> {
+    bench.make_sr("small", "ext", &[("device", "/dev/sdz")], bytes, false).await?;
+    bench.before = bench.census().await?;
+    Ok(SrChoice::Named("small".into()))
+}
 
-    /// Another SR of type ext, of so many bytes.
-    async fn small_sr(&mut self, bytes: i64) -> Result<SrChoice> {
-        let host = self.pool.client().all::<Host>().await?.remove(0);
-        let create = sr::Create {
-            host,
-            device_config: [("device".to_owned(), "/dev/sdz".to_owned())].into(),
-            physical_size: bytes,
-            name_label: "small".into(),
-            name_description: String::new(),
-            r#type: "ext".into(),
-            content_type: "user".into(),
-            shared: false,
-            sm_config: Default::default(),
-        };
-        self.pool.client().call(create).await?;
-        self.before = self.pool.census().await?;
-        Ok(SrChoice::Named("small".into()))
-    }
-
-    /// Spawns, expects an error, and that it leaves nothing.
-    async fn refused(&self, spec: InstanceSpec) -> Result<String> {
-        let error = self.pool.driver.spawn(spec, SpawnOptions::default()).await.expect_err("an error");
-        assert!(error.leftovers().is_empty(), "{error}");
-        self.pool.census().await?.assert_as(&self.before, &format!("after: {error}"));
-        Ok(sentence(&error))
-    }
+async fn refused(bench: &Bench, spec: InstanceSpec) -> Result<String> {
+    Ok(sentence(&bench.refused(spec).await?))
 }
 
 /// The text of an error, which must be one line that ends without a dot and says something.
@@ -93,8 +64,8 @@ fn says(text: &str, parts: &[&str]) {
 
 #[tokio::test]
 async fn the_bench_itself_spawns() -> Result<()> {
-    let bench = Bench::new().await?;
-    let instance = bench.pool.driver.spawn(bench.spec(), SpawnOptions::default()).await?;
+    let bench = bench().await?;
+    let instance = bench.pool.spawn(spec_of(&bench)).await?;
     assert_eq!(instance.root_bytes, 64 << 20);
     let after = bench.pool.census().await?;
     let more =
@@ -138,12 +109,12 @@ async fn log_in() -> Result<()> {
 
 #[tokio::test]
 async fn unknown_sr_and_network() -> Result<()> {
-    let bench = Bench::new().await?;
-    let spec = InstanceSpec { sr: SrChoice::Named("fast".into()), ..bench.spec() };
-    says(&bench.refused(spec).await?, &["\"web1\"", "no SR matches \"fast\"", EXT, LVM, "use another SR"]);
-    let spec = InstanceSpec { nics: vec![Nic::on("wan")], ..bench.spec() };
+    let bench = bench().await?;
+    let spec = InstanceSpec { sr: SrChoice::Named("fast".into()), ..spec_of(&bench) };
+    says(&refused(&bench, spec).await?, &["\"web1\"", "no SR matches \"fast\"", EXT, LVM, "use another SR"]);
+    let spec = InstanceSpec { nics: vec![Nic::on("wan")], ..spec_of(&bench) };
     says(
-        &bench.refused(spec).await?,
+        &refused(&bench, spec).await?,
         &["no network has the uuid, name or bridge \"wan\"", "use one of", NETWORK],
     );
     Ok(())
@@ -152,7 +123,7 @@ async fn unknown_sr_and_network() -> Result<()> {
 /// What no guest could use is found out before the host is asked to change anything.
 #[tokio::test]
 async fn what_a_guest_could_not_use() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let drive = |change: fn(&mut ConfigDrive)| {
         let mut drive = ConfigDrive::default();
         change(&mut drive);
@@ -165,7 +136,7 @@ async fn what_a_guest_could_not_use() -> Result<()> {
         ..Nic::on(NETWORK)
     };
     let (one, two) = ("00:16:3e:00:00:01", "00:16:3e:00:00:02");
-    let spec = || bench.spec();
+    let spec = || spec_of(&bench);
     let routed = |via: &str| Address { gateway: via.parse().ok(), ..address("10.0.0.5") };
     let noise: Vec<u8> = vec![0xff, 0xfe, 0x00];
     let tagged = |tag: &str| vec![Nic { tags: vec![tag.to_owned()], ..Nic::on(NETWORK) }];
@@ -299,7 +270,7 @@ async fn what_a_guest_could_not_use() -> Result<()> {
         ),
     ] {
         bench.pool.simulator.faults().record();
-        let text = bench.refused(spec).await?;
+        let text = refused(&bench, spec).await?;
         self::says(&text, &[says]);
         let writes = writes(bench.pool.simulator.faults().recorded());
         assert!(writes.is_empty(), "{text}: {writes:?}");
@@ -309,27 +280,27 @@ async fn what_a_guest_could_not_use() -> Result<()> {
 
 #[tokio::test]
 async fn an_image_larger_than_the_flavor() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     fs::File::options().write(true).open(&bench.image)?.set_len((1 << 30) + 512)?;
-    let spec = InstanceSpec { flavor: Flavor::new(1, 512, 1), ..bench.spec() };
-    let text = bench.refused(spec).await?;
+    let spec = InstanceSpec { flavor: Flavor::new(1, 512, 1), ..spec_of(&bench) };
+    let text = refused(&bench, spec).await?;
     says(&text, &["demo.img", "1073742336 bytes", "only 1 GiB", "use a flavor with a larger root disk"]);
     Ok(())
 }
 
 #[tokio::test]
 async fn a_name_in_use() -> Result<()> {
-    let mut bench = Bench::new().await?;
-    let first = bench.pool.driver.spawn(bench.spec(), SpawnOptions::default()).await?;
+    let mut bench = bench().await?;
+    let first = bench.pool.spawn(spec_of(&bench)).await?;
     bench.before = bench.pool.census().await?;
-    let text = bench.refused(bench.spec()).await?;
+    let text = refused(&bench, spec_of(&bench)).await?;
     says(&text, &["the name \"web1\" is already in use", &first.vm_uuid, "choose another name"]);
     Ok(())
 }
 
 #[tokio::test]
 async fn damaged_images() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let whole = bench.files.path().join("whole.vhd");
     let image = disk_stream::Image::open(&bench.image, disk_stream::Declared::Raw).await?;
     write_vhd(&image, &whole).await?;
@@ -341,7 +312,7 @@ async fn damaged_images() -> Result<()> {
     };
 
     let truncated = damaged("truncated.vhd", &bytes[..bytes.len() - 4096])?;
-    let text = bench.refused(InstanceSpec { image: truncated.into(), ..bench.spec() }).await?;
+    let text = refused(&bench, InstanceSpec { image: truncated.into(), ..spec_of(&bench) }).await?;
     says(&text, &["truncated.vhd", "is not a usable VHD", "use an intact"]);
 
     let mut corrupt = bytes.clone();
@@ -349,14 +320,16 @@ async fn damaged_images() -> Result<()> {
     let table = usize::try_from(u64::from_be_bytes(bytes[512 + 16..512 + 24].try_into()?))?;
     corrupt[table..table + 4].copy_from_slice(&0x7fff_fff0_u32.to_be_bytes());
     let corrupt = damaged("corrupt.vhd", &corrupt)?;
-    let text = bench.refused(InstanceSpec { image: corrupt.into(), ..bench.spec() }).await?;
+    let text = refused(&bench, InstanceSpec { image: corrupt.into(), ..spec_of(&bench) }).await?;
     says(&text, &["corrupt.vhd", "is not a usable VHD", "use an intact"]);
 
-    let text =
-        bench.refused(InstanceSpec { image: bench.files.path().join("missing.img").into(), ..bench.spec() });
+    let text = refused(
+        &bench,
+        InstanceSpec { image: bench.files.path().join("missing.img").into(), ..spec_of(&bench) },
+    );
     says(&text.await?, &["missing.img", "cannot open"]);
     let text =
-        bench.refused(InstanceSpec { image: damaged("empty.img", b"")?.into(), ..bench.spec() }).await?;
+        refused(&bench, InstanceSpec { image: damaged("empty.img", b"")?.into(), ..spec_of(&bench) }).await?;
     says(&text, &["empty.img", "is empty"]);
     Ok(())
 }
@@ -372,7 +345,7 @@ async fn write_vhd(image: &disk_stream::Image, path: &Path) -> Result<()> {
 /// the patience of whoever runs the tests.
 #[tokio::test]
 async fn a_vhd_that_lacks_its_end_is_told_without_waiting_for_ever() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let image = disk_stream::Image::open(&bench.image, disk_stream::Declared::Raw).await?;
     let path = bench.files.path().join("whole.vhd");
     write_vhd(&image, &path).await?;
@@ -400,18 +373,18 @@ async fn a_vhd_that_lacks_its_end_is_told_without_waiting_for_ever() -> Result<(
 
 #[tokio::test]
 async fn a_full_thick_sr_is_noticed_beforehand() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let spec =
-        InstanceSpec { sr: SrChoice::Named(LVM.into()), flavor: Flavor::new(1, 512, 600), ..bench.spec() };
-    says(&bench.refused(spec).await?, &[LVM, "512 GiB free", "are needed", "free some space"]);
+        InstanceSpec { sr: SrChoice::Named(LVM.into()), flavor: Flavor::new(1, 512, 600), ..spec_of(&bench) };
+    says(&refused(&bench, spec).await?, &[LVM, "512 GiB free", "are needed", "free some space"]);
     Ok(())
 }
 
 #[tokio::test]
 async fn a_full_thin_sr_is_noticed_beforehand() -> Result<()> {
-    let mut bench = Bench::new().await?;
-    let sr = bench.small_sr(8 << 20).await?;
-    let text = bench.refused(InstanceSpec { sr, ..bench.spec() }).await?;
+    let mut bench = bench().await?;
+    let sr = small_sr(&mut bench, 8 << 20).await?;
+    let text = refused(&bench, InstanceSpec { sr, ..spec_of(&bench) }).await?;
     says(&text, &["\"small\"", "8 MiB free", "are needed", "free some space"]);
     Ok(())
 }
@@ -419,8 +392,8 @@ async fn a_full_thin_sr_is_noticed_beforehand() -> Result<()> {
 /// Somebody else takes the room between the check and the import.
 #[tokio::test]
 async fn a_thin_sr_that_fills_up_in_between() -> Result<()> {
-    let mut bench = Bench::new().await?;
-    let sr = bench.small_sr(26 << 20).await?;
+    let mut bench = bench().await?;
+    let sr = small_sr(&mut bench, 26 << 20).await?;
     let client = bench.pool.client().clone();
     let other = vdi::Create {
         name_label: "other".into(),
@@ -445,7 +418,7 @@ async fn a_thin_sr_that_fills_up_in_between() -> Result<()> {
         }
     });
     bench.pool.simulator.faults().on("VDI.create", Fault::Slow(Duration::from_secs(3)));
-    let spec = InstanceSpec { sr, config_drive: None, ..bench.spec() };
+    let spec = InstanceSpec { sr, config_drive: None, ..spec_of(&bench) };
     let options = SpawnOptions { progress, ..SpawnOptions::default() };
     let spawning = bench.pool.driver.spawn(spec, options);
     let (result, filled) = tokio::join!(spawning, async {
@@ -465,26 +438,26 @@ async fn a_thin_sr_that_fills_up_in_between() -> Result<()> {
 
 #[tokio::test]
 async fn an_import_broken_off_half_way() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     bench.pool.cut_uploads_after(6 << 20);
-    let text = bench.refused(bench.spec()).await?;
+    let text = refused(&bench, spec_of(&bench)).await?;
     says(&text, &["demo.img", "of 16783872 bytes were sent", "broken off", "try again"]);
     // The same again, now that the network holds.
     bench.pool.cut_uploads_after(u64::MAX);
-    bench.pool.driver.spawn(bench.spec(), SpawnOptions::default()).await?;
+    bench.pool.spawn(spec_of(&bench)).await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn an_import_broken_off_by_the_server() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     // Without a config drive, so that it is the root disk's upload that is cut.
-    let spec = InstanceSpec { config_drive: None, ..bench.spec() };
+    let spec = InstanceSpec { config_drive: None, ..spec_of(&bench) };
     for taken in [0, 1 << 20, 9 << 20] {
         bench.pool.simulator.faults().on("/import_raw_vdi", Fault::DropAfterBytes(taken));
-        let text = bench.refused(spec.clone()).await?;
+        let text = refused(&bench, spec.clone()).await?;
         says(&text, &["demo.img", "of 16783872 bytes were sent", "broken off", "try again"]);
     }
-    bench.pool.driver.spawn(spec, SpawnOptions::default()).await?;
+    bench.pool.spawn(spec).await?;
     Ok(())
 }

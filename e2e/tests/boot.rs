@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use xenapi_client::{Client, ConsoleStream};
 use xenapi_driver::spec::{ConfigDrive, ConfigDriveFormat, Flavor, ImageFormat, InstanceSpec};
-use xenapi_driver::{Instance, Otherwise, PowerChange, Progress, Shutdown, SpawnOptions, Which};
+use xenapi_driver::{Instance, Otherwise, PowerChange, Progress, Shutdown, Which};
 use xenapi_types::{ConsoleProtocol, Ref, Vm, VmPowerState, vm};
 
 /// After which a guest that says nothing is taken for dead. No test passes because of it.
@@ -101,7 +101,7 @@ impl Bench {
             format,
             ..ConfigDrive::default()
         });
-        let instance = pool.driver.spawn(spec, SpawnOptions::default()).await?;
+        let instance = pool.spawn(spec).await?;
         let vm = pool.client().by_uuid::<Vm>(&instance.vm_uuid).await?;
         Ok(Some(Self { pool, instance, vm, _files: files }))
     }

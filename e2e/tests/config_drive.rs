@@ -53,7 +53,7 @@ impl Bench {
     }
 
     async fn spawn(&self) -> Result<(Instance, Which)> {
-        let instance = self.pool.driver.spawn(self.spec().await?, SpawnOptions::default()).await?;
+        let instance = self.pool.spawn(self.spec().await?).await?;
         let which = Which::Instance(instance.uuid);
         Ok((instance, which))
     }
@@ -115,7 +115,7 @@ async fn a_drive_that_was_never_written_does_not_go_unnoticed() -> Result<()> {
     let spec = InstanceSpec { image: (&bench.image).into(), ..bench.spec().await? };
     // Both disks are uploaded, in any order: nothing of either arrives, and the host says that all is well.
     bench.pool.simulator.faults().on_every("/import_raw_vdi", Fault::LoseUpload);
-    let error = bench.pool.driver.spawn(spec, SpawnOptions::default()).await.unwrap_err();
+    let error = bench.pool.spawn(spec).await.unwrap_err();
     bench.pool.simulator.faults().clear();
     assert_eq!(error.stage(), Stage::ConfigDriveCheck, "{error}");
     assert!(matches!(error.cause(), Cause::Differs { .. }), "{error}");
@@ -150,7 +150,7 @@ async fn the_digest_tells_what_became_of_a_drive() -> Result<()> {
     assert!(matches!(error.cause(), Cause::ConfigDriveUnwritten { .. }), "{error}");
 
     let spec = InstanceSpec { name: "bare".into(), config_drive: None, nics: vec![], ..bench.spec().await? };
-    let bare = bench.pool.driver.spawn(spec, SpawnOptions::default()).await?;
+    let bare = bench.pool.spawn(spec).await?;
     let error = bench.check(&Which::Instance(bare.uuid)).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::NoConfigDrive(_)), "{error}");
     Ok(())
@@ -347,7 +347,7 @@ async fn bad_input_is_told_before_anything_is_made() -> Result<()> {
     for (change, expected) in rows {
         let mut spec = bench.spec().await?;
         change(&mut spec);
-        let error = bench.pool.driver.spawn(spec, SpawnOptions::default()).await.unwrap_err();
+        let error = bench.pool.spawn(spec).await.unwrap_err();
         assert!(error.to_string().contains(expected), "{expected}: {error}");
         assert_eq!(error.stage(), Stage::Plan, "{error}");
         bench.pool.census().await?.assert_as(&before, expected);

@@ -11,7 +11,7 @@ use e2e::tools;
 use image_store::FileSink;
 use xenapi_driver::spec::{Flavor, InstanceSpec, Power, RootImage, SrChoice};
 use xenapi_driver::upload::{UploadFormat, UploadOptions};
-use xenapi_driver::{Checks, Progress, SpawnOptions, Which};
+use xenapi_driver::{Checks, SpawnOptions, Which};
 
 const TOOLS: &[&str] = &["mkfs.ext4", "sfdisk", "e2fsck", "debugfs", "qemu-img", "tar"];
 /// Names a folder with a root file system that is there already.
@@ -81,9 +81,9 @@ async fn a_debian_goes_in_out_and_in_again() -> Result<()> {
         let options = UploadOptions { format, compression_level: Some(1), ..UploadOptions::default() };
         let sink = Arc::new(FileSink::new(&out));
         pool.driver.upload(Which::Instance(first.uuid), sink, options).await?;
-        pool.driver.destroy(Which::Instance(first.uuid), Progress::none()).await?;
+        pool.destroy(&first).await?;
         let again = spawn(out, there).await.with_context(|| format!("{format:?} on {there}"))?;
-        pool.driver.destroy(Which::Instance(again.uuid), Progress::none()).await?;
+        pool.destroy(&again).await?;
     }
     // What a snapshot has split is joined when its repository gets round to it.
     for sr in pool.client().all::<xenapi_types::Sr>().await? {

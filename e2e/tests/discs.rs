@@ -45,9 +45,9 @@ impl Bench {
         fs::File::create(&blank)?.set_len(4 << 20)?;
         let mut spec = InstanceSpec::new("other", Flavor::new(1, 128, 0), &blank);
         (spec.config_drive, spec.power) = (Some(ConfigDrive::default()), Power::Off);
-        let other = pool.driver.spawn(spec, SpawnOptions::default()).await?;
-        let mut disc = pool.content(&other.config_drive_uuid.context("a config drive")?).await?;
-        pool.driver.destroy(Which::Instance(other.uuid), Progress::none()).await?;
+        let other = pool.spawn(spec).await?;
+        let mut disc = pool.content(other.config_drive_uuid.as_ref().context("a config drive")?).await?;
+        pool.destroy(&other).await?;
         // No disc ends where a disk does.
         disc.truncate(400 << 10);
         fs::write(files.path().join("installer.iso"), &disc)?;
@@ -139,7 +139,7 @@ async fn a_disc_to_boot_from_and_a_blank_root_disk() -> Result<()> {
 async fn what_is_no_disc_or_has_no_place_is_refused() -> Result<()> {
     let bench = Bench::new().await?;
     let refused = async |spec: InstanceSpec, words: &str| -> Result<()> {
-        let error = bench.pool.driver.spawn(spec, SpawnOptions::default()).await.expect_err(words);
+        let error = bench.pool.spawn(spec).await.expect_err(words);
         assert!(error.to_string().contains(words) && error.leftovers().is_empty(), "{error}");
         bench.pool.census().await?.assert_as(&bench.before, words);
         Ok(())
@@ -158,8 +158,7 @@ async fn what_is_no_disc_or_has_no_place_is_refused() -> Result<()> {
     refused(grown, "neither grown nor written to").await?;
 
     // Nobody is rescued by a disc.
-    let instance =
-        bench.pool.driver.spawn(bench.spec(bench.glance_image(), EXT), SpawnOptions::default()).await?;
+    let instance = bench.pool.spawn(bench.spec(bench.glance_image(), EXT)).await?;
     let rescue = RescueOptions::with(bench.glance_image());
     let error = bench.pool.driver.rescue(Which::Instance(instance.uuid), rescue).await.expect_err("a disc");
     assert!(error.to_string().contains("no root disk"), "{error}");

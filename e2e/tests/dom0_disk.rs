@@ -14,9 +14,7 @@ use xapi_simulator::core::Config;
 use xenapi_client::{ExportFormat, Timeouts};
 use xenapi_driver::resize::ResizeOptions;
 use xenapi_driver::spec::{DiskSetup, Flavor, Grow, InstanceSpec, SrChoice};
-use xenapi_driver::{
-    DiskWork, Event, Injection, Instance, PowerChange, Progress, Shutdown, SpawnOptions, Stage, Which,
-};
+use xenapi_driver::{DiskWork, Event, Injection, Instance, PowerChange, Progress, Shutdown, Stage, Which};
 use xenapi_types::{Ref, Vbd, Vdi, Vm, VmPowerState};
 
 const START: u64 = 2048 * 512;
@@ -60,7 +58,7 @@ impl World {
         let nodes = pool.driver.nodes().await?;
         spec.node =
             nodes.iter().find(|node| node.name == "demo-host").and_then(|node| node.uuid.parse().ok());
-        let instance = pool.driver.spawn(spec, SpawnOptions::default()).await?;
+        let instance = pool.spawn(spec).await?;
         let off = PowerChange::Off(Shutdown::Hard);
         pool.driver.power(Which::Instance(instance.uuid), off, Progress::none()).await?;
         Ok(Self { pool, instance, plugins, scratch, _dom0: dom0 })
@@ -91,7 +89,7 @@ impl World {
         let image = self.scratch.path().join("disk.raw");
         let flavor = Flavor { swap_mib: 64, ephemeral_gib: 1, ..Flavor::new(1, 512, 1) };
         let spec = InstanceSpec { disk_setup: setup, ..InstanceSpec::new(name, flavor, image) };
-        self.pool.driver.spawn(spec, SpawnOptions::default()).await
+        self.pool.spawn(spec).await
     }
 
     /// Uuids of the disks that are no base copies.
@@ -259,7 +257,7 @@ async fn a_root_disk_is_resized_down_and_up_again() -> Result<()> {
     let setup = DiskSetup { grow: Grow::Require, ..DiskSetup::default() };
     let spec = InstanceSpec::new("web2", Flavor::new(1, 512, 2), world.scratch.path().join("disk.raw"));
     let spec = InstanceSpec { disk_setup: setup, ..spec };
-    let instance = world.pool.driver.spawn(spec, SpawnOptions::default()).await?;
+    let instance = world.pool.spawn(spec).await?;
     let which = || Which::Instance(instance.uuid);
     let smaller = || ResizeOptions {
         flavor: Some(Flavor::new(1, 512, 1)),
@@ -304,7 +302,7 @@ async fn a_disk_whose_files_do_not_fit_stays_and_so_does_its_instance() -> Resul
     let mut sfdisk = tools::command("sfdisk")?;
     tools::output(sfdisk.arg("-q").arg("--force").arg(&image).stdin(std::fs::File::open(script)?))?;
     let spec = InstanceSpec::new("web2", Flavor::new(1, 512, 2), image);
-    let instance = world.pool.driver.spawn(spec, SpawnOptions::default()).await?;
+    let instance = world.pool.spawn(spec).await?;
     world
         .pool
         .driver
@@ -410,7 +408,7 @@ async fn the_disk_is_attached_on_the_host_that_has_it() -> Result<()> {
     (spec.node, spec.sr) = (Some(other.uuid.parse()?), SrChoice::Uuid(sr.uuid.parse()?));
     spec.disk_setup =
         DiskSetup { grow: Grow::Require, ephemeral_fs: Some("ext4".to_owned()), ..DiskSetup::default() };
-    let instance = world.pool.driver.spawn(spec, SpawnOptions::default()).await?;
+    let instance = world.pool.spawn(spec).await?;
     assert_eq!(instance.node_uuid, other.uuid);
     // A disk of the coordinator's is worked on there, whichever host is asked for the list of disks.
     world.work(DiskWork::AutoConfigure).await?;

@@ -128,9 +128,9 @@ async fn the_bytes_are_those_of_the_handlers() -> Result<()> {
         let mut spec = World::spec(image, sr);
         spec.flavor.root_gib = root_gib;
         spec.config_drive = Some(ConfigDrive::default());
-        let plain = world.pool.driver.spawn(spec.clone(), SpawnOptions::default()).await?;
+        let plain = world.pool.spawn(spec.clone()).await?;
         let wanted = world.pool.content(&plain.root_uuid).await?;
-        world.pool.driver.destroy(Which::Instance(plain.uuid), Progress::none()).await?;
+        world.pool.destroy(&plain).await?;
         assert!(wanted.starts_with(&world.disk));
 
         let broken = Fault::Failure(Failure::new("INTERNAL_ERROR", ["the handler does not work"]));

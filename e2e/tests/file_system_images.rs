@@ -11,7 +11,7 @@ use image_store::{Content, Declared, FileSource, Image, ImageSource, Pending};
 use tempfile::TempDir;
 use xenapi_driver::image_cache::{CacheRequest, Copying};
 use xenapi_driver::spec::{Flavor, ImageUse, InstanceSpec, Power, RootImage, SrChoice};
-use xenapi_driver::{Checks, Instance, Progress, SpawnOptions, Which};
+use xenapi_driver::{Checks, Instance, Progress, SpawnOptions};
 
 /// Where the partition begins, in bytes.
 const START: usize = 63 * 512;
@@ -64,7 +64,7 @@ impl Bench {
     }
 
     async fn refused(&self, spec: InstanceSpec, words: &str) -> Result<()> {
-        let error = self.pool.driver.spawn(spec, SpawnOptions::default()).await.expect_err(words);
+        let error = self.pool.spawn(spec).await.expect_err(words);
         assert!(error.to_string().contains(words) && error.leftovers().is_empty(), "{error}");
         self.pool.census().await?.assert_as(&self.before, words);
         Ok(())
@@ -122,7 +122,7 @@ async fn a_file_system_becomes_the_first_partition() -> Result<()> {
         let instance = bench.pool.driver.spawn(Bench::spec(image, image_use, root_gib, sr), options).await?;
         assert!(instance.root_checked);
         bench.check(&instance).await.with_context(|| format!("{image_use:?} {root_gib} {sr}"))?;
-        bench.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+        bench.pool.destroy(&instance).await?;
     }
     Ok(())
 }
@@ -149,7 +149,7 @@ async fn what_cannot_be_a_partition_is_refused_and_leaves_nothing() -> Result<()
     bench.refused(spec, "the flavor's root disk has only").await?;
     // As a disk it is what it is.
     let spec = Bench::spec(ami(at("disk.raw"), true), ImageUse::Disk, 0, EXT);
-    let instance = bench.pool.driver.spawn(spec, SpawnOptions::default()).await?;
+    let instance = bench.pool.spawn(spec).await?;
     assert!(bench.pool.content(&instance.root_uuid).await?.starts_with(&fs::read(at("disk.raw"))?));
     Ok(())
 }

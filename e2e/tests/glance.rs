@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use xenapi_driver::spec::{Flavor, InstanceSpec, Power, RootImage, SrChoice};
 use xenapi_driver::upload::{UploadFormat, UploadOptions};
-use xenapi_driver::{Checks, Instance, Progress, SpawnOptions, Which};
+use xenapi_driver::{Checks, Instance, SpawnOptions, Which};
 use xenapi_types::{Vdi, vdi};
 
 const TOOLS: &[&str] = &["mkfs.ext4", "debugfs", "e2fsck", "qemu-img", "tar"];
@@ -77,7 +77,7 @@ impl Bench {
     }
 
     async fn destroy(&self, instance: &Instance) -> Result<()> {
-        self.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+        self.pool.destroy(instance).await?;
         Ok(())
     }
 
@@ -229,7 +229,7 @@ async fn what_glance_refuses_ends_soon_and_leaves_nothing() -> Result<()> {
         let source: Arc<dyn ImageSource> = Arc::new(GlanceSource::new(glance, image));
         let mut spec = InstanceSpec::new("web1", Flavor::new(1, 128, 1), source);
         spec.sr = SrChoice::Named(EXT.into());
-        let error = bench.pool.driver.spawn(spec, SpawnOptions::default()).await.expect_err(words);
+        let error = bench.pool.spawn(spec).await.expect_err(words);
         assert!(error.to_string().contains(words), "{words:?} is missing in: {error}");
         assert!(error.leftovers().is_empty(), "{error}");
         bench.pool.census().await?.assert_as(&before, words);

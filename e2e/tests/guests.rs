@@ -22,9 +22,7 @@ use xenapi_driver::spec::{
     AdminPassword, AgentNeed, AgentSetup, ConfigDrive, ConfigDriveFormat, ConfigDriveLabel, ConfigDriveSize,
     Flavor, InstanceSpec, MacChoice, Nic, OsType,
 };
-use xenapi_driver::{
-    AgentBuild, AgentStep, AgentTimeouts, Cause, Instance, NewDrive, SpawnOptions, Stage, Which,
-};
+use xenapi_driver::{AgentBuild, AgentStep, AgentTimeouts, Cause, Instance, NewDrive, Stage, Which};
 use xenapi_types::{Vdi, Vm};
 
 const MAC: &str = "00:16:3e:01:02:03";
@@ -57,7 +55,7 @@ impl Bench {
     }
 
     async fn spawn(&self, spec: InstanceSpec) -> Result<Instance> {
-        Ok(self.pool.driver.spawn(spec, SpawnOptions::default()).await?)
+        Ok(self.pool.spawn(spec).await?)
     }
 
     /// A guest, and an instance whose agent is asked.
@@ -352,7 +350,7 @@ async fn an_agent_that_never_answers() -> Result<()> {
     let silent = [("version", Answer::Nothing)];
     let guest = Guest::start(bench.dom0.clone(), Digest::Md5, &silent)?;
     let spec = InstanceSpec { agent: Some(setup.clone()), ..bench.spec() };
-    let error = bench.pool.driver.spawn(spec, SpawnOptions::default()).await.unwrap_err();
+    let error = bench.pool.spawn(spec).await.unwrap_err();
     assert_eq!(error.stage(), Stage::Agent, "{error}");
     assert!(matches!(error.cause(), Cause::Agent { .. }) && error.leftovers().is_empty(), "{error}");
     bench.pool.census().await?.assert_as(&before, "after an agent that was needed did not answer");
@@ -391,7 +389,7 @@ async fn an_agent_that_refuses() -> Result<()> {
     let before = bench.pool.census().await?;
     let setup = AgentSetup { need: AgentNeed::Required, ..setup };
     let spec = InstanceSpec { name: "web2".to_owned(), nics: vec![], agent: Some(setup), ..bench.spec() };
-    let error = bench.pool.driver.spawn(spec, SpawnOptions::default()).await.unwrap_err();
+    let error = bench.pool.spawn(spec).await.unwrap_err();
     assert!(error.stage() == Stage::Agent && error.leftovers().is_empty(), "{error}");
     bench.pool.census().await?.assert_as(&before, "after an agent that was needed refused");
     Ok(())

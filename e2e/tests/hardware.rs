@@ -1,13 +1,11 @@
 //! What a machine can be like, and memory that is never promised twice.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use e2e::pool::{Census, NETWORK, Pool, plays};
-use examples::demo_image::DemoImage;
-use tempfile::TempDir;
+use e2e::bench::Bench;
+use e2e::pool::{NETWORK, plays};
 use uuid::Uuid;
 use xapi_simulator::fault::Fault;
 use xapi_simulator::{Personality, World};
@@ -15,62 +13,30 @@ use xenapi_driver::reconcile::{Kind, ReconcileOptions};
 use xenapi_driver::resize::ResizeOptions;
 use xenapi_driver::spec::{ConfigDrive, Firmware, Flavor, Hardware, InstanceSpec, Nic, Power, VmMode};
 use xenapi_driver::{Cause, Instance, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Stage, Which};
-use xenapi_types::{Host, Pif, VbdMode, Vm, VmPowerState, VmRecord, host, network, network_sriov};
+use xenapi_types::{Host, Pif, VbdMode, VmPowerState, host, network, network_sriov};
 use xenapi_wire::Failure;
 
-struct Bench {
-    pool: Pool,
-    _files: TempDir,
-    image: PathBuf,
-    before: Census,
+fn spec_of(bench: &Bench, name: &str, flavor: Flavor) -> InstanceSpec {
+    InstanceSpec::new(name, flavor, &bench.image)
 }
 
-impl Bench {
-    async fn new() -> Result<Self> {
-        Self::of(World::demo()).await
-    }
+async fn destroy(bench: &Bench, instance: &Instance) -> Result<()> {
+    let destroyed = bench.destroy(instance).await?;
+    assert_eq!(destroyed.kept_disk_uuids, [""; 0]);
+    bench.as_before("after the instance").await
+}
 
-    async fn of(world: World) -> Result<Self> {
-        let files = tempfile::tempdir()?;
-        let image = files.path().join("demo.img");
-        DemoImage { virtual_bytes: 64 << 20, payload_bytes: 1 << 20 }.write(&image)?;
-        let pool = Pool::of(world).await?;
-        let before = pool.census().await?;
-        Ok(Self { pool, _files: files, image, before })
-    }
-
-    fn spec(&self, name: &str, flavor: Flavor) -> InstanceSpec {
-        InstanceSpec::new(name, flavor, &self.image)
-    }
-
-    async fn spawn(&self, spec: InstanceSpec) -> xenapi_driver::Result<Instance> {
-        self.pool.driver.spawn(spec, SpawnOptions::default()).await
-    }
-
-    async fn record(&self, instance: &Instance) -> Result<VmRecord> {
-        let vm = self.pool.client().by_uuid::<Vm>(&instance.vm_uuid).await?;
-        Ok(self.pool.client().record(&vm).await?)
-    }
-
-    /// The keys by which memory is promised.
-    async fn promises(&self) -> Result<Vec<String>> {
-        let hosts = self.pool.client().all_records::<Host>().await?;
-        let keys = hosts.into_values().flat_map(|host| host.other_config.into_keys());
-        Ok(keys.filter(|key| key.starts_with("xenapi-rs:memory")).collect())
-    }
-
-    async fn destroy(&self, instance: &Instance) -> Result<()> {
-        let destroyed = self.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
-        assert_eq!(destroyed.kept_disk_uuids, [""; 0]);
-        self.pool.census().await?.assert_as(&self.before, "after the instance");
-        Ok(())
-    }
+/// The keys by which memory is promised.
+async fn promises(bench: &Bench) -> Result<Vec<String>> {
+    let hosts = bench.pool.client().all_records::<Host>().await?;
+    let keys = hosts.into_values().flat_map(|host| host.other_config.into_keys());
+    Ok(keys.filter(|key| key.starts_with("xenapi-rs:memory")).collect())
 }
 
 #[tokio::test]
 async fn firmware_topology_devices_and_tags() -> Result<()> {
     let bench = Bench::new().await?;
-    let mut spec = bench.spec("web1", Flavor::new(4, 512, 0));
+    let mut spec = spec_of(&bench, "web1", Flavor::new(4, 512, 0));
     if !plays(Personality::XcpNg82) {
         spec.hardware.firmware = Firmware::Uefi { secure_boot: true };
         let error = bench.spawn(spec.clone()).await.unwrap_err().to_string();
@@ -90,7 +56,7 @@ async fn firmware_topology_devices_and_tags() -> Result<()> {
     };
     spec.tags = vec!["team-a".into()];
     let instance = bench.spawn(spec).await?;
-    let vm = bench.record(&instance).await?;
+    let vm = bench.vm(&instance).await?.1;
     if firmware != Firmware::Bios {
         assert_eq!(vm.hvm_boot_params.get("firmware").map(String::as_str), Some("uefi"));
         assert_eq!(vm.platform.get("secureboot").map(String::as_str), Some("true"));
@@ -100,19 +66,19 @@ async fn firmware_topology_devices_and_tags() -> Result<()> {
     }
     assert_eq!(vm.other_config.get("pci").map(String::as_str), Some("0/0000:04:00.0,1/0000:05:00.1"));
     assert_eq!(vm.tags, ["team-a"]);
-    bench.destroy(&instance).await
+    destroy(&bench, &instance).await
 }
 
 #[tokio::test]
 async fn blank_disks_of_all_uses() -> Result<()> {
     let bench = Bench::new().await?;
     let flavor = Flavor { swap_mib: 64, ephemeral_gib: 2, ..Flavor::new(1, 512, 0) };
-    let mut spec = bench.spec("web1", flavor);
+    let mut spec = spec_of(&bench, "web1", flavor);
     spec.config_drive = Some(ConfigDrive::default());
     let instance = bench.spawn(spec.clone()).await?;
     let client = bench.pool.client();
     let mut disks = BTreeMap::new();
-    for vbd in bench.record(&instance).await?.vbds {
+    for vbd in bench.vm(&instance).await?.1.vbds {
         let vbd = client.record(&vbd).await?;
         let vdi = client.record(&vbd.vdi).await?;
         disks.insert(vbd.userdevice, (vdi.name_description, vdi.virtual_size, vbd.mode == VbdMode::Rw));
@@ -120,7 +86,7 @@ async fn blank_disks_of_all_uses() -> Result<()> {
     assert_eq!(disks["2"], ("swap".to_owned(), 64 << 20, true));
     assert_eq!(disks["4"], ("ephemeral".to_owned(), 2 << 30, true));
     assert_eq!((disks.len(), disks["0"].2, disks["3"].2), (4, true, false));
-    bench.destroy(&instance).await?;
+    destroy(&bench, &instance).await?;
 
     let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
     for k in 1..=4 {
@@ -140,7 +106,7 @@ async fn blank_disks_of_all_uses() -> Result<()> {
 #[tokio::test]
 async fn what_a_machine_cannot_be_is_told_all_at_once() -> Result<()> {
     let bench = Bench::new().await?;
-    let mut spec = bench.spec("web1", Flavor::new(3, 512, 0));
+    let mut spec = spec_of(&bench, "web1", Flavor::new(3, 512, 0));
     spec.vm_mode = Some(VmMode::Pv);
     spec.hardware = Hardware {
         firmware: Firmware::Uefi { secure_boot: false },
@@ -170,14 +136,14 @@ async fn what_a_machine_cannot_be_is_told_all_at_once() -> Result<()> {
 #[tokio::test]
 async fn started_paused() -> Result<()> {
     let bench = Bench::new().await?;
-    let mut spec = bench.spec("web1", Flavor::new(1, 512, 0));
+    let mut spec = spec_of(&bench, "web1", Flavor::new(1, 512, 0));
     (spec.power, spec.nics) = (Power::Paused, vec![Nic::on(NETWORK)]);
     let instance = bench.spawn(spec).await?;
-    assert_eq!(bench.record(&instance).await?.power_state, VmPowerState::Paused);
+    assert_eq!(bench.vm(&instance).await?.1.power_state, VmPowerState::Paused);
     let which = Which::Instance(instance.uuid);
     let state = bench.pool.driver.power(which, PowerChange::On, Progress::none()).await?;
     assert_eq!(state, VmPowerState::Running);
-    bench.destroy(&instance).await
+    destroy(&bench, &instance).await
 }
 
 /// Three at once, each of which needs more than half of the memory: one is made, and the others hear at once, and
@@ -187,7 +153,7 @@ async fn memory_is_never_promised_twice() -> Result<()> {
     let bench = Bench::new().await?;
     let node = bench.pool.driver.nodes().await?.into_iter().next().context("a node")?;
     let most = (node.memory_free_bytes / 10 * 6) >> 20;
-    let spawn = |name: &str| bench.spawn(bench.spec(name, Flavor::new(1, most, 0)));
+    let spawn = |name: &str| bench.spawn(spec_of(&bench, name, Flavor::new(1, most, 0)));
     let (a, b, c) = tokio::join!(spawn("a"), spawn("b"), spawn("c"));
     let results = [a, b, c];
     let made: Vec<_> = results.iter().filter_map(|result| result.as_ref().ok()).collect();
@@ -196,14 +162,14 @@ async fn memory_is_never_promised_twice() -> Result<()> {
         assert_eq!(error.stage(), Stage::Plan, "{error}");
         assert!(matches!(error.cause(), Cause::Conflicts(_)), "{error}");
     }
-    bench.destroy(made[0]).await?;
-    assert_eq!(bench.promises().await?, [""; 0]);
+    destroy(&bench, made[0]).await?;
+    assert_eq!(promises(&bench).await?, [""; 0]);
     // What was promised is free again, after a failure too.
     let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
     bench.pool.simulator.faults().on("VM.create", refusal);
     spawn("d").await.unwrap_err();
     let instance = spawn("e").await?;
-    bench.destroy(&instance).await
+    destroy(&bench, &instance).await
 }
 
 /// Virtual GPUs of one type as far as they go, a TPM, and what a guest has for itself; and nothing left of it when
@@ -213,7 +179,7 @@ async fn tpm_and_virtual_gpus() -> Result<()> {
     let bench = Bench::of(World::demo().with_devices()).await?;
     let client = bench.pool.client();
     let spec = |name: &str, gpus: &[&str]| {
-        let mut spec = bench.spec(name, Flavor::new(1, 512, 0));
+        let mut spec = spec_of(&bench, name, Flavor::new(1, 512, 0));
         spec.hardware.firmware = Firmware::Uefi { secure_boot: true };
         spec.hardware.tpm = true;
         spec.hardware.gpus = gpus.iter().map(|&gpu| gpu.to_owned()).collect();
@@ -235,7 +201,7 @@ async fn tpm_and_virtual_gpus() -> Result<()> {
         bench.pool.census().await?.assert_as(&bench.before, &format!("{method} {k}"));
     }
     let instance = bench.spawn(spec("web1", &["GRID small"; 3])).await?;
-    let vm = bench.record(&instance).await?;
+    let vm = bench.vm(&instance).await?.1;
     assert_eq!((vm.vgpus.len(), vm.vtpms.len()), (3, 1));
     for (device, vgpu) in vm.vgpus.iter().enumerate() {
         let vgpu = client.record(vgpu).await?;
@@ -252,11 +218,11 @@ async fn tpm_and_virtual_gpus() -> Result<()> {
     other.hardware.pci.clear();
     other.power = Power::Off;
     let other = bench.spawn(other).await?;
-    bench.pool.driver.destroy(Which::Instance(other.uuid), Progress::none()).await?;
-    bench.destroy(&instance).await?;
+    bench.pool.destroy(&other).await?;
+    destroy(&bench, &instance).await?;
     let instance = bench.spawn(spec("web3", &["GRID large"; 2])).await?;
     // With another size it has them still.
-    let before = bench.record(&instance).await?;
+    let before = bench.vm(&instance).await?.1;
     let size = ResizeOptions {
         flavor: Some(Flavor::new(2, 512, 0)),
         shutdown: Shutdown::Hard,
@@ -265,9 +231,9 @@ async fn tpm_and_virtual_gpus() -> Result<()> {
     let which = || Which::Instance(instance.uuid);
     bench.pool.driver.resize(which(), size).await?;
     bench.pool.driver.confirm_resize(which(), Progress::none()).await?;
-    let after = bench.record(&instance).await?;
+    let after = bench.vm(&instance).await?.1;
     assert_eq!((after.vcpus_max, after.vgpus, after.vtpms), (2, before.vgpus, before.vtpms));
-    bench.destroy(&instance).await
+    destroy(&bench, &instance).await
 }
 
 /// What the edition or the release lacks is told before anything is made.
@@ -276,7 +242,7 @@ async fn what_the_edition_lacks() -> Result<()> {
     let bench =
         Bench::of(World::demo().restricted(&["restrict_vtpm", "restrict_vgpu", "restrict_nested_virt"]))
             .await?;
-    let mut spec = bench.spec("web1", Flavor::new(1, 512, 0));
+    let mut spec = spec_of(&bench, "web1", Flavor::new(1, 512, 0));
     spec.hardware = Hardware { tpm: true, nested: true, ..Hardware::default() };
     let error = bench.spawn(spec.clone()).await.unwrap_err().to_string();
     assert!(error.contains("a virtual TPM needs UEFI"), "{error}");
@@ -305,7 +271,7 @@ async fn parts_of_a_network_card() -> Result<()> {
     client.call(network_sriov::Create { pif, network: network.clone() }).await?;
     let before = bench.pool.census().await?;
     let spec = |name: &str, nics: usize| {
-        let mut spec = bench.spec(name, Flavor::new(1, 512, 0));
+        let mut spec = spec_of(&bench, name, Flavor::new(1, 512, 0));
         spec.nics = vec![Nic::on("fast"); nics];
         spec
     };
@@ -315,7 +281,7 @@ async fn parts_of_a_network_card() -> Result<()> {
     let instance = bench.spawn(spec("web1", 3)).await?;
     let error = bench.spawn(spec("web2", 2)).await.unwrap_err().to_string();
     assert!(error.contains("\"fast\" has 1 virtual functions free"), "{error}");
-    bench.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+    bench.pool.destroy(&instance).await?;
     bench.pool.census().await?.assert_as(&before, "in the end");
     Ok(())
 }
@@ -332,7 +298,7 @@ async fn several_programs_never_promise_memory_twice() -> Result<()> {
         for program in 0..3 {
             let driver = bench.pool.driver_with(Settings::default())?;
             for n in 0..2 {
-                let spec = bench.spec(&format!("web-{round}-{program}-{n}"), Flavor::new(1, third, 0));
+                let spec = spec_of(&bench, &format!("web-{round}-{program}-{n}"), Flavor::new(1, third, 0));
                 let driver = driver.clone();
                 spawns.spawn(async move { driver.spawn(spec, SpawnOptions::default()).await });
             }
@@ -343,9 +309,9 @@ async fn several_programs_never_promise_memory_twice() -> Result<()> {
             assert_eq!(error.stage(), Stage::Plan, "{error}");
             assert!(error.to_string().contains("of memory free"), "{error}");
         }
-        assert_eq!(bench.promises().await?, [""; 0]);
+        assert_eq!(promises(&bench).await?, [""; 0]);
         for instance in made.into_iter().flatten() {
-            bench.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+            bench.pool.destroy(&instance).await?;
         }
         bench.pool.census().await?.assert_as(&bench.before, "after a round");
     }

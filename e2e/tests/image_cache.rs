@@ -12,7 +12,6 @@ use examples::demo_image::DemoImage;
 use image_store::{Algorithm, Digest, FileSource, ImageSource, Pending};
 use tempfile::TempDir;
 use xapi_simulator::fault::Fault;
-use xenapi_client::ExportFormat;
 use xenapi_driver::image_cache::{CacheImages, CachePolicy, CacheRequest, CachedImage, Copying, Eviction};
 use xenapi_driver::reconcile::{Kind, ReconcileOptions};
 use xenapi_driver::spec::{Flavor, InstanceSpec, RootImage, SrChoice};
@@ -59,17 +58,6 @@ impl Bench {
 
     async fn cached(&self, driver: &Driver, request: CacheRequest) -> xenapi_driver::Result<CachedImage> {
         driver.cache_image(request, Progress::none()).await
-    }
-
-    async fn content(&self, uuid: &str) -> Result<Vec<u8>> {
-        let client = self.pool.client();
-        let vdi = client.by_uuid::<Vdi>(uuid).await?;
-        let mut export = client.export_vdi(&vdi, ExportFormat::Raw, None).await?;
-        let mut disk = Vec::new();
-        while let Some(chunk) = export.chunk().await? {
-            disk.extend_from_slice(&chunk);
-        }
-        Ok(disk)
     }
 }
 
@@ -141,7 +129,7 @@ async fn instances_are_cloned_or_copied() -> Result<()> {
         let mut spec = InstanceSpec::new(name, Flavor::new(1, 128, gib), root);
         spec.sr = SrChoice::Named(sr.into());
         let instance = driver.spawn(spec, SpawnOptions::default()).await?;
-        let root = bench.content(&instance.root_uuid).await?;
+        let root = bench.pool.content(&instance.root_uuid).await?;
         assert_eq!(root.len() as u64, if gib == 0 { 64 << 20 } else { gib << 30 });
         assert!(root.starts_with(&disk) && root[disk.len()..].iter().all(|byte| *byte == 0), "{name}");
         let vdi = bench.pool.client().by_uuid::<Vdi>(&instance.root_uuid).await?;
@@ -166,7 +154,7 @@ async fn instances_are_cloned_or_copied() -> Result<()> {
     assert_eq!(driver.evict_images(&all).await?.len(), 1);
     assert_eq!(driver.cached_images().await?, []);
     for instance in &instances[1..] {
-        assert!(bench.content(&instance.root_uuid).await?.starts_with(&disk));
+        assert!(bench.pool.content(&instance.root_uuid).await?.starts_with(&disk));
     }
     Ok(())
 }
@@ -276,7 +264,11 @@ async fn a_clone_whose_answer_is_lost_is_no_cached_image() -> Result<()> {
     let (a, b, c) =
         tokio::join!(spawn("a", Copying::Clone), spawn("b", Copying::Full), spawn("c", Copying::Clone),);
     for instance in [&a?, &b?, &c?, &first] {
-        assert!(bench.content(&instance.root_uuid).await? == fs::read(&bench.image)?, "{}", instance.name);
+        assert!(
+            bench.pool.content(&instance.root_uuid).await? == fs::read(&bench.image)?,
+            "{}",
+            instance.name
+        );
         driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
     }
 

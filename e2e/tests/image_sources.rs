@@ -16,11 +16,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use image_store::{Algorithm, Content, Digest, FileSink, FileSource, ImageSink, ImageSource, Pending};
 use tempfile::TempDir;
-use xenapi_client::ExportFormat;
 use xenapi_driver::spec::{Flavor, ImageFormat, InstanceSpec, RootImage, SrChoice};
 use xenapi_driver::upload::{UploadFormat, UploadOptions};
 use xenapi_driver::{Progress, SpawnOptions, Which};
-use xenapi_types::{Sr, Vdi, sr};
+use xenapi_types::{Sr, sr};
 
 const DISK_BYTES: u64 = 64 << 20;
 
@@ -86,32 +85,15 @@ impl Bench {
     async fn root_of(&self, spec: InstanceSpec) -> Result<Vec<u8>> {
         let driver = &self.pool.driver;
         let instance = driver.spawn(spec, SpawnOptions::default()).await?;
-        let client = self.pool.client();
-        let vdi = client.by_uuid::<Vdi>(&instance.root_uuid).await?;
-        let mut export = client.export_vdi(&vdi, ExportFormat::Raw, None).await?;
-        let mut disk = Vec::new();
-        while let Some(chunk) = export.chunk().await? {
-            disk.extend_from_slice(&chunk);
-        }
+        let disk = self.pool.content(&instance.root_uuid).await?;
         driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
         self.pool.census().await?.assert_as(&self.before, "after the instance is destroyed");
         Ok(disk)
     }
 
-    /// What a user can see: the SR joins what a snapshot has split when it gets round to it.
-    async fn visible(&self) -> Result<Census> {
-        let mut census = self.pool.census().await?;
-        let vdis = self.pool.client().all_records::<Vdi>().await?;
-        let hidden =
-            |vdi: &String| vdis.iter().any(|(other, record)| !record.managed && other.to_string() == *vdi);
-        census.objects.get_mut("VDI").expect("there are disks").retain(|vdi| !hidden(vdi));
-        census.disk_files.clear();
-        Ok(census)
-    }
-
     /// Spawns, expects an error with these words, and that it leaves nothing.
     async fn refused(&self, spec: InstanceSpec, words: &[&str]) -> Result<()> {
-        let error = self.pool.driver.spawn(spec, SpawnOptions::default()).await.expect_err("an error");
+        let error = self.pool.spawn(spec).await.expect_err("an error");
         assert!(error.leftovers().is_empty(), "{error}");
         self.pool.census().await?.assert_as(&self.before, &format!("after: {error}"));
         let text = error.to_string();
@@ -204,7 +186,7 @@ async fn a_snapshot_is_an_image_again() -> Result<()> {
     let driver = &bench.pool.driver;
     let instance = driver.spawn(Bench::spec(&bench.archive, 0, EXT), SpawnOptions::default()).await?;
     let which = || Which::Instance(instance.uuid);
-    let running = bench.visible().await?;
+    let running = bench.pool.visible().await?;
     let upload = |sink: Arc<dyn ImageSink>, format: UploadFormat, compression_level: Option<u32>| {
         driver.upload(which(), sink, UploadOptions { format, compression_level, ..UploadOptions::default() })
     };
@@ -221,7 +203,7 @@ async fn a_snapshot_is_an_image_again() -> Result<()> {
         let uploaded = upload(Arc::new(FileSink::new(&path)), format, level).await?;
         assert!(uploaded.leftovers.is_empty() && uploaded.virtual_bytes == DISK_BYTES, "{uploaded:?}");
         assert_eq!(uploaded.stored.digest, Digest::of(Algorithm::Sha512, &fs::read(&path)?));
-        bench.visible().await?.assert_as(&running, "after an upload");
+        bench.pool.visible().await?.assert_as(&running, "after an upload");
         if !member.is_empty() {
             let listed = tools::run("tar", ["-tzf".as_ref(), path.as_os_str()])?;
             assert_eq!(listed.trim_end(), member);
@@ -237,7 +219,7 @@ async fn a_snapshot_is_an_image_again() -> Result<()> {
     ] {
         let error = upload(sink, UploadFormat::Vhd, None).await.expect_err(words);
         assert!(error.to_string().contains(words) && error.leftovers().is_empty(), "{error}");
-        bench.visible().await?.assert_as(&running, words);
+        bench.pool.visible().await?.assert_as(&running, words);
     }
     driver.destroy(which(), Progress::none()).await?;
     let sr = bench.pool.client().by_name_label::<Sr>(EXT).await?;

@@ -3,14 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use e2e::bench::Bench;
 use e2e::pool::{Census, LVM, NETWORK, Pool, personality};
 use e2e::tools;
-use examples::demo_image::DemoImage;
-use tempfile::TempDir;
 use uuid::Uuid;
 use xapi_simulator::Personality;
 use xenapi_client::ExportFormat;
@@ -18,50 +16,14 @@ use xenapi_driver::spec::{
     ConfigDrive, ConfigDriveFormat, Firmware, Flavor, Hardware, InstanceSpec, Locking, MacChoice, Nic,
     OsType, Power, SrChoice, VmMode,
 };
-use xenapi_driver::{Cause, Driver, Existing, Instance, Progress, Settings, SpawnOptions, Which};
+use xenapi_driver::{Cause, Driver, Existing, Progress, Settings, SpawnOptions, Which};
 use xenapi_types::{
     DomainType, OnCrashBehaviour, OnNormalExit, Ref, VbdMode, VbdRecord, VbdType, Vdi, VdiType,
-    VifLockingMode, Vm, VmPowerState, VmRecord, sr, vbd, vdi, vm,
+    VifLockingMode, VmPowerState, sr, vbd, vdi, vm,
 };
 
-struct Bench {
-    pool: Pool,
-    files: TempDir,
-    image: PathBuf,
-    before: Census,
-}
-
-impl Bench {
-    async fn new() -> Result<Self> {
-        let files = tempfile::tempdir()?;
-        let image = files.path().join("demo.img");
-        DemoImage { virtual_bytes: 64 << 20, payload_bytes: 1 << 20 }.write(&image)?;
-        let pool = Pool::demo().await?;
-        let before = pool.census().await?;
-        Ok(Self { pool, files, image, before })
-    }
-
-    fn spec(&self) -> InstanceSpec {
-        InstanceSpec::new("web1", Flavor::new(2, 512, 0), &self.image)
-    }
-
-    async fn spawn(&self, spec: InstanceSpec) -> Result<Instance> {
-        Ok(self.pool.driver.spawn(spec, SpawnOptions::default()).await?)
-    }
-
-    async fn destroy(&self, instance: &Instance) -> Result<xenapi_driver::Destroyed> {
-        Ok(self.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?)
-    }
-
-    async fn vm(&self, instance: &Instance) -> Result<(Ref<Vm>, VmRecord)> {
-        let vm = self.pool.client().by_uuid::<Vm>(&instance.vm_uuid).await?;
-        let record = self.pool.client().record(&vm).await?;
-        Ok((vm, record))
-    }
-
-    async fn vdi(&self, uuid: &str) -> Result<Ref<Vdi>> {
-        Ok(self.pool.client().by_uuid::<Vdi>(uuid).await?)
-    }
+async fn vdi(bench: &Bench, uuid: &str) -> Result<Ref<Vdi>> {
+    Ok(bench.client().by_uuid::<Vdi>(uuid).await?)
 }
 
 fn map<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
@@ -206,7 +168,7 @@ async fn disks_and_interfaces() -> Result<()> {
     // The address is taken now, for everybody.
     let nics = vec![Nic { mac, ..Nic::on(NETWORK) }];
     let spec = InstanceSpec { name: "web2".into(), nics, ..bench.spec() };
-    let error = bench.pool.driver.spawn(spec, SpawnOptions::default()).await.expect_err("a refusal");
+    let error = bench.pool.spawn(spec).await.expect_err("a refusal");
     assert!(error.to_string().contains("00:16:3e:01:02:03 is already in use by VM \"web1\""), "{error}");
     Ok(())
 }
@@ -229,7 +191,7 @@ async fn the_config_drive_is_what_a_guest_can_read() -> Result<()> {
         let instance = bench.spawn(spec).await?;
         let drive = instance.config_drive_uuid.as_deref().context("a config drive")?;
         let mut export =
-            bench.pool.client().export_vdi(&bench.vdi(drive).await?, ExportFormat::Raw, None).await?;
+            bench.pool.client().export_vdi(&vdi(&bench, drive).await?, ExportFormat::Raw, None).await?;
         let mut bytes = Vec::new();
         while let Some(chunk) = export.chunk().await? {
             bytes.extend_from_slice(&chunk);
@@ -312,7 +274,7 @@ async fn destroy_leaves_what_others_made() -> Result<()> {
     let bench = Bench::new().await?;
     let client = bench.pool.client();
     let instance = bench.spawn(InstanceSpec { power: Power::Off, ..bench.spec() }).await?;
-    let root = bench.vdi(&instance.root_uuid).await?;
+    let root = vdi(&bench, &instance.root_uuid).await?;
     let (vm, _) = bench.vm(&instance).await?;
     // A user's backups: XAPI copies the keys of the original to each of them.
     let snapshot = client.call(vdi::Snapshot { vdi: root.clone(), driver_params: None }).await?;

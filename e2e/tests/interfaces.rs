@@ -1,83 +1,63 @@
 //! Interfaces and networks: hot and cold, locked and free, and nothing left of what did not work.
 
 use anyhow::{Context, Result};
-use e2e::pool::{Census, NETWORK, Pool};
-use examples::demo_image::DemoImage;
-use tempfile::TempDir;
+use e2e::bench::{Bench, Running};
+use e2e::pool::NETWORK;
 use xapi_simulator::World;
 use xapi_simulator::fault::Fault;
 use xenapi_driver::interface::Interface;
 use xenapi_driver::network::{NetworkSpec, Vlan};
-use xenapi_driver::spec::{Flavor, InstanceSpec, Locking, MacChoice, Nic};
-use xenapi_driver::{Cause, PowerChange, Progress, Shutdown, SpawnOptions, Which};
+use xenapi_driver::spec::{InstanceSpec, Locking, MacChoice, Nic};
+use xenapi_driver::{Cause, PowerChange, Progress, Shutdown};
 use xenapi_types::{Network, Pif, VifLockingMode};
 use xenapi_wire::Failure;
 
-struct Bench {
-    pool: Pool,
-    _files: TempDir,
-    which: Which,
-    before: Census,
+async fn bench() -> Result<Running> {
+    bench_of(World::demo(), vec![Nic::on(NETWORK)]).await
 }
 
-impl Bench {
-    async fn new() -> Result<Self> {
-        Self::of(World::demo(), vec![Nic::on(NETWORK)]).await
-    }
+async fn bench_of(world: World, nics: Vec<Nic>) -> Result<Running> {
+    let own = Bench::of(world).await?;
+    let node = Some(own.nodes().await?[0].uuid.parse()?);
+    let spec = InstanceSpec { nics, node, ..own.spec() };
+    own.start(spec).await
+}
 
-    async fn of(world: World, nics: Vec<Nic>) -> Result<Self> {
-        let files = tempfile::tempdir()?;
-        let image = files.path().join("demo.img");
-        DemoImage { virtual_bytes: 64 << 20, payload_bytes: 1 << 20 }.write(&image)?;
-        let pool = Pool::of(world).await?;
-        let node = pool.driver.nodes().await?.first().map(|node| node.uuid.parse()).transpose()?;
-        let spec = InstanceSpec { nics, node, ..InstanceSpec::new("web1", Flavor::new(1, 512, 0), &image) };
-        let instance = pool.driver.spawn(spec, SpawnOptions::default()).await?;
-        let before = pool.census().await?;
-        Ok(Self { pool, _files: files, which: Which::Instance(instance.uuid), before })
-    }
+async fn attach(bench: &Running, nic: Nic) -> xenapi_driver::Result<Interface> {
+    bench.pool.driver.attach_interface(bench.which.clone(), nic, Progress::none()).await
+}
 
-    async fn attach(&self, nic: Nic) -> xenapi_driver::Result<Interface> {
-        self.pool.driver.attach_interface(self.which.clone(), nic, Progress::none()).await
-    }
-
-    async fn detach(&self, name: &str) -> xenapi_driver::Result<Interface> {
-        self.pool.driver.detach_interface(self.which.clone(), name, Progress::none()).await
-    }
-
-    async fn power(&self, power: PowerChange) -> Result<()> {
-        self.pool.driver.power(self.which.clone(), power, Progress::none()).await?;
-        Ok(())
-    }
+async fn detach(bench: &Running, name: &str) -> xenapi_driver::Result<Interface> {
+    bench.pool.driver.detach_interface(bench.which.clone(), name, Progress::none()).await
 }
 
 #[tokio::test]
 async fn hot_and_cold() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let mut nic = Nic { mtu: Some(1400), limit_kbytes: Some(1000), ..Nic::on(NETWORK) };
     nic.mac = MacChoice::Given("02:00:00:00:11:22".parse()?);
     nic.other_config.insert("neutron-port-id".into(), "port-7".into());
-    let hot = bench.attach(nic.clone()).await?;
+    let hot = attach(&bench, nic.clone()).await?;
     assert_eq!((hot.device, hot.mtu, hot.plugged), (1, 1400, true));
     let vif = bench.pool.client().by_uuid::<xenapi_types::Vif>(&hot.uuid).await?;
     let vif = bench.pool.client().record(&vif).await?;
     assert_eq!(vif.qos_algorithm_type, "ratelimit");
     assert_eq!(vif.qos_algorithm_params.get("kbps").map(String::as_str), Some("1000"));
-    let error = bench.attach(nic).await.unwrap_err();
+    let error = attach(&bench, nic).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::Conflicts(_)), "{error}");
 
     bench.power(PowerChange::Off(Shutdown::Hard)).await?;
-    let cold = bench.attach(Nic::on(NETWORK)).await?;
+    let cold = attach(&bench, Nic::on(NETWORK)).await?;
     assert_eq!((cold.device, cold.plugged), (2, false));
     let devices: Vec<u32> =
         bench.pool.driver.interfaces(&bench.which).await?.into_iter().map(|i| i.device).collect();
     assert_eq!(devices, [0, 1, 2]);
     bench.power(PowerChange::On).await?;
     // The gap is filled before a higher number is taken.
-    bench.detach("port-7").await?;
-    assert_eq!(bench.attach(Nic::on(NETWORK)).await?.device, 1);
-    bench.detach("1").await?;
-    bench.detach(&cold.mac.to_uppercase()).await?;
+    detach(&bench, "port-7").await?;
+    assert_eq!(attach(&bench, Nic::on(NETWORK)).await?.device, 1);
+    detach(&bench, "1").await?;
+    detach(&bench, &cold.mac.to_uppercase()).await?;
     // Consoles come and go with the domain.
     let now = bench.pool.census().await?;
     for class in ["VIF", "VIF_metrics"] {
@@ -88,16 +68,16 @@ async fn hot_and_cold() -> Result<()> {
 
 #[tokio::test]
 async fn what_cannot_be_is_told_before_anything_is_done() -> Result<()> {
-    let bench = Bench::new().await?;
-    let error = bench.attach(Nic::on("no such network")).await.unwrap_err();
+    let bench = bench().await?;
+    let error = attach(&bench, Nic::on("no such network")).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::Conflicts(_)), "{error}");
-    let error = bench.detach("9").await.unwrap_err();
+    let error = detach(&bench, "9").await.unwrap_err();
     assert!(matches!(error.cause(), Cause::NoSuchInterface { .. }), "{error}");
     bench.power(PowerChange::Suspend).await?;
     let suspended = bench.pool.census().await?;
-    let error = bench.attach(Nic::on(NETWORK)).await.unwrap_err();
+    let error = attach(&bench, Nic::on(NETWORK)).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::WrongState { .. }), "{error}");
-    let error = bench.detach("0").await.unwrap_err();
+    let error = detach(&bench, "0").await.unwrap_err();
     assert!(matches!(error.cause(), Cause::WrongState { .. }), "{error}");
     bench.pool.census().await?.assert_as(&suspended, "when suspended");
     Ok(())
@@ -105,20 +85,20 @@ async fn what_cannot_be_is_told_before_anything_is_done() -> Result<()> {
 
 #[tokio::test]
 async fn seven_interfaces_and_the_sixteenth_too_many() -> Result<()> {
-    let bench = Bench::of(World::demo(), vec![Nic::on(NETWORK); 7]).await?;
+    let bench = bench_of(World::demo(), vec![Nic::on(NETWORK); 7]).await?;
     let listed = bench.pool.driver.interfaces(&bench.which).await?;
     assert_eq!(listed.iter().map(|i| i.device).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6]);
     for device in 7..16 {
-        assert_eq!(bench.attach(Nic::on(NETWORK)).await?.device, device);
+        assert_eq!(attach(&bench, Nic::on(NETWORK)).await?.device, device);
     }
-    let error = bench.attach(Nic::on(NETWORK)).await.unwrap_err();
+    let error = attach(&bench, Nic::on(NETWORK)).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::DeviceInUse { .. }), "{error}");
     Ok(())
 }
 
 #[tokio::test]
 async fn locked_and_unlocked_and_as_before_when_it_fails() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let lock =
         |locking| bench.pool.driver.lock_interface(bench.which.clone(), "0", locking, Progress::none());
     let locked = Locking::Locked { ipv4: vec!["192.0.2.9".into()], ipv6: vec!["2001:db8::9".into()] };
@@ -150,13 +130,13 @@ async fn locked_and_unlocked_and_as_before_when_it_fails() -> Result<()> {
 
 #[tokio::test]
 async fn a_fault_at_every_call_of_an_attachment_leaves_nothing() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
     for method in ["network.get_all_records", "VM.get_allowed_VIF_devices", "VIF.create", "VIF.plug"] {
         for fault in [&refusal, &Fault::DropAfterExecution] {
             bench.pool.simulator.faults().on(method, fault.clone());
-            match bench.attach(Nic::on(NETWORK)).await {
-                Ok(_) if *fault == Fault::DropAfterExecution => drop(bench.detach("1").await?),
+            match attach(&bench, Nic::on(NETWORK)).await {
+                Ok(_) if *fault == Fault::DropAfterExecution => drop(detach(&bench, "1").await?),
                 Ok(_) => panic!("{method} does not matter"),
                 Err(error) => assert!(error.leftovers().is_empty(), "{error}"),
             }
@@ -169,7 +149,7 @@ async fn a_fault_at_every_call_of_an_attachment_leaves_nothing() -> Result<()> {
 
 #[tokio::test]
 async fn a_vlan_on_every_host() -> Result<()> {
-    let bench = Bench::of(World::demo().with_hosts(2), vec![]).await?;
+    let bench = bench_of(World::demo().with_hosts(2), vec![]).await?;
     let driver = &bench.pool.driver;
     let vlan = |tag| NetworkSpec {
         name: "tenant".into(),
@@ -186,11 +166,11 @@ async fn a_vlan_on_every_host() -> Result<()> {
     let error = driver.ensure_network(vlan(101), Progress::none()).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::NetworkDiffers { .. }), "{error}");
 
-    let attached = bench.attach(Nic::on("tenant")).await?;
+    let attached = attach(&bench, Nic::on("tenant")).await?;
     assert_eq!((attached.mtu, &attached.network_uuid), (1450, &made.uuid));
     let error = driver.remove_network("tenant", Progress::none()).await.unwrap_err();
     assert!(error.to_string().contains("detach the interfaces"), "{error}");
-    bench.detach("0").await?;
+    detach(&bench, "0").await?;
     driver.remove_network("tenant", Progress::none()).await?;
     driver.remove_network("tenant", Progress::none()).await?;
     bench.pool.census().await?.assert_as(&bench.before, "in the end");
@@ -204,7 +184,7 @@ async fn a_vlan_on_every_host() -> Result<()> {
 
 #[tokio::test]
 async fn a_network_that_fails_leaves_nothing() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let spec =
         NetworkSpec { name: "tenant".into(), mtu: None, vlan: Some(Vlan { over: NETWORK.into(), tag: 100 }) };
     let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));

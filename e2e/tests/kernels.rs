@@ -21,7 +21,7 @@ use xenapi_driver::live::MigrateOptions;
 use xenapi_driver::reconcile::ReconcileOptions;
 use xenapi_driver::resize::{RebuildOptions, ResizeOptions};
 use xenapi_driver::spec::{Flavor, Grow, InstanceSpec, Kernel, Remote, SrChoice, VmMode};
-use xenapi_driver::{Cause, Instance, Node, Progress, SpawnOptions, Which};
+use xenapi_driver::{Cause, Instance, Node, Progress, Which};
 use xenapi_types::{Vdi, Vm, VmPowerState, VmRecord, vm};
 use xenapi_wire::Failure;
 
@@ -114,7 +114,7 @@ impl Bench {
     async fn spawn(&self, spec: InstanceSpec) -> xenapi_driver::Result<Instance> {
         let nodes = self.pool.driver.nodes().await?;
         let home = nodes.iter().find(|node| node.name == "demo-host").and_then(|node| node.uuid.parse().ok());
-        self.pool.driver.spawn(InstanceSpec { node: home, ..spec }, SpawnOptions::default()).await
+        self.pool.spawn(InstanceSpec { node: home, ..spec }).await
     }
 
     async fn vm(&self, instance: &Instance) -> Result<VmRecord> {
@@ -123,7 +123,7 @@ impl Bench {
     }
 
     async fn destroy(&self, instance: &Instance) -> Result<()> {
-        self.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+        self.pool.destroy(instance).await?;
         Ok(())
     }
 

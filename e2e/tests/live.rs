@@ -18,7 +18,7 @@ use xenapi_driver::reconcile::{Kind, ReconcileOptions};
 use xenapi_driver::resize::ResizeOptions;
 use xenapi_driver::spec::{Flavor, InstanceSpec, Nic, SrChoice};
 use xenapi_driver::volume::{AttachOptions, Iscsi, Storage, Volume, VolumeDisk};
-use xenapi_driver::{Cause, Event, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Stage, Which};
+use xenapi_driver::{Cause, Event, PowerChange, Progress, Settings, Shutdown, Stage, Which};
 use xenapi_types::{Host, Ref, Sr, Vdi, Vm, VmRecord, host, sr, vdi};
 use xenapi_wire::Failure;
 
@@ -52,7 +52,7 @@ impl Bench {
         spec.node = Some(here.uuid.parse()?);
         spec.nics = vec![Nic::on(NETWORK)];
         spec.sr = if shared { SrChoice::NameLabel("shared".into()) } else { SrChoice::PoolDefault };
-        let instance = pool.driver.spawn(spec, SpawnOptions::default()).await?;
+        let instance = pool.spawn(spec).await?;
         let vm = pool.client().by_uuid::<Vm>(&instance.vm_uuid).await?;
         Ok(Self { pool, _files: files, which: Which::Instance(instance.uuid), vm, there })
     }

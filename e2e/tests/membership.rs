@@ -9,7 +9,7 @@ use xapi_simulator::World;
 use xapi_simulator::fault::Fault;
 use xenapi_driver::membership::{EjectOptions, JoinOptions};
 use xenapi_driver::spec::{Flavor, InstanceSpec, Nic, Power, SrChoice};
-use xenapi_driver::{Cause, Instance, Node, PowerChange, Progress, Settings, SpawnOptions, Which};
+use xenapi_driver::{Cause, Instance, Node, PowerChange, Progress, Settings, Which};
 use xenapi_types::{Vdi, Vm};
 use xenapi_wire::Value;
 
@@ -44,7 +44,7 @@ impl Bench {
             spec.node = Some(node.parse()?);
             spec.sr = SrChoice::Uuid(sr.uuid.parse()?);
         }
-        Ok(on.driver.spawn(spec, SpawnOptions::default()).await?)
+        Ok(on.spawn(spec).await?)
     }
 
     /// What stands in the way of joining.
@@ -97,7 +97,7 @@ async fn a_host_joins_from_outside_and_leaves_again() -> Result<()> {
         assert!(error.contains(part), "{error}");
     }
     for instance in [&new, &halted] {
-        pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+        pool.destroy(instance).await?;
     }
     let rehearsal = pool.driver.dry_run(|driver| driver.eject_node(uuid, EjectOptions::default())).await?;
     assert!(rehearsal.steps[0].contains("eject host \"demo-host-2\""), "{rehearsal}");

@@ -9,7 +9,7 @@ use xapi_simulator::World;
 use xapi_simulator::fault::Fault;
 use xenapi_driver::node::DrainOptions;
 use xenapi_driver::spec::{Flavor, InstanceSpec, Nic, SrChoice};
-use xenapi_driver::{Cause, Progress, Settings, SpawnOptions};
+use xenapi_driver::{Cause, Progress, Settings};
 use xenapi_wire::Failure;
 
 struct Bench {
@@ -36,7 +36,7 @@ impl Bench {
         {
             let mut spec = InstanceSpec::new(name, Flavor::new(2, 512, 0), &image);
             (spec.node, spec.sr, spec.nics) = (Some(here), sr, vec![Nic::on(NETWORK)]);
-            pool.driver.spawn(spec, SpawnOptions::default()).await?;
+            pool.spawn(spec).await?;
         }
         Ok(Self { pool, _files: files, here, there })
     }

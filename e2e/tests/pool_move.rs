@@ -23,7 +23,7 @@ use xenapi_driver::resize::ResizeState;
 use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic, SrChoice};
 use xenapi_driver::volume::{AttachOptions, Storage, Volume, VolumeDisk};
 use xenapi_driver::{
-    Cause, Checks, Event, Instance, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Stage, Which,
+    Cause, Checks, Event, Instance, PowerChange, Progress, Settings, Shutdown, Stage, Which,
 };
 use xenapi_types::{
     Sr, Task, Vbd, Vdi, VdiType, Vm, VmOperations, VmPowerState, VmRecord, sr, vdi, vm, vtpm,
@@ -70,7 +70,7 @@ impl Bench {
         spec.nics = vec![Nic::on(NETWORK)];
         spec.tags = ["red".to_owned()].into();
         spec.config_drive = Some(ConfigDrive::default());
-        Ok(self.here.driver.spawn(spec, SpawnOptions::default()).await?)
+        Ok(self.here.spawn(spec).await?)
     }
 
     async fn go(&self, instance: &Instance, options: MoveOptions) -> xenapi_driver::Result<Moved> {
@@ -108,7 +108,7 @@ impl Bench {
     }
 
     async fn destroy_here(&self, instance: &Instance) -> Result<()> {
-        self.here.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+        self.here.destroy(instance).await?;
         self.here.census().await?.assert_as(&self.before[0], "where it was");
         Ok(())
     }
@@ -426,7 +426,7 @@ async fn a_confirmation_that_breaks_off_is_completed() -> Result<()> {
         let arrived = record(bench.there.client(), &moved.vm_uuid).await?;
         assert_eq!(arrived.power_state, VmPowerState::Running);
         assert!(!arrived.other_config.keys().any(|key| key.starts_with("xenapi-rs:move")));
-        bench.there.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+        bench.there.destroy(&instance).await?;
     }
     // Before anything is removed, it is completed from its journal.
     let instance = bench.spawn(EXT).await?;
@@ -447,7 +447,7 @@ async fn what_is_gone_there_is_not_removed_here() -> Result<()> {
     let instance = bench.spawn(EXT).await?;
     bench.go(&instance, hard()).await?;
     let here = bench.here.census().await?;
-    bench.there.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+    bench.there.destroy(&instance).await?;
     let error = bench.confirm(&instance).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::NotArrived { .. }), "{error}");
     bench.revert(&instance).await?;
@@ -532,9 +532,9 @@ async fn what_cannot_be_is_told_before_anything_is_done() -> Result<()> {
     assert!(dry.steps.len() >= 6 && dry.to_string().contains("until it is confirmed"), "{dry}");
     let mut same = InstanceSpec::new("web1", Flavor::new(1, 512, 0), &bench.image);
     same.uuid = uuid::Uuid::new_v4();
-    let there = bench.there.driver.spawn(same, SpawnOptions::default()).await?;
+    let there = bench.there.spawn(same).await?;
     told(hard(), "the name \"web1\" is already in use").await;
-    bench.there.driver.destroy(Which::Instance(there.uuid), Progress::none()).await?;
+    bench.there.destroy(&there).await?;
     here.power(which(), PowerChange::On, Progress::none()).await?;
     bench.is_unhurt(&instance, &census, "after all refusals").await?;
     assert!(client.all_records::<Task>().await?.is_empty());

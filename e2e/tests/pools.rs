@@ -15,9 +15,7 @@ use xenapi_driver::pools::{PoolMigrateOptions, PoolPlace};
 use xenapi_driver::reconcile::{Kind, ReconcileOptions};
 use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic, SrChoice};
 use xenapi_driver::volume::{AttachOptions, Storage, Volume, VolumeDisk};
-use xenapi_driver::{
-    Cause, Event, Instance, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Stage, Which,
-};
+use xenapi_driver::{Cause, Event, Instance, PowerChange, Progress, Settings, Shutdown, Stage, Which};
 use xenapi_types::{Host, Sr, Vdi, VdiType, Vm, VmPowerState, VmRecord, host, network, sr, vdi};
 use xenapi_wire::Failure;
 
@@ -49,7 +47,7 @@ impl Bench {
         let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), &self.image);
         spec.nics = vec![Nic::on(NETWORK)];
         spec.config_drive = Some(ConfigDrive::default());
-        Ok(self.here.driver.spawn(spec, SpawnOptions::default()).await?)
+        Ok(self.here.spawn(spec).await?)
     }
 
     async fn go(&self, instance: &Instance, options: PoolMigrateOptions) -> xenapi_driver::Result<Migration> {
@@ -65,7 +63,7 @@ impl Bench {
 
     /// It is the other driver's in every respect.
     async fn destroy_there(&self, instance: &Instance) -> Result<()> {
-        let destroyed = self.there.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+        let destroyed = self.there.destroy(instance).await?;
         assert_eq!(destroyed.kept_disk_uuids, [""; 0]);
         self.there.census().await?.assert_as(&self.before[1], "where it went");
         Ok(())
@@ -137,7 +135,7 @@ async fn running_and_halted_with_their_disks() -> Result<()> {
         if halted {
             assert_eq!(contents(other, &arrived).await?, before);
         }
-        let destroyed = bench.there.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+        let destroyed = bench.there.destroy(&instance).await?;
         assert_eq!(destroyed.kept_disk_uuids, [""; 0]);
         bench.there.census().await?.assert_as(&census, "where it went");
     }
@@ -246,7 +244,7 @@ async fn what_cannot_be_is_told_before_anything_is_moved() -> Result<()> {
     bench.here.driver.power(which(), PowerChange::On, Progress::none()).await?;
     let mut same = InstanceSpec::new("web1", Flavor::new(1, 512, 0), &bench.image);
     same.uuid = uuid::Uuid::new_v4();
-    bench.there.driver.spawn(same, SpawnOptions::default()).await?;
+    bench.there.spawn(same).await?;
     told(usual(), "the name \"web1\" is already in use").await;
     Ok(())
 }

@@ -2,62 +2,34 @@
 //! touches nothing that is not the driver's.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use e2e::pool::Pool;
-use examples::demo_image::DemoImage;
-use tempfile::TempDir;
+use e2e::bench::{Bench, Running};
 use xapi_simulator::fault::Fault;
 use xenapi_driver::spec::{self, Flavor, InstanceSpec};
-use xenapi_driver::{
-    Cause, Driver, Otherwise, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Which,
-};
-use xenapi_types::{Ref, Vm, VmOperations, VmPowerState, vm};
+use xenapi_driver::{Cause, Driver, Otherwise, PowerChange, Progress, Settings, Shutdown, Which};
+use xenapi_types::{VmOperations, VmPowerState, vm};
 use xenapi_wire::Failure;
-
-struct Bench {
-    pool: Pool,
-    _files: TempDir,
-    image: PathBuf,
-    which: Which,
-    vm: Ref<Vm>,
-}
 
 const CLEAN: Shutdown = Shutdown::Clean { timeout: Duration::from_secs(20), otherwise: Otherwise::Fail };
 
-impl Bench {
-    async fn new() -> Result<Self> {
-        let files = tempfile::tempdir()?;
-        let image = files.path().join("demo.img");
-        DemoImage { virtual_bytes: 64 << 20, payload_bytes: 1 << 20 }.write(&image)?;
-        let pool = Pool::demo().await?;
-        let spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), &image);
-        let instance = pool.driver.spawn(spec, SpawnOptions::default()).await?;
-        let vm = pool.client().by_uuid::<Vm>(&instance.vm_uuid).await?;
-        Ok(Self { pool, _files: files, image, which: Which::Instance(instance.uuid), vm })
-    }
+async fn bench() -> Result<Running> {
+    let own = Bench::new().await?;
+    let spec = own.spec();
+    own.start(spec).await
+}
 
-    async fn power(&self, change: PowerChange) -> xenapi_driver::Result<VmPowerState> {
-        self.pool.driver.power(self.which.clone(), change, Progress::none()).await
-    }
-
-    async fn state(&self) -> Result<VmPowerState> {
-        Ok(self.pool.client().get_field(&self.vm, vm::field::POWER_STATE).await?)
-    }
-
-    async fn no_tasks(&self) -> Result<()> {
-        let tasks = self.pool.census().await?.tasks;
-        anyhow::ensure!(tasks.is_empty(), "{tasks:?}");
-        Ok(())
-    }
+async fn no_tasks(bench: &Running) -> Result<()> {
+    let tasks = bench.pool.census().await?.tasks;
+    anyhow::ensure!(tasks.is_empty(), "{tasks:?}");
+    Ok(())
 }
 
 #[tokio::test]
 async fn from_every_state_to_every_other() -> Result<()> {
     use VmPowerState::{Halted, Paused, Running, Suspended};
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     for (change, wanted) in [
         (PowerChange::On, Running),
         (PowerChange::Pause, Paused),
@@ -77,16 +49,16 @@ async fn from_every_state_to_every_other() -> Result<()> {
         (PowerChange::On, Running),
     ] {
         assert_eq!(bench.power(change).await?, wanted, "{change:?}");
-        assert_eq!(bench.state().await?, wanted, "{change:?}");
+        assert_eq!(bench.power_state().await?, wanted, "{change:?}");
     }
     let record = bench.pool.client().record(&bench.vm).await?;
     assert_eq!(record.other_config.get("last_dom_id"), Some(&record.domid.to_string()));
-    bench.no_tasks().await
+    no_tasks(&bench).await
 }
 
 #[tokio::test]
 async fn a_state_without_a_way_is_told_before_anything_is_done() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     bench.power(PowerChange::Suspend).await?;
     for change in
         [PowerChange::Reboot(Shutdown::Hard), PowerChange::Off(Shutdown::NOVA), PowerChange::Unpause]
@@ -94,7 +66,7 @@ async fn a_state_without_a_way_is_told_before_anything_is_done() -> Result<()> {
         let error = bench.power(change).await.unwrap_err();
         assert!(matches!(error.cause(), Cause::WrongState { .. }), "{error}");
         assert!(error.to_string().contains("Suspended"), "{error}");
-        assert_eq!(bench.state().await?, VmPowerState::Suspended);
+        assert_eq!(bench.power_state().await?, VmPowerState::Suspended);
     }
     Ok(())
 }
@@ -102,26 +74,26 @@ async fn a_state_without_a_way_is_told_before_anything_is_done() -> Result<()> {
 /// The task fails as XAPI lets it when the guest has no agent, or does not listen.
 #[tokio::test]
 async fn a_guest_that_does_not_come_down() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let deaf = || Fault::Failure(Failure::new("VM_SHUTDOWN_TIMEOUT", ["OpaqueRef:guest", "1200."]));
     bench.pool.simulator.faults().on("VM.clean_shutdown", deaf());
     let error = bench.power(PowerChange::Off(CLEAN)).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::GuestStays { .. }), "{error}");
-    assert_eq!(bench.state().await?, VmPowerState::Running);
+    assert_eq!(bench.power_state().await?, VmPowerState::Running);
     bench.pool.simulator.faults().on("VM.clean_shutdown", deaf());
     assert_eq!(bench.power(PowerChange::Off(Shutdown::NOVA)).await?, VmPowerState::Halted);
     // No patience at all: the request is cancelled, whether or not the guest was quicker.
     let now = Shutdown::Clean { timeout: Duration::ZERO, otherwise: Otherwise::Hard };
     bench.power(PowerChange::On).await?;
     assert_eq!(bench.power(PowerChange::Off(now)).await?, VmPowerState::Halted);
-    bench.no_tasks().await
+    no_tasks(&bench).await
 }
 
 /// A host that lost its power has no domains when it boots, and its guests are down for XAPI: what ran is brought up
 /// again by the verb for it, and what was down before or was deleted stays so.
 #[tokio::test]
 async fn guests_come_up_again_when_their_host_has_booted() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let client = bench.pool.client();
     let home = client.get_field(&bench.vm, vm::field::RESIDENT_ON).await?;
     for (before, up) in
@@ -130,7 +102,7 @@ async fn guests_come_up_again_when_their_host_has_booted() -> Result<()> {
         bench.power(before).await?;
         // What XAPI does to each guest of a host that boots.
         client.call(vm::PowerStateReset { vm: bench.vm.clone() }).await?;
-        assert_eq!(bench.state().await?, VmPowerState::Halted);
+        assert_eq!(bench.power_state().await?, VmPowerState::Halted);
         if up {
             assert_eq!(bench.power(PowerChange::On).await?, VmPowerState::Running);
             assert_eq!(client.get_field(&bench.vm, vm::field::RESIDENT_ON).await?, home);
@@ -140,20 +112,20 @@ async fn guests_come_up_again_when_their_host_has_booted() -> Result<()> {
     }
     bench.pool.driver.soft_delete(bench.which.clone(), Progress::none()).await?;
     bench.power(PowerChange::On).await.unwrap_err();
-    assert_eq!(bench.state().await?, VmPowerState::Halted);
+    assert_eq!(bench.power_state().await?, VmPowerState::Halted);
     Ok(())
 }
 
 #[tokio::test]
 async fn soft_delete_keeps_what_others_blocked() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let client = bench.pool.client();
     let field = vm::field::BLOCKED_OPERATIONS;
     client.add_to(&bench.vm, field, VmOperations::Destroy, "an operator's").await?;
     let delete = || bench.pool.driver.soft_delete(bench.which.clone(), Progress::none());
     delete().await?;
     delete().await?;
-    assert_eq!(bench.state().await?, VmPowerState::Halted);
+    assert_eq!(bench.power_state().await?, VmPowerState::Halted);
     assert!(bench.pool.driver.instance(&bench.which).await?.soft_deleted);
     let error = bench.power(PowerChange::On).await.unwrap_err();
     assert_eq!(error.failure().map(|failure| &*failure.code), Some("OPERATION_BLOCKED"), "{error}");
@@ -167,12 +139,12 @@ async fn soft_delete_keeps_what_others_blocked() -> Result<()> {
 
 #[tokio::test]
 async fn lists_halted_instances_and_no_vms_of_others() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let spec = InstanceSpec {
         power: spec::Power::Off,
         ..InstanceSpec::new("db1", Flavor::new(2, 256, 0), &bench.image)
     };
-    bench.pool.driver.spawn(spec, SpawnOptions::default()).await?;
+    bench.pool.spawn(spec).await?;
     let listed = bench.pool.driver.instances().await?;
     let shown: Vec<_> =
         listed.iter().map(|i| (&*i.name, &i.power_state, i.vcpus, i.memory_bytes >> 20)).collect();
@@ -189,7 +161,7 @@ async fn lists_halted_instances_and_no_vms_of_others() -> Result<()> {
     assert!(matches!(error.cause(), Cause::NotOurs { .. }), "{error}");
     let error = other.soft_delete(bench.which.clone(), Progress::none()).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::NotOurs { .. }), "{error}");
-    assert_eq!(bench.state().await?, VmPowerState::Running);
+    assert_eq!(bench.power_state().await?, VmPowerState::Running);
     let error = bench.pool.driver.instance(&Which::parse("nobody")).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::NoSuchInstance(_)), "{error}");
     Ok(())

@@ -15,7 +15,7 @@ use xapi_simulator::targets::Target;
 use xenapi_driver::network::NetworkSpec;
 use xenapi_driver::reconcile::{Kind, ReconcileOptions, Reconciled};
 use xenapi_driver::resize::ResizeState;
-use xenapi_driver::{Progress, Settings, SpawnOptions, Which};
+use xenapi_driver::{Progress, Settings, Which};
 use xenapi_types::{Vdi, VdiType, Vm, vbd, vdi};
 use xenapi_wire::Failure;
 
@@ -43,7 +43,7 @@ impl Bench {
 
     async fn spawn(&self) -> Result<Uuid> {
         let image = self.image.display().to_string();
-        Ok(self.pool.driver.spawn(victim::spec(&image), SpawnOptions::default()).await?.uuid)
+        Ok(self.pool.spawn(victim::spec(&image)).await?.uuid)
     }
 
     async fn reconcile(&self, options: ReconcileOptions) -> Result<Reconciled> {
@@ -187,7 +187,7 @@ async fn only_what_is_ours_and_old_enough_and_only_told_when_asked() -> Result<(
     client.call(call).await?;
     let theirs = bench.pool.census().await?;
     let spec = xenapi_driver::spec::InstanceSpec { name: "other".into(), ..victim::spec(&image) };
-    let spawned = bench.pool.driver.spawn(spec, SpawnOptions::default()).await?;
+    let spawned = bench.pool.spawn(spec).await?;
     client
         .destroy(&{
             let vm = client.by_uuid::<Vm>(&spawned.vm_uuid).await?;

@@ -15,8 +15,8 @@ use tempfile::TempDir;
 use xapi_simulator::World;
 use xapi_simulator::targets::Target;
 use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, RootImage, SrChoice};
-use xenapi_driver::{Checks, Progress, SpawnOptions, Which};
-use xenapi_types::{Host, Ref, Sr, Vdi, VdiType, sr, vdi};
+use xenapi_driver::{Checks, SpawnOptions};
+use xenapi_types::{Ref, Sr, Vdi, VdiType, sr, vdi};
 
 const SERVER: &str = "192.0.2.1";
 const IQN: &str = "iqn.2010-10.org.openstack:repository";
@@ -70,19 +70,8 @@ impl Bench {
 
     async fn make(&self, (name, device_config, ..): &Row) -> Result<Ref<Sr>> {
         let client = self.pool.client();
-        let device_config = device_config.iter().map(|(key, value)| ((*key).into(), (*value).into()));
-        let call = sr::Create {
-            host: client.all::<Host>().await?.into_iter().next().context("a host")?,
-            device_config: device_config.collect(),
-            physical_size: 8 << 30,
-            name_label: (*name).into(),
-            name_description: String::new(),
-            r#type: if *name == RAW_LVM { "lvm" } else { name }.into(),
-            content_type: "user".into(),
-            shared: false,
-            sm_config: None,
-        };
-        let sr = client.call(call).await?;
+        let sr_type = if *name == RAW_LVM { "lvm" } else { name };
+        let sr = self.pool.make_sr(name, sr_type, device_config, 8 << 30, false).await?;
         if *name == RAW_LVM {
             client.set_field(&sr, sr::field::SM_CONFIG, BTreeMap::new()).await?;
         }
@@ -123,7 +112,7 @@ async fn the_same_bytes_on_every_type() -> Result<()> {
                 if thick { taken >= wanted } else { taken > 5 << 20 && taken < wanted },
                 "{when}: {taken}"
             );
-            bench.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+            bench.pool.destroy(&instance).await?;
             bench.pool.census().await?.assert_as(&before, &when);
         }
     }

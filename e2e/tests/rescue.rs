@@ -12,7 +12,7 @@ use xapi_simulator::fault::Fault;
 use xenapi_driver::rescue::RescueOptions;
 use xenapi_driver::resize::{RebuildOptions, ResizeOptions};
 use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic, SrChoice};
-use xenapi_driver::{Cause, PowerChange, Progress, Shutdown, SpawnOptions, Which};
+use xenapi_driver::{Cause, PowerChange, Progress, Shutdown, Which};
 use xenapi_types::{Ref, Vbd, Vdi, Vm, VmPowerState, vdi};
 use xenapi_wire::Failure;
 
@@ -50,7 +50,7 @@ impl Bench {
         (spec.node, spec.sr) = (Some(node.uuid.parse()?), sr);
         spec.nics = vec![Nic::on(NETWORK)];
         spec.config_drive = Some(ConfigDrive::default());
-        let instance = pool.driver.spawn(spec, SpawnOptions::default()).await?;
+        let instance = pool.spawn(spec).await?;
         let vm = pool.client().by_uuid::<Vm>(&instance.vm_uuid).await?;
         Ok(Self { pool, _files: files, image, rescue, which: Which::Instance(instance.uuid), vm })
     }

@@ -1,12 +1,10 @@
 //! Another size and another host: complete, confirmed or reverted, and as before when anything fails.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use e2e::pool::{LVM, NETWORK, Pool};
-use examples::demo_image::DemoImage;
-use tempfile::TempDir;
+use e2e::bench::{Bench, Running};
+use e2e::pool::{LVM, NETWORK};
 use tokio::sync::mpsc;
 use xapi_simulator::World;
 use xapi_simulator::fault::Fault;
@@ -14,19 +12,11 @@ use xenapi_client::ExportFormat;
 use xenapi_driver::resize::{ResizeOptions, ResizeState};
 use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic, SrChoice};
 use xenapi_driver::volume::{AttachOptions, Storage, Volume, VolumeDisk};
-use xenapi_driver::{Cause, Event, PowerChange, Progress, Shutdown, SpawnOptions, Stage, Which};
-use xenapi_types::{Host, Ref, Sr, Vbd, Vdi, VdiType, Vm, VmPowerState, VmRecord, sr, vdi};
+use xenapi_driver::{Cause, Event, PowerChange, Progress, Shutdown, Stage, Which};
+use xenapi_types::{Host, Ref, Sr, Vbd, Vdi, VdiType, VmPowerState, sr, vdi};
 use xenapi_wire::Failure;
 
 const MIB: u64 = 1 << 20;
-
-struct Bench {
-    pool: Pool,
-    _files: TempDir,
-    image: PathBuf,
-    which: Which,
-    vm: Ref<Vm>,
-}
 
 /// What must be the same before and after a resize that was reverted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,95 +31,81 @@ struct State {
     affinity: Ref<Host>,
 }
 
-impl Bench {
-    async fn new() -> Result<Self> {
-        Self::of(World::demo()).await
-    }
+/// An instance on the first host.
+async fn bench() -> Result<Running> {
+    bench_of(World::demo()).await
+}
 
-    async fn of(world: World) -> Result<Self> {
-        let files = tempfile::tempdir()?;
-        let image = files.path().join("demo.img");
-        DemoImage { virtual_bytes: 64 << 20, payload_bytes: 1 << 20 }.write(&image)?;
-        let pool = Pool::of(world).await?;
-        let node = pool.driver.nodes().await?.first().context("a node")?.uuid.parse()?;
-        let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), &image);
-        spec.node = Some(node);
-        spec.nics = vec![Nic::on(NETWORK)];
-        spec.config_drive = Some(ConfigDrive::default());
-        let instance = pool.driver.spawn(spec, SpawnOptions::default()).await?;
-        let vm = pool.client().by_uuid::<Vm>(&instance.vm_uuid).await?;
-        Ok(Self { pool, _files: files, image, which: Which::Instance(instance.uuid), vm })
-    }
+async fn bench_of(world: World) -> Result<Running> {
+    let own = Bench::of(world).await?;
+    let mut spec = own.spec();
+    spec.node = Some(own.nodes().await?[0].uuid.parse()?);
+    spec.nics = vec![Nic::on(NETWORK)];
+    spec.config_drive = Some(ConfigDrive::default());
+    own.start(spec).await
+}
 
-    async fn record(&self) -> Result<VmRecord> {
-        Ok(self.pool.client().record(&self.vm).await?)
+async fn state(bench: &Running) -> Result<State> {
+    let client = bench.pool.client();
+    let record = bench.record().await?;
+    let mut disks = BTreeMap::new();
+    for vbd in &record.vbds {
+        let vbd = client.record::<Vbd>(vbd).await?;
+        disks.insert(vbd.userdevice, client.get_field(&vbd.vdi, vdi::field::UUID).await?);
     }
+    let all_disks = client.all_records::<Vdi>().await?.into_values().filter(|vdi| vdi.managed);
+    let mut keys = record.other_config.clone();
+    keys.remove("last_dom_id");
+    Ok(State {
+        shape: (
+            record.vcpus_max,
+            record.vcpus_at_startup,
+            record.memory_static_max,
+            record.memory_dynamic_min,
+            record.vcpus_params.clone(),
+        ),
+        power: record.power_state.clone(),
+        disks,
+        all_disks: all_disks.map(|vdi| (vdi.uuid, without_content(vdi.other_config))).collect(),
+        keys,
+        affinity: record.affinity.clone(),
+    })
+}
 
-    async fn state(&self) -> Result<State> {
-        let client = self.pool.client();
-        let record = self.record().await?;
-        let mut disks = BTreeMap::new();
-        for vbd in &record.vbds {
-            let vbd = client.record::<Vbd>(vbd).await?;
-            disks.insert(vbd.userdevice, client.get_field(&vbd.vdi, vdi::field::UUID).await?);
+async fn resize(
+    bench: &Running,
+    options: ResizeOptions,
+) -> xenapi_driver::Result<xenapi_driver::resize::Resized> {
+    bench.pool.driver.resize(bench.which.clone(), options).await
+}
+
+async fn confirm(bench: &Running) -> xenapi_driver::Result<()> {
+    bench.pool.driver.confirm_resize(bench.which.clone(), Progress::none()).await
+}
+
+async fn revert(bench: &Running) -> xenapi_driver::Result<()> {
+    bench.pool.driver.revert_resize(bench.which.clone(), Progress::none()).await
+}
+
+/// The bytes of the disk at a place, as many as the image has. The guest must not run.
+async fn content(bench: &Running, place: &str) -> Result<Vec<u8>> {
+    const LEN: usize = 64 << 20;
+    let uuid = state(bench).await?.disks.get(place).context("a disk")?.clone();
+    let vdi = bench.pool.client().by_uuid::<Vdi>(&uuid).await?;
+    let mut bytes = Vec::new();
+    let mut export = bench.pool.client().export_vdi(&vdi, ExportFormat::Raw, None).await?;
+    while let Some(chunk) = export.chunk().await? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() >= LEN {
+            break;
         }
-        let all_disks = client.all_records::<Vdi>().await?.into_values().filter(|vdi| vdi.managed);
-        let mut keys = record.other_config.clone();
-        keys.remove("last_dom_id");
-        Ok(State {
-            shape: (
-                record.vcpus_max,
-                record.vcpus_at_startup,
-                record.memory_static_max,
-                record.memory_dynamic_min,
-                record.vcpus_params.clone(),
-            ),
-            power: record.power_state.clone(),
-            disks,
-            all_disks: all_disks.map(|vdi| (vdi.uuid, without_content(vdi.other_config))).collect(),
-            keys,
-            affinity: record.affinity.clone(),
-        })
     }
+    bytes.truncate(LEN);
+    Ok(bytes)
+}
 
-    async fn resize(&self, options: ResizeOptions) -> xenapi_driver::Result<xenapi_driver::resize::Resized> {
-        self.pool.driver.resize(self.which.clone(), options).await
-    }
-
-    async fn confirm(&self) -> xenapi_driver::Result<()> {
-        self.pool.driver.confirm_resize(self.which.clone(), Progress::none()).await
-    }
-
-    async fn revert(&self) -> xenapi_driver::Result<()> {
-        self.pool.driver.revert_resize(self.which.clone(), Progress::none()).await
-    }
-
-    /// The bytes of the disk at a place, as many as the image has. The guest must not run.
-    async fn content(&self, place: &str) -> Result<Vec<u8>> {
-        const LEN: usize = 64 << 20;
-        let uuid = self.state().await?.disks.get(place).context("a disk")?.clone();
-        let vdi = self.pool.client().by_uuid::<Vdi>(&uuid).await?;
-        let mut bytes = Vec::new();
-        let mut export = self.pool.client().export_vdi(&vdi, ExportFormat::Raw, None).await?;
-        while let Some(chunk) = export.chunk().await? {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() >= LEN {
-                break;
-            }
-        }
-        bytes.truncate(LEN);
-        Ok(bytes)
-    }
-
-    async fn off(&self) -> Result<()> {
-        let off = PowerChange::Off(Shutdown::Hard);
-        self.pool.driver.power(self.which.clone(), off, Progress::none()).await?;
-        Ok(())
-    }
-
-    async fn pending(&self) -> Result<Option<ResizeState>> {
-        Ok(self.pool.driver.instance(&self.which).await?.resize)
-    }
+async fn pending(bench: &Running) -> Result<Option<ResizeState>> {
+    Ok(bench.pool.driver.instance(&bench.which).await?.resize)
 }
 
 /// XAPI writes a new `content_id` whenever it copies.
@@ -145,27 +121,27 @@ fn larger() -> ResizeOptions {
 
 #[tokio::test]
 async fn up_and_confirmed() -> Result<()> {
-    let bench = Bench::new().await?;
-    let before = bench.state().await?;
-    let resized = bench.resize(larger()).await?;
+    let bench = bench().await?;
+    let before = state(&bench).await?;
+    let resized = resize(&bench, larger()).await?;
     assert_eq!((resized.power_state, resized.replaced_disks), (VmPowerState::Running, 1));
-    assert_eq!(bench.pending().await?, Some(ResizeState::Done));
+    assert_eq!(pending(&bench).await?, Some(ResizeState::Done));
     let record = bench.record().await?;
     assert_eq!((record.vcpus_max, record.vcpus_at_startup), (2, 2));
     assert_eq!(record.memory_static_max, 1 << 30);
     assert_eq!(record.vcpus_params.get("weight").map(String::as_str), Some("512"));
-    let error = bench.resize(larger()).await.unwrap_err();
+    let error = resize(&bench, larger()).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::ResizePending { .. }), "{error}");
 
-    bench.confirm().await?;
-    let after = bench.state().await?;
-    assert_eq!(bench.pending().await?, None);
+    confirm(&bench).await?;
+    let after = state(&bench).await?;
+    assert_eq!(pending(&bench).await?, None);
     assert_eq!(after.keys, before.keys, "the journal is gone");
     assert_eq!(after.all_disks.len(), before.all_disks.len(), "the old root disk is gone");
     assert!(!after.all_disks.contains_key(&before.disks["0"]));
     let root = bench.pool.client().by_uuid::<Vdi>(&after.disks["0"]).await?;
     assert_eq!(bench.pool.client().get_field(&root, vdi::field::VIRTUAL_SIZE).await?, 1 << 30);
-    let error = bench.confirm().await.unwrap_err();
+    let error = confirm(&bench).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::NotResized { .. }), "{error}");
     // All of it is still the driver's.
     let destroyed = bench.pool.driver.destroy(bench.which.clone(), Progress::none()).await?;
@@ -175,77 +151,77 @@ async fn up_and_confirmed() -> Result<()> {
 
 #[tokio::test]
 async fn up_and_reverted() -> Result<()> {
-    let bench = Bench::new().await?;
-    let before = bench.state().await?;
-    bench.resize(larger()).await?;
-    bench.revert().await?;
-    assert_eq!(bench.state().await?, before);
-    let error = bench.revert().await.unwrap_err();
+    let bench = bench().await?;
+    let before = state(&bench).await?;
+    resize(&bench, larger()).await?;
+    revert(&bench).await?;
+    assert_eq!(state(&bench).await?, before);
+    let error = revert(&bench).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::NotResized { .. }), "{error}");
     Ok(())
 }
 
 #[tokio::test]
 async fn down_and_what_cannot_be() -> Result<()> {
-    let bench = Bench::new().await?;
-    bench.resize(larger()).await?;
-    bench.confirm().await?;
-    let before = bench.state().await?;
+    let bench = bench().await?;
+    resize(&bench, larger()).await?;
+    confirm(&bench).await?;
+    let before = state(&bench).await?;
     bench.off().await?;
     // Memory and processors go down; a root disk of 0 GiB is the one there is.
     let down = ResizeOptions { flavor: Some(Flavor::new(1, 256, 0)), ..larger() };
-    let resized = bench.resize(down).await?;
+    let resized = resize(&bench, down).await?;
     assert_eq!((resized.power_state, resized.replaced_disks), (VmPowerState::Halted, 0));
     let record = bench.record().await?;
     assert_eq!((record.vcpus_max, record.memory_static_max), (1, 256 << 20));
-    bench.revert().await?;
+    revert(&bench).await?;
     bench.pool.driver.power(bench.which.clone(), PowerChange::On, Progress::none()).await?;
-    assert_eq!(bench.state().await?, before);
+    assert_eq!(state(&bench).await?, before);
 
     let huge = ResizeOptions { flavor: Some(Flavor::new(1, 1 << 20, 0)), ..larger() };
-    let error = bench.resize(huge).await.unwrap_err();
+    let error = resize(&bench, huge).await.unwrap_err();
     assert!(error.to_string().contains("memory"), "{error}");
     let grown = ResizeOptions { flavor: Some(Flavor::new(1, 256, 2)), ..larger() };
-    bench.resize(grown).await?;
-    bench.confirm().await?;
-    let (before, domid) = (bench.state().await?, bench.record().await?.domid);
-    let error = bench.resize(larger()).await.unwrap_err();
+    resize(&bench, grown).await?;
+    confirm(&bench).await?;
+    let (before, domid) = (state(&bench).await?, bench.record().await?.domid);
+    let error = resize(&bench, larger()).await.unwrap_err();
     assert!(error.to_string().contains("its plugins lack resize_down, copy_disk"), "{error}");
     assert_eq!(bench.record().await?.domid, domid, "the guest was not stopped for it");
     bench.pool.driver.power(bench.which.clone(), PowerChange::Pause, Progress::none()).await?;
-    let error = bench.resize(larger()).await.unwrap_err();
+    let error = resize(&bench, larger()).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::WrongState { .. }), "{error}");
     bench.pool.driver.power(bench.which.clone(), PowerChange::On, Progress::none()).await?;
-    assert_eq!(bench.state().await?, before);
+    assert_eq!(state(&bench).await?, before);
     Ok(())
 }
 
 /// To another repository of the same host: copied ahead while the guest runs.
 #[tokio::test]
 async fn to_another_repository_with_all_that_is_on_the_disks() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     bench.off().await?;
-    let contents = (bench.content("0").await?, bench.content("3").await?);
+    let contents = (content(&bench, "0").await?, content(&bench, "3").await?);
     bench.pool.driver.power(bench.which.clone(), PowerChange::On, Progress::none()).await?;
-    let before = bench.state().await?;
+    let before = state(&bench).await?;
     let there = ResizeOptions {
         sr: Some(SrChoice::NameLabel(LVM.into())),
         shutdown: Shutdown::Hard,
         ..ResizeOptions::default()
     };
-    assert_eq!(bench.resize(there.clone()).await?.replaced_disks, 2);
+    assert_eq!(resize(&bench, there.clone()).await?.replaced_disks, 2);
     let lvm = bench.pool.client().by_name_label::<Sr>(LVM).await?;
-    for uuid in bench.state().await?.disks.values() {
+    for uuid in state(&bench).await?.disks.values() {
         let vdi = bench.pool.client().by_uuid::<Vdi>(uuid).await?;
         assert_eq!(bench.pool.client().get_field(&vdi, vdi::field::SR).await?, lvm);
     }
     bench.off().await?;
-    assert!((bench.content("0").await?, bench.content("3").await?) == contents, "the content differs");
-    bench.revert().await?;
-    assert_eq!(bench.state().await?, before);
-    bench.resize(there).await?;
-    bench.confirm().await?;
-    let after = bench.state().await?;
+    assert!((content(&bench, "0").await?, content(&bench, "3").await?) == contents, "the content differs");
+    revert(&bench).await?;
+    assert_eq!(state(&bench).await?, before);
+    resize(&bench, there).await?;
+    confirm(&bench).await?;
+    let after = state(&bench).await?;
     assert_eq!(after.all_disks.len(), before.all_disks.len());
     assert!(after.disks.values().all(|uuid| !before.all_disks.contains_key(uuid)));
     Ok(())
@@ -254,28 +230,28 @@ async fn to_another_repository_with_all_that_is_on_the_disks() -> Result<()> {
 /// Between hosts that share nothing.
 #[tokio::test]
 async fn to_another_host_and_back() -> Result<()> {
-    let bench = Bench::of(World::demo().with_hosts(2)).await?;
+    let bench = bench_of(World::demo().with_hosts(2)).await?;
     let client = bench.pool.client();
-    let before = bench.state().await?;
+    let before = state(&bench).await?;
     let nodes = bench.pool.driver.nodes().await?;
     let other = nodes.iter().find(|node| node.reference != before.affinity).context("a second node")?;
     let node = Some(other.uuid.parse()?);
     // The pool's default repository is the first host's own: that is said before anything is done.
     let there = ResizeOptions { node, ..larger() };
-    let error = bench.resize(there.clone()).await.unwrap_err();
+    let error = resize(&bench, there.clone()).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::Conflicts(_)), "{error}");
-    assert_eq!(bench.state().await?, before);
+    assert_eq!(state(&bench).await?, before);
 
     let there = ResizeOptions { sr: Some(SrChoice::NameLabel(LVM.into())), ..there };
-    let resized = bench.resize(there.clone()).await?;
+    let resized = resize(&bench, there.clone()).await?;
     assert_eq!((&resized.node_uuid, resized.replaced_disks), (&other.uuid, 2));
     assert_eq!(bench.record().await?.resident_on, other.reference);
-    bench.revert().await?;
-    assert_eq!(bench.state().await?, before);
+    revert(&bench).await?;
+    assert_eq!(state(&bench).await?, before);
     assert_eq!(bench.record().await?.resident_on, before.affinity);
-    bench.resize(there).await?;
-    bench.confirm().await?;
-    let after = bench.state().await?;
+    resize(&bench, there).await?;
+    confirm(&bench).await?;
+    let after = state(&bench).await?;
     assert_eq!(after.all_disks.len(), before.all_disks.len());
     for uuid in after.disks.values() {
         let vdi = client.by_uuid::<Vdi>(uuid).await?;
@@ -289,7 +265,7 @@ async fn to_another_host_and_back() -> Result<()> {
 /// A volume is neither copied nor lost, and an unreachable one is noticed before anything is done.
 #[tokio::test]
 async fn volumes_stay() -> Result<()> {
-    let bench = Bench::of(World::demo().with_hosts(2)).await?;
+    let bench = bench_of(World::demo().with_hosts(2)).await?;
     let client = bench.pool.client();
     let default = client.all_records::<xenapi_types::Pool>().await?.into_values().next().context("a pool")?;
     let call = vdi::Create {
@@ -304,11 +280,11 @@ async fn volumes_stay() -> Result<()> {
     let sr = client.get_field(&default.default_sr, sr::field::UUID).await?.parse()?;
     let attach = Volume::new(Storage::Repository(sr), VolumeDisk::Uuid(uuid.parse()?));
     bench.pool.driver.attach_volume(bench.which.clone(), attach, AttachOptions::default()).await?;
-    let before = bench.state().await?;
-    bench.resize(larger()).await?;
-    assert_eq!(bench.state().await?.disks["4"], uuid);
-    bench.revert().await?;
-    assert_eq!(bench.state().await?, before);
+    let before = state(&bench).await?;
+    resize(&bench, larger()).await?;
+    assert_eq!(state(&bench).await?.disks["4"], uuid);
+    revert(&bench).await?;
+    assert_eq!(state(&bench).await?, before);
 
     let nodes = bench.pool.driver.nodes().await?;
     let other = nodes.iter().find(|node| node.reference != before.affinity).context("a second node")?;
@@ -317,9 +293,9 @@ async fn volumes_stay() -> Result<()> {
         sr: Some(SrChoice::NameLabel(LVM.into())),
         ..larger()
     };
-    let error = bench.resize(there).await.unwrap_err();
+    let error = resize(&bench, there).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::NotConnected { .. }), "{error}");
-    assert_eq!(bench.state().await?, before);
+    assert_eq!(state(&bench).await?, before);
     Ok(())
 }
 
@@ -348,8 +324,8 @@ fn elsewhere() -> ResizeOptions {
 
 #[tokio::test]
 async fn a_fault_at_every_call_leaves_all_as_it_was() -> Result<()> {
-    let bench = Bench::new().await?;
-    let before = bench.state().await?;
+    let bench = bench().await?;
+    let before = state(&bench).await?;
     let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
     for &(method, count) in CALLS {
         for k in 1..=count {
@@ -361,14 +337,14 @@ async fn a_fault_at_every_call_leaves_all_as_it_was() -> Result<()> {
                 }
                 let faults = bench.pool.simulator.faults();
                 faults.on_nth(method, k, fault.clone());
-                let result = bench.resize(elsewhere()).await;
+                let result = resize(&bench, elsewhere()).await;
                 assert_eq!(faults.clear(), 0, "{method} was called less than {k} times");
                 match result {
-                    Ok(_) if *fault == Fault::DropAfterExecution => bench.revert().await?,
+                    Ok(_) if *fault == Fault::DropAfterExecution => revert(&bench).await?,
                     Ok(_) => panic!("{method} {k} does not matter"),
                     Err(error) => assert!(error.leftovers().is_empty(), "{method} {k} {fault:?}: {error}"),
                 }
-                assert_eq!(bench.state().await?, before, "{method} {k} {fault:?}");
+                assert_eq!(state(&bench).await?, before, "{method} {k} {fault:?}");
             }
         }
     }
@@ -378,8 +354,8 @@ async fn a_fault_at_every_call_leaves_all_as_it_was() -> Result<()> {
 /// The undo fails as well: as a program that is killed would leave it. Another driver reverts it.
 #[tokio::test]
 async fn a_resize_that_broke_off_anywhere_is_reverted_later() -> Result<()> {
-    let bench = Bench::new().await?;
-    let before = bench.state().await?;
+    let bench = bench().await?;
+    let before = state(&bench).await?;
     let refusal = || Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
     for &(method, count) in CALLS.iter().filter(|(method, _)| *method != "VM.remove_from_other_config") {
         for k in 1..=count {
@@ -389,14 +365,14 @@ async fn a_resize_that_broke_off_anywhere_is_reverted_later() -> Result<()> {
             if method != "VM.add_to_other_config" {
                 faults.on_nth("VM.add_to_other_config", 2, refusal());
             }
-            let error = bench.resize(elsewhere()).await.unwrap_err();
+            let error = resize(&bench, elsewhere()).await.unwrap_err();
             faults.clear();
             if method != "VM.add_to_other_config" {
                 assert_eq!(error.leftovers().len(), 1, "{method} {k}: {error}");
-                assert_eq!(bench.pending().await?, Some(ResizeState::Unfinished), "{method} {k}");
-                bench.revert().await?;
+                assert_eq!(pending(&bench).await?, Some(ResizeState::Unfinished), "{method} {k}");
+                revert(&bench).await?;
             }
-            assert_eq!(bench.state().await?, before, "{method} {k}");
+            assert_eq!(state(&bench).await?, before, "{method} {k}");
         }
     }
     Ok(())
@@ -404,8 +380,8 @@ async fn a_resize_that_broke_off_anywhere_is_reverted_later() -> Result<()> {
 
 #[tokio::test]
 async fn cancelled_at_every_stage() -> Result<()> {
-    let bench = Bench::new().await?;
-    let before = bench.state().await?;
+    let bench = bench().await?;
+    let before = state(&bench).await?;
     for stage in [Stage::Plan, Stage::Storage, Stage::Stop, Stage::RootDisk, Stage::Start] {
         let (sender, mut events) = mpsc::unbounded_channel();
         let progress = Progress::to(move |event| {
@@ -424,13 +400,13 @@ async fn cancelled_at_every_stage() -> Result<()> {
             }
         };
         match result {
-            Ok(_) => bench.revert().await?,
+            Ok(_) => revert(&bench).await?,
             Err(error) => {
                 assert!(matches!(error.cause(), Cause::Cancelled), "{stage}: {error}");
                 assert!(error.leftovers().is_empty(), "{stage}: {error}");
             }
         }
-        assert_eq!(bench.state().await?, before, "cancelled at {stage}");
+        assert_eq!(state(&bench).await?, before, "cancelled at {stage}");
     }
     Ok(())
 }
@@ -438,24 +414,24 @@ async fn cancelled_at_every_stage() -> Result<()> {
 /// Confirming is not undone but repeated.
 #[tokio::test]
 async fn a_confirmation_that_fails_is_finished_by_the_next_one() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let refusal = || Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
-    let clean = bench.state().await?.keys;
+    let clean = state(&bench).await?.keys;
     for (method, k) in [("VM.add_to_other_config", 1), ("VDI.destroy", 1), ("VM.remove_from_other_config", 1)]
     {
-        bench.resize(elsewhere()).await?;
+        resize(&bench, elsewhere()).await?;
         bench.pool.simulator.faults().on_nth(method, k, refusal());
-        bench.confirm().await.unwrap_err();
-        let pending = bench.pending().await?;
+        confirm(&bench).await.unwrap_err();
+        let pending = pending(&bench).await?;
         assert!(matches!(pending, Some(ResizeState::Confirming | ResizeState::Done)), "{pending:?}");
-        bench.confirm().await?;
-        let state = bench.state().await?;
+        confirm(&bench).await?;
+        let state = state(&bench).await?;
         assert_eq!((state.keys, state.all_disks.len()), (clean.clone(), 2), "{method}");
-        bench.resize(ResizeOptions { sr: Some(SrChoice::PoolDefault), ..larger() }).await?;
-        bench.confirm().await?;
+        resize(&bench, ResizeOptions { sr: Some(SrChoice::PoolDefault), ..larger() }).await?;
+        confirm(&bench).await?;
     }
     let spec = InstanceSpec::new("web2", Flavor::new(1, 256, 0), &bench.image);
-    bench.pool.driver.spawn(spec, SpawnOptions::default()).await?;
+    bench.pool.spawn(spec).await?;
     let other = Which::parse("web2");
     let error = bench.pool.driver.confirm_resize(other, Progress::none()).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::NotResized { .. }), "{error}");

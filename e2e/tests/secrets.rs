@@ -233,7 +233,7 @@ async fn spawn(heard: &Heard, pool: &Pool) -> Result<Which> {
     for call in ["VDI.create", "VM.create", "VBD.create", "VM.start_on"] {
         let failure = Failure::new("INTERNAL_ERROR", ["a fault of the test"]);
         pool.simulator.faults().on(call, Fault::Failure(failure));
-        heard.error(&pool.driver.spawn(spec.clone(), SpawnOptions::default()).await.expect_err(call));
+        heard.error(&pool.spawn(spec.clone()).await.expect_err(call));
         pool.simulator.faults().clear();
     }
     // Services that repeat what they were told.

@@ -8,73 +8,38 @@ use std::time::Duration;
 
 use anyhow::Result;
 use disk_stream::{Image, Opening, Parents};
-use e2e::pool::{Census, EXT, LVM, Pool};
+use e2e::bench::Bench;
+use e2e::pool::{EXT, LVM, Pool};
 use e2e::tools;
 use examples::demo_image::DemoImage;
 use image_store::{FileSink, FileSource, ImageSink, ImageSource};
-use tempfile::TempDir;
 use xapi_simulator::fault::Fault;
-use xenapi_client::Client;
 use xenapi_driver::backup::BackupOptions;
 use xenapi_driver::image_cache::{CacheRequest, Copying};
 use xenapi_driver::reconcile::{Kind, ReconcileOptions};
 use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Power, RootImage, SrChoice};
 use xenapi_driver::upload::{UploadFormat, UploadOptions};
-use xenapi_driver::{Cause, Existing, Instance, Progress, SpawnOptions, Which};
+use xenapi_driver::{Cause, Existing, Instance, Progress, Which};
 use xenapi_types::{Failure, Vdi, Vm, vdi, vm};
 
 const DISK_BYTES: u64 = 64 << 20;
 
-struct Bench {
-    pool: Pool,
-    files: TempDir,
-    image: PathBuf,
+async fn bench() -> Result<Bench> {
+    let image = DemoImage { virtual_bytes: DISK_BYTES, payload_bytes: 4 << 20 };
+    Bench::with(Pool::demo().await?, image).await
 }
 
-impl Bench {
-    async fn new() -> Result<Self> {
-        let files = tempfile::tempdir()?;
-        let image = files.path().join("disk.raw");
-        DemoImage { virtual_bytes: DISK_BYTES, payload_bytes: 4 << 20 }.write(&image)?;
-        Ok(Self { pool: Pool::demo().await?, files, image })
-    }
+/// An instance that is off, so that its disk can be written to.
+async fn spawn(bench: &Bench, name: &str, image: impl Into<RootImage>, sr: &str) -> Result<Instance> {
+    let mut spec = InstanceSpec::new(name, Flavor::new(1, 128, 0), image);
+    (spec.sr, spec.power) = (SrChoice::Named(sr.into()), Power::Off);
+    spec.config_drive = Some(ConfigDrive::default());
+    Ok(bench.pool.spawn(spec).await?)
+}
 
-    fn at(&self, name: &str) -> PathBuf {
-        self.files.path().join(name)
-    }
-
-    /// An instance that is off, so that its disk can be written to.
-    async fn spawn(&self, name: &str, image: impl Into<RootImage>, sr: &str) -> Result<Instance> {
-        let mut spec = InstanceSpec::new(name, Flavor::new(1, 128, 0), image);
-        (spec.sr, spec.power) = (SrChoice::Named(sr.into()), Power::Off);
-        spec.config_drive = Some(ConfigDrive::default());
-        Ok(self.pool.driver.spawn(spec, SpawnOptions::default()).await?)
-    }
-
-    async fn destroy(&self, instance: &Instance) -> Result<()> {
-        self.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
-        Ok(())
-    }
-
-    /// What a user can see: the SR joins what a snapshot has split when it gets round to it.
-    async fn visible(&self) -> Result<Census> {
-        let mut census = self.pool.census().await?;
-        let vdis = self.pool.client().all_records::<Vdi>().await?;
-        let hidden =
-            |vdi: &String| vdis.iter().any(|(other, record)| !record.managed && other.to_string() == *vdi);
-        census.objects.get_mut("VDI").expect("there are disks").retain(|vdi| !hidden(vdi));
-        census.disk_files.clear();
-        Ok(census)
-    }
-
-    fn client(&self) -> &Client {
-        self.pool.client()
-    }
-
-    async fn snapshots(&self) -> Result<Vec<String>> {
-        let all = self.client().all_records::<Vdi>().await?;
-        Ok(all.into_values().filter(|vdi| vdi.is_a_snapshot).map(|vdi| vdi.uuid).collect())
-    }
+async fn snapshots(bench: &Bench) -> Result<Vec<String>> {
+    let all = bench.client().all_records::<Vdi>().await?;
+    Ok(all.into_values().filter(|vdi| vdi.is_a_snapshot).map(|vdi| vdi.uuid).collect())
 }
 
 fn file(path: &PathBuf) -> Arc<dyn ImageSink> {
@@ -83,7 +48,7 @@ fn file(path: &PathBuf) -> Arc<dyn ImageSink> {
 
 #[tokio::test]
 async fn an_image_has_a_layer_for_each_earlier_time() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let driver = &bench.pool.driver;
     for sr in [EXT, LVM] {
         let source: Arc<dyn ImageSource> = Arc::new(FileSource::new(&bench.image));
@@ -91,7 +56,7 @@ async fn an_image_has_a_layer_for_each_earlier_time() -> Result<()> {
         request.sr = SrChoice::Named(sr.into());
         let cached = driver.cache_image(request, Progress::none()).await?;
         let before = bench.visible().await?;
-        let instance = bench.spawn("web1", RootImage::Cached(cached, Copying::Clone), sr).await?;
+        let instance = spawn(&bench, "web1", RootImage::Cached(cached, Copying::Clone), sr).await?;
         let root = bench.client().by_uuid::<Vdi>(&instance.root_uuid).await?;
         let mut kept = Vec::new();
         for round in 1..=2_u8 {
@@ -142,7 +107,7 @@ async fn an_image_has_a_layer_for_each_earlier_time() -> Result<()> {
         }
         bench.destroy(&instance).await?;
         bench.visible().await?.assert_as(&before, "after the instance is destroyed");
-        let again = bench.spawn("web2", &path, if sr == EXT { LVM } else { EXT }).await?;
+        let again = spawn(&bench, "web2", &path, if sr == EXT { LVM } else { EXT }).await?;
         assert!(bench.pool.content(&again.root_uuid).await? == disk, "from {}", path.display());
         bench.destroy(&again).await?;
     }
@@ -151,12 +116,12 @@ async fn an_image_has_a_layer_for_each_earlier_time() -> Result<()> {
 
 #[tokio::test]
 async fn a_disk_is_restored_from_a_full_file_and_what_changed_since() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let driver = &bench.pool.driver;
     for sr in [EXT, LVM] {
         let (before, folder) = (bench.pool.census().await?, bench.at(sr));
         fs::create_dir(&folder)?;
-        let instance = bench.spawn("web1", &bench.image, sr).await?;
+        let instance = spawn(&bench, "web1", &bench.image, sr).await?;
         let which = || Which::Instance(instance.uuid);
         let (mut base, mut states, mut sizes) = (None, Vec::new(), Vec::new());
         for (round, name) in ["full.vhd", "monday.vhd", "tuesday.vhd"].into_iter().enumerate() {
@@ -165,7 +130,7 @@ async fn a_disk_is_restored_from_a_full_file_and_what_changed_since() -> Result<
             let backup = driver.backup(which(), &path, options).await?;
             assert!(backup.kept && backup.leftovers.is_empty(), "{backup:?}");
             // Only the last one takes space in the SR.
-            assert_eq!(bench.snapshots().await?, [backup.snapshot_uuid]);
+            assert_eq!(snapshots(&bench).await?, [backup.snapshot_uuid]);
             states.push(bench.pool.content(&instance.root_uuid).await?);
             sizes.push(backup.file_bytes);
             let now = ReconcileOptions { older_than: Duration::ZERO, ..ReconcileOptions::default() };
@@ -180,7 +145,7 @@ async fn a_disk_is_restored_from_a_full_file_and_what_changed_since() -> Result<
 
         // What is in the way: nothing is made, and the base stays.
         let visible = bench.visible().await?;
-        let foreign = bench.spawn("web2", &bench.image, sr).await?;
+        let foreign = spawn(&bench, "web2", &bench.image, sr).await?;
         let base_of =
             |name: &str| BackupOptions { base: Some(folder.join(name)), ..BackupOptions::default() };
         for (which, options, words) in [
@@ -210,7 +175,7 @@ async fn a_disk_is_restored_from_a_full_file_and_what_changed_since() -> Result<
         bench.pool.census().await?.assert_as(&before, "after the instance is destroyed");
         for (name, state) in ["full.vhd", "monday.vhd", "tuesday.vhd"].into_iter().zip(&states) {
             let image = RootImage::Chain(folder.join(name));
-            let again = bench.spawn("web1", image, if sr == EXT { LVM } else { EXT }).await?;
+            let again = spawn(&bench, "web1", image, if sr == EXT { LVM } else { EXT }).await?;
             assert!(bench.pool.content(&again.root_uuid).await? == *state, "{name} of {sr}");
             bench.destroy(&again).await?;
         }
@@ -221,9 +186,9 @@ async fn a_disk_is_restored_from_a_full_file_and_what_changed_since() -> Result<
 
 #[tokio::test]
 async fn all_disks_are_of_one_moment() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let driver = &bench.pool.driver;
-    let instance = bench.spawn("web1", &bench.image, EXT).await?;
+    let instance = spawn(&bench, "web1", &bench.image, EXT).await?;
     let which = || Which::Instance(instance.uuid);
     let visible = bench.visible().await?;
     let folder = bench.files.path().to_owned();
@@ -285,8 +250,8 @@ async fn all_disks_are_of_one_moment() -> Result<()> {
 
 #[tokio::test]
 async fn what_a_killed_snapshot_left_is_found() -> Result<()> {
-    let bench = Bench::new().await?;
-    let instance = bench.spawn("web1", &bench.image, EXT).await?;
+    let bench = bench().await?;
+    let instance = spawn(&bench, "web1", &bench.image, EXT).await?;
     let visible = bench.visible().await?;
     let client = bench.client();
     let vm = client.by_uuid::<Vm>(&instance.vm_uuid).await?;
@@ -310,9 +275,9 @@ async fn what_a_killed_snapshot_left_is_found() -> Result<()> {
 
 #[tokio::test]
 async fn a_snapshot_waits_for_the_chain() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let driver = &bench.pool.driver;
-    let instance = bench.spawn("web1", &bench.image, EXT).await?;
+    let instance = spawn(&bench, "web1", &bench.image, EXT).await?;
     let client = bench.client();
     let root = client.by_uuid::<Vdi>(&instance.root_uuid).await?;
     let upload = |name: &str, seconds: u64| {

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use e2e::pool::{Census, NETWORK, Pool};
-use examples::demo_image::DemoImage;
-use tempfile::TempDir;
+use e2e::bench::Bench;
+use e2e::pool::NETWORK;
 use tokio::sync::mpsc;
 use xapi_simulator::fault::Fault;
-use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic};
+use xenapi_driver::spec::{ConfigDrive, InstanceSpec, Nic};
 use xenapi_driver::{Cause, Checks, Event, Existing, Progress, SpawnOptions, Stage, Which};
 use xenapi_types::{Task, Vdi};
 use xenapi_wire::Failure;
@@ -50,58 +48,37 @@ const CALLS: &[(&str, usize)] = &[
     ("VM.remove_from_other_config", 1),
 ];
 
-struct Bench {
-    pool: Pool,
-    _files: TempDir,
-    image: PathBuf,
-    before: Census,
+fn spec_of(bench: &Bench) -> InstanceSpec {
+    let mut spec = bench.spec();
+    spec.nics = vec![Nic::on(NETWORK)];
+    spec.config_drive = Some(ConfigDrive::default());
+    spec
 }
 
-impl Bench {
-    async fn new() -> Result<Self> {
-        let files = tempfile::tempdir()?;
-        let image = files.path().join("demo.img");
-        DemoImage { virtual_bytes: 64 << 20, payload_bytes: 1 << 20 }.write(&image)?;
-        let pool = Pool::demo().await?;
-        let before = pool.census().await?;
-        Ok(Self { pool, _files: files, image, before })
-    }
+fn options() -> SpawnOptions {
+    SpawnOptions { checks: Checks::AllDisks, ..SpawnOptions::default() }
+}
 
-    fn spec(&self) -> InstanceSpec {
-        let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), &self.image);
-        spec.nics = vec![Nic::on(NETWORK)];
-        spec.config_drive = Some(ConfigDrive::default());
-        spec
-    }
-
-    fn options() -> SpawnOptions {
-        SpawnOptions { checks: Checks::AllDisks, ..SpawnOptions::default() }
-    }
-
-    /// Spawns with a fault at the `k`-th call of a method. The driver may get over it; then the
-    /// instance is destroyed. In either case nothing must be left.
-    async fn with_fault(&self, method: &str, k: usize, fault: Fault) -> Result<bool> {
-        let faults = self.pool.simulator.faults();
-        faults.on_nth(method, k, fault.clone());
-        let result = self.pool.driver.spawn(self.spec(), Self::options()).await;
-        assert_eq!(faults.clear(), 0, "{method} was called less than {k} times");
-        let failed = match result {
-            Ok(instance) => {
-                self.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
-                false
-            }
-            Err(error) => {
-                assert!(error.leftovers().is_empty(), "{method} {k} {fault:?}: {error}");
-                assert!(!error.to_string().contains('\n'), "{error}");
-                true
-            }
-        };
-        self.pool
-            .census()
-            .await?
-            .assert_as(&self.before, &format!("after {fault:?} at call {k} of {method}"));
-        Ok(failed)
-    }
+/// Spawns with a fault at the `k`-th call of a method. The driver may get over it; then the
+/// instance is destroyed. In either case nothing must be left.
+async fn with_fault(bench: &Bench, method: &str, k: usize, fault: Fault) -> Result<bool> {
+    let faults = bench.simulator.faults();
+    faults.on_nth(method, k, fault.clone());
+    let result = bench.driver.spawn(spec_of(bench), options()).await;
+    assert_eq!(faults.clear(), 0, "{method} was called less than {k} times");
+    let failed = match result {
+        Ok(instance) => {
+            bench.destroy(&instance).await?;
+            false
+        }
+        Err(error) => {
+            assert!(error.leftovers().is_empty(), "{method} {k} {fault:?}: {error}");
+            assert!(!error.to_string().contains('\n'), "{error}");
+            true
+        }
+    };
+    bench.census().await?.assert_as(&bench.before, &format!("after {fault:?} at call {k} of {method}"));
+    Ok(failed)
 }
 
 #[tokio::test]
@@ -111,7 +88,7 @@ async fn a_refusal_at_every_call() -> Result<()> {
     for &(method, count) in CALLS.iter().filter(|(method, _)| *method != "task.destroy") {
         for k in 1..=count {
             let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
-            let failed = bench.with_fault(method, k, refusal).await?;
+            let failed = with_fault(&bench, method, k, refusal).await?;
             // Looking at a transfer that ends well may fail, and its way is looked for again.
             let only_looks = matches!(
                 method,
@@ -134,7 +111,7 @@ async fn a_lost_answer_at_every_call() -> Result<()> {
     let makes_a_task = |method: &str| matches!(method, "task.create" | "VM.start_on");
     for &(method, count) in CALLS.iter().filter(|(method, _)| !makes_a_task(method)) {
         for k in 1..=count {
-            bench.with_fault(method, k, Fault::DropAfterExecution).await?;
+            with_fault(&bench, method, k, Fault::DropAfterExecution).await?;
         }
     }
     Ok(())
@@ -151,8 +128,8 @@ async fn a_lost_call_and_a_lost_session_at_every_step_that_creates() -> Result<(
         ("VBD.create", 2),
         ("VM.start_on", 1),
     ] {
-        bench.with_fault(method, k, Fault::DropBefore).await?;
-        bench.with_fault(method, k, Fault::SessionExpired).await?;
+        with_fault(&bench, method, k, Fault::DropBefore).await?;
+        with_fault(&bench, method, k, Fault::SessionExpired).await?;
     }
     Ok(())
 }
@@ -167,7 +144,7 @@ async fn what_cannot_be_undone_is_named() -> Result<()> {
     for k in 1..=3 {
         faults.on_nth("VDI.destroy", k, refusal("SR_BACKEND_FAILURE_80"));
     }
-    let error = bench.pool.driver.spawn(bench.spec(), Bench::options()).await.expect_err("an error");
+    let error = bench.pool.driver.spawn(spec_of(&bench), options()).await.expect_err("an error");
     assert_eq!(error.stage(), Stage::Vm);
     assert_eq!(error.leftovers().len(), 3, "{error}");
     let text = error.to_string();
@@ -185,7 +162,7 @@ async fn an_undo_that_fails_once_is_made_up_for() -> Result<()> {
     for call in ["VBD.create", "VM.destroy", "VDI.destroy"] {
         faults.on(call, refusal.clone());
     }
-    let error = bench.pool.driver.spawn(bench.spec(), Bench::options()).await.expect_err("an error");
+    let error = bench.pool.driver.spawn(spec_of(&bench), options()).await.expect_err("an error");
     assert!(error.leftovers().is_empty(), "{error}");
     bench.pool.census().await?.assert_as(&bench.before, "in the end");
     Ok(())
@@ -215,8 +192,8 @@ async fn cancelled_at_every_stage() -> Result<()> {
         });
         // Otherwise it would be over before it can be cancelled.
         bench.pool.simulator.faults().on("VM.start_on", Fault::Slow(Duration::from_millis(300)));
-        let options = SpawnOptions { progress, ..Bench::options() };
-        let mut spawning = bench.pool.driver.spawn(bench.spec(), options);
+        let options = SpawnOptions { progress, ..options() };
+        let mut spawning = bench.pool.driver.spawn(spec_of(&bench), options);
         let result = loop {
             tokio::select! {
                 result = &mut spawning => break result,
@@ -243,8 +220,8 @@ async fn dropped_in_the_middle() -> Result<()> {
     let progress = Progress::to(move |event| {
         let _ = sender.send(event);
     });
-    let options = SpawnOptions { progress, ..Bench::options() };
-    let spawning = bench.pool.driver.spawn(bench.spec(), options);
+    let options = SpawnOptions { progress, ..options() };
+    let spawning = bench.pool.driver.spawn(spec_of(&bench), options);
     while let Some(event) = events.recv().await {
         if matches!(event, Event::Started(Stage::RootDisk)) {
             break;
@@ -269,8 +246,8 @@ const SNAPSHOT_CALLS: &[(&str, usize)] = &[
 #[tokio::test]
 async fn a_snapshot_that_fails_leaves_neither_snapshot_nor_file_nor_key() -> Result<()> {
     let bench = Bench::new().await?;
-    let spec = InstanceSpec { config_drive: None, ..bench.spec() };
-    let instance = bench.pool.driver.spawn(spec, SpawnOptions::default()).await?;
+    let spec = InstanceSpec { config_drive: None, ..spec_of(&bench) };
+    let instance = bench.pool.spawn(spec).await?;
     let before = visible(&bench).await?;
     let out = tempfile::tempdir()?;
     let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
@@ -315,7 +292,7 @@ async fn visible(bench: &Bench) -> Result<BTreeMap<String, BTreeMap<String, Stri
 async fn the_same_name_twice_at_once() -> Result<()> {
     let bench = Bench::new().await?;
     for _ in 0..5 {
-        let spawn = || bench.pool.driver.spawn(bench.spec(), SpawnOptions::default());
+        let spawn = || bench.pool.spawn(spec_of(&bench));
         let (first, second) = tokio::join!(spawn(), spawn());
         let made: Vec<_> = [&first, &second].into_iter().filter_map(|result| result.as_ref().ok()).collect();
         assert!(made.len() <= 1, "two instances have the same name");
@@ -324,7 +301,7 @@ async fn the_same_name_twice_at_once() -> Result<()> {
             assert!(error.leftovers().is_empty(), "{error}");
         }
         if let Some(instance) = made.first() {
-            bench.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+            bench.pool.destroy(instance).await?;
         }
         bench.pool.census().await?.assert_as(&bench.before, "after two of the same name");
     }
@@ -346,8 +323,8 @@ async fn a_destroy_that_fails_is_finished_by_the_next_one() -> Result<()> {
     for (method, count) in calls {
         for k in 1..=count {
             for fault in [&refusal, &Fault::DropAfterExecution] {
-                let instance = bench.pool.driver.spawn(bench.spec(), SpawnOptions::default()).await?;
-                let destroy = || bench.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none());
+                let instance = bench.pool.spawn(spec_of(&bench)).await?;
+                let destroy = || bench.pool.destroy(&instance);
                 bench.pool.simulator.faults().on_nth(method, k, fault.clone());
                 let first = destroy().await;
                 assert_eq!(

@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use e2e::pool::{Census, EXT, LVM, Pool};
-use examples::demo_image::DemoImage;
-use tempfile::TempDir;
+use anyhow::Result;
+use e2e::bench::{Bench, Running};
+use e2e::pool::{EXT, LVM};
 use uuid::Uuid;
 use xapi_simulator::World;
 use xapi_simulator::fault::Fault;
@@ -28,94 +27,59 @@ const IQN: &str = "iqn.2010-10.org.openstack:volume-00000001";
 const PASSWORD: &str = "correct-horse";
 const MIB: u64 = 1 << 20;
 
-struct Bench {
-    pool: Pool,
-    files: TempDir,
-    which: Which,
-    vm: Ref<Vm>,
-    before: Census,
+async fn bench() -> Result<Running> {
+    let own = Bench::of(World::demo().with_all_drivers()).await?;
+    let targets = own.simulator.targets();
+    targets.add(Target::iscsi(PORTAL, IQN, [(0, 32 * MIB), (1, 16 * MIB)]).login("user", PASSWORD));
+    targets.add(Target::share("192.0.2.2", "/srv/volumes"));
+    targets.add(Target::share("192.0.2.3", "/volumes").login("user", PASSWORD));
+    let spec = own.spec();
+    own.start(spec).await
 }
 
-impl Bench {
-    async fn new() -> Result<Self> {
-        let files = tempfile::tempdir()?;
-        let image = files.path().join("demo.img");
-        DemoImage { virtual_bytes: 64 << 20, payload_bytes: 1 << 20 }.write(&image)?;
-        let pool = Pool::of(World::demo().with_all_drivers()).await?;
-        let targets = pool.simulator.targets();
-        targets.add(Target::iscsi(PORTAL, IQN, [(0, 32 * MIB), (1, 16 * MIB)]).login("user", PASSWORD));
-        targets.add(Target::share("192.0.2.2", "/srv/volumes"));
-        targets.add(Target::share("192.0.2.3", "/volumes").login("user", PASSWORD));
-        let spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), &image);
-        let instance = pool.driver.spawn(spec, SpawnOptions::default()).await?;
-        let vm = pool.client().by_uuid::<Vm>(&instance.vm_uuid).await?;
-        let before = pool.census().await?;
-        Ok(Self { pool, files, which: Which::Instance(instance.uuid), vm, before })
-    }
+async fn attach(bench: &Running, volume: Volume) -> xenapi_driver::Result<AttachedVolume> {
+    bench.pool.driver.attach_volume(bench.which.clone(), volume, AttachOptions::default()).await
+}
 
-    async fn attach(&self, volume: Volume) -> xenapi_driver::Result<AttachedVolume> {
-        self.pool.driver.attach_volume(self.which.clone(), volume, AttachOptions::default()).await
-    }
+async fn detach(bench: &Running, name: &str) -> xenapi_driver::Result<AttachedVolume> {
+    bench.pool.driver.detach_volume(bench.which.clone(), name, Progress::none()).await
+}
 
-    async fn detach(&self, name: &str) -> xenapi_driver::Result<AttachedVolume> {
-        self.pool.driver.detach_volume(self.which.clone(), name, Progress::none()).await
-    }
+/// What was made since the instance was complete, but for the files of disks, which are the LUNs' content.
+async fn made_since(bench: &Running) -> Result<Vec<String>> {
+    let mut changes = bench.pool.census().await?.changes_since(&bench.before);
+    changes.retain(|change| !change.contains("/disks/"));
+    Ok(changes)
+}
 
-    async fn power(&self, power: PowerChange) -> Result<()> {
-        self.pool.driver.power(self.which.clone(), power, Progress::none()).await?;
-        Ok(())
-    }
+/// A disk in a repository of the pool.
+async fn new_disk(bench: &Running, sr: &Ref<Sr>, bytes: u64) -> Result<(Ref<Vdi>, Uuid)> {
+    let call = vdi::Create {
+        name_label: "volume".into(),
+        sr: sr.clone(),
+        virtual_size: bytes as i64,
+        r#type: VdiType::User,
+        ..vdi::Create::default()
+    };
+    let vdi = bench.pool.client().call(call).await?;
+    let uuid = bench.pool.client().get_field(&vdi, vdi::field::UUID).await?.parse()?;
+    Ok((vdi, uuid))
+}
 
-    /// What was made since the instance was complete, but for the files of disks, which are the LUNs' content.
-    async fn made(&self) -> Result<Vec<String>> {
-        let mut changes = self.pool.census().await?.changes_since(&self.before);
-        changes.retain(|change| !change.contains("/disks/"));
-        Ok(changes)
+/// Puts a repository with one disk on a share, and takes it out of the pool again.
+async fn share(bench: &Running, sr_type: &str, config: &[(&str, &str)]) -> Result<(Uuid, Uuid)> {
+    let client = bench.client();
+    let sr = bench.make_sr("share", sr_type, config, 1 << 30, true).await?;
+    let sr_uuid = client.get_field(&sr, sr::field::UUID).await?.parse()?;
+    let (_, vdi_uuid) = new_disk(bench, &sr, 8 * MIB).await?;
+    for pbd in client.get_field(&sr, sr::field::PBDS).await? {
+        client.call(pbd::Unplug { pbd: pbd.clone() }).await?;
+        client.call(pbd::Plug { pbd: pbd.clone() }).await?;
+        client.call(pbd::Unplug { pbd }).await?;
     }
-
-    /// A disk in a repository of the pool.
-    async fn disk(&self, sr: &Ref<Sr>, bytes: u64) -> Result<(Ref<Vdi>, Uuid)> {
-        let call = vdi::Create {
-            name_label: "volume".into(),
-            sr: sr.clone(),
-            virtual_size: bytes as i64,
-            r#type: VdiType::User,
-            ..vdi::Create::default()
-        };
-        let vdi = self.pool.client().call(call).await?;
-        let uuid = self.pool.client().get_field(&vdi, vdi::field::UUID).await?.parse()?;
-        Ok((vdi, uuid))
-    }
-
-    /// Puts a repository with one disk on a share, and takes it out of the pool again.
-    async fn share(&self, sr_type: &str, config: &[(&str, &str)]) -> Result<(Uuid, Uuid)> {
-        let client = self.pool.client();
-        let host = client.all::<xenapi_types::Host>().await?.pop().context("no host")?;
-        let device_config: BTreeMap<String, String> =
-            config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let call = sr::Create {
-            host,
-            device_config,
-            physical_size: 1 << 30,
-            name_label: "share".into(),
-            name_description: String::new(),
-            r#type: sr_type.into(),
-            content_type: "user".into(),
-            shared: true,
-            sm_config: None,
-        };
-        let sr = client.call(call).await?;
-        let sr_uuid = client.get_field(&sr, sr::field::UUID).await?.parse()?;
-        let (_, vdi_uuid) = self.disk(&sr, 8 * MIB).await?;
-        for pbd in client.get_field(&sr, sr::field::PBDS).await? {
-            client.call(pbd::Unplug { pbd: pbd.clone() }).await?;
-            client.call(pbd::Plug { pbd: pbd.clone() }).await?;
-            client.call(pbd::Unplug { pbd }).await?;
-        }
-        client.call(sr::Forget { sr }).await?;
-        assert_eq!(self.made().await?, [""; 0]);
-        Ok((sr_uuid, vdi_uuid))
-    }
+    client.call(sr::Forget { sr }).await?;
+    assert_eq!(made_since(bench).await?, [""; 0]);
+    Ok((sr_uuid, vdi_uuid))
 }
 
 fn iscsi(disk: VolumeDisk, password: &str) -> Volume {
@@ -126,9 +90,9 @@ fn iscsi(disk: VolumeDisk, password: &str) -> Volume {
 
 #[tokio::test]
 async fn iscsi_with_chap_comes_and_goes_without_a_trace() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let client = bench.pool.client();
-    let attached = bench.attach(iscsi(VolumeDisk::Lun(0), PASSWORD)).await?;
+    let attached = attach(&bench, iscsi(VolumeDisk::Lun(0), PASSWORD)).await?;
     assert_eq!((&*attached.id, attached.virtual_bytes, attached.plugged), ("vol-1", 32 * MIB, true));
     assert_eq!(attached.device, "4", "behind the instance's own disks");
     let wanted = xenapi_storage_uuid();
@@ -141,18 +105,18 @@ async fn iscsi_with_chap_comes_and_goes_without_a_trace() -> Result<()> {
     assert!(pbd.device_config.contains_key("chappassword_secret"), "{:?}", pbd.device_config.keys());
 
     // Once more changes nothing, and a second LUN uses the same repository.
-    let state = bench.made().await?;
-    assert_eq!(bench.attach(iscsi(VolumeDisk::Lun(0), PASSWORD)).await?, attached);
-    assert_eq!(bench.made().await?, state);
-    let second = bench.attach(Volume { id: None, ..iscsi(VolumeDisk::Lun(1), PASSWORD) }).await?;
+    let state = made_since(&bench).await?;
+    assert_eq!(attach(&bench, iscsi(VolumeDisk::Lun(0), PASSWORD)).await?, attached);
+    assert_eq!(made_since(&bench).await?, state);
+    let second = attach(&bench, Volume { id: None, ..iscsi(VolumeDisk::Lun(1), PASSWORD) }).await?;
     assert_eq!((&*second.device, &second.id), ("5", &second.vdi_uuid));
     let listed = bench.pool.driver.volumes(&bench.which).await?;
     assert_eq!(listed, [attached.clone(), second.clone()]);
 
-    bench.detach("vol-1").await?;
+    detach(&bench, "vol-1").await?;
     assert!(client.by_uuid_opt::<Sr>(&wanted).await?.is_some(), "the other LUN is in use");
-    bench.detach("xvdf").await?;
-    assert_eq!(bench.made().await?, [""; 0]);
+    detach(&bench, "xvdf").await?;
+    assert_eq!(made_since(&bench).await?, [""; 0]);
     Ok(())
 }
 
@@ -164,23 +128,23 @@ fn xenapi_storage_uuid() -> String {
 
 #[tokio::test]
 async fn a_wrong_password_and_a_missing_lun_leave_nothing() -> Result<()> {
-    let bench = Bench::new().await?;
-    let error = bench.attach(iscsi(VolumeDisk::Lun(0), "hunter2")).await.unwrap_err();
+    let bench = bench().await?;
+    let error = attach(&bench, iscsi(VolumeDisk::Lun(0), "hunter2")).await.unwrap_err();
     assert_eq!(error.failure().map(|failure| &*failure.code), Some("SR_BACKEND_FAILURE_68"), "{error}");
     assert!(error.to_string().contains("check the name and the password"), "{error}");
     assert!(!format!("{error} {error:?}").contains("hunter2"));
-    assert_eq!(bench.made().await?, [""; 0]);
-    let error = bench.attach(iscsi(VolumeDisk::Lun(7), PASSWORD)).await.unwrap_err();
+    assert_eq!(made_since(&bench).await?, [""; 0]);
+    let error = attach(&bench, iscsi(VolumeDisk::Lun(7), PASSWORD)).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::NoSuchVolume { .. }), "{error}");
     assert!(error.leftovers().is_empty(), "{error}");
-    assert_eq!(bench.made().await?, [""; 0]);
+    assert_eq!(made_since(&bench).await?, [""; 0]);
     Ok(())
 }
 
 /// The hosts themselves would wait for two minutes.
 #[tokio::test]
 async fn a_dead_target_is_given_up_soon_and_leaves_nothing() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let settings = Settings { storage_timeout: Duration::from_millis(200), ..Settings::default() };
     let hasty = bench.pool.driver_with(settings)?;
     let attach = || {
@@ -194,7 +158,7 @@ async fn a_dead_target_is_given_up_soon_and_leaves_nothing() -> Result<()> {
     let error = attach().await.unwrap_err();
     assert!(matches!(error.cause(), Cause::NoAnswer { .. }), "{error}");
     assert!(error.leftovers().is_empty(), "{error}");
-    assert_eq!(bench.made().await?, [""; 0]);
+    assert_eq!(made_since(&bench).await?, [""; 0]);
 
     bench.pool.simulator.targets().set_dead(PORTAL, false);
     let volume = attach().await?;
@@ -209,48 +173,48 @@ async fn a_dead_target_is_given_up_soon_and_leaves_nothing() -> Result<()> {
 
 #[tokio::test]
 async fn shares_are_found_by_their_only_repository() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let nfs = |sr_uuid| {
         Storage::Nfs(Nfs { server: "192.0.2.2".into(), path: "/srv/volumes".into(), options: None, sr_uuid })
     };
-    let error = bench.attach(Volume::new(nfs(None), VolumeDisk::Only)).await.unwrap_err();
+    let error = attach(&bench, Volume::new(nfs(None), VolumeDisk::Only)).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::NoSuchVolume { .. }), "{error}");
 
     let config = [("server", "192.0.2.2"), ("serverpath", "/srv/volumes")];
-    let (sr_uuid, vdi_uuid) = bench.share("nfs", &config).await?;
-    let attached = bench.attach(Volume::new(nfs(None), VolumeDisk::Only)).await?;
+    let (sr_uuid, vdi_uuid) = share(&bench, "nfs", &config).await?;
+    let attached = attach(&bench, Volume::new(nfs(None), VolumeDisk::Only)).await?;
     assert_eq!((&attached.sr_uuid, &attached.vdi_uuid), (&sr_uuid.to_string(), &vdi_uuid.to_string()));
-    bench.detach(&vdi_uuid.to_string()).await?;
-    assert_eq!(bench.made().await?, [""; 0]);
+    detach(&bench, &vdi_uuid.to_string()).await?;
+    assert_eq!(made_since(&bench).await?, [""; 0]);
 
     let config = [("server", "//192.0.2.3/volumes"), ("username", "user"), ("password", PASSWORD)];
-    let (sr_uuid, vdi_uuid) = bench.share("smb", &config).await?;
+    let (sr_uuid, vdi_uuid) = share(&bench, "smb", &config).await?;
     let login = Some(("user".to_owned(), Secret::new(PASSWORD)));
     let smb = Smb { server: "//192.0.2.3/volumes".into(), login, sr_uuid: Some(sr_uuid) };
-    bench.attach(Volume::new(Storage::Smb(smb), VolumeDisk::Uuid(vdi_uuid))).await?;
-    bench.detach(&vdi_uuid.to_string()).await?;
-    assert_eq!(bench.made().await?, [""; 0]);
+    attach(&bench, Volume::new(Storage::Smb(smb), VolumeDisk::Uuid(vdi_uuid))).await?;
+    detach(&bench, &vdi_uuid.to_string()).await?;
+    assert_eq!(made_since(&bench).await?, [""; 0]);
     Ok(())
 }
 
 #[tokio::test]
 async fn a_disk_of_the_pool_in_every_state_of_the_guest() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let client = bench.pool.client();
     let lvm = client.by_name_label::<Sr>(LVM).await?;
-    let (_, disk) = bench.disk(&lvm, 8 * MIB).await?;
+    let (_, disk) = new_disk(&bench, &lvm, 8 * MIB).await?;
     let sr = client.get_field(&lvm, sr::field::UUID).await?.parse()?;
     let volume = || Volume::new(Storage::Repository(sr), VolumeDisk::Uuid(disk));
     let name = disk.to_string();
 
     // Hot.
-    assert!(bench.attach(volume()).await?.plugged);
+    assert!(attach(&bench, volume()).await?.plugged);
     let extend =
         |bytes| bench.pool.driver.extend_volume(bench.which.clone(), &*name, bytes, Progress::none());
     let error = extend(Some(16 * MIB)).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::WrongState { .. }), "{error}");
     bench.power(PowerChange::Pause).await?;
-    let error = bench.detach(&name).await.unwrap_err();
+    let error = detach(&bench, &name).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::WrongState { .. }), "{error}");
     bench.power(PowerChange::On).await?;
     bench.power(PowerChange::Off(Shutdown::Hard)).await?;
@@ -258,7 +222,7 @@ async fn a_disk_of_the_pool_in_every_state_of_the_guest() -> Result<()> {
     let error = extend(Some(8 * MIB)).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::Shrink { .. }), "{error}");
     bench.power(PowerChange::On).await?;
-    assert_eq!(bench.detach(&name).await?.virtual_bytes, 16 * MIB);
+    assert_eq!(detach(&bench, &name).await?.virtual_bytes, 16 * MIB);
 
     // Cold, at a place of one's own, read-only.
     bench.power(PowerChange::Off(Shutdown::Hard)).await?;
@@ -266,16 +230,16 @@ async fn a_disk_of_the_pool_in_every_state_of_the_guest() -> Result<()> {
     let attached = bench.pool.driver.attach_volume(bench.which.clone(), volume(), options).await?;
     assert_eq!((&*attached.device, attached.read_only, attached.plugged), ("10", true, false));
     let options = AttachOptions { device: "10".parse().ok(), ..AttachOptions::default() };
-    let (_, other) = bench.disk(&lvm, 8 * MIB).await?;
+    let (_, other) = new_disk(&bench, &lvm, 8 * MIB).await?;
     let taken = Volume::new(Storage::Repository(sr), VolumeDisk::Uuid(other));
     let error = bench.pool.driver.attach_volume(bench.which.clone(), taken, options).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::DeviceInUse { .. }), "{error}");
-    bench.detach("xvdk").await?;
+    detach(&bench, "xvdk").await?;
     assert!(client.by_uuid_opt::<Sr>(&sr.to_string()).await?.is_some(), "the pool's own repository stays");
 
-    let error = bench.detach("0").await.unwrap_err();
+    let error = detach(&bench, "0").await.unwrap_err();
     assert!(matches!(error.cause(), Cause::OwnDisk { .. }), "{error}");
-    let error = bench.detach("7").await.unwrap_err();
+    let error = detach(&bench, "7").await.unwrap_err();
     assert!(matches!(error.cause(), Cause::NoSuchVolume { .. }), "{error}");
     Ok(())
 }
@@ -283,7 +247,7 @@ async fn a_disk_of_the_pool_in_every_state_of_the_guest() -> Result<()> {
 /// An instance that boots from a LUN and has another one, with its undo at every call, and its end.
 #[tokio::test]
 async fn booted_from_a_volume() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let client = bench.pool.client();
     let spec = || {
         let mut spec =
@@ -292,7 +256,7 @@ async fn booted_from_a_volume() -> Result<()> {
         spec.config_drive = Some(ConfigDrive::default());
         spec
     };
-    let spawn = |spec| bench.pool.driver.spawn(spec, SpawnOptions::default());
+    let spawn = |spec| bench.pool.spawn(spec);
     let instance = spawn(spec()).await?;
     assert_eq!(instance.root_bytes, 32 * MIB, "a volume keeps its size, whatever the flavor says");
     let which = Which::Instance(instance.uuid);
@@ -309,7 +273,7 @@ async fn booted_from_a_volume() -> Result<()> {
     assert!(matches!(error.unwrap_err().cause(), Cause::Shrink { .. }));
     let destroyed = bench.pool.driver.destroy(which, Progress::none()).await?;
     assert_eq!(destroyed.kept_disk_uuids.len(), 2);
-    assert_eq!(bench.made().await?, [""; 0]);
+    assert_eq!(made_since(&bench).await?, [""; 0]);
 
     let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
     for (method, count) in
@@ -320,7 +284,7 @@ async fn booted_from_a_volume() -> Result<()> {
             let error = spawn(spec()).await.unwrap_err();
             assert_eq!(bench.pool.simulator.faults().clear(), 0, "{method} {k}");
             assert!(error.leftovers().is_empty(), "{method} {k}: {error}");
-            assert_eq!(bench.made().await?, [""; 0], "{method} {k}");
+            assert_eq!(made_since(&bench).await?, [""; 0], "{method} {k}");
         }
     }
     let mut twice = spec();
@@ -330,24 +294,24 @@ async fn booted_from_a_volume() -> Result<()> {
     let rescue = RescueOptions::with(iscsi(VolumeDisk::Lun(0), PASSWORD));
     let error = bench.pool.driver.rescue(bench.which.clone(), rescue).await.unwrap_err().to_string();
     assert!(error.contains("the image is a volume"), "{error}");
-    assert_eq!(bench.made().await?, [""; 0]);
+    assert_eq!(made_since(&bench).await?, [""; 0]);
     Ok(())
 }
 
 /// Running and halted; and back in its place whatever fails.
 #[tokio::test]
 async fn another_volume_in_the_place_of_one() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let client = bench.pool.client();
     let ext = client.by_name_label::<Sr>(EXT).await?;
     let sr: Uuid = client.get_field(&ext, sr::field::UUID).await?.parse()?;
-    let (_, first) = bench.disk(&ext, 8 * MIB).await?;
+    let (_, first) = new_disk(&bench, &ext, 8 * MIB).await?;
     let volume = |id: &str, disk: Uuid| Volume {
         id: Some(id.to_owned()),
         ..Volume::new(Storage::Repository(sr), VolumeDisk::Uuid(disk))
     };
-    bench.attach(volume("old", first)).await?;
-    let before = bench.made().await?;
+    attach(&bench, volume("old", first)).await?;
+    let before = made_since(&bench).await?;
     let swap = |name: &str, new: Volume| {
         bench.pool.driver.swap_volume(bench.which.clone(), name, new, Progress::none())
     };
@@ -360,7 +324,7 @@ async fn another_volume_in_the_place_of_one() -> Result<()> {
         let error = swap("old", new()).await.unwrap_err();
         assert_eq!(bench.pool.simulator.faults().clear(), 0, "{method}");
         assert!(error.leftovers().is_empty(), "{method}: {error}");
-        assert_eq!(bench.made().await?, before, "{method}");
+        assert_eq!(made_since(&bench).await?, before, "{method}");
         let listed = bench.pool.driver.volumes(&bench.which).await?;
         assert!(
             matches!(&listed[..], [v] if v.id == "old" && v.device == "4" && v.plugged),
@@ -370,25 +334,25 @@ async fn another_volume_in_the_place_of_one() -> Result<()> {
     let swapped = swap("old", new()).await?;
     assert_eq!((&*swapped.id, &*swapped.device, swapped.plugged), ("new", "4", true));
     assert_eq!(bench.pool.driver.volumes(&bench.which).await?, [swapped]);
-    let (_, small) = bench.disk(&ext, 8 * MIB).await?;
+    let (_, small) = new_disk(&bench, &ext, 8 * MIB).await?;
     let error = swap("new", volume("small", small)).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::Shrink { .. }), "{error}");
     let error = swap("new", iscsi(VolumeDisk::Lun(0), PASSWORD)).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::DiskInUse { .. }), "{error}");
 
     bench.power(PowerChange::Off(Shutdown::Hard)).await?;
-    let (_, last) = bench.disk(&ext, 32 * MIB).await?;
+    let (_, last) = new_disk(&bench, &ext, 32 * MIB).await?;
     assert!(!swap("new", volume("last", last)).await?.plugged);
     // Nobody uses the target any more.
     assert!(client.by_uuid_opt::<Sr>(&xenapi_storage_uuid()).await?.is_none());
-    bench.detach("last").await?;
+    detach(&bench, "last").await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn a_lun_that_has_grown() -> Result<()> {
-    let bench = Bench::new().await?;
-    bench.attach(iscsi(VolumeDisk::Lun(0), PASSWORD)).await?;
+    let bench = bench().await?;
+    attach(&bench, iscsi(VolumeDisk::Lun(0), PASSWORD)).await?;
     bench.pool.simulator.targets().resize_lun(0, 64 * MIB);
     let extended =
         bench.pool.driver.extend_volume(bench.which.clone(), "vol-1", None, Progress::none()).await?;
@@ -398,14 +362,14 @@ async fn a_lun_that_has_grown() -> Result<()> {
 
 #[tokio::test]
 async fn an_unplugged_connection_is_plugged_again() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let client = bench.pool.client();
     let lvm = client.by_name_label::<Sr>(LVM).await?;
-    let (_, disk) = bench.disk(&lvm, 8 * MIB).await?;
+    let (_, disk) = new_disk(&bench, &lvm, 8 * MIB).await?;
     let sr = client.record(&lvm).await?;
     client.call(pbd::Unplug { pbd: sr.pbds[0].clone() }).await?;
     let volume = Volume::new(Storage::Repository(sr.uuid.parse()?), VolumeDisk::Uuid(disk));
-    assert!(bench.attach(volume).await?.plugged);
+    assert!(attach(&bench, volume).await?.plugged);
     assert!(client.record::<Pbd>(&sr.pbds[0]).await?.currently_attached);
     Ok(())
 }
@@ -428,7 +392,7 @@ const CALLS: &[(&str, usize)] = &[
 
 #[tokio::test]
 async fn a_fault_at_every_call_of_an_attachment_leaves_nothing() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
     for &(method, count) in CALLS {
         for k in 1..=count {
@@ -439,14 +403,14 @@ async fn a_fault_at_every_call_of_an_attachment_leaves_nothing() -> Result<()> {
                 }
                 let faults = bench.pool.simulator.faults();
                 faults.on_nth(method, k, fault.clone());
-                let result = bench.attach(iscsi(VolumeDisk::Lun(0), PASSWORD)).await;
+                let result = attach(&bench, iscsi(VolumeDisk::Lun(0), PASSWORD)).await;
                 assert_eq!(faults.clear(), 0, "{method} was called less than {k} times");
                 match result {
-                    Ok(_) if *fault == Fault::DropAfterExecution => drop(bench.detach("vol-1").await?),
+                    Ok(_) if *fault == Fault::DropAfterExecution => drop(detach(&bench, "vol-1").await?),
                     Ok(_) => panic!("{method} {k} does not matter"),
                     Err(error) => assert!(error.leftovers().is_empty(), "{method} {k} {fault:?}: {error}"),
                 }
-                assert_eq!(bench.made().await?, [""; 0], "{method} {k} {fault:?}");
+                assert_eq!(made_since(&bench).await?, [""; 0], "{method} {k} {fault:?}");
             }
         }
     }
@@ -456,34 +420,34 @@ async fn a_fault_at_every_call_of_an_attachment_leaves_nothing() -> Result<()> {
 /// What fails with one LUN of a target leaves the others, however the target is reached.
 #[tokio::test]
 async fn a_lun_that_fails_leaves_the_others() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let six = "2001:db8::1";
     bench.pool.simulator.targets().add(Target::iscsi(six, IQN, [(0, 32 * MIB), (1, 16 * MIB)]));
     let lun = |portal: &str, number: u32| -> Result<Volume> {
         let storage = Storage::Iscsi(Iscsi { portal: portal.parse()?, iqn: IQN.into(), chap: None });
         Ok(Volume { id: Some(format!("lun-{number}")), ..Volume::new(storage, VolumeDisk::Lun(number)) })
     };
-    let first = bench.attach(lun("[2001:db8::1]:3260", 0)?).await?;
-    let made = bench.made().await?;
+    let first = attach(&bench, lun("[2001:db8::1]:3260", 0)?).await?;
+    let made = made_since(&bench).await?;
     let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
     for method in ["SR.get_record", "VDI.introduce", "VBD.create", "VBD.plug"] {
         bench.pool.simulator.faults().on(method, refusal.clone());
-        let error = bench.attach(lun(six, 1)?).await.expect_err(method);
+        let error = attach(&bench, lun(six, 1)?).await.expect_err(method);
         assert_eq!(bench.pool.simulator.faults().clear(), 0, "{method}");
         assert!(error.leftovers().is_empty(), "{method}: {error}");
-        assert_eq!(bench.made().await?, made, "{method}");
+        assert_eq!(made_since(&bench).await?, made, "{method}");
         assert_eq!(bench.pool.driver.volumes(&bench.which).await?, std::slice::from_ref(&first), "{method}");
     }
-    let second = bench.attach(lun(six, 1)?).await?;
+    let second = attach(&bench, lun(six, 1)?).await?;
     assert_eq!(second.sr_uuid, first.sr_uuid, "one target, however it is written");
-    bench.detach("lun-0").await?;
-    bench.detach("lun-1").await?;
-    assert_eq!(bench.made().await?, [""; 0]);
+    detach(&bench, "lun-0").await?;
+    detach(&bench, "lun-1").await?;
+    assert_eq!(made_since(&bench).await?, [""; 0]);
     Ok(())
 }
 
 /// Uuids of disks by their places.
-async fn places(bench: &Bench, instance: &Instance) -> Result<BTreeMap<String, String>> {
+async fn places(bench: &Running, instance: &Instance) -> Result<BTreeMap<String, String>> {
     let client = bench.pool.client();
     let vm = client.by_uuid::<Vm>(&instance.vm_uuid).await?;
     let mut places = BTreeMap::new();
@@ -498,7 +462,7 @@ async fn places(bench: &Bench, instance: &Instance) -> Result<BTreeMap<String, S
 /// resize and back, each stays what it is and where it is.
 #[tokio::test]
 async fn every_disk_stays_in_its_place() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let (client, driver) = (bench.pool.client(), &bench.pool.driver);
     let ext = client.by_name_label::<Sr>(EXT).await?;
     let sr: Uuid = client.get_field(&ext, sr::field::UUID).await?.parse()?;
@@ -507,7 +471,7 @@ async fn every_disk_stays_in_its_place() -> Result<()> {
     (spec.config_drive, spec.power) = (Some(ConfigDrive::default()), Power::Off);
     let mut wanted = Vec::new();
     for device in ["", "/dev/xvdh", "sdk", "xvdaa"] {
-        let (_, disk) = bench.disk(&ext, 8 * MIB).await?;
+        let (_, disk) = new_disk(&bench, &ext, 8 * MIB).await?;
         let volume = Volume::new(Storage::Repository(sr), VolumeDisk::Uuid(disk));
         let device = Some(device).filter(|device| !device.is_empty()).map(str::parse).transpose()?;
         spec.volumes.push(Mount { device, ..volume.into() });
@@ -523,8 +487,7 @@ async fn every_disk_stays_in_its_place() -> Result<()> {
     let ephemeral = vec![0x5a; 4096];
     bench.pool.write(&at["4"], 1 << 20, &ephemeral).await?;
 
-    let image = bench.files.path().join("demo.img");
-    driver.rescue(which(), RescueOptions::with(image)).await?;
+    driver.rescue(which(), RescueOptions::with(&bench.image)).await?;
     let mut rescued = places(&bench, &instance).await?;
     assert_eq!(
         rescued.remove("1").as_ref(),
@@ -561,18 +524,18 @@ async fn every_disk_stays_in_its_place() -> Result<()> {
 /// Two at the same time on one target: the repository goes with the last.
 #[tokio::test]
 async fn attached_and_detached_at_the_same_time() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     for _ in 0..5 {
         let (first, second) = tokio::join!(
-            bench.attach(iscsi(VolumeDisk::Lun(0), PASSWORD)),
-            bench.attach(Volume { id: Some("vol-2".into()), ..iscsi(VolumeDisk::Lun(1), PASSWORD) }),
+            attach(&bench, iscsi(VolumeDisk::Lun(0), PASSWORD)),
+            attach(&bench, Volume { id: Some("vol-2".into()), ..iscsi(VolumeDisk::Lun(1), PASSWORD) }),
         );
         let (first, second) = (first?, second?);
         assert_ne!(first.device, second.device);
-        let (first, second) = tokio::join!(bench.detach("vol-1"), bench.detach("vol-2"));
+        let (first, second) = tokio::join!(detach(&bench, "vol-1"), detach(&bench, "vol-2"));
         first?;
         second?;
-        assert_eq!(bench.made().await?, [""; 0]);
+        assert_eq!(made_since(&bench).await?, [""; 0]);
     }
     Ok(())
 }
@@ -662,8 +625,8 @@ async fn several_instances_on_one_volume() -> Result<()> {
 
 #[tokio::test]
 async fn the_end_of_an_instance_frees_its_volumes() -> Result<()> {
-    let bench = Bench::new().await?;
-    let attached = bench.attach(iscsi(VolumeDisk::Lun(0), PASSWORD)).await?;
+    let bench = bench().await?;
+    let attached = attach(&bench, iscsi(VolumeDisk::Lun(0), PASSWORD)).await?;
     let destroyed = bench.pool.driver.destroy(bench.which.clone(), Progress::none()).await?;
     assert_eq!(destroyed.kept_disk_uuids, std::slice::from_ref(&attached.vdi_uuid));
     let client = bench.pool.client();
@@ -676,7 +639,7 @@ async fn the_end_of_an_instance_frees_its_volumes() -> Result<()> {
 
 #[tokio::test]
 async fn what_a_block_storage_service_asks_for() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let node = bench.pool.driver.nodes().await?.remove(0);
     let connector = bench.pool.driver.connector(node.uuid.parse()?).await?;
     assert_eq!(connector.ip, node.address);

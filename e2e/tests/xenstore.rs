@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use xapi_simulator::fault::Fault;
 use xenapi_driver::rescue::RescueOptions;
 use xenapi_driver::spec::{Address, ConfigDrive, Flavor, InstanceSpec, MacChoice, Nic, OsType, Power};
-use xenapi_driver::{Cause, LiveUpdate, PowerChange, Progress, Shutdown, SpawnOptions, Which};
+use xenapi_driver::{Cause, LiveUpdate, PowerChange, Progress, Shutdown, Which};
 use xenapi_types::{Ref, Vm, VmRecord, vm};
 use xenapi_wire::Failure;
 
@@ -39,7 +39,7 @@ impl Bench {
         let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), image);
         spec.nics = vec![Nic { mac: MacChoice::Given(MAC.parse()?), ..Nic::on(NETWORK) }];
         change(&mut spec);
-        let instance = pool.driver.spawn(spec, SpawnOptions::default()).await?;
+        let instance = pool.spawn(spec).await?;
         let vm = pool.client().by_uuid::<Vm>(&instance.vm_uuid).await?;
         Ok(Self { pool, dom0, files, which: Which::Instance(instance.uuid), vm })
     }
