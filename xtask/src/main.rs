@@ -22,7 +22,7 @@ use anyhow::{Result, bail};
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   codegen [--check]   write crates/xenapi-types/src/generated from xtask/datamodel, or check that it is current
-  tidy                check arrows between crates, forbidden modules, lengths, lints
+  tidy                check arrows between crates, forbidden modules, lengths, lints, closed types
   dist-plugins        build the dom0 plugins and target/dist/xapi-plugins-VERSION.tar.gz, checked for old hosts
   ci [--list]         run, or list, the steps of .ci/run that need nothing but Rust
   bench [NAME...]     run the benchmarks beside their peers, which it installs, and keep what they print;

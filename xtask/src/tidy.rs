@@ -2,6 +2,7 @@
 
 mod arrows;
 mod sources;
+mod stability;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -57,10 +58,15 @@ pub(crate) fn run() -> Result<()> {
     let architecture = root.join("ARCHITECTURE.md");
     let text = std::fs::read_to_string(&architecture).context("ARCHITECTURE.md")?;
 
+    let stability = std::fs::read_to_string(root.join(stability::PAGE)).context(stability::PAGE)?;
+
     let mut findings = arrows::check(&text, &packages)?;
     for package in &packages {
         findings.extend(manifest(&root, package)?);
         findings.extend(sources::check(&root, package)?);
+        if package.is_library() {
+            findings.extend(stability::check(&stability, &package.name, &sources::closed(&root, package)?));
+        }
     }
     let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
     for finding in &findings {

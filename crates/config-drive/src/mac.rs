@@ -14,6 +14,7 @@ pub struct MacAddr([u8; 6]);
 #[error(
     "{text:?} is not a unicast MAC address: give six two-digit hexadecimal numbers, as in \"fa:16:3e:00:00:01\""
 )]
+#[non_exhaustive]
 pub struct InvalidMac {
     /// The text as it was given.
     pub text: String,

@@ -25,6 +25,7 @@ pub(crate) struct Decoder {
 /// What is wrong with a stream of records.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the record at byte {at} of the chunked stream {why}")]
+#[non_exhaustive]
 pub struct ChunkedError {
     /// Byte of the stream.
     pub at: u64,

@@ -22,6 +22,7 @@ struct Counters {
 
 /// What a transfer is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Stage {
     /// It has not begun.
     #[default]
@@ -34,6 +35,7 @@ pub enum Stage {
 
 /// The state of a transfer at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// What it is doing.
     pub stage: Stage,

@@ -14,6 +14,7 @@ use crate::target::{Existing, Partial};
 
 /// What a sink has written.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Saved {
     /// Size of the disk in bytes.
     pub virtual_size: u64,

@@ -37,6 +37,7 @@ enum Source {
 
 /// What a verification has looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Verified {
     /// Size of the disk in bytes.
     pub virtual_size: u64,

@@ -53,6 +53,7 @@ pub struct Digest {
 /// Text that is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a digest: give md5, sha256, sha384 or sha512, a colon and the value in hexadecimal")]
+#[non_exhaustive]
 pub struct InvalidDigest {
     /// The text as it was given.
     pub text: String,

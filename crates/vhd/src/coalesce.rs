@@ -11,6 +11,7 @@ use crate::map::{BlockPlace, DiskMap, Place};
 
 /// What to write into the parent.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Plan {
     /// Where the parent's footer ends up, in bytes of its file; `None` when it stays where it is.
     pub footer_at: Option<u64>,
@@ -51,6 +52,7 @@ pub enum Refusal {
 
 /// A block of the child, and where it goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Merge {
     /// Where it is in the child's file.
     pub child: BlockPlace,
@@ -62,6 +64,7 @@ pub struct Merge {
 
 /// An entry of the parent's table that is to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Entry {
     /// Where it is in the parent's file, in bytes; it has four.
     pub at: u64,

@@ -266,6 +266,7 @@ impl fmt::Display for Structure {
 
 /// What a block overlaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Neighbour {
     /// Another block, by its number.
     Block(u32),

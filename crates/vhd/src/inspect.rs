@@ -65,6 +65,7 @@ pub enum Grade {
 
 /// Something that deviates.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
     /// How bad it is.
     pub grade: Grade,
@@ -178,6 +179,7 @@ impl Report {
 
 /// Bytes to write and the length to cut to, to repair a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Plan {
     /// Where, and what.
     pub writes: Vec<(u64, Vec<u8>)>,

@@ -62,6 +62,7 @@ pub enum Event<'a> {
 
 /// What a complete stream contained.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Summary {
     /// The footer.
     pub footer: Footer,

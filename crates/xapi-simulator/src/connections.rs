@@ -24,6 +24,7 @@ pub struct Connections {
 
 /// How many connections there are.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Count {
     /// Now.
     pub open: usize,
@@ -33,6 +34,7 @@ pub struct Count {
 
 /// What has passed over a connection, as its host sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Traffic {
     /// Bytes from the client.
     pub received_bytes: u64,

@@ -78,6 +78,7 @@ struct Table {
 
 /// An object that is no more.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Deleted {
     /// Its class.
     pub class: &'static str,

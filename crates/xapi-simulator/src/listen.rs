@@ -17,6 +17,7 @@ use crate::transfer::nbd;
 
 /// A host of the pool on a port of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Listening {
     /// The host's name.
     pub host: String,

@@ -113,6 +113,7 @@ pub struct RrdSeries {
 
 /// Everything that is kept of one object.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Rrd {
     /// Seconds between measurements.
     pub step: u64,
@@ -126,6 +127,7 @@ pub struct Rrd {
 
 /// A data source.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct RrdSource {
     /// Its name, `cpu0`.
     pub name: String,
@@ -139,6 +141,7 @@ pub struct RrdSource {
 
 /// A resolution of an [`Rrd`].
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct RrdArchive {
     /// How the values were consolidated.
     pub consolidation: Consolidation,

@@ -4,6 +4,7 @@
 /// A line that cannot be read. `oslo.config` does not start with such a file either.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{source_name}, line {line}: {reason}")]
+#[non_exhaustive]
 pub struct SyntaxError {
     /// The file.
     pub source_name: String,

@@ -5,6 +5,7 @@ use crate::settings::Value;
 
 /// The section of `nova.conf` that an option is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Group {
     /// `[DEFAULT]`
     Default,
@@ -24,6 +25,7 @@ impl Group {
 
 /// An option.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Opt {
     /// Its section.
     pub group: Group,
@@ -41,6 +43,7 @@ pub struct Opt {
 
 /// What values an option takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum Kind {
     /// Any text.
     Text,

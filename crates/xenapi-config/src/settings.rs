@@ -9,6 +9,7 @@ use crate::options::{self, Group, Kind, OPTIONS, Opt};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Origin {
     /// Nobody gave one.
     Default,
@@ -69,6 +70,7 @@ impl fmt::Debug for Value {
 
 /// Something that is wrong with what was set. The option keeps the value that it had before.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
     /// Where; `None` when it concerns several places.
     pub origin: Option<Origin>,

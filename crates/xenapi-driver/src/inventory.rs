@@ -45,6 +45,7 @@ pub struct Inventory {
 
 /// A host.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Node {
     /// Its reference.
     pub reference: Ref<Host>,
@@ -66,6 +67,7 @@ pub struct Node {
 
 /// A network.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Network {
     /// Its reference.
     pub reference: Ref<NetworkClass>,

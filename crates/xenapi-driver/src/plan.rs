@@ -42,6 +42,7 @@ pub struct ImageFacts {
 
 /// Everything that will be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Plan {
     /// The instance's uuid.
     pub instance: Uuid,
@@ -70,6 +71,7 @@ pub struct Plan {
 
 /// How an image is written to a new disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ImportPlan {
     /// As a dynamic VHD of what is allocated: the host shows its progress and checks its structure.
     Vhd,
@@ -81,6 +83,7 @@ pub enum ImportPlan {
 
 /// A disk and how the VM sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DiskPlan {
     /// `name_label` of the VDI.
     pub name_label: String,
@@ -102,6 +105,7 @@ pub struct DiskPlan {
 
 /// The parts of the VM record that are not the same for every VM.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VmPlan {
     /// `name_label`.
     pub name_label: String,
@@ -131,6 +135,7 @@ pub struct VmPlan {
 
 /// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NicPlan {
     /// `device`.
     pub device: usize,

@@ -138,6 +138,7 @@ pub enum Event {
 
 /// How far a transfer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Transfer {
     /// Bytes that went over the wire.
     pub wire_bytes: u64,

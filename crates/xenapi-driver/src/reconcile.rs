@@ -69,6 +69,7 @@ pub struct Reconciled {
 
 /// Something that an operation left behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
     /// What it is.
     pub kind: Kind,

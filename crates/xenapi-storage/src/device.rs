@@ -16,6 +16,7 @@ pub struct UserDevice(u8);
 #[error(
     "{text:?} is not the place of a disk in a VM: give a number from 0 to 254 or a name such as \"xvdb\""
 )]
+#[non_exhaustive]
 pub struct InvalidUserDevice {
     /// The text.
     pub text: String,

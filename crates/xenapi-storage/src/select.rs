@@ -40,6 +40,7 @@ pub enum Choice {
     "SR filter {text:?} {reason}: write \"default-sr:true\", \"other-config:<key>=<value>\", \"uuid:<uuid>\" \
      or \"name:<name label>\""
 )]
+#[non_exhaustive]
 pub struct FilterSyntax {
     /// The text.
     pub text: String,
@@ -60,6 +61,7 @@ pub struct Place<'a> {
 
 /// No repository can be used: of every one there is, why not.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SelectionError {
     /// What was wanted.
     pub choice: Choice,
@@ -69,6 +71,7 @@ pub struct SelectionError {
 
 /// A repository that was not chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Candidate {
     /// Its uuid.
     pub uuid: String,

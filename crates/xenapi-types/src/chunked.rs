@@ -128,6 +128,7 @@ impl Header {
 
 /// A part of a chunk's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Piece<'a> {
     /// Where the bytes go, from the start of the disk.
     pub offset: u64,

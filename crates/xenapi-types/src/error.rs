@@ -53,6 +53,7 @@ pub enum Retry {
 
 /// A storage driver's own error, `SR_BACKEND_FAILURE_<number>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SrBackendFailure<'a> {
     /// The driver's number for the error; 44 is "no space".
     pub number: u32,
@@ -62,8 +63,14 @@ pub struct SrBackendFailure<'a> {
     pub details: &'a str,
 }
 
+mod sealed {
+    pub trait Sealed {}
+
+    impl Sealed for xenapi_wire::Failure {}
+}
+
 /// What failures mean.
-pub trait FailureExt {
+pub trait FailureExt: sealed::Sealed {
     /// The code, typed.
     fn error_code(&self) -> ErrorCode;
 

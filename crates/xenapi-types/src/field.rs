@@ -24,8 +24,15 @@ pub trait Field: Copy + Send + Sync + 'static {
 /// Some others have an explicit call that sets them, such as `vdi::SetNameLabel`.
 pub trait Settable: Field {}
 
+mod sealed {
+    pub trait Sealed {}
+
+    impl<K, V> Sealed for std::collections::BTreeMap<K, V> {}
+    impl<T> Sealed for Vec<T> {}
+}
+
 /// The values of a field that is a map.
-pub trait MapValue {
+pub trait MapValue: sealed::Sealed {
     /// The type of its keys.
     type Key: Serialize + DeserializeOwned + Send + Sync + 'static;
     /// The type of what stands under a key.
@@ -33,7 +40,7 @@ pub trait MapValue {
 }
 
 /// The values of a field that is a set.
-pub trait SetValue {
+pub trait SetValue: sealed::Sealed {
     /// The type of its elements.
     type Item: Serialize + DeserializeOwned + Send + Sync + 'static;
 }

@@ -97,6 +97,7 @@ pub enum Default {
 
 /// When something came and went: code names (`orlando`) or versions of XAPI (`24.19.1`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Life {
     /// The first release; empty when it is not known.
     pub since: &'static str,
@@ -115,6 +116,7 @@ impl Life {
 
 /// Who may set a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Mode {
     /// `create` and the setters.
     Rw,
@@ -126,6 +128,7 @@ pub enum Mode {
 
 /// A class.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ClassMeta {
     /// The name: `VDI`.
     pub name: &'static str,
@@ -155,6 +158,7 @@ pub struct ClassMeta {
 
 /// A field.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct FieldMeta {
     /// The name on the wire: `memory_static_max`.
     pub name: &'static str,
@@ -176,6 +180,7 @@ pub struct FieldMeta {
 
 /// An explicit message.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ExplicitMeta {
     /// The name without the class.
     pub name: &'static str,
@@ -199,6 +204,7 @@ pub struct ExplicitMeta {
 
 /// A parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct ParamMeta {
     /// The name.
     pub name: &'static str,
@@ -212,6 +218,7 @@ pub struct ParamMeta {
 
 /// An enum.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct EnumMeta {
     /// The name: `vm_power_state`.
     pub name: &'static str,
@@ -223,6 +230,7 @@ pub struct EnumMeta {
 
 /// A release with a code name.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ReleaseMeta {
     /// The code name: `stockholm`.
     pub name: &'static str,
@@ -291,6 +299,7 @@ pub enum MessageKind {
 
 /// A message, explicit or implicit.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct MessageMeta {
     /// The method: `VDI.get_name_label`.
     pub method: String,

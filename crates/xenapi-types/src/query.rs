@@ -69,6 +69,7 @@ pub struct ParseError {
 
 /// What is wrong with the text of an expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ParseErrorKind {
     /// No word of the grammar starts here; a string that does not end is such a place too.
     Token,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::stability::{self, Closed};
 use super::{Finding, Package};
 
 /// Crates that only turn bytes and values into others: whoever uses them brings files, sockets, the
@@ -42,10 +43,30 @@ pub(super) fn check(root: &Path, package: &Package) -> Result<Vec<Finding>> {
         let is_binary = within.ends_with("main.rs") || within.starts_with("src/bin");
         if is_source && package.is_library() && !is_binary {
             findings.extend(prints(&place, &text));
-            findings.extend(closed_errors(&place, &text));
         }
     }
     Ok(findings)
+}
+
+/// What of a library's interface is closed. What is there for fuzzing only is no part of it, nor are binaries.
+pub(super) fn closed(root: &Path, package: &Package) -> Result<Vec<Closed>> {
+    let source = root.join(&package.dir).join("src");
+    let mut files = Vec::new();
+    rust_files(&source, &mut files)?;
+    files.sort();
+    let mut found = Vec::new();
+    for path in files {
+        let within = path.strip_prefix(&source).unwrap_or(&path);
+        if within.starts_with("fuzzing") || within.ends_with("fuzzing.rs") || within.starts_with("bin") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        found.extend(stability::closed(
+            &path.strip_prefix(root).unwrap_or(&path).display().to_string(),
+            &text,
+        ));
+    }
+    Ok(found)
 }
 
 /// Every Rust file of a package but those that are generated or belong to a package inside.
@@ -151,26 +172,6 @@ fn prints(place: &str, text: &str) -> Vec<Finding> {
         .collect()
 }
 
-/// Enums of errors that could not grow without breaking who matches them. With a parameter, an enum says whose error
-/// it is, and no more can come.
-fn closed_errors(place: &str, text: &str) -> Vec<Finding> {
-    let lines: Vec<&str> = text.lines().collect();
-    let mut findings = Vec::new();
-    for (index, line) in lines.iter().enumerate() {
-        let Some(name) = line.strip_prefix("pub enum ").filter(|name| !name.contains('<')) else { continue };
-        let attributes = || lines[..index].iter().rev().take_while(|line| line.starts_with(['#', '/']));
-        let is_error =
-            attributes().any(|line| line.starts_with("#[derive(") && line.contains("thiserror::Error"));
-        if is_error && !attributes().any(|line| *line == "#[non_exhaustive]") {
-            let name = name.trim_end_matches([' ', '{']);
-            let text =
-                format!("the error {name} is not #[non_exhaustive]: it could not grow in a minor version");
-            findings.push(Finding::error(format!("{place}:{}", index + 1), text));
-        }
-    }
-    findings
-}
-
 fn shells(place: &str, text: &str) -> Vec<Finding> {
     code(text)
         .filter(|(_, line)| SHELLS.iter().any(|word| line.contains(word)))
@@ -223,15 +224,5 @@ mod tests {
         assert!(findings[0].text.starts_with("fn other has 64 lines"), "{findings:?}");
         assert_eq!(lengths("a.rs", &"// x\n".repeat(1_001)).len(), 1);
         assert_eq!(lengths("a.rs", &"// x\n".repeat(1_000)).len(), 0);
-    }
-    #[test]
-    fn errors_can_grow() {
-        let error = |attribute: &str, name: &str| {
-            format!("/// Why.\n#[derive(Debug, thiserror::Error)]\n{attribute}pub enum {name} {{\n")
-        };
-        assert_eq!(closed_errors("a.rs", &error("", "Error")).len(), 1);
-        assert_eq!(closed_errors("a.rs", &error("#[non_exhaustive]\n", "Error")), []);
-        assert_eq!(closed_errors("a.rs", &error("", "ReadError<E>")), []);
-        assert_eq!(closed_errors("a.rs", "#[derive(Debug)]\npub enum Choice {\n"), []);
     }
 }

@@ -10,6 +10,7 @@ use crate::unpack::problem::Problem;
 
 /// How a disk, or an archive with one, is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Compression {
     /// gzip, of one or several members.
     Gzip,

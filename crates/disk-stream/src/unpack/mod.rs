@@ -87,6 +87,7 @@ pub enum Packing {
 
 /// What a stream turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Found {
     /// How it is compressed.
     pub compression: Option<Compression>,
@@ -104,6 +105,7 @@ pub struct Found {
 
 /// What was unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Unpacked {
     /// What it was.
     pub found: Found,

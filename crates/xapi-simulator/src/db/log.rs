@@ -9,6 +9,7 @@ const CHANGES_KEPT: usize = 10_000;
 
 /// One object in one commit.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Change {
     /// The commit.
     pub generation: u64,

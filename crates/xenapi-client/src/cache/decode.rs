@@ -12,12 +12,12 @@ use xenapi_wire::{Ref, Value};
 
 use super::Watched;
 use super::table::{Object, Table};
-use super::writer::{Slot, Writer};
+use super::writer::{Sealed, Slot, Writer};
 use crate::follow;
 
 /// The classes of a cache, as a list of types: `()`, or a class and the others. Made by
 /// [`Builder::watch`](super::Builder::watch), and of no other use.
-pub trait Classes: 'static {
+pub trait Classes: Sealed + 'static {
     /// The classes' names, in the order of their places.
     #[doc(hidden)]
     fn names(names: &mut Vec<&'static str>);
@@ -40,6 +40,8 @@ pub trait Classes: 'static {
 /// A record of a class that the place of the change tells.
 pub(crate) type Record = Box<dyn Any + Send>;
 
+impl Sealed for () {}
+
 impl Classes for () {
     fn names(_: &mut Vec<&'static str>) {}
 
@@ -56,6 +58,8 @@ impl Classes for () {
         Ok(None)
     }
 }
+
+impl<C, L> Sealed for (C, L) {}
 
 impl<C: Watched, L: Classes> Classes for (C, L) {
     fn names(names: &mut Vec<&'static str>) {

@@ -10,6 +10,7 @@ use super::table::Object;
 use super::{Shared, Watched};
 
 /// What became of an object between two looks at it.
+#[non_exhaustive]
 pub struct Change<C: Watched> {
     /// The object.
     pub reference: Ref<C>,

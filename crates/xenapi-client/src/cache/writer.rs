@@ -19,8 +19,11 @@ use crate::error::Result;
 
 type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// Only this crate knows what is in a cache.
+pub trait Sealed {}
+
 /// A class of the cache, whichever it is.
-pub trait Slot: Send + Sync {
+pub trait Slot: Sealed + Send + Sync {
     /// The name of the class.
     fn name(&self) -> &'static str;
 
@@ -94,6 +97,8 @@ impl<C: Watched> Writer<C> {
         }
     }
 }
+
+impl<C: Watched> Sealed for Writer<C> {}
 
 impl<C: Watched> Slot for Writer<C> {
     fn name(&self) -> &'static str {

@@ -16,6 +16,7 @@ const FILE_BASED: [&str; 3] = ["ext", "nfs", "file"];
 
 /// What a host is like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct HostHealth {
     /// Its `name_label`.
     pub host: String,
@@ -30,6 +31,7 @@ pub struct HostHealth {
 
 /// A storage repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct RepositoryHealth {
     /// Its `name_label`.
     pub name: String,

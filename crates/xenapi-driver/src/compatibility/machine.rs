@@ -10,6 +10,7 @@ const DOM0: &str = "00000000-0000-0000-0000-000000000000";
 
 /// Where this machine's identity is read.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Machine {
     /// The kernel's word; `/sys/hypervisor/uuid`.
     pub hypervisor_uuid: PathBuf,

@@ -52,6 +52,7 @@ pub enum Strictness {
 
 /// A row of the table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Row {
     /// The function in the specification's table; empty for what it does not have.
     pub function: &'static str,
@@ -64,6 +65,7 @@ pub struct Row {
 /// What becomes of a feature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "verdict")]
+#[non_exhaustive]
 pub enum Verdict {
     /// As one expects.
     Works,
@@ -93,6 +95,7 @@ impl fmt::Display for Verdict {
 
 /// The report. It serializes to JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Compatibility {
     /// Where the driver runs.
     pub mode: Mode,

@@ -12,6 +12,7 @@ const PLUGIN: &str = "dom0_plugin_version.py";
 
 /// A host and its plugins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct HostPlugins {
     /// `name_label` of the host.
     pub host: String,

@@ -9,6 +9,7 @@ use xenapi_types::{
 
 /// Virtual GPUs of one type that a group of physical ones has on a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GpuOffer {
     /// The host.
     pub host: Ref<Host>,

@@ -10,6 +10,7 @@ use crate::spec::{Firmware, Hardware, InstanceSpec, VmMode};
 
 /// A virtual GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GpuPlan {
     /// `GPU_group`.
     pub group: Ref<GpuGroup>,

@@ -68,6 +68,7 @@ pub enum Item {
 
 /// What is wrong with an archive, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ArchiveError {
     /// Where the member begins that is wrong, in bytes from the beginning.
     pub offset: u64,
