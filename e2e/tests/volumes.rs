@@ -544,11 +544,10 @@ async fn attached_and_detached_at_the_same_time() -> Result<()> {
 /// goes with the last of them.
 #[tokio::test]
 async fn several_instances_on_one_volume() -> Result<()> {
-    let bench = Bench::new().await?;
+    let bench = bench().await?;
     let client = bench.pool.client();
-    let image = bench.files.path().join("demo.img");
-    let second = InstanceSpec::new("web2", Flavor::new(1, 512, 0), &image);
-    let second = bench.pool.driver.spawn(second, SpawnOptions::default()).await?;
+    let second = InstanceSpec::new("web2", Flavor::new(1, 512, 0), &bench.image);
+    let second = bench.pool.spawn(second).await?;
     let both = [bench.which.clone(), Which::Instance(second.uuid)];
     let before = bench.pool.census().await?;
     let attach = async |which: &Which, volume: Volume| {
@@ -564,7 +563,7 @@ async fn several_instances_on_one_volume() -> Result<()> {
     };
     let local = client.by_name_label::<Sr>(EXT).await?;
     let sr: Uuid = client.get_field(&local, sr::field::UUID).await?.parse()?;
-    let (alone, uuid) = bench.disk(&local, MIB).await?;
+    let (alone, uuid) = new_disk(&bench, &local, MIB).await?;
     let call = vdi::Create {
         sr: local.clone(),
         virtual_size: MIB as i64,
