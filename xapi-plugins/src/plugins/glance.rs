@@ -125,13 +125,17 @@ fn upload_vhd2(dom0: &dyn Dom0, args: &Args) -> Outcome {
     }
 }
 
-/// Gives the image its properties, under their own names, and sees that it waits for data: the service would
-/// take all of it in before it refuses.
+/// Sees that the image waits for data, as the service would take all of it in before it refuses, and gives it its
+/// properties, under their own names.
 fn describe(
     dom0: &dyn Dom0,
     image: &Image<'_>,
     properties: &[(String, String)],
 ) -> Result<Vec<String>, Error> {
+    let (_, record) = Curl::new(&image.headers, &image.path(""), &[]).run(dom0)?;
+    let record: Value = serde_json::from_str(&record)
+        .map_err(|e| Error::Retryable(format!("the record of image {} is no JSON: {e}", image.id)))?;
+    refuse_unless_queued(image, record["status"].as_str().unwrap_or_default())?;
     let fixed = [("container_format", "ovf"), ("disk_format", "vhd"), ("visibility", "private")];
     let all = fixed.into_iter().chain(properties.iter().map(|(name, text)| (name.as_str(), text.as_str())));
     // A name of a JSON pointer.
@@ -145,10 +149,6 @@ fn describe(
         option("data-binary", &Value::from(patch).to_string()),
     ];
     Curl::new(&image.headers, &image.path(""), &lines).run(dom0)?;
-    let (_, record) = Curl::new(&image.headers, &image.path(""), &[]).run(dom0)?;
-    let record: Value = serde_json::from_str(&record)
-        .map_err(|e| Error::Retryable(format!("the record of image {} is no JSON: {e}", image.id)))?;
-    refuse_unless_queued(image, record["status"].as_str().unwrap_or_default())?;
     Ok(vec![option("header", "Content-Type: application/octet-stream"), chunked()])
 }
 

@@ -161,13 +161,14 @@ fn vdis_become_an_image() {
         return;
     }
     let queued = br#"{"status": "queued"}"#.to_vec();
-    let answers = vec![("200 OK", b"{}".to_vec()), ("200 OK", queued), ("204 No Content", Vec::new())];
+    let answers = vec![("200 OK", queued), ("200 OK", b"{}".to_vec()), ("204 No Content", Vec::new())];
     let (service, sr) = (Service::with(answers), Sr::with_chain(2));
     assert_eq!(upload_vhd2(&sr.dom0(), &service.args(&sr, "2")), Ok(Pickle::None));
     assert_eq!(sr.files().len(), 2);
     let asked = service.asked();
-    assert!(asked[0].0.starts_with(&format!("PATCH /v2/images/{IMAGE} ")), "{}", asked[0].0);
-    let patch: Value = serde_json::from_slice(&asked[0].1).unwrap();
+    assert!(asked[0].0.starts_with(&format!("GET /v2/images/{IMAGE} ")), "{}", asked[0].0);
+    assert!(asked[1].0.starts_with(&format!("PATCH /v2/images/{IMAGE} ")), "{}", asked[1].0);
+    let patch: Value = serde_json::from_slice(&asked[1].1).unwrap();
     let pairs: Vec<_> = patch
         .as_array()
         .unwrap()
@@ -200,7 +201,7 @@ fn an_image_that_does_not_wait_for_data() {
     }
     let active = br#"{"status": "active"}"#.to_vec();
     for (answers, class) in [
-        (vec![("200 OK", b"{}".to_vec()), ("200 OK", active)], "PluginError"),
+        (vec![("200 OK", active)], "PluginError"),
         (vec![("409 Conflict", Vec::new())], "PluginError"),
         (vec![("404 Not Found", Vec::new())], "Failure"),
         (vec![("500 Oops", Vec::new())], "RetryableError"),

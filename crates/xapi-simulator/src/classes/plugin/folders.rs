@@ -113,7 +113,7 @@ impl Folder {
             let sent = export::vhd(&mut file, &disk, len, &own, base.as_ref(), &mut |_| {}).await;
             sent.map_err(std::io::Error::other)
         });
-        written.and_then(|()| if volume.hidden { hide(&path) } else { Ok(()) })
+        written.and_then(|()| mark(&path, volume))
     }
 
     /// Takes in what the program has left, parents first. Does file work.
@@ -183,13 +183,13 @@ impl Head {
     }
 }
 
-/// Marks a file as that of a base copy, in both its footers.
-fn hide(path: &Path) -> std::io::Result<()> {
+/// Gives a file the uuid by which the files above it know it, and says whether it is a base copy's: in both its footers.
+fn mark(path: &Path, volume: &Volume) -> std::io::Result<()> {
     let mut file = std::fs::OpenOptions::new().read(true).write(true).open(path)?;
     let mut bytes = [0; FOOTER_LEN];
     file.read_exact(&mut bytes)?;
     let footer = Footer::parse(&bytes, 0, Structure::FrontFooter).map_err(std::io::Error::other)?;
-    let bytes = Footer { hidden: 1, ..footer }.to_bytes();
+    let bytes = Footer { uuid: volume.uuid, hidden: volume.hidden.into(), ..footer }.to_bytes();
     for at in [SeekFrom::Start(0), SeekFrom::End(-(FOOTER_LEN as i64))] {
         file.seek(at)?;
         file.write_all(&bytes)?;
