@@ -13,7 +13,7 @@ use xenapi_driver::reconcile::{Kind, ReconcileOptions};
 use xenapi_driver::resize::ResizeOptions;
 use xenapi_driver::spec::{ConfigDrive, Firmware, Flavor, Hardware, InstanceSpec, Nic, Power, VmMode};
 use xenapi_driver::{Cause, Instance, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Stage, Which};
-use xenapi_types::{Host, Pif, VbdMode, VmPowerState, host, network, network_sriov};
+use xenapi_types::{Host, Pgpu, Pif, VbdMode, VmPowerState, host, network, network_sriov};
 use xenapi_wire::Failure;
 
 fn spec_of(bench: &Bench, name: &str, flavor: Flavor) -> InstanceSpec {
@@ -178,6 +178,10 @@ async fn memory_is_never_promised_twice() -> Result<()> {
 async fn tpm_and_virtual_gpus() -> Result<()> {
     let bench = Bench::of(World::demo().with_devices()).await?;
     let client = bench.pool.client();
+    let node = bench.pool.driver.nodes().await?.remove(0).uuid.parse()?;
+    let gpus = client.all::<Pgpu>().await?.len();
+    assert_eq!(bench.pool.driver.node(node).await?.gpus as usize, gpus);
+    assert!(gpus > 0);
     let spec = |name: &str, gpus: &[&str]| {
         let mut spec = spec_of(&bench, name, Flavor::new(1, 512, 0));
         spec.hardware.firmware = Firmware::Uefi { secure_boot: true };

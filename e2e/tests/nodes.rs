@@ -1,5 +1,7 @@
 //! Hosts: what they have, and their maintenance with guests on them.
 
+use std::time::SystemTime;
+
 use anyhow::{Context, Result};
 use e2e::pool::{NETWORK, Pool};
 use examples::demo_image::DemoImage;
@@ -10,6 +12,7 @@ use xapi_simulator::fault::Fault;
 use xenapi_driver::node::DrainOptions;
 use xenapi_driver::spec::{Flavor, InstanceSpec, Nic, SrChoice};
 use xenapi_driver::{Cause, Progress, Settings};
+use xenapi_types::{Host, host};
 use xenapi_wire::Failure;
 
 struct Bench {
@@ -45,8 +48,14 @@ impl Bench {
 #[tokio::test]
 async fn what_a_host_has() -> Result<()> {
     let bench = Bench::new().await?;
+    // As XAPI notes it when a host boots.
+    let host = bench.pool.client().by_uuid::<Host>(&bench.here.to_string()).await?;
+    let hour_ago = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs() - 3_600;
+    let (field, boot_time) = (host::field::OTHER_CONFIG, format!("{hour_ago}."));
+    bench.pool.client().add_to(&host, field, "boot_time", boot_time).await?;
     let info = bench.pool.driver.node(bench.here).await?;
     assert_eq!((info.guests, info.vcpus_used, info.live), (2, 4, true));
+    assert!(info.uptime.is_some_and(|time| (3_598..9_999).contains(&time.as_secs())), "{info:?}");
     assert!(info.memory_total_bytes > info.node.memory_free_bytes && info.node.memory_free_bytes > 0);
     let shared = info.storage.iter().find(|sr| sr.name == "shared").context("the shared repository")?;
     assert!(shared.shared && shared.allocated_bytes >= 64 << 20);

@@ -82,6 +82,19 @@ async fn a_guest_that_does_not_come_down() -> Result<()> {
     assert_eq!(bench.power_state().await?, VmPowerState::Running);
     bench.pool.simulator.faults().on("VM.clean_shutdown", deaf());
     assert_eq!(bench.power(PowerChange::Off(Shutdown::NOVA)).await?, VmPowerState::Halted);
+    // So it is with reboots, each with a new domain where it comes to one.
+    bench.power(PowerChange::On).await?;
+    let domid =
+        async || Ok::<_, anyhow::Error>(bench.pool.client().get_field(&bench.vm, vm::field::DOMID).await?);
+    let before = domid().await?;
+    bench.pool.simulator.faults().on("VM.clean_reboot", deaf());
+    let error = bench.power(PowerChange::Reboot(CLEAN)).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::GuestStays { .. }), "{error}");
+    assert_eq!((bench.power_state().await?, domid().await?), (VmPowerState::Running, before));
+    bench.pool.simulator.faults().on("VM.clean_reboot", deaf());
+    assert_eq!(bench.power(PowerChange::Reboot(Shutdown::NOVA)).await?, VmPowerState::Running);
+    assert_ne!(domid().await?, before);
+    bench.power(PowerChange::Off(CLEAN)).await?;
     // No patience at all: the request is cancelled, whether or not the guest was quicker.
     let now = Shutdown::Clean { timeout: Duration::ZERO, otherwise: Otherwise::Hard };
     bench.power(PowerChange::On).await?;

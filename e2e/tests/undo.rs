@@ -213,6 +213,42 @@ async fn cancelled_at_every_stage() -> Result<()> {
     Ok(())
 }
 
+/// Each stage from its beginning to its end, and the bytes of each transfer to the last one.
+#[tokio::test]
+async fn stages_and_bytes_are_told() -> Result<()> {
+    let bench = Bench::new().await?;
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let progress = Progress::to(move |event| drop(sender.send(event)));
+    bench.pool.driver.spawn(spec_of(&bench), SpawnOptions { progress, ..options() }).await?;
+    let (mut open, mut ended, mut moved) = (Vec::new(), Vec::new(), BTreeMap::<_, Vec<_>>::new());
+    while let Ok(event) = receiver.try_recv() {
+        match event {
+            Event::Started(stage) => open.push(stage),
+            Event::Finished(stage, _) => {
+                open.retain(|begun| *begun != stage);
+                ended.push(stage);
+            }
+            Event::Bytes(stage, transfer) => {
+                assert!(open.contains(&stage), "{stage} is not under way");
+                moved.entry(stage).or_default().push(transfer);
+            }
+            Event::Failed(stage, _) => panic!("{stage} has failed"),
+            _ => {}
+        }
+    }
+    assert_eq!(open, []);
+    for stage in [Stage::Image, Stage::Plan, Stage::RootDisk, Stage::ConfigDrive, Stage::Vm, Stage::Start] {
+        assert!(ended.contains(&stage), "{stage} is missing in {ended:?}");
+    }
+    for stage in [Stage::RootDisk, Stage::RootDiskCheck] {
+        let told = moved.get(&stage).map_or(&[][..], |told| told);
+        assert!(told.is_sorted_by_key(|transfer| transfer.wire_bytes), "{told:?}");
+        let last = told.last().copied().expect("something was moved");
+        assert_eq!(Some(last.wire_bytes), last.wire_total_bytes, "{stage}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn dropped_in_the_middle() -> Result<()> {
     let bench = Bench::new().await?;

@@ -306,6 +306,8 @@ async fn another_volume_in_the_place_of_one() -> Result<()> {
     let ext = client.by_name_label::<Sr>(EXT).await?;
     let sr: Uuid = client.get_field(&ext, sr::field::UUID).await?.parse()?;
     let (_, first) = new_disk(&bench, &ext, 8 * MIB).await?;
+    let content: Vec<u8> = (0..8 * MIB).map(|at| (at % 251) as u8).collect();
+    bench.pool.write(&first.to_string(), 0, &content).await?;
     let volume = |id: &str, disk: Uuid| Volume {
         id: Some(id.to_owned()),
         ..Volume::new(Storage::Repository(sr), VolumeDisk::Uuid(disk))
@@ -346,6 +348,8 @@ async fn another_volume_in_the_place_of_one() -> Result<()> {
     // Nobody uses the target any more.
     assert!(client.by_uuid_opt::<Sr>(&xenapi_storage_uuid()).await?.is_none());
     detach(&bench, "last").await?;
+    // From volume to volume, what was on the first is on the last.
+    assert!(bench.pool.content(&last.to_string()).await?.starts_with(&content));
     Ok(())
 }
 
