@@ -19,7 +19,7 @@ use xenapi_driver::spec::{
 use xenapi_driver::upload::{UploadFormat, UploadOptions};
 use xenapi_driver::volume::AttachOptions;
 use xenapi_driver::{
-    Checks, Driver, Existing, InstanceDisk, Otherwise, PowerChange, Progress, Result, Shutdown, SpawnOptions,
+    Checks, Existing, InstanceDisk, Otherwise, PowerChange, Progress, Result, Shutdown, SpawnOptions,
 };
 use xenapi_types::VmPowerState;
 
@@ -202,25 +202,18 @@ impl Step {
         let driver = &scene.pool.driver;
         let progress = Progress::none;
         match self {
-            Self::Spawn => spawn(driver, scene, SrChoice::default()).await,
-            Self::SpawnOnLvm => spawn(driver, scene, SrChoice::NameLabel(LVM.into())).await,
-            Self::SpawnOnShared => spawn(driver, scene, SrChoice::NameLabel(SHARED.into())).await,
-            // The scene's driver writes that way.
-            Self::SpawnViaDom0 => spawn(driver, scene, SrChoice::default()).await,
-            Self::SpawnFromDisc => {
-                let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 1), scene.disc());
-                (spec.uuid, spec.node) = (scene.instance, Some(scene.home));
-                spec.image_use = ImageUse::Disc;
-                let options = SpawnOptions { checks: Checks::AllDisks, ..SpawnOptions::default() };
-                driver.spawn(spec, options).await.map(drop)
-            }
-            Self::SpawnSetUp => {
-                let flavor = Flavor { swap_mib: 16, ..Flavor::new(1, 512, 2) };
-                let mut spec = InstanceSpec::new("web1", flavor, scene.image());
-                (spec.uuid, spec.node) = (scene.instance, Some(scene.home));
-                spec.disk_setup =
-                    DiskSetup { grow: Grow::Require, format_swap: true, ..DiskSetup::default() };
-                driver.spawn(spec, SpawnOptions::default()).await.map(drop)
+            // The scene's driver writes to disks in the way that the step is called after.
+            Self::Spawn | Self::SpawnViaDom0 => spawn(scene, SrChoice::default()).await,
+            Self::SpawnOnLvm => spawn(scene, SrChoice::NameLabel(LVM.into())).await,
+            Self::SpawnOnShared => spawn(scene, SrChoice::NameLabel(SHARED.into())).await,
+            Self::SpawnFromDisc => spawn_from_disc(scene).await,
+            Self::SpawnSetUp => spawn_set_up(scene).await,
+            Self::SpawnCached(copying) => spawn_cached(scene, *copying).await,
+            Self::SpawnFromVolume => spawn_from_volume(scene).await,
+            Self::LeaveSpawn => leave_spawn(scene).await,
+            Self::LoseHost => {
+                scene.lose_host(scene.home);
+                Ok(())
             }
             Self::Destroy => driver.destroy(scene.which(), progress()).await.map(drop),
             Self::Snapshot => {
@@ -231,118 +224,38 @@ impl Step {
                 let request = CacheRequest::new(IMAGE_ID, scene.image());
                 driver.cache_image(request, progress()).await.map(drop)
             }
-            Self::SpawnCached(copying) => spawn_cached(scene, *copying).await,
-            Self::Upload => {
-                let options = UploadOptions { format: UploadFormat::VhdChain, ..UploadOptions::default() };
-                driver.upload(scene.which(), file(scene.output()), options).await.map(drop)
-            }
-            Self::UploadAll => {
-                let output = scene.output();
-                let sinks = move |disk: &InstanceDisk| {
-                    // The root disk's has the name that the others look for.
-                    let name =
-                        if disk.userdevice == "0" { output.clone() } else { output.with_extension("cd") };
-                    Some(file(name))
-                };
-                let options = UploadOptions { format: UploadFormat::Vhd, ..UploadOptions::default() };
-                driver.upload_disks(scene.which(), sinks, options).await.map(drop)
-            }
-            Self::Backup => {
-                let path = scene.output().with_file_name(FULL);
-                driver.backup(scene.which(), path, BackupOptions::default()).await.map(drop)
-            }
-            Self::Increment => {
-                let base = Some(scene.output().with_file_name(FULL));
-                let options = BackupOptions { base, ..BackupOptions::default() };
-                let backup = driver.backup(scene.which(), scene.output(), options).await?;
-                scene.note_leftovers(backup.leftovers.len());
-                Ok(())
-            }
+            Self::Upload => upload(scene).await,
+            Self::UploadAll => upload_all(scene).await,
+            Self::Backup => backup(scene).await,
+            Self::Increment => increment(scene).await,
             Self::Power(change, _) => driver.power(scene.which(), *change, progress()).await.map(drop),
             Self::SoftDelete => driver.soft_delete(scene.which(), progress()).await,
             Self::Restore => driver.restore(scene.which(), progress()).await,
-            Self::Resize => {
-                let options = ResizeOptions {
-                    flavor: Some(Flavor::new(2, 1024, 1)),
-                    sr: Some(SrChoice::NameLabel(LVM.into())),
-                    shutdown: Shutdown::Hard,
-                    ..ResizeOptions::default()
-                };
-                driver.resize(scene.which(), options).await.map(drop)
-            }
-            Self::Shrink => {
-                let flavor = Some(Flavor { swap_mib: 16, ..Flavor::new(1, 512, 1) });
-                let options = ResizeOptions { flavor, shutdown: Shutdown::Hard, ..ResizeOptions::default() };
-                driver.resize(scene.which(), options).await.map(drop)
-            }
+            Self::Resize => resize(scene).await,
+            Self::Shrink => shrink(scene).await,
             Self::ConfirmResize => driver.confirm_resize(scene.which(), progress()).await,
             Self::RevertResize => driver.revert_resize(scene.which(), progress()).await,
-            Self::AttachVolume => {
-                let options = AttachOptions::default();
-                driver.attach_volume(scene.which(), scene::volume(), options).await.map(drop)
-            }
+            Self::AttachVolume => attach_volume(scene).await,
             Self::DetachVolume => {
                 driver.detach_volume(scene.which(), scene::VOLUME, progress()).await.map(drop)
             }
-            Self::SwapVolume => {
-                let new = scene::other_volume();
-                driver.swap_volume(scene.which(), scene::VOLUME, new, progress()).await.map(drop)
-            }
-            Self::SpawnFromVolume => {
-                let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), scene::volume());
-                spec.uuid = scene.instance;
-                driver.spawn(spec, SpawnOptions::default()).await.map(drop)
-            }
+            Self::SwapVolume => swap_volume(scene).await,
             Self::Rescue => driver.rescue(scene.which(), RescueOptions::with(scene.image())).await.map(drop),
             Self::Unrescue => driver.unrescue(scene.which(), progress()).await.map(drop),
             Self::Rebuild => {
                 driver.rebuild(scene.which(), RebuildOptions::with(scene.image())).await.map(drop)
             }
-            Self::LiveMigrate => {
-                let (node, sr) = scene.elsewhere.expect("a pool of two hosts");
-                let options =
-                    MigrateOptions { sr: Some(SrChoice::Uuid(sr.to_string())), ..MigrateOptions::to(node) };
-                driver.live_migrate(scene.which(), options).await.map(drop)
-            }
-            Self::MoveToPool => {
-                let (there, _) = scene.there.as_ref().expect("another pool");
-                let options = PoolMigrateOptions::default();
-                driver.migrate_to_pool(scene.which(), &there.driver, options).await.map(drop)
-            }
+            Self::LiveMigrate => live_migrate(scene).await,
+            Self::MoveToPool => move_to_pool(scene).await,
             Self::Evacuate => {
                 let (node, _) = scene.elsewhere.expect("a pool of two hosts");
                 driver.evacuate(scene.which(), node, progress()).await
             }
-            Self::Reconcile => {
-                let options = ReconcileOptions { older_than: Duration::ZERO, ..ReconcileOptions::default() };
-                let done = driver.reconcile(options).await?;
-                scene.note_leftovers(done.leftovers.len());
-                Ok(())
-            }
-            Self::AttachInterface => {
-                let mac = MacChoice::Given(MAC.parse().expect("an address"));
-                let nic = Nic { mac, ..Nic::on(NETWORK) };
-                driver.attach_interface(scene.which(), nic, progress()).await.map(drop)
-            }
+            Self::Reconcile => reconcile(scene).await,
+            Self::AttachInterface => attach_interface(scene).await,
             Self::DetachInterface => driver.detach_interface(scene.which(), MAC, progress()).await.map(drop),
-            Self::EnsureNetwork => {
-                let vlan = Some(Vlan { over: NETWORK.into(), tag: 100 });
-                let spec = NetworkSpec { name: TENANT.into(), mtu: Some(1450), vlan };
-                driver.ensure_network(spec, progress()).await.map(drop)
-            }
+            Self::EnsureNetwork => ensure_network(scene).await,
             Self::RemoveNetwork => driver.remove_network(TENANT, progress()).await,
-            Self::LoseHost => {
-                scene.lose_host(scene.home);
-                Ok(())
-            }
-            Self::LeaveSpawn => {
-                let refuse = ["VM.start_on", "VM.destroy", "VDI.destroy", "VBD.destroy", "VIF.destroy"];
-                scene.refuse(&refuse);
-                let failed = spawn(driver, scene, SrChoice::default()).await;
-                scene.faults().clear();
-                assert!(failed.is_err_and(|error| !error.leftovers().is_empty()), "something is left");
-                Ok(())
-            }
         }
     }
 
@@ -368,21 +281,139 @@ fn file(path: std::path::PathBuf) -> Arc<dyn ImageSink> {
     Arc::new(FileSink::new(path))
 }
 
-async fn spawn_cached(scene: &Scene, copying: Copying) -> Result<()> {
-    let image = scene.pool.driver.cached_images().await?.pop().expect("it was cached");
-    let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), RootImage::Cached(image, copying));
+/// The instance of the scene, where it belongs.
+fn spec(scene: &Scene, flavor: Flavor, image: impl Into<RootImage>) -> InstanceSpec {
+    let mut spec = InstanceSpec::new("web1", flavor, image);
     (spec.uuid, spec.node) = (scene.instance, Some(scene.home));
-    scene.pool.driver.spawn(spec, SpawnOptions::default()).await.map(drop)
+    spec
 }
 
-async fn spawn(driver: &Driver, scene: &Scene, sr: SrChoice) -> Result<()> {
-    let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), scene.image());
-    (spec.uuid, spec.node) = (scene.instance, Some(scene.home));
+async fn spawn(scene: &Scene, sr: SrChoice) -> Result<()> {
+    let mut spec = spec(scene, Flavor::new(1, 512, 0), scene.image());
     spec.nics = vec![Nic::on(NETWORK)];
     spec.config_drive = Some(ConfigDrive::default());
     spec.sr = sr;
     let options = SpawnOptions { checks: Checks::AllDisks, ..SpawnOptions::default() };
-    driver.spawn(spec, options).await.map(drop)
+    scene.pool.driver.spawn(spec, options).await.map(drop)
+}
+
+async fn spawn_from_disc(scene: &Scene) -> Result<()> {
+    let spec = spec(scene, Flavor::new(1, 512, 1), scene.disc());
+    let options = SpawnOptions { checks: Checks::AllDisks, ..SpawnOptions::default() };
+    let spec = InstanceSpec { image_use: ImageUse::Disc, ..spec };
+    scene.pool.driver.spawn(spec, options).await.map(drop)
+}
+
+async fn spawn_set_up(scene: &Scene) -> Result<()> {
+    let spec = spec(scene, Flavor { swap_mib: 16, ..Flavor::new(1, 512, 2) }, scene.image());
+    let disk_setup = DiskSetup { grow: Grow::Require, format_swap: true, ..DiskSetup::default() };
+    scene.pool.spawn(InstanceSpec { disk_setup, ..spec }).await.map(drop)
+}
+
+async fn spawn_cached(scene: &Scene, copying: Copying) -> Result<()> {
+    let image = scene.pool.driver.cached_images().await?.pop().expect("it was cached");
+    let spec = spec(scene, Flavor::new(1, 512, 0), RootImage::Cached(image, copying));
+    scene.pool.spawn(spec).await.map(drop)
+}
+
+/// On any host: the volume is on none yet.
+async fn spawn_from_volume(scene: &Scene) -> Result<()> {
+    let spec = spec(scene, Flavor::new(1, 512, 0), scene::volume());
+    scene.pool.spawn(InstanceSpec { node: None, ..spec }).await.map(drop)
+}
+
+async fn leave_spawn(scene: &Scene) -> Result<()> {
+    scene.refuse(&["VM.start_on", "VM.destroy", "VDI.destroy", "VBD.destroy", "VIF.destroy"]);
+    let failed = spawn(scene, SrChoice::default()).await;
+    scene.faults().clear();
+    assert!(failed.is_err_and(|error| !error.leftovers().is_empty()), "something is left");
+    Ok(())
+}
+
+async fn upload(scene: &Scene) -> Result<()> {
+    let options = UploadOptions { format: UploadFormat::VhdChain, ..UploadOptions::default() };
+    scene.pool.driver.upload(scene.which(), file(scene.output()), options).await.map(drop)
+}
+
+async fn upload_all(scene: &Scene) -> Result<()> {
+    let output = scene.output();
+    let sinks = move |disk: &InstanceDisk| {
+        // The root disk's has the name that the others look for.
+        let name = if disk.userdevice == "0" { output.clone() } else { output.with_extension("cd") };
+        Some(file(name))
+    };
+    let options = UploadOptions { format: UploadFormat::Vhd, ..UploadOptions::default() };
+    scene.pool.driver.upload_disks(scene.which(), sinks, options).await.map(drop)
+}
+
+async fn backup(scene: &Scene) -> Result<()> {
+    let path = scene.output().with_file_name(FULL);
+    scene.pool.driver.backup(scene.which(), path, BackupOptions::default()).await.map(drop)
+}
+
+async fn increment(scene: &Scene) -> Result<()> {
+    let base = Some(scene.output().with_file_name(FULL));
+    let options = BackupOptions { base, ..BackupOptions::default() };
+    let backup = scene.pool.driver.backup(scene.which(), scene.output(), options).await?;
+    scene.note_leftovers(backup.leftovers.len());
+    Ok(())
+}
+
+async fn resize(scene: &Scene) -> Result<()> {
+    let options = ResizeOptions {
+        flavor: Some(Flavor::new(2, 1024, 1)),
+        sr: Some(SrChoice::NameLabel(LVM.into())),
+        shutdown: Shutdown::Hard,
+        ..ResizeOptions::default()
+    };
+    scene.pool.driver.resize(scene.which(), options).await.map(drop)
+}
+
+async fn shrink(scene: &Scene) -> Result<()> {
+    let flavor = Some(Flavor { swap_mib: 16, ..Flavor::new(1, 512, 1) });
+    let options = ResizeOptions { flavor, shutdown: Shutdown::Hard, ..ResizeOptions::default() };
+    scene.pool.driver.resize(scene.which(), options).await.map(drop)
+}
+
+async fn attach_volume(scene: &Scene) -> Result<()> {
+    let options = AttachOptions::default();
+    scene.pool.driver.attach_volume(scene.which(), scene::volume(), options).await.map(drop)
+}
+
+async fn swap_volume(scene: &Scene) -> Result<()> {
+    let (old, new) = (scene::VOLUME, scene::other_volume());
+    scene.pool.driver.swap_volume(scene.which(), old, new, Progress::none()).await.map(drop)
+}
+
+async fn live_migrate(scene: &Scene) -> Result<()> {
+    let (node, sr) = scene.elsewhere.expect("a pool of two hosts");
+    let options = MigrateOptions { sr: Some(SrChoice::Uuid(sr.to_string())), ..MigrateOptions::to(node) };
+    scene.pool.driver.live_migrate(scene.which(), options).await.map(drop)
+}
+
+async fn move_to_pool(scene: &Scene) -> Result<()> {
+    let (there, _) = scene.there.as_ref().expect("another pool");
+    let options = PoolMigrateOptions::default();
+    scene.pool.driver.migrate_to_pool(scene.which(), &there.driver, options).await.map(drop)
+}
+
+async fn reconcile(scene: &Scene) -> Result<()> {
+    let options = ReconcileOptions { older_than: Duration::ZERO, ..ReconcileOptions::default() };
+    let done = scene.pool.driver.reconcile(options).await?;
+    scene.note_leftovers(done.leftovers.len());
+    Ok(())
+}
+
+async fn attach_interface(scene: &Scene) -> Result<()> {
+    let mac = MacChoice::Given(MAC.parse().expect("an address"));
+    let nic = Nic { mac, ..Nic::on(NETWORK) };
+    scene.pool.driver.attach_interface(scene.which(), nic, Progress::none()).await.map(drop)
+}
+
+async fn ensure_network(scene: &Scene) -> Result<()> {
+    let vlan = Some(Vlan { over: NETWORK.into(), tag: 100 });
+    let spec = NetworkSpec { name: TENANT.into(), mtu: Some(1450), vlan };
+    scene.pool.driver.ensure_network(spec, Progress::none()).await.map(drop)
 }
 
 /// Whether a file is a whole VHD.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::head::{Head, HeadError, Verb};
 use super::page::{self, Page};
-use super::{After, Conn, Exchange};
+use super::{After, Conn, Exchange, Handler};
 use crate::classes::{session, task};
 use crate::core::Core;
 use crate::dispatch::internal_error;
@@ -69,48 +69,7 @@ async fn next(exchange: &mut Exchange) -> io::Result<After> {
     if let Some(handler) = exchange.core.router().http.find(verb, &exchange.head.path) {
         exchange.fault = exchange.core.faults().strike(&exchange.head.path);
         exchange.core.link_latency().await;
-        return match exchange.fault.clone() {
-            None => handler(exchange).await,
-            Some(Fault::SessionExpired) => {
-                if let Some(session) = exchange.head.param("session_id") {
-                    session::end(&exchange.core, session);
-                }
-                handler(exchange).await
-            }
-            Some(fault) => {
-                let core = exchange.core.clone();
-                match fault.before(&core).await {
-                    Wire::Go => {
-                        if let Fault::DropAfterBytes(len) = fault {
-                            exchange.conn.break_after(len);
-                        }
-                        let after = handler(exchange).await?;
-                        Ok(match fault {
-                            Fault::Silence => {
-                                core.faults().hang().await;
-                                After::Reset
-                            }
-                            Fault::DropAfterExecution => After::Reset,
-                            Fault::RestartAfter => {
-                                core.stop_toolstack();
-                                core.start_toolstack();
-                                After::Reset
-                            }
-                            _ => after,
-                        })
-                    }
-                    Wire::Failure(failure) => {
-                        let page = Page::internal_error(Some(&failure.to_string()));
-                        if let Some(task) = exchange.head.task() {
-                            task::finish(&core, task, Err(failure));
-                        }
-                        exchange.conn.send(&page.bytes(version)).await?;
-                        Ok(After::Close)
-                    }
-                    Wire::Drop => Ok(After::Reset),
-                }
-            }
-        };
+        return handled(exchange, handler).await;
     }
     match verb {
         Verb::Post => post(exchange).await,
@@ -131,6 +90,48 @@ async fn next(exchange: &mut Exchange) -> io::Result<After> {
             Ok(After::Close)
         }
     }
+}
+
+/// Has a handler answer, or the fault that has struck this request.
+async fn handled(exchange: &mut Exchange, handler: Handler) -> io::Result<After> {
+    let Some(fault) = exchange.fault.clone() else { return handler(exchange).await };
+    if let Fault::SessionExpired = fault {
+        if let Some(session) = exchange.head.param("session_id") {
+            session::end(&exchange.core, session);
+        }
+        return handler(exchange).await;
+    }
+    let core = exchange.core.clone();
+    match fault.before(&core).await {
+        Wire::Go => {}
+        Wire::Failure(failure) => {
+            let page = Page::internal_error(Some(&failure.to_string()));
+            if let Some(task) = exchange.head.task() {
+                task::finish(&core, task, Err(failure));
+            }
+            let version = exchange.head.version();
+            exchange.conn.send(&page.bytes(version)).await?;
+            return Ok(After::Close);
+        }
+        Wire::Drop => return Ok(After::Reset),
+    }
+    if let Fault::DropAfterBytes(len) = fault {
+        exchange.conn.break_after(len);
+    }
+    let after = handler(exchange).await?;
+    Ok(match fault {
+        Fault::Silence => {
+            core.faults().hang().await;
+            After::Reset
+        }
+        Fault::DropAfterExecution => After::Reset,
+        Fault::RestartAfter => {
+            core.stop_toolstack();
+            core.start_toolstack();
+            After::Reset
+        }
+        _ => after,
+    })
 }
 
 /// The next header block, or the page that refuses it; nothing at the end of the connection.

@@ -186,16 +186,7 @@ where
     async fn run(self) -> Result<Imported> {
         let Self { client, vdi, format, body, route, label, progress, queued, checksum, detached } = self;
         let subject = format!("import of {format} into {}", name(&vdi));
-        let len = match body.size_hint().exact() {
-            // XAPI starts the transfer and fails it with VDI_IO_ERROR.
-            Some(0) => return Err(Error::new(ErrorKind::Body, "the body is empty").about(subject)),
-            Some(len) => Length::exact(len),
-            None if format == ImportFormat::RawChunked => Length::open_ended(),
-            None => {
-                let message = "the body does not know its length, which XAPI needs";
-                return Err(Error::new(ErrorKind::Body, message).about(subject));
-            }
-        };
+        let len = length(&body, format).map_err(|error| error.about(subject.clone()))?;
         let sent = if checksum { Meter::with_checksum() } else { Meter::new() };
         let fault = Fault::default();
         let proposal = Upload {
@@ -234,25 +225,35 @@ where
             pouring.and_then(Poured::complete).map_err(|error| error.at(&endpoint))?;
             Ok::<_, Error>(Imported { bytes: sent.bytes(), endpoint, sha256: sent.checksum() })
         };
-        match transfer.await {
-            Ok(imported) => Ok(imported),
-            Err(error) => Err(match (fault.take(), error.kind()) {
-                (Some(problem), _) => Error::new(ErrorKind::Body, problem.to_string())
-                    .remedy("check the source of the data, and send everything again")
-                    .because(problem)
-                    .at(&host),
-                (None, ErrorKind::Failure | ErrorKind::Transfer) => {
-                    let error = client.say_who_holds(error, LOOK_FOR_HOLDERS).await;
-                    let diagnosis =
-                        Diagnosis::of_import(&client, &vdi, format, sent.bytes(), len.known(), &error).await;
-                    error
-                        .into_kind(ErrorKind::Transfer)
-                        .remedy(diagnosis.to_string())
-                        .with_diagnosis(diagnosis)
-                }
-                (None, _) => error,
+        match (transfer.await, fault.take()) {
+            (Ok(imported), _) => Ok(imported),
+            (Err(_), Some(problem)) => Err(Error::new(ErrorKind::Body, problem.to_string())
+                .remedy("check the source of the data, and send everything again")
+                .because(problem)
+                .at(&host)
+                .renamed(subject)),
+            (Err(error), None) if matches!(error.kind(), ErrorKind::Failure | ErrorKind::Transfer) => {
+                let error = client.say_who_holds(error, LOOK_FOR_HOLDERS).await;
+                let diagnosis =
+                    Diagnosis::of_import(&client, &vdi, format, sent.bytes(), len.known(), &error).await;
+                let error = error.into_kind(ErrorKind::Transfer).remedy(diagnosis.to_string());
+                Err(error.with_diagnosis(diagnosis).renamed(subject))
             }
-            .renamed(subject)),
+            (Err(error), None) => Err(error.renamed(subject)),
+        }
+    }
+}
+
+/// How long the body is; only chunks may come without an end.
+fn length(body: &impl Body, format: ImportFormat) -> Result<Length> {
+    match body.size_hint().exact() {
+        // XAPI starts the transfer and fails it with VDI_IO_ERROR.
+        Some(0) => Err(Error::new(ErrorKind::Body, "the body is empty")),
+        Some(len) => Ok(Length::exact(len)),
+        None if format == ImportFormat::RawChunked => Ok(Length::open_ended()),
+        None => {
+            let message = "the body does not know its length, which XAPI needs";
+            Err(Error::new(ErrorKind::Body, message))
         }
     }
 }
