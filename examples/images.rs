@@ -7,12 +7,12 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use examples::cli::{self, Common};
 use examples::images;
+use examples::options::Options;
 use examples::report::Report;
 use examples::ui::Ui;
 use examples::world::{self, World};
 use image_store::Digest;
 use xenapi_driver::image_cache::{CacheRequest, CachedImage, Eviction};
-use xenapi_driver::spec::SrChoice;
 
 /// List the images that are kept on storage repositories, fetch one beforehand, remove those that are old.
 ///
@@ -22,6 +22,8 @@ use xenapi_driver::spec::SrChoice;
 struct Cli {
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    options: Options,
     #[command(subcommand)]
     what: What,
 }
@@ -41,7 +43,8 @@ enum What {
         /// A digest that it must have, such as sha256:…
         #[arg(long)]
         digest: Option<Digest>,
-        /// Name or uuid of the storage repository; the pool's default one if left out.
+        /// Name or uuid of the storage repository; if left out, the one that the option sr_matching_filter says, which is
+        /// the pool's default one.
         #[arg(long)]
         sr: Option<String>,
     },
@@ -61,21 +64,23 @@ enum What {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Cli { common, what } = cli::parse();
-    world::program(&common, async |world, ui| {
-        work(what, world, ui).await.map(|images| Report::of_images(&images))
-    })
+    let Cli { common, options, what } = cli::parse();
+    world::program_as(
+        &common,
+        |ui| options.way(ui),
+        async |world, ui| work(what, &options, world, ui).await.map(|images| Report::of_images(&images)),
+    )
     .await
 }
 
-async fn work(what: What, world: &World, ui: &Ui) -> Result<Vec<CachedImage>> {
+async fn work(what: What, options: &Options, world: &World, ui: &Ui) -> Result<Vec<CachedImage>> {
     let driver = world.driver();
     Ok(match what {
         What::List => driver.cached_images().await?,
         What::Cache { id, image, digest, sr } => {
             let mut request = CacheRequest::new(id, images::source(&image, digest.clone())?);
             request.digest = digest.map(|digest| digest.to_string());
-            request.sr = sr.map_or(SrChoice::PoolDefault, SrChoice::Named);
+            request.sr = options.repository(sr.as_deref())?;
             vec![ui.until_interrupted(driver.cache_image(request, ui.progress())).await?]
         }
         What::Evict { older_than, keep_mib, sr } => {

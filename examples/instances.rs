@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use examples::cli::{self, Common};
+use examples::options::Options;
 use examples::reconcile;
 use examples::table::Table;
 use examples::ui::Ui;
@@ -30,6 +31,8 @@ struct Cli {
     /// it alone writes to, which end with it from then on. Without this, such a VM is never touched.
     #[arg(long, global = true)]
     adopt: bool,
+    #[command(flatten)]
+    options: Options,
     #[command(subcommand)]
     command: Command,
 }
@@ -44,7 +47,7 @@ enum Command {
     Power {
         instance: String,
         state: State,
-        /// Do not ask the guest.
+        /// Do not ask the guest. Without this it has a minute, or for a reboot what the option reboot_timeout says.
         #[arg(long)]
         hard: bool,
     },
@@ -126,12 +129,16 @@ enum State {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = cli::parse::<Cli>();
-    world::program(&cli.common, async |world, ui| {
-        if let Some(vm) = cli.command.changes().filter(|_| cli.adopt) {
-            adopt(world, vm, ui).await?;
-        }
-        run(&cli.command, world, cli.common.dry_run, ui).await
-    })
+    world::program_as(
+        &cli.common,
+        |ui: &Ui| cli.options.way(ui),
+        async |world, ui| {
+            if let Some(vm) = cli.command.changes().filter(|_| cli.adopt) {
+                adopt(world, vm, ui).await?;
+            }
+            run(&cli, world, ui).await
+        },
+    )
     .await
 }
 
@@ -158,7 +165,8 @@ impl Command {
 }
 
 /// What looks, here; what changes, in [`act`].
-async fn run(command: &Command, world: &World, dry_run: bool, ui: &Ui) -> Result<Table> {
+async fn run(cli: &Cli, world: &World, ui: &Ui) -> Result<Table> {
+    let command = &cli.command;
     let driver = world.driver();
     match command {
         Command::List => list(world).await,
@@ -179,24 +187,24 @@ async fn run(command: &Command, world: &World, dry_run: bool, ui: &Ui) -> Result
         Command::Watch { count } => watch(world, *count, ui).await,
         Command::Reconcile { older_than } => {
             ui.begin();
-            reconcile::run(world, Duration::from_secs(*older_than), dry_run, ui).await
+            reconcile::run(world, Duration::from_secs(*older_than), cli.common.dry_run, ui).await
         }
         _ => {
             let instance = command.changes().unwrap_or_default();
-            let state = act(command, Which::parse(instance), world, ui).await?;
+            let state = act(cli, Which::parse(instance), world, ui).await?;
             Ok(Table::of([("instance", json!(instance)), ("state", json!(state))]))
         }
     }
 }
 
 /// Changes an instance, and says what it is then.
-async fn act(command: &Command, which: Which, world: &World, ui: &Ui) -> Result<String> {
+async fn act(cli: &Cli, which: Which, world: &World, ui: &Ui) -> Result<String> {
     let driver = world.driver();
     ui.begin();
     let progress = ui.progress();
-    Ok(match command {
+    Ok(match &cli.command {
         Command::Power { state, hard, .. } => {
-            let state = driver.power(which, change(*state, *hard)?, progress);
+            let state = driver.power(which, change(*state, *hard, &cli.options)?, progress);
             ui.until_interrupted(state).await?.to_string()
         }
         Command::Resize { flavor, node, sr, .. } => {
@@ -263,8 +271,12 @@ fn metadata(changes: &[String]) -> BTreeMap<String, Option<String>> {
     changes.iter().map(change).collect()
 }
 
-fn change(state: State, hard: bool) -> Result<PowerChange> {
-    let shutdown = if hard { Shutdown::Hard } else { Shutdown::NOVA };
+fn change(state: State, hard: bool, options: &Options) -> Result<PowerChange> {
+    let shutdown = match state {
+        _ if hard => Shutdown::Hard,
+        State::Reboot => options.reboot()?,
+        _ => Shutdown::NOVA,
+    };
     let change = match state {
         State::On => PowerChange::On,
         State::Off => PowerChange::Off(shutdown),

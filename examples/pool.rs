@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use examples::cli::{self, Common, Target};
+use examples::options::Options;
 use examples::table::Table;
 use examples::ui::Ui;
 use examples::world::{self, World};
@@ -19,6 +20,8 @@ use xenapi_driver::membership::{EjectOptions, JoinOptions};
 struct Cli {
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    options: Options,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -54,7 +57,7 @@ struct Join {
     /// The coordinator's address as the newcomer reaches it, if that is another one than its own record says.
     #[arg(long, value_name = "ADDRESS")]
     address: Option<String>,
-    /// Also when the processors are of another make.
+    /// Also when the processors are of another make; the option use_join_force says so too, if it is set.
     #[arg(long)]
     force: bool,
 }
@@ -62,12 +65,13 @@ struct Join {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = cli::parse::<Cli>();
-    world::program(&cli.common, async |world, ui| run(&cli, world, ui).await).await
+    let way = |ui: &Ui| cli.options.way(ui);
+    world::program_as(&cli.common, way, async |world, ui| run(&cli, world, ui).await).await
 }
 
 async fn run(cli: &Cli, world: &World, ui: &Ui) -> Result<Table> {
     match &cli.verb {
-        Verb::Join(join) => self::join(&cli.common.target, join, world, ui).await,
+        Verb::Join(join) => self::join(cli, join, world, ui).await,
         Verb::Eject { host, lose_local_disks } => {
             let options = EjectOptions { lose_local_disks: *lose_local_disks, progress: ui.progress() };
             ui.begin();
@@ -77,7 +81,8 @@ async fn run(cli: &Cli, world: &World, ui: &Ui) -> Result<Table> {
     }
 }
 
-async fn join(pool: &Target, join: &Join, world: &World, ui: &Ui) -> Result<Table> {
+async fn join(cli: &Cli, join: &Join, world: &World, ui: &Ui) -> Result<Table> {
+    let pool = &cli.common.target;
     let target = join.newcomer.clone().map(|url| Target {
         url: Some(url),
         user: join.newcomer_user.clone(),
@@ -86,7 +91,8 @@ async fn join(pool: &Target, join: &Join, world: &World, ui: &Ui) -> Result<Tabl
     });
     let newcomer = world.newcomer(target.as_ref()).await?;
     let mut options = JoinOptions::new(&*pool.user, world.password(pool)?);
-    (options.address, options.force, options.progress) = (join.address.clone(), join.force, ui.progress());
+    options.force = join.force || cli.options.joins_by_force()?;
+    (options.address, options.progress) = (join.address.clone(), ui.progress());
     ui.begin();
     let joined = ui.until_interrupted(world.driver().join_pool(&newcomer, options)).await;
     // The host restarts, and knows nothing of the session any more.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use examples::cli::{self, Common};
 use examples::images;
-use examples::options::Options;
+use examples::options::{Options, Way};
 use examples::report::Report;
 use examples::ui::Ui;
 use examples::world::{self, World};
@@ -61,7 +61,8 @@ struct Cli {
     /// options vhd_coalesce_… set, it is waited for as they say.
     #[arg(long, value_name = "SECONDS", requires = "to", conflicts_with = "all")]
     await_coalesce: Option<u64>,
-    /// A property for Glance, such as os_type=linux; may be given several times.
+    /// A property for Glance, such as os_type=linux; may be given several times. Without that one, the option
+    /// default_os_type says it if it is set.
     #[arg(long, value_name = "KEY=VALUE", value_parser = cli::key_value, requires = "to")]
     property: Vec<(String, String)>,
     #[command(flatten)]
@@ -71,7 +72,8 @@ struct Cli {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = cli::parse::<Cli>();
-    world::program(&cli.common, async |world, ui| snapshot(&cli, world, ui).await).await
+    let way = |_: &Ui| Ok(Way::of(&cli.options.read()?));
+    world::program_as(&cli.common, way, async |world, ui| snapshot(&cli, world, ui).await).await
 }
 
 async fn snapshot(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
@@ -84,7 +86,7 @@ async fn snapshot(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
     if let Some(place) = &cli.to {
         let (container, disk) = cli.format.names();
         let mut image = NewImage::new("", container, disk);
-        image.properties = cli.property.iter().cloned().collect();
+        image.properties = cli.options.properties(&cli.property)?;
         let options =
             UploadOptions { format: cli.format, progress: ui.progress(), ..upload_options(cli, ui)? };
         if cli.all {

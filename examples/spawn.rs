@@ -16,9 +16,9 @@ use examples::{guest_image, images};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use xenapi_driver::spec::{
     AdminPassword, AgentNeed, AgentSetup, ConfigDrive, ConfigDriveFormat, ConfigDriveLabel, ConfigDriveSize,
-    Flavor, ImageFormat, ImageUse, InstanceSpec, Nic, OsType, SrChoice, VmMode,
+    Flavor, ImageFormat, ImageUse, InstanceSpec, Nic, OsType, VmMode,
 };
-use xenapi_driver::{AgentTimeouts, Checks, ImportVia, Instance, Settings, SpawnOptions};
+use xenapi_driver::{AgentTimeouts, Checks, ImportVia, Instance, SpawnOptions};
 use xenapi_types::{ConsoleProtocol, Vm, vm};
 
 /// Make a running instance from a disk image.
@@ -50,7 +50,8 @@ struct Cli {
     /// Uuid of the host to run on; may be left out where there is only one.
     #[arg(long, value_name = "UUID")]
     node: Option<uuid::Uuid>,
-    /// Name or uuid of the storage repository; the pool's default one if left out.
+    /// Name or uuid of the storage repository; if left out, the one that the option sr_matching_filter says, which is the
+    /// pool's default one.
     #[arg(long)]
     sr: Option<String>,
     /// Name, bridge or uuid of a network; once for each interface.
@@ -65,9 +66,12 @@ struct Cli {
     /// A file for cloud-init.
     #[arg(long, value_name = "FILE")]
     user_data: Option<PathBuf>,
-    /// The file system of the config drive: iso9660 or vfat.
-    #[arg(long, value_name = "FORMAT", default_value_t)]
-    config_drive_format: ConfigDriveFormat,
+    /// No config drive, unless the option force_config_drive wants one.
+    #[arg(long, conflicts_with_all = ["user_data", "ssh_key", "file"])]
+    no_config_drive: bool,
+    /// The file system of the config drive: iso9660 or vfat; if left out, what the option config_drive_format says.
+    #[arg(long, value_name = "FORMAT")]
+    config_drive_format: Option<ConfigDriveFormat>,
     /// The label of the config drive, and so its layout: config-2 (OpenStack's) or cidata (NoCloud).
     #[arg(long, value_name = "LABEL", default_value_t)]
     config_drive_label: ConfigDriveLabel,
@@ -115,12 +119,12 @@ struct Cli {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = cli::parse::<Cli>();
-    let settings = |ui: &Ui| {
-        let mut settings = Settings::of(&cli.options.read_aloud(ui)?);
-        settings.import_via = cli.import_via.unwrap_or(settings.import_via);
-        Ok(settings)
+    let way = |ui: &Ui| {
+        let mut way = cli.options.way(ui)?;
+        way.settings.import_via = cli.import_via.unwrap_or(way.settings.import_via);
+        Ok(way)
     };
-    world::program_as(&cli.common, settings, async |world, ui| spawn(&cli, world, ui).await).await
+    world::program_as(&cli.common, way, async |world, ui| spawn(&cli, world, ui).await).await
 }
 
 async fn spawn(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
@@ -136,7 +140,7 @@ async fn spawn(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
         None => {}
     }
     spec.node = cli.node;
-    spec.sr = cli.sr.clone().map_or(SrChoice::PoolDefault, SrChoice::Named);
+    spec.sr = cli.options.repository(cli.sr.as_deref())?;
     spec.nics = cli.network.iter().map(Nic::on).collect();
     for (number, tag) in &cli.nic_tag {
         let nic = number.parse().ok().and_then(|number: usize| spec.nics.get_mut(number));
@@ -152,7 +156,8 @@ async fn spawn(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
     spec.metadata = cli.meta.iter().cloned().collect();
     let drive = config_drive(cli)?;
     spec.agent = agent(cli, &drive)?;
-    spec.config_drive = Some(drive);
+    let wanted = !cli.no_config_drive || cli.options.read()?.flag("force_config_drive");
+    spec.config_drive = wanted.then_some(drive);
 
     let checks = if cli.no_verify { Checks::ConfigDrive } else { Checks::AllDisks };
     let options = SpawnOptions { checks, progress: ui.progress() };
@@ -229,7 +234,7 @@ fn config_drive(cli: &Cli) -> Result<ConfigDrive> {
         user_data,
         ssh_keys,
         files,
-        format: cli.config_drive_format,
+        format: cli.config_drive_format.map_or_else(|| cli.options.config_drive_format(), Ok)?,
         label: cli.config_drive_label,
         size: cli.config_drive_size,
         ..ConfigDrive::default()

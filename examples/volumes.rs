@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use examples::cli::{self, Common};
+use examples::options::Options;
 use examples::table::Table;
 use examples::ui::Ui;
 use examples::world::{self, World};
@@ -13,9 +14,7 @@ use serde_json::json;
 use uuid::Uuid;
 use xenapi_client::Secret;
 use xenapi_driver::Which;
-use xenapi_driver::volume::{
-    AttachOptions, AttachedVolume, Iscsi, Nfs, Portal, Smb, Storage, Volume, VolumeDisk,
-};
+use xenapi_driver::volume::{AttachOptions, AttachedVolume, Iscsi, Nfs, Smb, Storage, Volume, VolumeDisk};
 
 /// Attach, detach and look after the volumes of an instance.
 #[derive(Debug, Parser)]
@@ -23,6 +22,8 @@ use xenapi_driver::volume::{
 struct Cli {
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    options: Options,
     #[command(subcommand)]
     command: Command,
 }
@@ -53,9 +54,10 @@ struct Attach {
     /// A repository that the pool has.
     #[arg(long, value_name = "UUID", group = "storage")]
     sr: Option<Uuid>,
-    /// An iSCSI target's address.
+    /// An iSCSI target's address; for an --iqn without one, the options target_host and target_port say it, and for an
+    /// address without a port the latter.
     #[arg(long, value_name = "ADDRESS[:PORT]", group = "storage", requires = "iqn")]
-    iscsi: Option<Portal>,
+    iscsi: Option<String>,
     /// An NFS export.
     #[arg(long, value_name = "SERVER:PATH", group = "storage")]
     nfs: Option<String>,
@@ -63,7 +65,7 @@ struct Attach {
     #[arg(long, value_name = "//SERVER/SHARE", group = "storage")]
     smb: Option<String>,
     /// The target's name.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["sr", "nfs", "smb"])]
     iqn: Option<String>,
     /// Which LUN.
     #[arg(long, group = "disk")]
@@ -91,17 +93,18 @@ struct Attach {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = cli::parse::<Cli>();
-    world::program(&cli.common, async |world, ui| run(&cli.command, world, ui).await).await
+    let way = |ui: &Ui| cli.options.way(ui);
+    world::program_as(&cli.common, way, async |world, ui| run(&cli, world, ui).await).await
 }
 
-async fn run(command: &Command, world: &World, ui: &Ui) -> Result<Table> {
+async fn run(cli: &Cli, world: &World, ui: &Ui) -> Result<Table> {
     let driver = world.driver();
     let progress = || {
         ui.begin();
         ui.progress()
     };
     let mut table = Table::default();
-    match command {
+    match &cli.command {
         Command::List { instance } => {
             driver.volumes(&Which::parse(instance)).await?.iter().for_each(|v| row(&mut table, v));
         }
@@ -113,7 +116,8 @@ async fn run(command: &Command, world: &World, ui: &Ui) -> Result<Table> {
         Command::Attach(attach) => {
             let device = attach.device.as_deref().map(str::parse).transpose()?;
             let options = AttachOptions { device, read_only: attach.read_only, progress: progress() };
-            let attaching = driver.attach_volume(Which::parse(&attach.instance), volume(attach)?, options);
+            let attaching =
+                driver.attach_volume(Which::parse(&attach.instance), volume(attach, &cli.options)?, options);
             row(&mut table, &ui.until_interrupted(attaching).await?);
         }
         Command::Detach { instance, volume } => {
@@ -140,7 +144,7 @@ fn row(table: &mut Table, volume: &AttachedVolume) {
     ]);
 }
 
-fn volume(attach: &Attach) -> Result<Volume> {
+fn volume(attach: &Attach, options: &Options) -> Result<Volume> {
     let login = match (&attach.login, &attach.login_password_file) {
         (Some(login), Some(path)) => {
             let text = std::fs::read_to_string(path)
@@ -151,8 +155,9 @@ fn volume(attach: &Attach) -> Result<Volume> {
     };
     let storage = match attach {
         Attach { sr: Some(uuid), .. } => Storage::Repository(*uuid),
-        Attach { iscsi: Some(portal), iqn: Some(iqn), .. } => {
-            Storage::Iscsi(Iscsi { portal: portal.clone(), iqn: iqn.clone(), chap: login })
+        Attach { iscsi, iqn: Some(iqn), .. } => {
+            let portal = options.portal(iscsi.as_deref())?;
+            Storage::Iscsi(Iscsi { portal, iqn: iqn.clone(), chap: login })
         }
         Attach { nfs: Some(export), .. } => {
             let (server, path) = export.split_once(':').context("an NFS export is SERVER:PATH")?;
@@ -161,7 +166,7 @@ fn volume(attach: &Attach) -> Result<Volume> {
         Attach { smb: Some(server), .. } => {
             Storage::Smb(Smb { server: server.clone(), login, sr_uuid: None })
         }
-        _ => bail!("where is the volume? Name --sr, --iscsi, --nfs or --smb"),
+        _ => bail!("where is the volume? Name --sr, --iqn, --nfs or --smb"),
     };
     let disk = match (attach.vdi, attach.lun) {
         (Some(uuid), _) => VolumeDisk::Uuid(uuid),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
+use tokio::time::timeout;
 use xapi_simulator::core::Config as Behaviour;
 use xapi_simulator::{Simulator, World as Pool};
 use xenapi_client::{Client, Config, connect_fn};
@@ -14,24 +15,25 @@ use xenapi_driver::{Driver, Settings};
 use crate::cli::{Common, Target};
 use crate::demo_image::DemoImage;
 use crate::guest_image;
+use crate::options::Way;
 use crate::report::{self, Said};
 use crate::ui::Ui;
 
 /// A whole program: opens the world, works in it, ends it, and prints what came of it.
 pub async fn program<T: Said>(common: &Common, work: impl AsyncFnOnce(&World, &Ui) -> Result<T>) -> ExitCode {
-    program_as(common, |_| Ok(Settings::default()), work).await
+    program_as(common, |_| Ok(Way::default()), work).await
 }
 
-/// As [`program`], with a driver that behaves as `settings` say.
+/// As [`program`], working with hosts in this way.
 pub async fn program_as<T: Said>(
     common: &Common,
-    settings: impl FnOnce(&Ui) -> Result<Settings>,
+    way: impl FnOnce(&Ui) -> Result<Way>,
     work: impl AsyncFnOnce(&World, &Ui) -> Result<T>,
 ) -> ExitCode {
     report::log();
     let ui = Ui::new(common.json);
     let result = async {
-        let world = World::open_as(common, settings(&ui)?, &ui).await?;
+        let world = World::open_as(common, way(&ui)?, &ui).await?;
         let result = work(&world, &ui).await;
         world.end(result, &ui).await
     };
@@ -54,16 +56,16 @@ impl World {
     ///
     /// When the host cannot be reached, or the simulator's state cannot be used.
     pub async fn open(common: &Common, ui: &Ui) -> Result<Self> {
-        Self::open_as(common, Settings::default(), ui).await
+        Self::open_as(common, Way::default(), ui).await
     }
 
-    /// As [`World::open`], with a driver that behaves like this.
+    /// As [`World::open`], in this way.
     ///
     /// # Errors
     ///
     /// Those of [`World::open`].
-    pub async fn open_as(common: &Common, settings: Settings, ui: &Ui) -> Result<Self> {
-        let mut world = Self::at_as(&common.target, settings, ui).await?;
+    pub async fn open_as(common: &Common, way: Way, ui: &Ui) -> Result<Self> {
+        let mut world = Self::at_as(&common.target, way, ui).await?;
         if common.dry_run {
             world.driver = world.driver.rehearsing();
         }
@@ -76,16 +78,22 @@ impl World {
     ///
     /// Those of [`World::open`].
     pub async fn at(target: &Target, ui: &Ui) -> Result<Self> {
-        Self::at_as(target, Settings::default(), ui).await
+        Self::at_as(target, Way::default(), ui).await
     }
 
-    async fn at_as(target: &Target, settings: Settings, ui: &Ui) -> Result<Self> {
+    async fn at_as(target: &Target, way: Way, ui: &Ui) -> Result<Self> {
         let scratch = tempfile::Builder::new()
             .prefix("xenapi-rs-")
             .tempdir()
             .context("no directory for temporary files can be made")?;
         if let Some(config) = target.config()? {
-            let driver = Driver::connect_as(config, settings).await?;
+            let connecting = Driver::connect_as(way.limited(config), way.settings);
+            let driver = match way.login_timeout {
+                Some(most) => timeout(most, connecting).await.with_context(|| {
+                    format!("the host does not let us in within the {} s of login_timeout", most.as_secs())
+                })?,
+                None => connecting.await,
+            }?;
             return Ok(Self { driver, simulator: None, boots: false, scratch });
         }
         let state = target.simulator_state.clone().unwrap_or_else(|| scratch.path().join("state"));
@@ -98,7 +106,7 @@ impl World {
             simulator.with_context(|| format!("no pool can be simulated in {}", state.display()))?;
         let simulator = Arc::new(simulator);
         let client = in_process(&simulator)?;
-        let driver = Driver::over(client, settings);
+        let driver = Driver::over(client, way.settings);
         Ok(Self { driver, simulator: Some(simulator), boots, scratch })
     }
 

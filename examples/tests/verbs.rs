@@ -333,6 +333,42 @@ fn options_of_nova_apply() -> Result<()> {
     Ok(())
 }
 
+/// Where disks go, and whether there is a config drive.
+#[test]
+fn options_of_nova_choose() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let state = directory.path().join("state");
+    let steps = |args: &[&str]| -> Result<String> {
+        let args = [&["--name", "web1", "--dry-run", "--json"], args].concat();
+        Ok(serde_json::to_string(&json(&tool("spawn", &state, &args)?)?)?)
+    };
+    let elsewhere = ["--set", "sr_matching_filter=name:Local LVM"];
+    assert!(steps(&[])?.contains("Local storage"));
+    assert!(steps(&elsewhere)?.contains("Local LVM"));
+    assert!(steps(&[&elsewhere[..], &["--sr", "Local storage"]].concat())?.contains("Local storage"));
+
+    let without = ["--no-config-drive"];
+    let forced = [&without[..], &["--set", "force_config_drive=true"]].concat();
+    for (args, wanted) in [(&[][..], true), (&without, false), (&forced, true)] {
+        assert_eq!(steps(args)?.contains("config drive"), wanted, "{args:?}");
+    }
+    Ok(())
+}
+
+/// A host that says nothing is given up on when the operator says so.
+#[test]
+fn a_login_takes_as_long_as_it_may() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let mut command = Command::new(examples()?.join("instances"));
+    let args = ["--url", &url, "--set", "login_timeout=1", "list"];
+    let output = command.args(args).env("XENAPI_PASSWORD", "x").env_remove("RUST_LOG").output()?;
+    let text = str::from_utf8(&output.stderr)?;
+    assert!(!output.status.success() && text.contains("within the 1 s of login_timeout"), "{text}");
+    drop(listener);
+    Ok(())
+}
+
 #[test]
 fn errors_are_one_sentence() -> Result<()> {
     let directory = tempfile::tempdir()?;

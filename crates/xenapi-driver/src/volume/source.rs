@@ -136,7 +136,20 @@ impl FromStr for Portal {
     type Err = PortalError;
 
     fn from_str(text: &str) -> Result<Self, PortalError> {
-        const DEFAULT: u16 = 3260;
+        Self::with_port(text, Self::PORT)
+    }
+}
+
+impl Portal {
+    /// The port that iSCSI has.
+    pub const PORT: u16 = 3260;
+
+    /// As text says, with this port where it says none.
+    ///
+    /// # Errors
+    ///
+    /// For text that is no portal.
+    pub fn with_port(text: &str, otherwise: u16) -> Result<Self, PortalError> {
         let invalid = || PortalError(text.to_owned());
         let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((host, "")) => (host, None),
@@ -145,7 +158,7 @@ impl FromStr for Portal {
             None if text.matches(':').count() > 1 => (text, None),
             None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
         };
-        let port = port.map_or(Ok(DEFAULT), |port| port.parse().map_err(|_| invalid()))?;
+        let port = port.map_or(Ok(otherwise), |port| port.parse().map_err(|_| invalid()))?;
         if host.is_empty() || host.contains(['[', ']', '/', ' ']) {
             return Err(invalid());
         }
