@@ -133,6 +133,19 @@ fn every_idea_has_its_row_and_every_row_its_test() -> Result<()> {
     look_through("ideas.md", IDEAS)
 }
 
+/// The tests that `docs/security.md` names anywhere are there.
+#[test]
+fn what_stands_against_attacks_is_tried() -> Result<()> {
+    let text = fs::read_to_string(root().join("docs/security.md"))?;
+    let named: Vec<_> = text.split('`').filter_map(|word| word.split_once(".rs::")).collect();
+    ensure!(named.len() > 40, "{}", named.len());
+    for (file, function) in named {
+        let source = fs::read_to_string(root().join(format!("{file}.rs"))).unwrap_or_default();
+        ensure!(is_test(&source, function), "there is no test {function} in {file}.rs");
+    }
+    Ok(())
+}
+
 #[test]
 fn what_is_wrong_is_noticed() -> Result<()> {
     let test = "`e2e/tests/parity.rs::what_is_wrong_is_noticed`";

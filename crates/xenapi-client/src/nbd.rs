@@ -318,3 +318,28 @@ impl fmt::Debug for NbdReader {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn long_replies_are_not_read() {
+        for (len, fits) in [(0, true), (3, true), (MAX_REPLY + 1, false), (u32::MAX, false)] {
+            let (ours, mut theirs) = tokio::io::duplex(64);
+            theirs.write_u64(nbd::OPTION_REPLY_MAGIC).await.unwrap();
+            for number in [7, 1, len] {
+                theirs.write_u32(number).await.unwrap();
+            }
+            theirs.write_all(b"abc").await.unwrap();
+            let mut io: Box<dyn Io> = Box::new(ours);
+            let read = reply(&mut io, 7).await;
+            match fits {
+                true => assert_eq!(read.unwrap(), 1),
+                false => assert_eq!(read.unwrap_err().kind(), ErrorKind::Protocol),
+            }
+        }
+    }
+}

@@ -132,6 +132,38 @@ async fn answers_without_end_are_not_kept() {
     }
 }
 
+/// What is no answer to a call: a blob, for which there is more room.
+#[tokio::test]
+async fn files_without_end_are_not_kept() {
+    static PIECE: &[u8] = &[b'x'; MIB];
+    let sent = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&sent);
+    let script = move |mut peer: support::Peer, _| {
+        let sent = Arc::clone(&sent);
+        async move {
+            while let Some(head) = peer.head().await {
+                if head.method == "POST" {
+                    peer.answer_call(&head, |method, _| {
+                        support::session_calls(method).unwrap_or(Ok(text("")))
+                    })
+                    .await;
+                    continue;
+                }
+                peer.write("HTTP/1.1 200 OK\r\n\r\n").await;
+                while sent.load(Ordering::Relaxed) < 256 * MIB && peer.try_write(PIECE).await {
+                    sent.fetch_add(MIB, Ordering::Relaxed);
+                }
+                return;
+            }
+        }
+    };
+    let client = Client::over(config(), in_process(script)).unwrap();
+    let error = client.blob(&Ref::from("OpaqueRef:blob")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    assert!(error.to_string().contains("longer than 67108864 bytes"), "{error}");
+    assert!(seen.load(Ordering::Relaxed) < 68 * MIB, "{} bytes", seen.load(Ordering::Relaxed));
+}
+
 #[tokio::test]
 async fn an_answer_that_trickles_ends_with_the_deadline() {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n";

@@ -112,4 +112,20 @@ mod tests {
         assert_eq!(error("$none"), ReferenceError::Unknown("$none".to_owned()));
         assert!(matches!(error("$a"), ReferenceError::Circle(_)));
     }
+
+    /// Each refers to the next one twice: 2^15 of the last, were there no limit.
+    #[test]
+    fn references_that_multiply() {
+        let names: Vec<String> = (0..16).map(|n| format!("$n{n}$n{n}")).collect();
+        let multiplied = |_: &str, name: &str| {
+            let n: usize = name.strip_prefix('n')?.parse().ok()?;
+            Some(names.get(n + 1).map_or("x", String::as_str))
+        };
+        let error = interpolate("$n0", "xenserver", &multiplied).unwrap_err();
+        assert!(matches!(error, ReferenceError::Circle(_)), "{error}");
+        // As many as are allowed, one after another.
+        let most = "$my_ip ".repeat(MAX_REFERENCES);
+        assert!(interpolate(&most, "xenserver", &lookup).is_ok());
+        assert!(interpolate(&format!("{most}$my_ip"), "xenserver", &lookup).is_err());
+    }
 }

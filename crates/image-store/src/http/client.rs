@@ -240,13 +240,13 @@ impl Answer {
         self.unread = Some(piece);
     }
 
-    /// The whole body of an answer that is no image.
     /// Has errors leave this out, which the request's body said in confidence.
     pub(crate) fn hiding(mut self, secret: &Secret) -> Self {
         self.secrets.push(secret.clone());
         self
     }
 
+    /// The whole body of an answer that is no image.
     pub(crate) async fn page(&mut self) -> Result<Vec<u8>> {
         let mut page = Vec::new();
         while let Some(piece) = self.chunk().await? {
@@ -401,6 +401,8 @@ fn words(page: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     #[test]
@@ -419,5 +421,68 @@ mod tests {
         assert!(error.is_transient());
         assert!(matches!(refused("x", StatusCode::NOT_FOUND, b""), Error::NotFound { .. }));
         assert!(!refused("x", StatusCode::UNAUTHORIZED, b"token gAAAA").to_string().contains("gAAAA"));
+    }
+
+    /// Gives these answers to whoever connects, one after another, and tells the heads of the requests.
+    async fn server(answers: Vec<Vec<u8>>) -> (String, tokio::task::JoinHandle<Vec<String>>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let mut heads = Vec::new();
+            for answer in answers {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(socket.read_u8().await.unwrap());
+                }
+                heads.push(String::from_utf8(head).unwrap().to_lowercase());
+                // Who has enough may go.
+                let _ = socket.write_all(&answer).await;
+            }
+            heads
+        });
+        (url, serving)
+    }
+
+    fn to(place: &str) -> Vec<u8> {
+        format!("HTTP/1.1 302 There\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n").into_bytes()
+    }
+
+    #[tokio::test]
+    async fn tokens_are_for_the_first_server_alone() {
+        let done = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
+        let (other, elsewhere) = server(vec![done]).await;
+        let (url, here) = server(vec![to("/again"), to(&format!("{other}/image"))]).await;
+        let mut headers = HeaderMap::new();
+        headers.insert("x-auth-token", "s3cr3t".parse().unwrap());
+        headers.insert(header::AUTHORIZATION, "s3cr3t".parse().unwrap());
+        headers.insert(header::RANGE, "bytes=7-".parse().unwrap());
+        let answer = Client::default().follow(url.parse().unwrap(), headers).await.unwrap();
+        assert_eq!(answer.status, StatusCode::OK);
+        let (here, elsewhere) = (here.await.unwrap(), elsewhere.await.unwrap());
+        assert!(here.iter().all(|head| head.matches("s3cr3t").count() == 2), "{here:?}");
+        assert!(
+            elsewhere[0].contains("range: bytes=7-") && !elsewhere[0].contains("s3cr3t"),
+            "{elsewhere:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_was_verified_is_not_sent_on_in_the_clear() {
+        let (url, _) = server(vec![to("http://h/image")]).await;
+        let answer = Client::default().send(Request::get(url.parse().unwrap())).await.unwrap();
+        assert_eq!(redirected(&url.parse().unwrap(), &answer).unwrap(), "http://h/image");
+        let error = redirected(&"https://h/".parse().unwrap(), &answer).unwrap_err().to_string();
+        assert!(error.contains("from https to http"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn pages_without_end_are_not_kept() {
+        let mut answer = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+        answer.resize(PAGE_BYTES + answer.len() + 1, b' ');
+        let (url, _) = server(vec![answer]).await;
+        let mut answer = Client::default().send(Request::get(url.parse().unwrap())).await.unwrap();
+        let error = answer.page().await.unwrap_err().to_string();
+        assert!(error.contains(&format!("longer than {PAGE_BYTES} bytes")), "{error}");
     }
 }
