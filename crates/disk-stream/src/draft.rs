@@ -1,4 +1,4 @@
-//! Files without a name.
+//! Files without a name. `image-store` has its own: neither crate may know the other, and this is all that they would share.
 
 use std::fs::{File, Permissions};
 use std::io;

@@ -1,4 +1,4 @@
-//! Files without a name.
+//! Files without a name. `disk-stream` has its own: neither crate may know the other, and this is all that they would share.
 
 use std::fs::File;
 use std::io;

@@ -4,11 +4,12 @@ mod support;
 
 use std::sync::Arc;
 
+use support::simulated;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use xapi_simulator::Simulator;
 use xapi_simulator::fault::Fault;
-use xapi_simulator::{Simulator, World};
-use xenapi_client::{Client, Config, ConsoleStream, ErrorKind, Trust, connect_fn};
-use xenapi_types::{ConsoleProtocol, OnCrashBehaviour, OnNormalExit, Vm, vm};
+use xenapi_client::{Client, Config, ConsoleStream, ErrorKind, Trust};
+use xenapi_types::{ConsoleProtocol, Vm, vm};
 use xenapi_wire::{Failure, Ref};
 
 struct Bench {
@@ -17,39 +18,16 @@ struct Bench {
     vm: Ref<Vm>,
 }
 
-async fn simulator() -> Arc<Simulator> {
-    Arc::new(Simulator::builder().world(World::demo()).password("pw").build().await.unwrap())
-}
-
 /// A running VM, and a client without a network.
 async fn bench() -> Bench {
-    let simulator = simulator().await;
-    let inside = Arc::clone(&simulator);
-    let config = Config::new("http://simulator", "root", "pw").unwrap().timeouts(support::timeouts());
-    let connector = connect_fn(move |_| {
-        let connection = inside.connect();
-        async move { Ok(connection) }
-    });
-    let client = Client::over(config, connector).unwrap();
+    let simulator = simulated::demo().await;
+    let client = simulated::client(&simulator, |config| config);
     let vm = started(&client).await;
     Bench { simulator, client, vm }
 }
 
 async fn started(client: &Client) -> Ref<Vm> {
-    let create = vm::Create {
-        name_label: "guest".to_owned(),
-        memory_static_max: 256 << 20,
-        memory_dynamic_max: 256 << 20,
-        memory_dynamic_min: 256 << 20,
-        vcpus_max: 1,
-        vcpus_at_startup: 1,
-        actions_after_shutdown: OnNormalExit::Destroy,
-        actions_after_reboot: OnNormalExit::Restart,
-        actions_after_crash: OnCrashBehaviour::Restart,
-        hvm_boot_policy: "BIOS order".to_owned(),
-        ..vm::Create::default()
-    };
-    let vm = client.call(create).await.unwrap();
+    let vm = client.call(simulated::new_vm("guest")).await.unwrap();
     client.call(vm::Start { vm: vm.clone(), start_paused: false, force: false }).await.unwrap();
     vm
 }
@@ -155,7 +133,7 @@ async fn a_console_that_is_refused_leaves_no_session() {
 
 #[tokio::test]
 async fn a_console_over_tls() {
-    let simulator = simulator().await;
+    let simulator = simulated::demo().await;
     let (url, fingerprint) = simulator.listen_tls("127.0.0.1:0").await.unwrap();
     let trust = Trust::Fingerprints(vec![fingerprint.parse().unwrap()]);
     let client = Client::new(Config::new(&url, "root", "pw").unwrap().trust(trust)).unwrap();

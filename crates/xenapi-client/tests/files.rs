@@ -6,22 +6,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
+use support::simulated;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use xapi_simulator::Simulator;
 use xapi_simulator::fault::Fault;
-use xapi_simulator::{Simulator, World};
-use xenapi_client::{Client, Config, ErrorKind, connect_fn};
+use xenapi_client::{Client, ErrorKind};
 use xenapi_types::{Message, Pool, Task, blob, message, pool};
 use xenapi_wire::{DateTime, Failure, Ref};
 
 async fn bench() -> (Arc<Simulator>, Client) {
-    let simulator = Arc::new(Simulator::builder().world(World::demo()).password("pw").build().await.unwrap());
-    let inside = Arc::clone(&simulator);
-    let config = Config::new("http://simulator", "root", "pw").unwrap().timeouts(support::timeouts());
-    let connector = connect_fn(move |_| {
-        let connection = inside.connect();
-        async move { Ok(connection) }
-    });
-    (simulator, Client::over(config, connector).unwrap())
+    let simulator = simulated::demo().await;
+    let client = simulated::client(&simulator, |config| config);
+    (simulator, client)
 }
 
 async fn new_blob(client: &Client, name: &str, public: bool) -> Ref<xenapi_types::Blob> {

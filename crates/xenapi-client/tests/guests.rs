@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
+use support::simulated;
+use xapi_simulator::Simulator;
 use xapi_simulator::fault::Fault;
-use xapi_simulator::{Simulator, World};
-use xenapi_client::{Client, Config, ErrorKind, ExportFormat, ImportFormat, VmExport, connect_fn};
+use xenapi_client::{Client, ErrorKind, ExportFormat, ImportFormat, VmExport};
 use xenapi_types::archive::{self, Decoder, Item, PieceName};
 use xenapi_types::handler::Compression;
-use xenapi_types::{
-    Network, OnCrashBehaviour, OnNormalExit, Sr, Task, VbdMode, VbdType, Vdi, VdiType, Vm, vbd, vdi, vif, vm,
-};
+use xenapi_types::{Network, Sr, Task, VbdMode, VbdType, Vdi, VdiType, Vm, vbd, vdi, vif, vm};
 use xenapi_wire::Ref;
 
 const MIB: usize = 1 << 20;
@@ -27,17 +26,11 @@ struct Bench {
 }
 
 async fn bench() -> Bench {
-    let simulator = Arc::new(Simulator::builder().world(World::demo()).password("pw").build().await.unwrap());
-    let inside = Arc::clone(&simulator);
+    let simulator = simulated::demo().await;
     let mut timeouts = support::timeouts();
     timeouts.stall = Duration::from_secs(20);
     timeouts.settle = Duration::from_millis(200);
-    let config = Config::new("http://simulator", "root", "pw").unwrap().timeouts(timeouts);
-    let connector = connect_fn(move |_| {
-        let connection = inside.connect();
-        async move { Ok(connection) }
-    });
-    Bench { client: Client::over(config, connector).unwrap(), simulator }
+    Bench { client: simulated::client(&simulator, |config| config.timeouts(timeouts)), simulator }
 }
 
 /// Bytes that are different everywhere, with holes of whole MiB.
@@ -79,20 +72,7 @@ impl Bench {
 
     /// A halted VM with two disks and an interface.
     async fn guest(&self) -> Ref<Vm> {
-        let create = vm::Create {
-            name_label: "guest".to_owned(),
-            memory_static_max: 256 << 20,
-            memory_dynamic_max: 256 << 20,
-            memory_dynamic_min: 256 << 20,
-            vcpus_max: 1,
-            vcpus_at_startup: 1,
-            actions_after_shutdown: OnNormalExit::Destroy,
-            actions_after_reboot: OnNormalExit::Restart,
-            actions_after_crash: OnCrashBehaviour::Restart,
-            hvm_boot_policy: "BIOS order".to_owned(),
-            ..vm::Create::default()
-        };
-        let vm = self.client.call(create).await.unwrap();
+        let vm = self.client.call(simulated::new_vm("guest")).await.unwrap();
         self.disk(&vm, "0", content(4, 1)).await;
         self.disk(&vm, "1", content(2, 2)).await;
         let network = self.client.all::<Network>().await.unwrap().remove(0);

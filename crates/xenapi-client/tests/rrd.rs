@@ -5,10 +5,11 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use support::simulated;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use xapi_simulator::{Simulator, World};
-use xenapi_client::{Client, Config, Consolidation, ErrorKind, Rrd, RrdQuery, RrdUpdates, connect_fn};
-use xenapi_types::{Host, OnCrashBehaviour, OnNormalExit, Sr, Vm, vm};
+use xapi_simulator::Simulator;
+use xenapi_client::{Client, Consolidation, ErrorKind, Rrd, RrdQuery, RrdUpdates};
+use xenapi_types::{Host, Sr, Vm, vm};
 use xenapi_wire::Ref;
 
 struct Bench {
@@ -19,28 +20,10 @@ struct Bench {
 }
 
 async fn bench() -> Bench {
-    let simulator = Arc::new(Simulator::builder().world(World::demo()).password("pw").build().await.unwrap());
-    let inside = Arc::clone(&simulator);
-    let config = Config::new("http://simulator", "root", "pw").unwrap().timeouts(support::timeouts());
-    let connector = connect_fn(move |_| {
-        let connection = inside.connect();
-        async move { Ok(connection) }
-    });
-    let client = Client::over(config, connector).unwrap();
+    let simulator = simulated::demo().await;
+    let client = simulated::client(&simulator, |config| config);
     let host = client.all::<Host>().await.unwrap().remove(0);
-    let create = vm::Create {
-        name_label: "guest".to_owned(),
-        memory_static_max: 256 << 20,
-        memory_dynamic_max: 256 << 20,
-        memory_dynamic_min: 256 << 20,
-        vcpus_max: 2,
-        vcpus_at_startup: 2,
-        actions_after_shutdown: OnNormalExit::Destroy,
-        actions_after_reboot: OnNormalExit::Restart,
-        actions_after_crash: OnCrashBehaviour::Restart,
-        hvm_boot_policy: "BIOS order".to_owned(),
-        ..vm::Create::default()
-    };
+    let create = vm::Create { vcpus_max: 2, vcpus_at_startup: 2, ..simulated::new_vm("guest") };
     let vm = client.call(create).await.unwrap();
     Bench { simulator, client, host, vm }
 }

@@ -13,16 +13,16 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::Full;
 use sha2::{Digest, Sha256};
+use support::simulated;
+use xapi_simulator::Simulator;
 use xapi_simulator::fault::Fault;
-use xapi_simulator::{Simulator, World};
 use xenapi_client::{
     Cause, Client, Config, Direction, Encoding, ErrorKind, ExportFormat, ImportFormat, Limits, RetryPolicy,
     Trust, connect_fn,
 };
 use xenapi_types::query::Query;
 use xenapi_types::{
-    Host, OnCrashBehaviour, OnNormalExit, Pool, Sr, Task, TaskStatusType, Vdi, VdiType, Vm, VmRecord, pbd,
-    sr, task, vdi, vm,
+    Host, Pool, Sr, Task, TaskStatusType, Vdi, VdiType, Vm, VmRecord, pbd, sr, task, vdi, vm,
 };
 use xenapi_wire::{Failure, Ref, Value};
 
@@ -38,37 +38,9 @@ async fn bench() -> Bench {
 }
 
 async fn bench_with(change: impl FnOnce(Config) -> Config) -> Bench {
-    let simulator = Arc::new(Simulator::builder().world(World::demo()).password("pw").build().await.unwrap());
-    let client = client_of(&simulator, change);
+    let simulator = simulated::demo().await;
+    let client = simulated::client(&simulator, change);
     Bench { simulator, client }
-}
-
-fn client_of(simulator: &Arc<Simulator>, change: impl FnOnce(Config) -> Config) -> Client {
-    let config = Config::new("http://simulator", "root", "pw").unwrap().timeouts(support::timeouts());
-    let simulator = Arc::clone(simulator);
-    let connector = connect_fn(move |_| {
-        let connection = simulator.connect();
-        async move { Ok(connection) }
-    });
-    Client::over(change(config), connector).unwrap()
-}
-
-/// A small VM without disks.
-fn new_vm(name: &str) -> vm::Create {
-    vm::Create {
-        name_label: name.to_owned(),
-        memory_static_max: 256 << 20,
-        memory_dynamic_max: 256 << 20,
-        memory_dynamic_min: 256 << 20,
-        memory_static_min: 64 << 20,
-        vcpus_max: 1,
-        vcpus_at_startup: 1,
-        actions_after_shutdown: OnNormalExit::Destroy,
-        actions_after_reboot: OnNormalExit::Restart,
-        actions_after_crash: OnCrashBehaviour::Restart,
-        hvm_boot_policy: "BIOS order".to_owned(),
-        ..vm::Create::default()
-    }
 }
 
 impl Bench {
@@ -124,8 +96,8 @@ fn content(bytes: usize) -> Vec<u8> {
 #[tokio::test]
 async fn the_same_records_come_over_both_encodings() {
     let bench = bench().await;
-    let xml = client_of(&bench.simulator, |config| config.encoding(Encoding::XmlRpc));
-    let json = client_of(&bench.simulator, |config| config.encoding(Encoding::JsonRpc));
+    let xml = simulated::client(&bench.simulator, |config| config.encoding(Encoding::XmlRpc));
+    let json = simulated::client(&bench.simulator, |config| config.encoding(Encoding::JsonRpc));
     assert_eq!(xml.all_records::<Vm>().await.unwrap(), json.all_records::<Vm>().await.unwrap());
     assert_eq!(xml.all_records::<Sr>().await.unwrap(), json.all_records::<Sr>().await.unwrap());
     assert_eq!(xml.all_records::<Host>().await.unwrap(), json.all_records::<Host>().await.unwrap());
@@ -144,7 +116,7 @@ async fn objects_are_found_read_and_changed() {
     assert_eq!(client.by_uuid::<Vm>(&record.uuid).await.unwrap(), template);
 
     let name = "a \"name\" & <more>";
-    let copy: Ref<Vm> = client.call(new_vm(name)).await.unwrap();
+    let copy: Ref<Vm> = client.call(simulated::new_vm(name)).await.unwrap();
     assert_eq!(client.get_field(&copy, vm::field::NAME_LABEL).await.unwrap(), name);
     let named = client.records_named::<Vm>(name).await.unwrap();
     assert!(named.len() == 1 && named.contains_key(&copy), "{:?}", named.keys());
@@ -160,7 +132,7 @@ async fn objects_are_found_read_and_changed() {
     assert_eq!(map.get("k").map(String::as_str), Some("w"));
     client.remove_from(&copy, vm::field::OTHER_CONFIG, "k").await.unwrap();
 
-    let again = client.call(new_vm("plain")).await.unwrap();
+    let again = client.call(simulated::new_vm("plain")).await.unwrap();
     assert_eq!(client.by_name_label::<Vm>("plain").await.unwrap_err().kind(), ErrorKind::Ambiguous);
     client.destroy(&again).await.unwrap();
     assert_eq!(client.destroy(&again).await.unwrap_err().kind(), ErrorKind::NotFound);
@@ -194,7 +166,7 @@ async fn tasks_end_with_their_result_and_leave_nothing_behind() {
     let bench = bench().await;
     let client = &bench.client;
     let template = client.by_name_label::<Vm>("Other install media").await.unwrap();
-    let copy = client.spawn_task(new_vm("copy")).await.unwrap().await.unwrap();
+    let copy = client.spawn_task(simulated::new_vm("copy")).await.unwrap().await.unwrap();
     assert_eq!(client.get_field(&copy, vm::field::NAME_LABEL).await.unwrap(), "copy");
 
     let start = vm::Start { vm: template, start_paused: false, force: false };
@@ -206,7 +178,7 @@ async fn tasks_end_with_their_result_and_leave_nothing_behind() {
 #[tokio::test]
 async fn any_call_can_run_as_a_task_by_its_name() {
     let bench = bench().await;
-    let vm = bench.client.call(new_vm("original")).await.unwrap();
+    let vm = bench.client.call(simulated::new_vm("original")).await.unwrap();
     let params = [Value::String(vm.to_string()), Value::String("copy".to_owned())];
     let task = bench.client.spawn_task_of::<[Value], Value>("VM.clone", &params).await.unwrap();
     let copy = task.await.unwrap();
@@ -219,7 +191,7 @@ async fn any_call_can_run_as_a_task_by_its_name() {
 async fn a_wait_ends_with_the_change_it_waits_for() {
     let bench = bench().await;
     let client = bench.client.clone();
-    let copy = client.call(new_vm("before")).await.unwrap();
+    let copy = client.call(simulated::new_vm("before")).await.unwrap();
     let waiting = {
         let (client, copy) = (client.clone(), copy.clone());
         tokio::spawn(async move {
@@ -242,7 +214,7 @@ async fn batches_of_events_follow_each_other() {
     assert_eq!(all.events.len(), client.all::<Vm>().await.unwrap().len());
     let none = client.events_from(&["VM"], &all.token, Duration::ZERO).await.unwrap();
     assert_eq!(none.events, []);
-    let copy = client.call(new_vm("copy")).await.unwrap();
+    let copy = client.call(simulated::new_vm("copy")).await.unwrap();
     let some = client.events_from(&["VM"], &none.token, Duration::from_secs(5)).await.unwrap();
     let event = some.events.iter().find(|event| event.object::<Vm>() == Some(copy.clone())).unwrap();
     assert_eq!(event.record::<Vm>().unwrap().unwrap().name_label, "copy");
@@ -512,7 +484,7 @@ async fn who_holds_a_disk_is_said_by_the_one_who_is_refused_it() {
     client.wait_until_detached(&disk, Duration::from_secs(10)).await.unwrap();
 
     // A guest runs with it.
-    let vm = client.call(new_vm("web")).await.unwrap();
+    let vm = client.call(simulated::new_vm("web")).await.unwrap();
     let attach = xenapi_types::vbd::Create {
         vm: vm.clone(),
         vdi: disk.clone(),
@@ -703,12 +675,12 @@ fn busy(code: &str) -> Fault {
 async fn calls_are_made_again_as_the_table_says() {
     let bench = bench_with(|config| config.retries(quick())).await;
     let (client, faults) = (&bench.client, bench.simulator.faults());
-    let vm = client.call(new_vm("twin")).await.unwrap();
+    let vm = client.call(simulated::new_vm("twin")).await.unwrap();
 
     // Turned away: whatever the call does.
     for code in ["TOO_BUSY", "HOST_STILL_BOOTING", "OTHER_OPERATION_IN_PROGRESS", "TOO_MANY_PENDING_TASKS"] {
         (0..3).for_each(|_| faults.on("VM.create", busy(code)));
-        let made = client.call(new_vm(code)).await.unwrap();
+        let made = client.call(simulated::new_vm(code)).await.unwrap();
         assert_eq!(client.all_by_name_label::<Vm>(code).await.unwrap(), [made], "{code}: made once");
     }
 
@@ -746,7 +718,7 @@ async fn a_lost_creation_is_found_by_its_mark() {
     let (client, faults) = (&bench.client, bench.simulator.faults());
     let marked = |mark: &str| vm::Create {
         other_config: [(KEY.to_owned(), mark.to_owned())].into(),
-        ..new_vm("marked")
+        ..simulated::new_vm("marked")
     };
     let field = vm::field::OTHER_CONFIG;
 

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses a part of this")]
 
 pub(crate) mod pool;
+pub(crate) mod simulated;
 
 use std::future::Future;
 use std::sync::Arc;
