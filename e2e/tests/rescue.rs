@@ -260,6 +260,16 @@ async fn evacuated_from_a_dead_host() -> Result<()> {
     assert_eq!(client.record(&bench.vm).await?.domid, record.domid);
     let metrics = client.record(&record.resident_on).await?.metrics.to_string();
     bench.pool.simulator.core().db().write(|tx| tx.set("host_metrics", &metrics, "live", false))?;
+    // A host that takes no guests, and one that nobody knows.
+    bench.pool.driver.set_node_enabled(there_uuid, false, Progress::none()).await?;
+    let before = bench.pool.census().await?;
+    for there in [there_uuid, uuid::Uuid::new_v4()] {
+        let evacuating = bench.pool.driver.evacuate(bench.which.clone(), there, Progress::none());
+        let error = evacuating.await.unwrap_err();
+        assert!(matches!(error.cause(), Cause::Conflicts(_)), "{error}");
+        bench.pool.census().await?.assert_as(&before, &error.to_string());
+    }
+    bench.pool.driver.set_node_enabled(there_uuid, true, Progress::none()).await?;
     let plan = bench
         .pool
         .driver
