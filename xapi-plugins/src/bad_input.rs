@@ -16,14 +16,14 @@ const MIB: u64 = 1 << 20;
 const TOOLS: &[&str] = &["mkfs.ext4", "e2fsck", "resize2fs", "debugfs", "sfdisk", "mkswap", "mount"];
 
 /// A disk of 64 MiB under a name that an attached VDI has.
-struct Vdi {
+pub(crate) struct Vdi {
     folder: tempfile::TempDir,
-    name: String,
+    pub(crate) name: String,
 }
 
 impl Vdi {
     /// With a table as `sfdisk` is told, and an ext4 that fills the first partition.
-    fn new(table: &str) -> Self {
+    pub(crate) fn new(table: &str) -> Self {
         static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let nth = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let name = format!(
@@ -43,7 +43,7 @@ impl Vdi {
         vdi
     }
 
-    fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.folder.path().join("disk")
     }
 
@@ -79,7 +79,7 @@ impl Drop for Vdi {
     }
 }
 
-fn call(dom0: &dyn Dom0, function: &str, args: &[(&str, &str)]) -> Result<String, Failure> {
+pub(crate) fn call(dom0: &dyn Dom0, function: &str, args: &[(&str, &str)]) -> Result<String, Failure> {
     let args: BTreeMap<_, _> = args.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     let call = PluginCall { function: function.to_owned(), session: "OpaqueRef:NULL".to_owned(), args };
     let output = crate::respond("partition_utils.py", &call.encode().unwrap(), dom0);
@@ -251,6 +251,39 @@ fn arguments_that_reach_for_something_else() {
     }
     let failure = call(&Real, GROW, &[("dev", "xvdzz")]).expect_err("it is not attached");
     assert_eq!(failure.params[1], "IOError", "{failure}");
+}
+
+/// What dom0 itself works with has the names of attached disks too where dom0 is a guest of another host.
+#[test]
+fn a_disk_that_dom0_uses() {
+    if !is_possible(TOOLS) {
+        return;
+    }
+    let vdi = Vdi::new(ONE);
+    let part = vdi.folder.path().join("part");
+    let device = run("losetup", &["--find", "--show", part.to_str().unwrap()], "").trim().to_owned();
+    let at = tempfile::tempdir().unwrap();
+    run("mount", &[&device, at.path().to_str().unwrap()], "");
+    std::fs::write(at.path().join("used"), "by dom0").unwrap();
+    std::fs::remove_file(vdi.device()).unwrap();
+    symlink(&device, vdi.device()).unwrap();
+    for (function, more) in [
+        (GROW, &[][..]),
+        ("resize_down", SHRINK),
+        ("make_partition", &[("partition_start", "2048"), ("partition_end", "-")]),
+        ("mkfs", &[("partnum", "1"), ("fs_type", "ext4")]),
+        ("generate_disk", &[("fs_type", "ext4")]),
+        ("inject", &[("ssh_key", "k")]),
+    ] {
+        let failure =
+            call(&Real, function, &[&[("dev", vdi.name.as_str())][..], more].concat()).expect_err(function);
+        assert_eq!(failure.params[1], "IOError", "{function}: {failure}");
+        assert!(failure.params[2].contains("busy"), "{function}: {failure}");
+    }
+    assert_eq!(std::fs::read_to_string(at.path().join("used")).unwrap(), "by dom0");
+    run("umount", &[at.path().to_str().unwrap()], "");
+    run("e2fsck", &["-f", "-n", &device], "");
+    run("losetup", &["-d", &device], "");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::bad_input::{self, Vdi};
 use crate::dom0::{Dom0, Real};
 use crate::partition_table::HEAD_BYTES as TABLE_BYTES;
 use crate::testing::{Killing, is_possible, run};
@@ -156,6 +157,36 @@ fn grows(table: &str, mkfs: &[&str], fs: &str, tools: &[&str]) {
     let head = image.head();
     assert_eq!(image.grow().unwrap(), grown);
     assert!(image.head() == head, "the table was written again");
+}
+
+/// Each as the program that reads such things says it is.
+#[test]
+fn every_format_with_its_label() {
+    let tools = ["mkswap", "mkfs.ext2", "mkfs.ext3", "mkfs.ext4", "mkfs.xfs", "mkfs.vfat", "sfdisk", "blkid"];
+    if !is_possible(&tools) {
+        return;
+    }
+    for (fs, label, kind) in [
+        ("swap", "swap one", "82"),
+        ("ext2", "ephemeral0", "83"),
+        ("ext3", "ephemeral0", "83"),
+        ("ext4", "a.b_c-d", "83"),
+        ("xfs", "twelve-chars", "83"),
+        ("vfat", "EPHEMERAL0", "c"),
+    ] {
+        let vdi = Vdi::new(MBR);
+        // The least that an XFS takes, and more.
+        std::fs::File::options().write(true).open(vdi.file()).unwrap().set_len(400 * MIB).unwrap();
+        let args = [("dev", vdi.name.as_str()), ("fs_type", fs), ("fs_label", label)];
+        bad_input::call(&Real, "generate_disk", &args).unwrap();
+        let file = vdi.file().display().to_string();
+        let found = run("blkid", &["-p", "-O", "1048576", "-o", "export", &file], "").replace('\\', "");
+        for wanted in [format!("TYPE={fs}"), format!("LABEL={label}")] {
+            assert!(found.lines().any(|line| line == wanted), "{fs}: {found}");
+        }
+        let dump = run("sfdisk", &["-d", &file], "");
+        assert!(dump.contains(&format!("type={kind}")), "{dump}");
+    }
 }
 
 #[test]
