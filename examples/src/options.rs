@@ -105,7 +105,8 @@ impl Options {
         if host.is_empty() {
             bail!("where is the target? Name --iscsi, or set the option target_host");
         }
-        let port = number(&options, "target_port").and_then(|port| port.try_into().ok());
+        let number = numbers(&options);
+        let port = number("target_port").and_then(|port| port.try_into().ok());
         Ok(Portal::with_port(&host, port.unwrap_or(Portal::PORT))?)
     }
 
@@ -115,7 +116,9 @@ impl Options {
     ///
     /// Those of [`Options::read`].
     pub fn reboot(&self) -> Result<Shutdown> {
-        let timeout = number(&self.read()?, "reboot_timeout").map(Duration::from_secs);
+        let options = self.read()?;
+        let number = numbers(&options);
+        let timeout = number("reboot_timeout").map(Duration::from_secs);
         let otherwise = Otherwise::Hard;
         Ok(timeout.map_or(Shutdown::NOVA, |timeout| Shutdown::Clean { timeout, otherwise }))
     }
@@ -166,10 +169,11 @@ pub struct Way {
 impl Way {
     /// As the options say: those of the driver's settings, `login_timeout` and `connection_concurrent`.
     pub fn of(options: &Settings) -> Self {
+        let number = numbers(options);
         Self {
             settings: xenapi_driver::Settings::of(options),
-            login_timeout: number(options, "login_timeout").map(Duration::from_secs),
-            concurrent_calls: number(options, "connection_concurrent").and_then(|n| n.try_into().ok()),
+            login_timeout: number("login_timeout").map(Duration::from_secs),
+            concurrent_calls: number("connection_concurrent").and_then(|n| n.try_into().ok()),
         }
     }
 
@@ -188,9 +192,9 @@ impl From<xenapi_driver::Settings> for Way {
     }
 }
 
-/// An option that is a number above 0, if somebody gives it one.
-fn number(options: &Settings, name: &str) -> Option<u64> {
-    match options.get(name).filter(|_| options.is_set(name)) {
+/// Options that are numbers above 0, where somebody gives them one.
+fn numbers(options: &Settings) -> impl Fn(&str) -> Option<u64> {
+    |name| match options.get(name).filter(|_| options.is_set(name)) {
         Some(Value::Integer(number)) => u64::try_from(number).ok().filter(|number| *number > 0),
         _ => None,
     }

@@ -167,10 +167,21 @@ impl Row {
 
 /// All of them, in the order in which they are called.
 pub(crate) fn rows(host: &Host) -> Vec<Row> {
-    [agent(), xenstore(), small(), xenhost(), network(), files(host), disks(host), glance(host)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        agent(),
+        xenstore(),
+        small(),
+        xenhost(),
+        devices(),
+        network(),
+        files(host),
+        partitions(),
+        disks(host),
+        glance(host),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn agent() -> Vec<Row> {
@@ -271,7 +282,7 @@ fn xenhost() -> Vec<Row> {
             ("force", "false"),
             ("master_addr", "192.0.2.1"),
             ("master_user", "root"),
-            ("master_pass", "y"),
+            ("master_pass", "pa55word"),
         ])
     };
     let data = json!({
@@ -280,8 +291,6 @@ fn xenhost() -> Vec<Row> {
         "host_cpu_info": {}, "a": {"b": 1},
         "host_memory": {"total": 4096, "overhead": null, "free": null, "free-computed": null},
     });
-    let rules =
-        |words: Value, input: &str| plain([("cmd_args", &words.to_string()), ("process_input", input)]);
     vec![
         f("set_config", params(json!({"key": "a", "value": {"b": 1}})), Wanted::Json(json!(null))),
         f("set_config", plain([]), Wanted::Failure("ArgumentError", "params")),
@@ -301,10 +310,19 @@ fn xenhost() -> Vec<Row> {
         f("host_start", dead(), uuid_wanted()),
         f("host_join", join(VDI), Wanted::Json(json!(null))).and(|host| {
             ensure!(host.ran().ends_with(&format!("xe vm-start uuid={VDI}\n")), "{}", host.ran());
-            ensure!(!host.ran().contains('y'), "the password is on a command line");
+            ensure!(!host.ran().contains("pa55word"), "the password is on a command line");
             Ok(())
         }),
         f("host_join", join("dead"), Wanted::Failure("ArgumentError", "compute_uuid")),
+    ]
+}
+
+/// Its rules and devices.
+fn devices() -> Vec<Row> {
+    let f = |function, args, wanted| row("xenhost", function, args, wanted);
+    let rules =
+        |words: Value, input: &str| plain([("cmd_args", &words.to_string()), ("process_input", input)]);
+    vec![
         f(
             "iptables_config",
             rules(json!(["iptables-save"]), ""),
@@ -370,15 +388,8 @@ fn files(host: &Host) -> Vec<Row> {
     ]
 }
 
-fn disks(host: &Host) -> Vec<Row> {
-    let sr = host.sr();
-    let stack = |last: &str| json!([format!("{NEW}8"), format!("{NEW}{last}")]);
-    let root = |last: &str| answer(json!({"root": {"uuid": format!("{NEW}{last}")}}));
+fn partitions() -> Vec<Row> {
     let part = |function, args, wanted| row("partition_utils", function, args, wanted);
-    let inject = |tool: &str| {
-        let numbers = ["192.0.2.7", "255.255.255.0", "192.0.2.1", "192.0.2.2"];
-        by_place(json!([sr, VDI, "http://menu/x", numbers[0], numbers[1], numbers[2], numbers[3], tool]))
-    };
     vec![
         part("wait_for_dev", by_place(json!(["/dev/xvdb", 1])), answer(json!("/dev/xvdb"))),
         part("wait_for_dev", by_place(json!(["/dev/xvdzz", 0])), answer(json!(null))),
@@ -407,6 +418,18 @@ fn disks(host: &Host) -> Vec<Row> {
         }),
         part("mkfs", by_place(json!(["xvdb", "1", "swap", null])), answer(json!(null))),
         part("mkfs", by_place(json!(["xvdb", "1", "zfs", null])), Wanted::Failure("PluginError", "fs_type")),
+    ]
+}
+
+fn disks(host: &Host) -> Vec<Row> {
+    let sr = host.sr();
+    let stack = |last: &str| json!([format!("{NEW}8"), format!("{NEW}{last}")]);
+    let root = |last: &str| answer(json!({"root": {"uuid": format!("{NEW}{last}")}}));
+    let inject = |tool: &str| {
+        let numbers = ["192.0.2.7", "255.255.255.0", "192.0.2.1", "192.0.2.2"];
+        by_place(json!([sr, VDI, "http://menu/x", numbers[0], numbers[1], numbers[2], numbers[3], tool]))
+    };
+    vec![
         row("ipxe", "inject", inject("mkisofs"), answer(json!(null))).and(|host| {
             let iso = std::fs::read_to_string(host.sr.path().join(format!("iso/{VDI}.img")))?;
             ensure!(iso == "made\n", "{iso}");
