@@ -274,11 +274,10 @@ fn feed<C: Consume>(mut consumer: C, file: &Path) -> C::Output {
     output
 }
 
-/// From pipes, and from a chain of three layers with a third of the data each.
-fn pipes_and_chains(folder: &Path, name: &str, raw: &Path) {
+/// From pipes to pipes.
+fn pipes(folder: &Path, name: &str, raw: &Path) {
     let (vhd, out) = (folder.join("disk.vhd"), folder.join("out"));
     image(raw).save_vhd(&vhd, Existing::Replace, &Upload::default()).expect("saved");
-    let clean = || drop(std::fs::remove_file(&out));
     let shell = format!("cat {} | cat > /dev/null", vhd.display());
     let null = || File::create("/dev/null").expect("there");
     let from_cat = |take: &dyn Fn(File)| {
@@ -316,7 +315,12 @@ fn pipes_and_chains(folder: &Path, name: &str, raw: &Path) {
         Recode::new(target, Upload::default()).feed_all(&pipe, &Progress::new()).expect("a VHD");
     });
     assert_same("VHD pipe to VHD pipe", &out, raw);
+}
 
+/// From standard input, and from a chain of three layers with a third of the data each.
+fn input_and_chain(folder: &Path, name: &str, raw: &Path) {
+    let (vhd, out) = (folder.join("disk.vhd"), folder.join("out"));
+    let clean = || drop(std::fs::remove_file(&out));
     let floor = best(clean, || assert!(peer("cp", &[raw, &out], &["--sparse=auto"])));
     line(name, "cp --sparse=auto", floor, floor);
     let save = || feed(RawSink::of_any(&out, Existing::Replace).expect("a target"), &vhd);
@@ -419,7 +423,8 @@ fn ratios() {
     for (name, size, stride) in disks {
         let raw = disk(folder.path(), "disk", size, stride);
         table(&runtime, folder.path(), name, &raw);
-        pipes_and_chains(folder.path(), name, &raw);
+        pipes(folder.path(), name, &raw);
+        input_and_chain(folder.path(), name, &raw);
         drop(std::fs::remove_file(raw));
     }
 }
