@@ -62,6 +62,9 @@ struct Other {
     /// A network of this pool, by uuid, and that of the other one that takes its place; else it is that of the same name.
     #[arg(long, value_name = "UUID=NAME|UUID", value_parser = network)]
     network: Vec<(String, String)>,
+    /// With --cold: move an instance that has snapshots without them.
+    #[arg(long, requires = "cold")]
+    leave_snapshots: bool,
     /// Keep an instance that was moved there, and remove it here.
     #[arg(long, requires = "pool", conflicts_with = "revert")]
     confirm: bool,
@@ -136,7 +139,8 @@ async fn to_pool(cli: &Cli, driver: &Driver, pool: &Driver, which: Which, ui: &U
         let moved = ui.until_interrupted(driver.migrate_to_pool(which, pool, options)).await?;
         return Ok(Table::of([("node", json!(moved.node_uuid)), ("disks", json!(moved.disks))]));
     }
-    let options = MoveOptions { place, progress: ui.progress(), ..MoveOptions::default() };
+    let leave_snapshots = cli.other.leave_snapshots;
+    let options = MoveOptions { place, leave_snapshots, progress: ui.progress(), ..MoveOptions::default() };
     let moved = ui.until_interrupted(driver.move_to_pool(which, pool, options)).await?;
     Ok(Table::of([
         ("node", json!(moved.node_uuid)),

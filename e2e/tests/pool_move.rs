@@ -540,3 +540,58 @@ async fn what_cannot_be_is_told_before_anything_is_done() -> Result<()> {
     assert!(client.all_records::<Task>().await?.is_empty());
     bench.destroy_here(&instance).await
 }
+
+/// Snapshots are named before anything is done, and left only where that is asked for; nor are they taken along alive.
+#[tokio::test]
+async fn snapshots_are_not_left_unasked() -> Result<()> {
+    let bench = Bench::new().await?;
+    let instance = bench.spawn(EXT).await?;
+    let (client, which) = (bench.here.client(), || Which::Instance(instance.uuid));
+    bench.here.simulator.meet(&bench.there.simulator);
+    let vm = client.by_uuid::<Vm>(&instance.vm_uuid).await?;
+    let root = client.by_uuid::<Vdi>(&instance.root_uuid).await?;
+    let of_vm = client.call(vm::Snapshot { vm, new_name: "before".into(), ignore_vdis: None }).await?;
+    let of_disk = client.call(vdi::Snapshot { vdi: root, driver_params: None }).await?;
+    let named = [
+        client.get_field(&of_vm, vm::field::UUID).await?,
+        client.get_field(&of_disk, vdi::field::UUID).await?,
+    ];
+    let census = bench.here.census().await?;
+    let alive =
+        bench.here.driver.migrate_to_pool(which(), &bench.there.driver, PoolMigrateOptions::default());
+    for error in [bench.go(&instance, hard()).await.unwrap_err(), alive.await.unwrap_err()] {
+        assert!(matches!(error.cause(), Cause::SnapshotsStay { .. }), "{error}");
+        assert_eq!(error.stage(), Stage::Plan, "{error}");
+        assert!(named.iter().all(|uuid| error.to_string().contains(uuid)), "{error}");
+    }
+    bench.is_unhurt(&instance, &census, "refused").await?;
+
+    bench.go(&instance, MoveOptions { leave_snapshots: true, ..hard() }).await?;
+    bench.confirm(&instance).await?;
+    assert!(client.record_opt(&of_vm).await?.is_some() && client.record_opt(&of_disk).await?.is_some());
+    assert!(bench.there.driver.instance(&which()).await.is_ok());
+    Ok(())
+}
+
+/// What software may know its machine by.
+#[tokio::test]
+async fn the_firmware_says_the_same_there() -> Result<()> {
+    let bench = Bench::new().await?;
+    let mut spec = InstanceSpec::new("web1", Flavor::new(1, 512, 0), &bench.image);
+    spec.power = xenapi_driver::spec::Power::Off;
+    let instance = bench.here.driver.spawn(spec, SpawnOptions::default()).await?;
+    let vm = bench.here.client().by_uuid::<Vm>(&instance.vm_uuid).await?;
+    let texts = [("bios-vendor", "Acme"), ("system-serial-number", "42-17")];
+    let value: BTreeMap<String, String> = texts.map(|(key, text)| (key.to_owned(), text.to_owned())).into();
+    match bench.here.client().call(vm::SetBiosStrings { vm, value }).await {
+        // A release that cannot do it.
+        Err(error) if error.is("MESSAGE_METHOD_UNKNOWN") => return Ok(()),
+        set => set?,
+    }
+    let before = bench.vm_here(&instance).await?.bios_strings;
+    let moved = bench.go(&instance, hard()).await?;
+    let there = record(bench.there.client(), &moved.vm_uuid).await?.bios_strings;
+    assert_eq!(there, before);
+    assert_eq!(there["system-serial-number"], "42-17");
+    Ok(())
+}

@@ -389,6 +389,17 @@ pub enum Cause {
         /// Uuids of the disks.
         volumes: Vec<String>,
     },
+    /// They do not go along.
+    #[error(
+        "VM {vm} has snapshots, which do not go to another pool: {}; remove them, or shut it down and move it without them",
+        .snapshots.join(", ")
+    )]
+    SnapshotsStay {
+        /// The VM's uuid.
+        vm: String,
+        /// Each with its uuid and name.
+        snapshots: Vec<String>,
+    },
     /// The instance would be nobody's.
     #[error(
         "the other pool's driver is of owner {other:?} and this one of {owner:?}; use drivers of the same owner"

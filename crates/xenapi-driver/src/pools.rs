@@ -69,7 +69,7 @@ impl Driver {
     /// # Errors
     ///
     /// Before anything is moved: [`Cause::WrongState`]; [`Cause::VolumesStay`] when it has volumes; [`Cause::Conflicts`]
-    /// for what the other pool does not have, or has already; [`Cause::OtherOwner`]; [`Cause::ResizePending`],
+    /// for what the other pool does not have, or has already; [`Cause::OtherOwner`]; [`Cause::SnapshotsStay`]; [`Cause::ResizePending`],
     /// [`Cause::Rescued`]; [`Cause::Host`] for what XAPI's own check says. Later: [`Cause::Host`]; the instance is where
     /// it was, or, when it cannot be marked there, in the other pool, to be found by [`Driver::reconcile`].
     pub fn migrate_to_pool(
@@ -169,6 +169,7 @@ async fn decide(
         return Err(Cause::KernelStays { vm: record.uuid.clone() });
     }
     pool_move::none_pending(record)?;
+    no_snapshots(job, record).await?;
     licence::check(job, &[Feature::StorageMigration]).await?;
     let there = Job::new(pool.clone(), Progress::none());
     let nodes = inventory::read_nodes(pool.client()).await?;
@@ -196,6 +197,30 @@ pub(crate) async fn name_is_free(pool: &Driver, name: &str) -> Result<(), Cause>
         }
         None => Ok(()),
     }
+}
+
+/// Makes sure that nothing is left behind unasked. XAPI takes one snapshot of a VM along, if it has no memory, and none of
+/// single disks.
+pub(crate) async fn no_snapshots(job: &Job, vm: &VmRecord) -> Result<(), Cause> {
+    let client = job.client();
+    let doing = || Cause::host(format!("reading the snapshots of VM {}", vm.uuid));
+    let mut snapshots = Vec::new();
+    for snapshot in &vm.snapshots {
+        let Some(snapshot) = client.record_opt(snapshot).await.map_err(doing())? else { continue };
+        snapshots.push(format!("{} {:?}", snapshot.uuid, snapshot.name_label));
+    }
+    for (_, drive) in find::disks(client, vm).await? {
+        let Some(disk) = client.record_opt(&drive.vdi).await.map_err(doing())? else { continue };
+        for snapshot in &disk.snapshots {
+            let Some(snapshot) = client.record_opt(snapshot).await.map_err(doing())? else { continue };
+            // Those in a VM's snapshot are named with it.
+            if snapshot.is_a_snapshot && snapshot.vbds.is_empty() {
+                snapshots.push(format!("{} of disk {}", snapshot.uuid, disk.uuid));
+            }
+        }
+    }
+    let vm = vm.uuid.clone();
+    if snapshots.is_empty() { Ok(()) } else { Err(Cause::SnapshotsStay { vm, snapshots }) }
 }
 
 /// Of another owner's driver, an instance would be nobody's.

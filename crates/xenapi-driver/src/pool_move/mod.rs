@@ -66,6 +66,9 @@ pub struct MoveOptions {
     /// Which disks are read back there before it is started: a config drive is compared with its digest, and with
     /// [`Checks::AllDisks`] a sum of each 2 MiB that were written, but for those that were written twice.
     pub checks: Checks,
+    /// Whether an instance with snapshots is moved without them. They stay here: those that this driver keeps for backups until
+    /// the move is confirmed, those of others for good.
+    pub leave_snapshots: bool,
     /// Who is told what happens.
     pub progress: Progress,
 }
@@ -77,6 +80,7 @@ impl Default for MoveOptions {
             flavor: None,
             shutdown: Shutdown::NOVA,
             checks: Checks::default(),
+            leave_snapshots: false,
             progress: Progress::none(),
         }
     }
@@ -105,14 +109,16 @@ impl Driver {
     /// When this fails or is cancelled, it is reverted at once. A program that ends in the middle leaves a journal
     /// in XAPI, from which [`Driver::reconcile`] reverts it, in each pool what is there.
     ///
-    /// Does not go along: snapshots, and the agent's keys. What `VM.copy_bios_strings` set has to be set again.
+    /// Does not go along: snapshots, which have to be [left](MoveOptions::leave_snapshots) then, and the agent's keys. Of
+    /// the firmware's texts (`bios_strings`), `oem-…` and `hp-rombios` stay behind: only a host of that make gives
+    /// them, to `VM.copy_bios_strings` there.
     ///
     /// # Errors
     ///
     /// Before anything is done: [`Cause::WrongState`] for an instance neither running nor halted;
     /// [`Cause::VolumesStay`] when it has disks that were not made for it; [`Cause::DevicesStay`] for devices of
     /// its host and a virtual TPM, whose content nobody can read; [`Cause::Shrink`]; [`Cause::Conflicts`] for what the
-    /// other pool does not have, or has already; [`Cause::OtherOwner`], [`Cause::SamePool`],
+    /// other pool does not have, or has already; [`Cause::OtherOwner`], [`Cause::SamePool`], [`Cause::SnapshotsStay`],
     /// [`Cause::ResizePending`], [`Cause::MovePending`], [`Cause::Rescued`], [`Cause::KernelStays`]. Later:
     /// [`Cause::Host`], [`Cause::GuestStays`], [`Cause::Differs`], [`Cause::ConfigDriveChanged`].
     pub fn move_to_pool(&self, which: Which, pool: &Driver, options: MoveOptions) -> Operation<Moved> {
@@ -250,6 +256,9 @@ async fn decide(job: &Job, record: &VmRecord, there: &Job, options: &MoveOptions
         return Err(Cause::KernelStays { vm: vm() });
     }
     devices(record)?;
+    if !options.leave_snapshots {
+        pools::no_snapshots(job, record).await?;
+    }
     let pool_uuid = uuid_of(pool).await?;
     if pool_uuid == uuid_of(&job.driver).await? {
         return Err(Cause::SamePool(pool.endpoint()));

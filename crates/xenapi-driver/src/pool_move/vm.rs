@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use xenapi_client::Client;
 use xenapi_storage::ownership::{self, Ownership};
 use xenapi_types::{Ref, VbdRecord, VifRecord, Vm, VmRecord, vbd, vif, vm};
 
@@ -50,6 +51,7 @@ pub(super) async fn make(
     if !blocked.is_empty() {
         client.set_field(&vm, vm::field::BLOCKED_OPERATIONS, blocked).await.map_err(doing())?;
     }
+    set_firmware_texts(client, &vm, &plan.before).await.map_err(doing())?;
     for (drive, source) in &plan.drives {
         stop.check()?;
         let copy = source.as_ref().and_then(|source| copies.iter().find(|copy| *copy.vdi() == source.vdi));
@@ -64,6 +66,45 @@ pub(super) async fn make(
         client.call(call).await.map_err(doing)?;
     }
     Ok((vm, uuid))
+}
+
+/// Those that `VM.set_bios_strings` takes.
+const FIRMWARE_TEXTS: [&str; 13] = [
+    "bios-vendor",
+    "bios-version",
+    "system-manufacturer",
+    "system-product-name",
+    "system-version",
+    "system-serial-number",
+    "enclosure-asset-tag",
+    "baseboard-manufacturer",
+    "baseboard-product-name",
+    "baseboard-version",
+    "baseboard-serial-number",
+    "baseboard-asset-tag",
+    "baseboard-location-in-chassis",
+];
+
+/// What the guest is told of its machine, by which software may know it, is as before. XAPI itself gives a VM that has none the texts of
+/// Xen when it starts for the first time.
+async fn set_firmware_texts(client: &Client, vm: &Ref<Vm>, like: &VmRecord) -> xenapi_client::Result<()> {
+    let mut value = like.bios_strings.clone();
+    value.retain(|key, text| FIRMWARE_TEXTS.contains(&&**key) && !text.is_empty());
+    let is_xen = |key: &str, text: &str| value.get(key).is_some_and(|found| found == text);
+    if value.is_empty() || (is_xen("bios-vendor", "Xen") && is_xen("system-product-name", "HVM domU")) {
+        return Ok(());
+    }
+    match client.call(vm::SetBiosStrings { vm: vm.clone(), value }).await {
+        // Before XenServer 7.3 they can only be copied from a host.
+        Err(error) if error.is("MESSAGE_METHOD_UNKNOWN") => {
+            tracing::warn!(
+                vm = like.uuid,
+                "the other pool cannot give the VM the texts that its firmware had"
+            );
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 /// From here on, nobody takes it for the rest of a move that broke off.
