@@ -11,6 +11,7 @@ use e2e::pool::writes;
 use e2e::sweep::scene::{self, Scene};
 use e2e::sweep::verb::{Step, VERBS, Verb};
 use xapi_simulator::World;
+use xenapi_driver::host_boot::ResumeOptions;
 use xenapi_driver::image_cache::{CachePolicy, CacheRequest, Eviction};
 use xenapi_driver::node::DrainOptions;
 use xenapi_driver::pool_move::MoveOptions;
@@ -77,6 +78,9 @@ async fn what_the_sweep_does_not_do_is_only_told_too() -> Result<()> {
     one(&scene, "compare it", |d| d.check_config_drive(which(), none())).await?;
     one(&scene, "no new guests", |d| d.set_node_enabled(there, false, none())).await?;
     one(&scene, "nothing to do", |d| d.set_node_enabled(there, true, none())).await?;
+    let all = || ResumeOptions { instances: Some(vec![scene.instance]), ..ResumeOptions::default() };
+    one(&scene, "have VM", |d| d.resume_guests(scene.home, all())).await?;
+    one(&scene, "nothing to do", |d| d.resume_guests(scene.home, ResumeOptions::default())).await?;
     one(&scene, "move VM", |d| d.drain_node(scene.home, DrainOptions::default())).await?;
     scene.pool.driver.set_node_enabled(there, false, none()).await?;
     one(&scene, "reboot host", |d| d.reboot_node(there, none())).await?;

@@ -11,7 +11,7 @@ use xapi_simulator::fault::Fault;
 use xapi_simulator::{Personality, World};
 use xenapi_driver::reconcile::{Kind, ReconcileOptions};
 use xenapi_driver::resize::ResizeOptions;
-use xenapi_driver::spec::{ConfigDrive, Firmware, Flavor, Hardware, InstanceSpec, Nic, Power, VmMode};
+use xenapi_driver::spec::{ConfigDrive, Firmware, Flavor, Hardware, InstanceSpec, Nic, Power, Vga, VmMode};
 use xenapi_driver::{Cause, Instance, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Stage, Which};
 use xenapi_types::{Host, Pgpu, Pif, VbdMode, VmPowerState, host, network, network_sriov};
 use xenapi_wire::Failure;
@@ -69,6 +69,50 @@ async fn firmware_topology_devices_and_tags() -> Result<()> {
     destroy(&bench, &instance).await
 }
 
+/// A range of memory, also after a resize, and a graphics card; and what can be neither.
+#[tokio::test]
+async fn ballooning_and_graphics() -> Result<()> {
+    let bench = Bench::new().await?;
+    let range = |least, memory| Flavor { memory_min_mib: Some(least), ..Flavor::new(1, memory, 0) };
+    let mut spec = bench.spec("web1", range(256, 512));
+    (spec.hardware.vga, spec.hardware.video_ram_mib) = (Some(Vga::Std), Some(16));
+    let instance = bench.spawn(spec.clone()).await?;
+    let mib = |vm: &VmRecord| {
+        [vm.memory_static_min, vm.memory_dynamic_min, vm.memory_dynamic_max, vm.memory_static_max]
+            .map(|bytes| bytes >> 20)
+    };
+    let vm = bench.record(&instance).await?;
+    assert_eq!(mib(&vm), [0, 256, 512, 512]);
+    let platform = |key: &str| vm.platform.get(key).map(String::as_str);
+    assert_eq!((platform("vga"), platform("videoram")), (Some("std"), Some("16")));
+    let resize = async |flavor| {
+        let options =
+            ResizeOptions { flavor: Some(flavor), shutdown: Shutdown::Hard, ..ResizeOptions::default() };
+        let which = Which::Instance(instance.uuid);
+        bench.pool.driver.resize(which.clone(), options).await?;
+        bench.pool.driver.confirm_resize(which, Progress::none()).await
+    };
+    resize(range(128, 1024)).await?;
+    assert_eq!(mib(&bench.record(&instance).await?), [0, 128, 1024, 1024]);
+    let error = resize(range(2048, 1024)).await.unwrap_err().to_string();
+    assert!(error.contains("at least 2048 MiB of 1024 MiB"), "{error}");
+    resize(Flavor::new(1, 512, 0)).await?;
+    assert_eq!(mib(&bench.record(&instance).await?), [0, 512, 512, 512]);
+
+    spec.name = "web2".into();
+    spec.uuid = Uuid::new_v4();
+    spec.flavor = range(0, 512);
+    spec.hardware.video_ram_mib = Some(0);
+    let error = bench.spawn(spec.clone()).await.unwrap_err().to_string();
+    for part in ["at least 0 MiB of 512 MiB", "0 MiB is no memory of an emulated graphics card"] {
+        assert!(error.contains(part), "{part:?} is missing in {error}");
+    }
+    spec.vm_mode = Some(VmMode::Pv);
+    let error = bench.spawn(spec).await.unwrap_err().to_string();
+    assert!(error.contains("has no graphics card"), "{error}");
+    bench.destroy(&instance).await
+}
+
 #[tokio::test]
 async fn blank_disks_of_all_uses() -> Result<()> {
     let bench = Bench::new().await?;
@@ -116,6 +160,7 @@ async fn what_a_machine_cannot_be_is_told_all_at_once() -> Result<()> {
         pci: vec!["04:00.0".into(), "0000:04:00.0".into(), "0000:04.00:0".into()],
         tpm: false,
         gpus: vec!["GRID large".into()],
+        ..Hardware::default()
     };
     let error = bench.spawn(spec).await.unwrap_err();
     let text = error.to_string();

@@ -9,10 +9,11 @@ use tempfile::TempDir;
 use uuid::Uuid;
 use xapi_simulator::World;
 use xapi_simulator::fault::Fault;
+use xenapi_driver::host_boot::ResumeOptions;
 use xenapi_driver::node::DrainOptions;
 use xenapi_driver::spec::{Flavor, InstanceSpec, Nic, SrChoice};
-use xenapi_driver::{Cause, Progress, Settings};
-use xenapi_types::{Host, host};
+use xenapi_driver::{Cause, PowerChange, Progress, Settings, Which};
+use xenapi_types::{Host, Vm, VmPowerState, host, vm};
 use xenapi_wire::Failure;
 
 struct Bench {
@@ -74,8 +75,7 @@ async fn drained_as_far_as_it_can_be_and_rebooted_when_it_is_empty() -> Result<(
     assert!(matches!(error.cause(), Cause::NodeBusy { .. }), "{error}");
 
     let drained = driver.drain_node(bench.here, DrainOptions::default()).await?;
-    let by_name =
-        |name: &'static str| async move { driver.instance(&xenapi_driver::Which::parse(name)).await };
+    let by_name = |name: &'static str| async move { driver.instance(&Which::parse(name)).await };
     let (moves, stays) = (by_name("moves").await?, by_name("stays").await?);
     assert_eq!(drained.moved, [moves.vm_uuid]);
     assert_eq!(moves.node, Some(bench.there.to_string()));
@@ -83,7 +83,7 @@ async fn drained_as_far_as_it_can_be_and_rebooted_when_it_is_empty() -> Result<(
     assert!(!driver.node(bench.here).await?.node.enabled);
     let error = driver.reboot_node(bench.here, Progress::none()).await.unwrap_err();
     assert!(error.to_string().contains("drain it"), "{error}");
-    driver.destroy(xenapi_driver::Which::parse("stays"), Progress::none()).await?;
+    driver.destroy(Which::parse("stays"), Progress::none()).await?;
     let refusal = || Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
     bench.pool.simulator.faults().on("host.reboot", refusal());
     let error = driver.reboot_node(bench.here, Progress::none()).await.unwrap_err();
@@ -119,5 +119,64 @@ async fn a_host_that_cannot_be_looked_through_is_as_it_was() -> Result<()> {
     let error = bench.pool.driver.drain_node(bench.here, DrainOptions::default()).await.unwrap_err();
     assert!(error.leftovers().is_empty(), "{error}");
     assert!(bench.pool.driver.node(bench.here).await?.node.enabled, "it takes guests again");
+    Ok(())
+}
+
+/// The host was started anew: those that are meant come up, each of them, and nobody else's.
+#[tokio::test]
+async fn the_guests_of_a_host_come_up_with_it() -> Result<()> {
+    let bench = Bench::new().await?;
+    let (driver, client) = (&bench.pool.driver, bench.pool.client());
+    let mut all = driver.instances().await?;
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    let vms: Vec<String> = all.iter().map(|instance| instance.vm_uuid.clone()).collect();
+    let crash = async || {
+        for uuid in &vms {
+            let vm = client.by_uuid::<Vm>(uuid).await?;
+            if client.get_field(&vm, vm::field::POWER_STATE).await? != VmPowerState::Halted {
+                client.call(vm::PowerStateReset { vm }).await?;
+            }
+        }
+        anyhow::Ok(())
+    };
+    let of = |instances: &[usize]| ResumeOptions {
+        instances: Some(instances.iter().map(|n| all[*n].uuid).collect()),
+        ..ResumeOptions::default()
+    };
+    crash().await?;
+    assert_eq!(driver.resume_guests(bench.there, of(&[0, 1])).await?.running, [""; 0], "of the other host");
+    let somebody =
+        bench.pool.driver_with(Settings { owner: "somebody else".into(), ..Settings::default() })?;
+    assert_eq!(somebody.resume_guests(bench.here, of(&[0, 1])).await?.running, [""; 0]);
+    assert_eq!(driver.resume_guests(bench.here, of(&[1])).await?.running, [vms[1].clone()]);
+    // One that does not come up is told, and the other one runs; it did before.
+    let refusal = Fault::Failure(Failure::new("VM_REQUIRES_SR", ["a fault of the test"]));
+    bench.pool.simulator.faults().on("VM.start_on", refusal);
+    let resumed = driver.resume_guests(bench.here, of(&[0, 1])).await?;
+    assert_eq!((resumed.running, resumed.down.len()), (vec![vms[1].clone()], 1));
+    assert!(
+        resumed.down[0].1.contains("VM_REQUIRES_SR") && resumed.down[0].0 == vms[0],
+        "{:?}",
+        resumed.down
+    );
+    let resumed = driver.resume_guests(bench.here, of(&[0, 1])).await?;
+    assert_eq!((resumed.running, resumed.down), (vms.clone(), vec![]));
+
+    // Without a list, it is XAPI's own mark that counts; suspended and paused ones run again, too.
+    let none = driver.resume_guests(bench.here, ResumeOptions::default()).await?;
+    assert_eq!((none.running, none.down), (vec![], vec![]));
+    for uuid in &vms {
+        let vm = client.by_uuid::<Vm>(uuid).await?;
+        client.add_to(&vm, vm::field::OTHER_CONFIG, "auto_poweron", "true").await?;
+    }
+    let which = |n: usize| Which::Instance(all[n].uuid);
+    driver.power(which(0), PowerChange::Suspend, Progress::none()).await?;
+    driver.power(which(1), PowerChange::Pause, Progress::none()).await?;
+    assert_eq!(driver.resume_guests(bench.here, ResumeOptions::default()).await?.running, vms);
+    // What is not to be started stays down.
+    crash().await?;
+    driver.soft_delete(which(0), Progress::none()).await?;
+    let resumed = driver.resume_guests(bench.here, ResumeOptions::default()).await?;
+    assert_eq!((resumed.running, resumed.down.len()), (vec![vms[1].clone()], 1));
     Ok(())
 }

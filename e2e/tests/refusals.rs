@@ -16,6 +16,7 @@ use xenapi_driver::live::MigrateOptions;
 use xenapi_driver::network::{NetworkSpec, Vlan};
 use xenapi_driver::node::DrainOptions;
 use xenapi_driver::plan::Conflict;
+use xenapi_driver::pool_move::MoveOptions;
 use xenapi_driver::pools::PoolMigrateOptions;
 use xenapi_driver::rescue::RescueOptions;
 use xenapi_driver::resize::{RebuildOptions, ResizeOptions};
@@ -65,6 +66,9 @@ static ACTS: &[Act] = acts! {
     "rebuild" => |d, s, w| d.rebuild(w, RebuildOptions::with(s.image()));
     "live-migrate" => |d, s, w| d.live_migrate(w, MigrateOptions::to(s.elsewhere.map_or_else(Uuid::nil, |there| there.0)));
     "pool-migrate" => |d, s, w| d.migrate_to_pool(w, d, PoolMigrateOptions::default());
+    "pool-move" => |d, s, w| d.move_to_pool(w, d, MoveOptions::default());
+    "confirm-move" => |d, s, w| d.confirm_move(w, d, Progress::none());
+    "revert-move" => |d, s, w| d.revert_move(w, d, Progress::none());
     "evacuate" => |d, s, w| d.evacuate(w, s.home, Progress::none());
     "attach-volume" => |d, s, w| d.attach_volume(w, scene::volume(), AttachOptions::default());
     "detach-volume" => |d, s, w| d.detach_volume(w, scene::VOLUME, Progress::none());
@@ -297,6 +301,8 @@ async fn instances_in_the_wrong_state() -> Result<()> {
     let driver = &scene.pool.driver;
     some_refused(&scene, &["confirm-resize", "revert-resize"], |c| matches!(c, Cause::NotResized { .. }))
         .await?;
+    some_refused(&scene, &["confirm-move", "revert-move"], |c| matches!(c, Cause::NotMoved { .. })).await?;
+    some_refused(&scene, &["pool-move"], |c| matches!(c, Cause::SamePool(_))).await?;
     some_refused(&scene, &["unrescue"], |c| matches!(c, Cause::NotRescued { .. })).await?;
     let nothing = |c: &Cause| matches!(c, Cause::NoSuchVolume { .. });
     some_refused(&scene, &["detach-volume", "extend-volume", "swap-volume"], nothing).await?;

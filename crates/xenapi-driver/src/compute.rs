@@ -8,7 +8,8 @@
 //! | [`adopt`](ComputeDriver::adopt) | none; the old driver took any VM of the right name for its own | Takes a VM over that somebody else made, by writing our keys. | undone | steps |
 //! | [`rebuild`](ComputeDriver::rebuild) | `rebuild` | Gives an instance a new root disk from an image. | undone | steps |
 //! | [`evacuate`](ComputeDriver::evacuate) | `instance_on_disk`, `check_instance_shared_storage_local`, `check_instance_shared_storage_remote`, `check_instance_shared_storage_cleanup` | Starts an instance of a dead host on another one, if that reaches its disks. | before the start | steps |
-//! | [`power`](ComputeDriver::power) | `power_on`, `power_off`, `reboot`, `pause`, `unpause`, `suspend`, `resume`, `resume_state_on_host_boot` | Brings an instance into a power state; one that is there already is left alone. | ends the wait for the guest | steps |
+//! | [`power`](ComputeDriver::power) | `power_on`, `power_off`, `reboot`, `pause`, `unpause`, `suspend`, `resume` | Brings an instance into a power state; one that is there already is left alone. | ends the wait for the guest | steps |
+//! | [`resume_guests`](ComputeDriver::resume_guests) | `resume_state_on_host_boot` | Has the guests of a host run after it was started. | stops between two | steps |
 //! | [`soft_delete`](ComputeDriver::soft_delete) | `soft_delete`, `set_bootable` | Switches an instance off and keeps it from being started. | between its two steps | steps |
 //! | [`restore`](ComputeDriver::restore) | `restore`, `set_bootable` | Lets a soft-deleted instance be started again. | before it begins | steps |
 //! | [`snapshot`](ComputeDriver::snapshot) | `snapshot`, `quiesce`, `unquiesce` | Streams a snapshot of the root disk to an image service, a server or a file. | undone | steps |
@@ -19,6 +20,10 @@
 //! | [`revert_resize`](ComputeDriver::revert_resize) | `finish_revert_migration` | Has all as it was before. | before it begins | steps |
 //! | [`live_migrate`](ComputeDriver::live_migrate) | `live_migration`, `pre_live_migration`, `post_live_migration`, `post_live_migration_at_source`, `post_live_migration_at_destination`, `rollback_live_migration_at_source`, `rollback_live_migration_at_destination`, `post_claim_migrate_data` | Moves a running instance to another host, with its disks where that is needed. | aborts it: live_migration_abort | steps |
 //! | [`check_live_migration`](ComputeDriver::check_live_migration) | `check_can_live_migrate_destination`, `check_can_live_migrate_source`, `cleanup_live_migration_destination_check` | What a live migration would do, or why it cannot be. | drop it | reads only |
+//! | [`migrate_to_pool`](ComputeDriver::migrate_to_pool) | `live_migration` | Moves an instance to another pool by XAPI, running or halted. | aborts it | steps |
+//! | [`move_to_pool`](ComputeDriver::move_to_pool) | `migrate_disk_and_power_off`, `finish_migration` | Moves an instance to another pool with a way back. | reverts it | steps |
+//! | [`confirm_move`](ComputeDriver::confirm_move) | `confirm_migration` | Keeps it there. | before it begins | steps |
+//! | [`revert_move`](ComputeDriver::revert_move) | `finish_revert_migration` | Has it here as it was. | before it begins | steps |
 //! | [`attach_volume`](ComputeDriver::attach_volume) | `attach_volume` | Attaches a volume, on storage that the pool may never have heard of. | undone | steps |
 //! | [`detach_volume`](ComputeDriver::detach_volume) | `detach_volume` | Detaches a volume; its repository is forgotten when nobody uses it. | before it begins | steps |
 //! | [`swap_volume`](ComputeDriver::swap_volume) | `swap_volume` | Puts another volume, with the same content, in the place of one. | undone until the new one is plugged | steps |
@@ -52,8 +57,8 @@
 //! | [`evict_images`](ComputeDriver::evict_images) | `manage_image_cache` | Removes images from the cache that are old or too many. | drop it | tells which |
 //! | [`reconcile`](ComputeDriver::reconcile) | `init_host`, `cleanup_host`, `post_interrupted_snapshot_cleanup`, `poll_rebooting_instances` | Completes or undoes what programs left that were killed. | stops between two | steps |
 //!
-//! What needs a second driver is not behind the trait: [`Driver::migrate_to_pool`], and [`Driver::move_to_pool`] with
-//! `confirm_move` and `revert_move`. Nor is [`Driver::plug_port`], which is for clouds with Neutron's agent in dom0.
+//! Moves to another pool take the [`Driver`] of that pool. Not behind the trait is [`Driver::plug_port`], which
+//! is for clouds with Neutron's agent in dom0; with [`crate::Settings::integration_bridge`] the verbs do it by themselves.
 //!
 //! What the interface of Nova has besides, and this one has not:
 //!
@@ -85,12 +90,15 @@ use uuid::Uuid;
 use xenapi_client::ConsoleStream;
 use xenapi_types::{ConsoleProtocol, VmPowerState};
 
+use crate::host_boot::{ResumeOptions, Resumed};
 use crate::image_cache::{CacheRequest, CachedImage, Eviction};
 use crate::interface::Interface;
 use crate::live::{MigrateOptions, Migration};
 use crate::membership::{EjectOptions, JoinOptions};
 use crate::node::{DrainOptions, Drained, NodeInfo};
 use crate::observe::{InstanceEvents, Traffic};
+use crate::pool_move::{MoveOptions, Moved};
+use crate::pools::PoolMigrateOptions;
 use crate::reconcile::{ReconcileOptions, Reconciled};
 use crate::rescue::RescueOptions;
 use crate::resize::{RebuildOptions, ResizeOptions, Resized};
@@ -128,6 +136,9 @@ pub trait ComputeDriver: Send + Sync {
     /// Brings an instance into a power state; one that is there already is left alone.
     fn power(&self, which: Which, change: PowerChange, progress: Progress) -> Operation<VmPowerState>;
 
+    /// Has the guests of a host run after it was started.
+    fn resume_guests(&self, node: Uuid, options: ResumeOptions) -> Operation<Resumed>;
+
     /// Switches an instance off and keeps it from being started.
     fn soft_delete(&self, which: Which, progress: Progress) -> Operation<()>;
 
@@ -162,6 +173,23 @@ pub trait ComputeDriver: Send + Sync {
         which: &'a Which,
         options: &'a MigrateOptions,
     ) -> Answer<'a, Migration>;
+
+    /// Moves an instance to the pool of another driver by XAPI, running or halted.
+    fn migrate_to_pool(
+        &self,
+        which: Which,
+        pool: &Driver,
+        options: PoolMigrateOptions,
+    ) -> Operation<Migration>;
+
+    /// Moves an instance to the pool of another driver as a copy, which is confirmed or reverted.
+    fn move_to_pool(&self, which: Which, pool: &Driver, options: MoveOptions) -> Operation<Moved>;
+
+    /// Keeps it there.
+    fn confirm_move(&self, which: Which, pool: &Driver, progress: Progress) -> Operation<()>;
+
+    /// Has it here as it was.
+    fn revert_move(&self, which: Which, pool: &Driver, progress: Progress) -> Operation<()>;
 
     /// Attaches a volume, on storage that the pool may never have heard of.
     fn attach_volume(
@@ -312,6 +340,10 @@ impl ComputeDriver for Driver {
         Self::power(self, which, change, progress)
     }
 
+    fn resume_guests(&self, node: Uuid, options: ResumeOptions) -> Operation<Resumed> {
+        Self::resume_guests(self, node, options)
+    }
+
     fn soft_delete(&self, which: Which, progress: Progress) -> Operation<()> {
         Self::soft_delete(self, which, progress)
     }
@@ -359,6 +391,27 @@ impl ComputeDriver for Driver {
         options: &'a MigrateOptions,
     ) -> Answer<'a, Migration> {
         Box::pin(Self::plan_live_migration(self, which, options))
+    }
+
+    fn migrate_to_pool(
+        &self,
+        which: Which,
+        pool: &Driver,
+        options: PoolMigrateOptions,
+    ) -> Operation<Migration> {
+        Self::migrate_to_pool(self, which, pool, options)
+    }
+
+    fn move_to_pool(&self, which: Which, pool: &Driver, options: MoveOptions) -> Operation<Moved> {
+        Self::move_to_pool(self, which, pool, options)
+    }
+
+    fn confirm_move(&self, which: Which, pool: &Driver, progress: Progress) -> Operation<()> {
+        Self::confirm_move(self, which, pool, progress)
+    }
+
+    fn revert_move(&self, which: Which, pool: &Driver, progress: Progress) -> Operation<()> {
+        Self::revert_move(self, which, pool, progress)
     }
 
     fn attach_volume(

@@ -57,6 +57,7 @@ mod error;
 mod evacuate;
 mod find;
 mod gates;
+pub mod host_boot;
 mod image;
 pub mod image_cache;
 mod import;

@@ -109,8 +109,10 @@ pub struct DiskPlan {
 pub struct VmPlan {
     /// `name_label`.
     pub name_label: String,
-    /// All four memory fields but the static minimum, in bytes: no ballooning.
+    /// The maxima of memory, in bytes.
     pub memory_bytes: u64,
+    /// `memory_dynamic_min`, in bytes: the same where nothing is ballooned.
+    pub memory_min_bytes: u64,
     /// `VCPUs_max` and `VCPUs_at_startup`.
     pub vcpus: u32,
     /// `VCPUs_params`.
@@ -378,6 +380,13 @@ fn blank_disks(
     disks.collect()
 }
 
+/// Makes sure that a flavor's memory is a range, if it is to be one.
+pub(crate) fn check_memory(flavor: &Flavor) -> Result<(), Conflicts> {
+    let mut found = Vec::new();
+    devices::memory(flavor, &mut found);
+    if found.is_empty() { Ok(()) } else { Err(Conflicts::new(found)) }
+}
+
 fn choose_node<'a>(spec: &InstanceSpec, inventory: &'a Inventory) -> Result<&'a Node, Conflict> {
     choose_node_of(&inventory.nodes, spec.node, None)
 }
@@ -517,6 +526,8 @@ fn plan_vm(spec: &InstanceSpec, mark: &Ownership, xenstore_data: BTreeMap<String
     also("cores-per-socket", hardware.cores_per_socket.map(|cores| cores.to_string()));
     also("nested-virt", hardware.nested.then(|| truth(true)));
     also("device_id", hardware.device_id.clone());
+    also("vga", hardware.vga.map(|vga| vga.as_str().to_owned()));
+    also("videoram", hardware.video_ram_mib.map(|mib| mib.to_string()));
     if let Firmware::Uefi { secure_boot } = hardware.firmware {
         also("secureboot", Some(truth(secure_boot)));
     }
@@ -532,6 +543,7 @@ fn plan_vm(spec: &InstanceSpec, mark: &Ownership, xenstore_data: BTreeMap<String
         firmware: hardware.firmware,
         tpm: hardware.tpm,
         memory_bytes: flavor.memory_bytes(),
+        memory_min_bytes: flavor.memory_min_bytes(),
         vcpus: flavor.vcpus,
         vcpus_params,
         mode,

@@ -22,10 +22,10 @@ pub(crate) fn vm(plan: &Plan) -> vm::Create {
         user_version: 0,
         is_a_template: false,
         affinity: plan.node.reference.clone(),
-        // All three are equal, so that nothing balloons the guest.
+        // Without a least, all three are equal, so that nothing balloons the guest.
         memory_static_max: memory,
         memory_dynamic_max: memory,
-        memory_dynamic_min: memory,
+        memory_dynamic_min: wanted.memory_min_bytes as i64,
         memory_static_min: 0,
         vcpus_max: vcpus,
         vcpus_at_startup: vcpus,

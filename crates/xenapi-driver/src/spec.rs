@@ -136,6 +136,28 @@ pub struct Hardware {
     pub tpm: bool,
     /// Virtual GPUs: each the name of a type (`VGPU_type.model_name`) or its uuid.
     pub gpus: Vec<String>,
+    /// The emulated graphics card (`platform:vga`); `None` leaves it to XAPI.
+    pub vga: Option<Vga>,
+    /// Its memory in MiB, from 1 to 256 (`platform:videoram`); `None` leaves it to XAPI.
+    pub video_ram_mib: Option<u32>,
+}
+
+/// An emulated graphics card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vga {
+    /// A Cirrus Logic GD 5446.
+    Cirrus,
+    /// Plain VGA with the extensions of VESA: larger modes.
+    Std,
+}
+
+impl Vga {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Cirrus => "cirrus",
+            Self::Std => "std",
+        }
+    }
 }
 
 /// What starts a guest's boot loader.
@@ -156,8 +178,11 @@ pub enum Firmware {
 pub struct Flavor {
     /// Number of virtual CPUs, at least 1.
     pub vcpus: u32,
-    /// Memory in MiB. It is fixed: the guest is not ballooned.
+    /// Memory in MiB. It is fixed unless there is a least.
     pub memory_mib: u64,
+    /// The least memory in MiB that the host may leave to the guest when others need it (`memory_dynamic_min`), by
+    /// the balloon driver in the guest. There is room for all of its memory when it is placed. `None` is no ballooning.
+    pub memory_min_mib: Option<u64>,
     /// Size of the root disk in GiB; 0 keeps the image's own size.
     pub root_gib: u64,
     /// Share of the processor against other guests (Xen's credit scheduler, usual value 256).
@@ -179,6 +204,7 @@ impl Flavor {
         Self {
             vcpus,
             memory_mib,
+            memory_min_mib: None,
             root_gib,
             vcpu_weight: None,
             vcpu_cap: None,
@@ -186,6 +212,11 @@ impl Flavor {
             swap_mib: 0,
             ephemeral_gib: 0,
         }
+    }
+
+    /// The least memory in bytes: all of it, without ballooning.
+    pub fn memory_min_bytes(&self) -> u64 {
+        self.memory_min_mib.unwrap_or(self.memory_mib) << 20
     }
 
     /// Memory in bytes.

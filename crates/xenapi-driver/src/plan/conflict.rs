@@ -59,6 +59,22 @@ pub enum Conflict {
     /// No device of a host has such an address.
     #[error("{0:?} is no address of a PCI device; write it as 0000:04:00.0")]
     Pci(String),
+    /// A least that is none, or more than all.
+    #[error(
+        "at least {least_mib} MiB of {memory_mib} MiB of memory is no range; use a least from 1 MiB to all of it"
+    )]
+    Balloon {
+        /// The least.
+        least_mib: u64,
+        /// All of it.
+        memory_mib: u64,
+    },
+    /// A paravirtualised guest has a frame buffer instead.
+    #[error("a guest without emulated hardware has no graphics card; use mode hvm, or leave the card out")]
+    VideoOfPv,
+    /// No such memory of a card.
+    #[error("{0} MiB is no memory of an emulated graphics card; use 1 to 256")]
+    VideoRam(u32),
     /// Two disks cannot be in one place.
     #[error("two disks of the instance are to be device {0}; give the volume another place, or none")]
     PlaceTaken(UserDevice),

@@ -6,7 +6,7 @@ use xenapi_types::{GpuGroup, Ref, VgpuType};
 
 use super::Conflict;
 use crate::inventory::{GpuOffer, Inventory, Network, Node};
-use crate::spec::{Firmware, Hardware, InstanceSpec, VmMode};
+use crate::spec::{Firmware, Flavor, Hardware, InstanceSpec, VmMode};
 
 /// A virtual GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,8 @@ pub struct GpuPlan {
 
 /// What no host could give.
 pub(super) fn check(spec: &InstanceSpec, inventory: &Inventory, found: &mut Vec<Conflict>) {
-    let Hardware { firmware, cores_per_socket, nested, device_id, pci, tpm, gpus } = &spec.hardware;
+    let Hardware { firmware, cores_per_socket, nested, device_id, pci, tpm, gpus, vga, video_ram_mib } =
+        &spec.hardware;
     let vcpus = spec.flavor.vcpus;
     if let Some(cores) = *cores_per_socket
         && (cores == 0 || !vcpus.is_multiple_of(cores))
@@ -34,9 +35,16 @@ pub(super) fn check(spec: &InstanceSpec, inventory: &Inventory, found: &mut Vec<
     if spec.kernel.is_some() && spec.vm_mode == Some(VmMode::Hvm) {
         found.push(Conflict::KernelOfHvm);
     }
+    memory(&spec.flavor, found);
     let is_pv = matches!(spec.vm_mode, Some(VmMode::Pv | VmMode::Pvh)) || spec.kernel.is_some();
     if *firmware != Firmware::Bios && is_pv {
         found.push(Conflict::FirmwareOfPv);
+    }
+    if is_pv && (vga.is_some() || video_ram_mib.is_some()) {
+        found.push(Conflict::VideoOfPv);
+    }
+    if let Some(mib) = video_ram_mib.filter(|mib| !(1..=256).contains(mib)) {
+        found.push(Conflict::VideoRam(mib));
     }
     if let Some(id) = device_id
         && (id.len() != 4 || !id.bytes().all(|b| b.is_ascii_hexdigit()))
@@ -54,11 +62,19 @@ pub(super) fn check(spec: &InstanceSpec, inventory: &Inventory, found: &mut Vec<
     }
     for (wanted, feature, what) in [
         (*nested, "restrict_nested_virt", "nested virtualisation"),
+        (spec.flavor.memory_min_mib.is_some(), "restrict_dmc", "ballooning"),
         (!gpus.is_empty(), "restrict_vgpu", "virtual GPUs"),
     ] {
         if wanted && restriction(feature) == Some("true") {
             found.push(Conflict::Restricted(what));
         }
+    }
+}
+
+/// The least may not be nothing, nor more than there is.
+pub(crate) fn memory(flavor: &Flavor, found: &mut Vec<Conflict>) {
+    if let Some(least_mib) = flavor.memory_min_mib.filter(|least| !(1..=flavor.memory_mib).contains(least)) {
+        found.push(Conflict::Balloon { least_mib, memory_mib: flavor.memory_mib });
     }
 }
 

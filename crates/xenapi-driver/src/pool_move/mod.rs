@@ -256,6 +256,9 @@ async fn decide(job: &Job, record: &VmRecord, there: &Job, options: &MoveOptions
         return Err(Cause::KernelStays { vm: vm() });
     }
     devices(record)?;
+    if let Some(flavor) = &options.flavor {
+        plan::check_memory(flavor)?;
+    }
     if !options.leave_snapshots {
         pools::no_snapshots(job, record).await?;
     }

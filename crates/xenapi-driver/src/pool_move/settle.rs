@@ -33,6 +33,7 @@ async fn find(job: &Job, which: &Which, pool: &Driver) -> Result<Option<Found>, 
     if find::made_for(&record.other_config, &record.uuid, owner).is_none() {
         return Err(Cause::NotOurs { uuid: record.uuid, owner: owner.clone() });
     }
+    find::complete(&record)?;
     let not_moved = Cause::NotMoved { vm: record.uuid.clone(), pool: pool.endpoint() };
     let Some((journal, phase)) = Journal::read(&record) else { return Err(not_moved) };
     if journal.pool != uuid_of(pool).await? {

@@ -230,6 +230,9 @@ async fn decide(job: &Job, vm: &Ref<Vm>, options: &ResizeOptions) -> Result<Plan
     let nodes = inventory::read_nodes(job.client()).await?;
     let home = [&record.resident_on, &record.affinity].into_iter().find(|host| !host.is_null()).cloned();
     let node = plan::choose_node_of(&nodes, options.node, home.as_ref()).map_err(Conflicts::from)?.clone();
+    if let Some(flavor) = &options.flavor {
+        plan::check_memory(flavor)?;
+    }
     let shape = shape(&record, options.flavor.as_ref(), &node);
     check_node(&record, &node, &shape)?;
     ports::able(job, &node).await?;
@@ -299,11 +302,12 @@ pub(crate) fn shape(vm: &VmRecord, flavor: Option<&Flavor>, node: &Node) -> Shap
     let before = Shape::of(vm);
     let Some(flavor) = flavor else { return Shape { affinity: node.reference.clone(), ..before } };
     let (vcpus, memory) = (i64::from(flavor.vcpus), flavor.memory_bytes() as i64);
+    let least = flavor.memory_min_bytes() as i64;
     Shape {
         vcpus_max: vcpus,
         vcpus_at_startup: vcpus,
         vcpus_params: plan::vcpus_params(flavor),
-        memory: [before.memory[0].min(memory), memory, memory, memory],
+        memory: [before.memory[0].min(least), memory, least, memory],
         affinity: node.reference.clone(),
     }
 }
