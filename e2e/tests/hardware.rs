@@ -13,7 +13,7 @@ use xenapi_driver::reconcile::{Kind, ReconcileOptions};
 use xenapi_driver::resize::ResizeOptions;
 use xenapi_driver::spec::{ConfigDrive, Firmware, Flavor, Hardware, InstanceSpec, Nic, Power, Vga, VmMode};
 use xenapi_driver::{Cause, Instance, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Stage, Which};
-use xenapi_types::{Host, Pgpu, Pif, VbdMode, VmPowerState, host, network, network_sriov};
+use xenapi_types::{Host, Pgpu, Pif, VbdMode, VmPowerState, VmRecord, host, network, network_sriov};
 use xenapi_wire::Failure;
 
 fn spec_of(bench: &Bench, name: &str, flavor: Flavor) -> InstanceSpec {
@@ -74,14 +74,14 @@ async fn firmware_topology_devices_and_tags() -> Result<()> {
 async fn ballooning_and_graphics() -> Result<()> {
     let bench = Bench::new().await?;
     let range = |least, memory| Flavor { memory_min_mib: Some(least), ..Flavor::new(1, memory, 0) };
-    let mut spec = bench.spec("web1", range(256, 512));
+    let mut spec = spec_of(&bench, "web1", range(256, 512));
     (spec.hardware.vga, spec.hardware.video_ram_mib) = (Some(Vga::Std), Some(16));
     let instance = bench.spawn(spec.clone()).await?;
     let mib = |vm: &VmRecord| {
         [vm.memory_static_min, vm.memory_dynamic_min, vm.memory_dynamic_max, vm.memory_static_max]
             .map(|bytes| bytes >> 20)
     };
-    let vm = bench.record(&instance).await?;
+    let vm = bench.pool.vm(&instance).await?.1;
     assert_eq!(mib(&vm), [0, 256, 512, 512]);
     let platform = |key: &str| vm.platform.get(key).map(String::as_str);
     assert_eq!((platform("vga"), platform("videoram")), (Some("std"), Some("16")));
@@ -93,11 +93,11 @@ async fn ballooning_and_graphics() -> Result<()> {
         bench.pool.driver.confirm_resize(which, Progress::none()).await
     };
     resize(range(128, 1024)).await?;
-    assert_eq!(mib(&bench.record(&instance).await?), [0, 128, 1024, 1024]);
+    assert_eq!(mib(&bench.pool.vm(&instance).await?.1), [0, 128, 1024, 1024]);
     let error = resize(range(2048, 1024)).await.unwrap_err().to_string();
     assert!(error.contains("at least 2048 MiB of 1024 MiB"), "{error}");
     resize(Flavor::new(1, 512, 0)).await?;
-    assert_eq!(mib(&bench.record(&instance).await?), [0, 512, 512, 512]);
+    assert_eq!(mib(&bench.pool.vm(&instance).await?.1), [0, 512, 512, 512]);
 
     spec.name = "web2".into();
     spec.uuid = Uuid::new_v4();
@@ -110,7 +110,7 @@ async fn ballooning_and_graphics() -> Result<()> {
     spec.vm_mode = Some(VmMode::Pv);
     let error = bench.spawn(spec).await.unwrap_err().to_string();
     assert!(error.contains("has no graphics card"), "{error}");
-    bench.destroy(&instance).await
+    destroy(&bench, &instance).await
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use xenapi_driver::resize::ResizeState;
 use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic, SrChoice};
 use xenapi_driver::volume::{AttachOptions, Storage, Volume, VolumeDisk};
 use xenapi_driver::{
-    Cause, Checks, Event, Instance, PowerChange, Progress, Settings, Shutdown, Stage, Which,
+    Cause, Checks, Event, Instance, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Stage, Which,
 };
 use xenapi_types::{
     Sr, Task, Vbd, Vdi, VdiType, Vm, VmOperations, VmPowerState, VmRecord, sr, vdi, vm, vtpm,
