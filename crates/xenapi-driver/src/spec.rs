@@ -144,6 +144,7 @@ pub struct Hardware {
 
 /// An emulated graphics card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Vga {
     /// A Cirrus Logic GD 5446.
     Cirrus,
