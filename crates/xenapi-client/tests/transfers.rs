@@ -205,6 +205,28 @@ async fn a_host_that_denies_the_transfer() {
     pool.with(|state| assert_eq!(state.log, ["task.set_status OpaqueRef:t1", "task.destroy OpaqueRef:t1"]));
 }
 
+/// As much of it as an error has use for.
+#[tokio::test]
+async fn a_page_without_end_is_not_kept() {
+    static PIECE: &[u8] = &[b'x'; 64 << 10];
+    let sent = Arc::new(Mutex::new(0));
+    let seen = Arc::clone(&sent);
+    let pool = Pool::new();
+    let client = pool.client(move |_, mut peer: Peer, _: Head, _| {
+        let sent = Arc::clone(&sent);
+        async move {
+            peer.write("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").await;
+            while *sent.lock().unwrap() < 64 << 20 && peer.try_write(PIECE).await {
+                *sent.lock().unwrap() += PIECE.len();
+            }
+        }
+    });
+    let error = client.import_vdi(&disk(), ImportFormat::Raw, Pieces::new(4096)).await.unwrap_err();
+    assert!(error.to_string().len() < 2_000, "{error}");
+    let sent = *seen.lock().unwrap();
+    assert!(sent < 4 << 20, "{sent} bytes");
+}
+
 #[tokio::test]
 async fn after_a_cut_the_task_is_asked_for_the_reason() {
     let pool = Pool::new();

@@ -334,8 +334,13 @@ mod tests {
         let mut damaged = first.clone();
         damaged[5_000] ^= 1;
         let foreign = member("readme", b"hello", 0).unwrap();
-        let long = Header { name: "Ref:4/00000000".to_owned(), len: PIECE_LEN + 1 }.to_bytes(0).unwrap();
-        let cases: [(&[&[u8]], &str); 10] = [
+        let head = |name: &str, len: u64| Header { name: name.to_owned(), len }.to_bytes(0).unwrap();
+        let long = head("Ref:4/00000000", PIECE_LEN + 1);
+        let (long_description, empty) = (head("ova.xml", MAX_DESCRIPTION + 1), head("Ref:4/00000000", 0));
+        let long_checksum = head("Ref:4/00000000.xxhash", MAX_CHECKSUM + 1);
+        let cases: [(&[&[u8]], &str); 12] = [
+            (&[&long_description], "too many"),
+            (&[&description, &empty, &long_checksum], "too many"),
             (&[&first, &end], "where ova.xml belongs"),
             (&[&[b'j'; 2_048]], "no header"),
             (&[&end], "where ova.xml belongs"),
