@@ -154,3 +154,19 @@ fn no_page_leads_nowhere() -> Result<()> {
     }
     Ok(())
 }
+
+/// The picture in README.md shows what the program says today. `cargo xtask recording` draws it anew.
+#[test]
+fn the_recording_is_of_this_program() -> Result<()> {
+    let labels = |text: &str| -> Vec<String> {
+        text.lines().filter_map(|line| Some(line.trim().split_once("  ")?.0.to_owned())).collect()
+    };
+    let output = program("spawn").output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let svg = std::fs::read_to_string(root().join("docs/spawn.svg"))?;
+    let shown: Vec<&str> = svg.split('<').filter_map(|piece| Some(piece.split_once('>')?.1)).collect();
+    let said = labels(&String::from_utf8(output.stdout)?);
+    ensure!(said.len() > 5, "{said:?}");
+    assert_eq!(labels(&shown.concat()), said, "docs/spawn.svg is old: cargo xtask recording");
+    Ok(())
+}
