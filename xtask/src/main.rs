@@ -36,6 +36,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   rivals              have several programs do random verbs to the same instances; --minutes=N --seed=N
   releases [NAME...]  run the tests of the driver at servers of old releases, or these: xcp-ng-8.2
   load                spawn 200 at once on 16 hosts, list 1000 and follow them; the figures
+                      (faults, kills, rivals, load: --release for long runs)
   fuzz [TARGET...]    give every parser what fuzzing thinks of, and print the table; --minutes=N --jobs=N";
 
 fn main() -> ExitCode {
@@ -78,11 +79,14 @@ fn run() -> Result<()> {
 }
 
 /// Long trials are programs of `e2e`, so that these chores do not take the whole workspace to build. Some of them start
-/// others of its programs, which are expected beside them.
+/// others of its programs, which are expected beside them. With `--release` they take longer to build and a tenth of the
+/// processor to run.
 fn trial(name: &str, arguments: &[&str]) -> Result<()> {
+    let (of_cargo, arguments): (Vec<&str>, Vec<&str>) =
+        arguments.iter().partition(|given| **given == "--release");
     let of_e2e = |what: &[&str]| {
         let mut cargo = cargo();
-        cargo.args(what).args(["--quiet", "--package", "e2e"]);
+        cargo.args(what).args(&of_cargo).args(["--quiet", "--package", "e2e"]);
         cargo
     };
     if !of_e2e(&["build"]).arg("--bins").status()?.success() {
