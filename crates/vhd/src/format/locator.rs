@@ -188,8 +188,12 @@ mod tests {
         check(Platform::W2KU, &utf16("C:\\vms\\parent.vhd"), Some("C:/vms/parent.vhd"));
         check(Platform::W2RU, &utf16("parent.vhd\0"), Some("parent.vhd"));
         check(Platform::MACX, b"file://localhost/vms/parent.vhd", Some("/vms/parent.vhd"));
-        // Nobody's.
+        // An alias, code pages that nobody knows, and the codes that VirtualBox mistypes.
+        for platform in [Platform::MAC, Platform::WI2R, Platform::WI2K, Platform(0x4d16_3220)] {
+            check(platform, b".\\parent.vhd", None);
+        }
         check(Platform(0x4d16_3258), b"file://./parent.vhd", None);
+        // No paths.
         check(Platform::MACX, b"file://./a\0\nb.vhd", None);
         check(Platform::MACX, b"file://./\xff.vhd", None);
         check(Platform::W2RU, &[0, 0xd8], None);
