@@ -15,6 +15,8 @@
 //! assert_eq!(answer.as_deref(), Ok("V2.1\np0\n."));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! What it does not do: keep anything between two calls, start a shell, or run anywhere but in dom0.
 
 pub mod around;
 #[cfg(test)]

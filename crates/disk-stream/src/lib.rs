@@ -3,11 +3,15 @@
 //! [`vhd`] decides, this crate moves bytes: nothing of the API is known here, only files, block
 //! devices and [`http_body::Body`].
 //!
-//! ```no_run
+//! ```
 //! use disk_stream::{Declared, Image, Upload};
 //!
-//! # async fn demo() -> Result<(), disk_stream::Error> {
-//! let image = Image::open("disk.img", Declared::Unknown).await?;
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let files = tempfile::tempdir()?;
+//! # let disk = files.path().join("disk.img");
+//! # std::fs::write(&disk, vec![1; 4 << 20])?;
+//! let image = Image::open(&disk, Declared::Raw).await?;
 //! let body = image.vhd_body(Upload::default()).await?;
 //! println!("{} bytes for a disk of {}", body.stream_len(), body.virtual_size());
 //! // client.import(vdi, body)
@@ -31,6 +35,8 @@
 //! Memory does not depend on what a disk holds: a stream needs one bit for each 2 MiB of the disk
 //! (128 KiB for 2 TiB), for a VHD source its block table (4 MiB for 2 TiB), and at most five pieces
 //! of 1 MiB.
+//!
+//! What it does not do: speak to a host, or decide what a format is.
 
 mod archive;
 mod body;

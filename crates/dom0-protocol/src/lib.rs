@@ -18,6 +18,8 @@
 //! # Ok::<(), dom0_protocol::ProtocolError>(())
 //! ```
 //!
+//! What it does not do: carry a message, which `host.call_plugin` does, or do what it asks, which the plugin does.
+//!
 //! # Versions
 //!
 //! Both ends say theirs in each message. Another major version is refused by whoever sees it first. A minor one adds

@@ -26,6 +26,8 @@
 //! # Ok::<(), guest_agent::Error>(())
 //! ```
 //!
+//! What it does not do: read or write xenstore, wait for an answer, or make the exchange safer than it is.
+//!
 //! # How safe it is
 //! Not very, and not by our choice: the agents know one exchange, Diffie-Hellman over a prime of 107
 //! bits with an exponent of 80, without authentication. Whoever reads the guest's xenstore during the

@@ -1,12 +1,17 @@
 //! Where disk images live, and how their bytes get from there to here and back.
 //!
-//! ```no_run
-//! use image_store::{FileSink, ImageSink, ImageSource, http::{Client, HttpSource}};
+//! ```
+//! use image_store::{FileSink, FileSource, ImageSink, ImageSource};
 //!
-//! # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
-//! let source = HttpSource::new(Client::default(), "https://cloud.example.org/debian-13.raw")?
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let files = tempfile::tempdir()?;
+//! # let (here, there) = (files.path().join("here.raw"), files.path().join("there.raw"));
+//! # std::fs::write(&here, "abc")?;
+//! let source = FileSource::new(&here)
 //!     .digest("sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".parse()?);
-//! FileSink::new("debian.raw").store(&|| source.open()).await?;
+//! FileSink::new(&there).store(&|| source.open()).await?;
+//! assert_eq!(std::fs::read(&there)?, b"abc");
 //! # Ok(()) }
 //! ```
 //!
@@ -16,6 +21,9 @@
 //! * Content is verified as it passes: what ends without an error has the announced length and every
 //!   digest that is known of it. What resumes after a broken connection goes on at the byte where it
 //!   broke, if it is still the same content.
+//!
+//! The feature `http`, on by default, brings servers (`http::HttpSource`, `http::HttpSink`) and Glance
+//! (`glance`); without it there are files and pipes.
 //!
 //! What it does not do: look into images, unpack or convert them, or know of hosts.
 

@@ -10,6 +10,31 @@
 //! * [`Decoder`] reads an image forward only, if its tables precede its data, as in what XAPI exports.
 //! * [`Layout`] plans an image in that order, of a length that is known before its first byte.
 //!
+//! ```
+//! use qcow2::{Decoder, Event, Layout, Segment};
+//!
+//! // An image of a disk of 1 GiB with 100 bytes at its start.
+//! let layout = Layout::new(1 << 30, |from| (from < 100).then_some(from..100))?;
+//! let mut image = Vec::new();
+//! for segment in layout.into_segments() {
+//!     match segment {
+//!         Segment::Meta(bytes) => image.extend(bytes),
+//!         Segment::Payload { len, .. } => image.resize(image.len() + len as usize, 7),
+//!     }
+//! }
+//!
+//! // And read as if it arrived.
+//! let (mut decoder, mut rest, mut data_len) = (Decoder::default(), &image[..], 0);
+//! while let Some(event) = decoder.feed(&mut rest)? {
+//!     if let Event::Data { bytes, .. } = event {
+//!         data_len += bytes.len();
+//!     }
+//! }
+//! assert_eq!(data_len, 64 << 10, "one cluster");
+//! assert_eq!(decoder.finish()?.virtual_size, 1 << 30);
+//! # Ok::<(), qcow2::Error>(())
+//! ```
+//!
 //! Whatever a table says is checked before it is used: a table or a cluster of data lies inside of the
 //! file and outside of header and tables, and no two tables are the same. Memory is bounded by
 //! [`Limits`], never by what the image claims.

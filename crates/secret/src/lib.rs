@@ -1,4 +1,18 @@
 //! Text that must not be shown: passwords, tokens and session references.
+//!
+//! ```
+//! #[derive(Debug)]
+//! struct Login {
+//!     user: String,
+//!     password: secret::Secret,
+//! }
+//!
+//! let login = Login { user: "root".into(), password: "hunter2".into() };
+//! assert_eq!(format!("{login:?}"), r#"Login { user: "root", password: <redacted> }"#);
+//! assert_eq!(login.password.expose(), "hunter2");
+//! ```
+//!
+//! What it does not do: keep the text out of swap, or find copies that were made of it.
 
 use std::fmt;
 

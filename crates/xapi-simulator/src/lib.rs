@@ -23,6 +23,11 @@
 //! # }
 //! ```
 //!
+//! The feature `cli`, on by default, is the program `xapi-simulator`; the library needs none of it.
+//!
+//! What it does not do: run guests, unless it is told to do so in QEMU; check what only a hypervisor could; or keep
+//! anything but what is in its state directory.
+//!
 //! Modules, from the wire inwards:
 //!
 //! * [`http`]: a small HTTP/1 server with control over every byte.

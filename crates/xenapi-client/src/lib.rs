@@ -1,13 +1,15 @@
 //! A client for XenAPI, the management interface of XenServer and XCP-ng hosts.
 //!
-//! ```no_run
-//! use xenapi_client::{Client, Config, Trust};
+//! ```
+//! use xenapi_client::{Client, Config};
 //! use xenapi_types::Vm;
 //!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = Config::new("https://xen1.example.org", "root", "secret")?
-//!     .trust(Trust::Fingerprints(vec!["3A:…".parse()?]));
-//! let client = Client::connect(config).await?;
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let pool = xapi_simulator::Simulator::builder().password("secret").build().await?;
+//! # let url = pool.listen("127.0.0.1:0").await?;
+//! // Of a host: https://xen1.example.org, and with a certificate of its own, Config::trust.
+//! let client = Client::connect(Config::new(&url, "root", "secret")?).await?;
 //! for (vm, record) in client.all_records::<Vm>().await? {
 //!     println!("{vm} {} {:?}", record.name_label, record.power_state);
 //! }

@@ -1,14 +1,22 @@
 //! Instances on XenServer and XCP-ng hosts: made from a disk image, snapshotted, and removed again.
 //!
-//! ```no_run
+//! ```
 //! use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic};
 //! use xenapi_driver::{Driver, Event, Progress, SpawnOptions, Which};
 //!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = xenapi_client::Config::new("https://xen1.example.org", "root", "secret")?;
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let world = xapi_simulator::World::demo();
+//! # let pool = xapi_simulator::Simulator::builder().world(world).password("secret").build().await?;
+//! # let url = pool.listen("127.0.0.1:0").await?;
+//! # let files = tempfile::tempdir()?;
+//! # let image = files.path().join("disk.raw");
+//! # std::fs::write(&image, vec![1; 4 << 20])?;
+//! // Of a host: https://xen1.example.org.
+//! let config = xenapi_client::Config::new(&url, "root", "secret")?;
 //! let driver = Driver::connect(config).await?;
 //!
-//! let mut spec = InstanceSpec::new("web1", "m1.small".parse::<Flavor>()?, "debian-13.vhd");
+//! let mut spec = InstanceSpec::new("web1", Flavor::new(1, 256, 0), &image);
 //! spec.nics = vec![Nic::on("xenbr0")];
 //! spec.config_drive = Some(ConfigDrive::default());
 //! let progress = Progress::to(|event| {

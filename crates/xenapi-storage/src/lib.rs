@@ -8,6 +8,20 @@
 //! * [`device`]: the numbers of a VM's disks and the names guests see.
 //! * [`ownership`]: the `other_config` keys that say whose an object is.
 //!
+//! ```
+//! use std::collections::BTreeMap;
+//! use xenapi_storage::device::UserDevice;
+//! use xenapi_storage::{Facts, Size, VHD_MAX_BYTES};
+//!
+//! // In files, a disk has whole blocks of 2 MiB, and takes room as it is written.
+//! let facts = Facts::of("nfs", &BTreeMap::new());
+//! assert_eq!(facts.round_size(5 << 20), Ok(6 << 20));
+//! assert_eq!(facts.round_size(VHD_MAX_BYTES + 1), Err(Size(VHD_MAX_BYTES)));
+//! assert!(facts.initial_bytes(1 << 40) < 8 << 20);
+//!
+//! assert_eq!(UserDevice::CONFIG_DRIVE.linux_name(), "xvdd");
+//! ```
+//!
 //! What it does not do: call a server, read a VHD, or choose a host.
 
 pub mod device;
