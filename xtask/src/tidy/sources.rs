@@ -9,8 +9,18 @@ use super::{Finding, Package};
 
 /// Crates that only turn bytes and values into others: whoever uses them brings files, sockets, the
 /// clock and the environment.
-const PURE: [&str; 7] =
-    ["config-drive", "dom0-protocol", "guest-agent", "vhd", "xenapi-storage", "xenapi-types", "xenapi-wire"];
+const PURE: [&str; 10] = [
+    "config-drive",
+    "dom0-protocol",
+    "guest-agent",
+    "qcow2",
+    "secret",
+    "vhd",
+    "xenapi-config",
+    "xenapi-storage",
+    "xenapi-types",
+    "xenapi-wire",
+];
 
 const IMPURE_MODULES: [&str; 6] = ["env", "fs", "net", "process", "thread", "time"];
 
