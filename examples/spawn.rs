@@ -57,7 +57,7 @@ struct Cli {
     /// Name, bridge or uuid of a network; once for each interface.
     #[arg(long)]
     network: Vec<String>,
-    /// How the guest is virtualised: hvm or xen.
+    /// How the guest is virtualised: hvm, xen or pvh.
     #[arg(long)]
     vm_mode: Option<VmMode>,
     /// The kind of guest: linux or windows.
