@@ -11,7 +11,9 @@ use xapi_simulator::fault::Fault;
 use xapi_simulator::{Personality, World};
 use xenapi_driver::reconcile::{Kind, ReconcileOptions};
 use xenapi_driver::resize::ResizeOptions;
-use xenapi_driver::spec::{ConfigDrive, Firmware, Flavor, Hardware, InstanceSpec, Nic, Power, Vga, VmMode};
+use xenapi_driver::spec::{
+    ConfigDrive, Firmware, Flavor, Hardware, InstanceSpec, Locking, Nic, Power, Vga, VmMode,
+};
 use xenapi_driver::{Cause, Instance, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Stage, Which};
 use xenapi_types::{Host, Pgpu, Pif, VbdMode, VmPowerState, VmRecord, host, network, network_sriov};
 use xenapi_wire::Failure;
@@ -288,16 +290,25 @@ async fn tpm_and_virtual_gpus() -> Result<()> {
 /// What the edition or the release lacks is told before anything is made.
 #[tokio::test]
 async fn what_the_edition_lacks() -> Result<()> {
-    let bench =
-        Bench::of(World::demo().restricted(&["restrict_vtpm", "restrict_vgpu", "restrict_nested_virt"]))
-            .await?;
-    let mut spec = spec_of(&bench, "web1", Flavor::new(1, 512, 0));
-    spec.hardware = Hardware { tpm: true, nested: true, ..Hardware::default() };
+    let lacking =
+        ["restrict_vtpm", "restrict_vgpu", "restrict_nested_virt", "restrict_dmc", "restrict_vif_locking"];
+    let bench = Bench::of(World::demo().restricted(&lacking)).await?;
+    let flavor = Flavor { memory_min_mib: Some(256), ..Flavor::new(1, 512, 0) };
+    let mut spec = spec_of(&bench, "web1", flavor);
+    spec.nics = vec![Nic { locking: Locking::Disabled, ..Nic::on(NETWORK) }];
+    spec.hardware =
+        Hardware { tpm: true, nested: true, gpus: vec!["GRID small".into()], ..Hardware::default() };
     let error = bench.spawn(spec.clone()).await.unwrap_err().to_string();
     assert!(error.contains("a virtual TPM needs UEFI"), "{error}");
     spec.hardware.firmware = Firmware::Uefi { secure_boot: false };
     let error = bench.spawn(spec).await.unwrap_err().to_string();
-    for part in ["no virtual TPMs", "no nested virtualisation"] {
+    for part in [
+        "no virtual TPMs",
+        "no nested virtualisation",
+        "no virtual GPUs",
+        "no ballooning",
+        "no locking of interfaces",
+    ] {
         assert!(error.contains(part), "{part:?} is missing in {error}");
     }
     bench.pool.census().await?.assert_as(&bench.before, "in the end");

@@ -6,7 +6,7 @@ use xenapi_types::{GpuGroup, Ref, VgpuType};
 
 use super::Conflict;
 use crate::inventory::{GpuOffer, Inventory, Network, Node};
-use crate::spec::{Firmware, Flavor, Hardware, InstanceSpec, VmMode};
+use crate::spec::{Firmware, Flavor, Hardware, InstanceSpec, Locking, Nic, VmMode};
 
 /// A virtual GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,10 +60,12 @@ pub(super) fn check(spec: &InstanceSpec, inventory: &Inventory, found: &mut Vec<
     if *tpm && restriction("restrict_vtpm") != Some("false") {
         found.push(Conflict::Restricted("virtual TPMs"));
     }
+    let locks = |nic: &Nic| matches!(nic.locking, Locking::Disabled | Locking::Locked { .. });
     for (wanted, feature, what) in [
         (*nested, "restrict_nested_virt", "nested virtualisation"),
         (spec.flavor.memory_min_mib.is_some(), "restrict_dmc", "ballooning"),
         (!gpus.is_empty(), "restrict_vgpu", "virtual GPUs"),
+        (spec.nics.iter().any(locks), "restrict_vif_locking", "locking of interfaces"),
     ] {
         if wanted && restriction(feature) == Some("true") {
             found.push(Conflict::Restricted(what));
