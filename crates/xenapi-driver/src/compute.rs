@@ -8,11 +8,11 @@
 //! | [`adopt`](ComputeDriver::adopt) | none; the old driver took any VM of the right name for its own | Takes a VM over that somebody else made, by writing our keys. | undone | steps |
 //! | [`rebuild`](ComputeDriver::rebuild) | `rebuild` | Gives an instance a new root disk from an image. | undone | steps |
 //! | [`evacuate`](ComputeDriver::evacuate) | `instance_on_disk`, `check_instance_shared_storage_local`, `check_instance_shared_storage_remote`, `check_instance_shared_storage_cleanup` | Starts an instance of a dead host on another one, if that reaches its disks. | before the start | steps |
-//! | [`power`](ComputeDriver::power) | `power_on`, `power_off`, `reboot`, `pause`, `unpause`, `suspend`, `resume` | Brings an instance into a power state; one that is there already is left alone. | ends the wait for the guest | steps |
+//! | [`power`](ComputeDriver::power) | `power_on`, `power_off`, `reboot`, `poll_rebooting_instances`, `pause`, `unpause`, `suspend`, `resume` | Brings an instance into a power state; one that is there already is left alone. | ends the wait for the guest | steps |
 //! | [`resume_guests`](ComputeDriver::resume_guests) | `resume_state_on_host_boot` | Has the guests of a host run after it was started. | stops between two | steps |
 //! | [`soft_delete`](ComputeDriver::soft_delete) | `soft_delete`, `set_bootable` | Switches an instance off and keeps it from being started. | between its two steps | steps |
 //! | [`restore`](ComputeDriver::restore) | `restore`, `set_bootable` | Lets a soft-deleted instance be started again. | before it begins | steps |
-//! | [`snapshot`](ComputeDriver::snapshot) | `snapshot`, `quiesce`, `unquiesce` | Streams a snapshot of the root disk to an image service, a server or a file. | undone | steps |
+//! | [`snapshot`](ComputeDriver::snapshot) | `snapshot` | Streams a snapshot of the root disk to an image service, a server or a file. | undone | steps |
 //! | [`rescue`](ComputeDriver::rescue) | `rescue` | Boots an instance from a rescue disk. | undone | steps |
 //! | [`unrescue`](ComputeDriver::unrescue) | `unrescue` | Ends that. | before it begins | steps |
 //! | [`resize`](ComputeDriver::resize) | `migrate_disk_and_power_off`, `finish_migration` | Another size, host or repository, for an instance that is off while it changes. | undone | steps |
@@ -55,7 +55,7 @@
 //! | [`eject_node`](ComputeDriver::eject_node) | `remove_from_aggregate` | Takes a host out of the pool. | before it begins | steps |
 //! | [`cache_image`](ComputeDriver::cache_image) | `cache_image` | Sees to it that an image is in the cache. | undone | steps |
 //! | [`evict_images`](ComputeDriver::evict_images) | `manage_image_cache` | Removes images from the cache that are old or too many. | drop it | tells which |
-//! | [`reconcile`](ComputeDriver::reconcile) | `init_host`, `cleanup_host`, `post_interrupted_snapshot_cleanup`, `poll_rebooting_instances` | Completes or undoes what programs left that were killed. | stops between two | steps |
+//! | [`reconcile`](ComputeDriver::reconcile) | `init_host`, `cleanup_host`, `post_interrupted_snapshot_cleanup` | Completes or undoes what programs left that were killed. | stops between two | steps |
 //!
 //! Moves to another pool take the [`Driver`] of that pool. Not behind the trait is [`Driver::plug_port`], which
 //! is for clouds with Neutron's agent in dom0; with [`crate::Settings::integration_bridge`] the verbs do it by themselves.
@@ -66,6 +66,7 @@
 //! |---|---|
 //! | `get_instance_disk_info` | live migration asks XAPI instead |
 //! | `get_spice_console`, `get_rdp_console`, `get_mks_console` | the hypervisor has no such console |
+//! | `quiesce`, `unquiesce` | guests are not asked before a snapshot, as Nova has it for XenServer (`vm-data/allowvssprovider`) |
 //! | `volume_snapshot_create`, `volume_snapshot_delete` | for volumes that are files of the hypervisor: those of Nova on libvirt |
 //! | `live_migration_force_complete` | XAPI has no such call; a guest that writes too fast is paused at the end by itself |
 //! | `live_migration_abort` | `Operation::cancel` of `live_migrate` |
