@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser};
 use examples::cli::{self, Common, Target};
+use examples::options::Options;
 use examples::table::Table;
 use examples::ui::Ui;
 use examples::world::{self, World};
@@ -39,6 +40,8 @@ struct Cli {
     /// --confirm or --revert here: until then it is kept where it was.
     #[arg(long)]
     cold: bool,
+    #[command(flatten)]
+    options: Options,
     #[command(flatten)]
     other: Other,
 }
@@ -81,7 +84,8 @@ fn network(text: &str) -> Result<(String, String), String> {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = cli::parse::<Cli>();
-    world::program(&cli.common, async |world, ui| run(&cli, world, ui).await).await
+    let way = |ui: &Ui| cli.options.way(ui);
+    world::program_as(&cli.common, way, async |world, ui| run(&cli, world, ui).await).await
 }
 
 async fn run(cli: &Cli, world: &World, ui: &Ui) -> Result<Table> {

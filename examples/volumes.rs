@@ -88,6 +88,9 @@ struct Attach {
     /// The guest must not write to it.
     #[arg(long)]
     read_only: bool,
+    /// Several instances may have the LUN at the same time. A disk of the pool says that itself.
+    #[arg(long, requires = "lun")]
+    shared: bool,
 }
 
 #[tokio::main]
@@ -173,5 +176,5 @@ fn volume(attach: &Attach, options: &Options) -> Result<Volume> {
         (None, Some(lun)) => VolumeDisk::Lun(lun),
         (None, None) => VolumeDisk::Only,
     };
-    Ok(Volume { id: attach.id.clone(), ..Volume::new(storage, disk) })
+    Ok(Volume { id: attach.id.clone(), shared: attach.shared, ..Volume::new(storage, disk) })
 }

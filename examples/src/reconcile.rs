@@ -24,6 +24,6 @@ pub async fn run(world: &World, older_than: Duration, dry_run: bool, ui: &Ui) ->
     result.done.iter().for_each(|finding| add(finding.to_string(), verb));
     result.too_young.iter().for_each(|finding| add(finding.to_string(), "too young"));
     result.leftovers.iter().for_each(|left| add(left.to_string(), "failed"));
-    result.waiting.iter().for_each(|vm| add(format!("confirm or revert the resize of VM {vm}"), "waits"));
+    result.waiting.iter().for_each(|vm| add(format!("confirm or revert the change of VM {vm}"), "waits"));
     Ok(table)
 }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use xapi_simulator::core::Config as Behaviour;
 use xapi_simulator::{Simulator, World as Pool};
 use xenapi_client::{Client, Config, connect_fn};
-use xenapi_driver::{Driver, Settings};
+use xenapi_driver::Driver;
 
 use crate::cli::{Common, Target};
 use crate::demo_image::DemoImage;
@@ -19,12 +19,7 @@ use crate::options::Way;
 use crate::report::{self, Said};
 use crate::ui::Ui;
 
-/// A whole program: opens the world, works in it, ends it, and prints what came of it.
-pub async fn program<T: Said>(common: &Common, work: impl AsyncFnOnce(&World, &Ui) -> Result<T>) -> ExitCode {
-    program_as(common, |_| Ok(Way::default()), work).await
-}
-
-/// As [`program`], working with hosts in this way.
+/// A whole program: opens the world, works in it in this way, ends it, and prints what came of it.
 pub async fn program_as<T: Said>(
     common: &Common,
     way: impl FnOnce(&Ui) -> Result<Way>,
@@ -121,20 +116,21 @@ impl World {
     }
 
     /// Another host, that is a pool of its own: the one that `target` names, or one that is simulated like this one.
+    /// Its driver behaves like this one's.
     ///
     /// # Errors
     ///
     /// When it cannot be reached, and without `target` when this pool is not simulated.
     pub async fn newcomer(&self, target: Option<&Target>) -> Result<Driver> {
         if let Some(config) = target.map(Target::config).transpose()?.flatten() {
-            return Ok(Driver::connect(config).await?);
+            return Ok(Driver::connect_as(config, self.driver.settings().clone()).await?);
         }
         let simulator =
             self.simulator.as_ref().context("this pool is not simulated: name the host that joins")?;
         let other = Simulator::builder().world(Pool::demo().elsewhere(2)).password("demo").build().await?;
         let other = Arc::new(other);
         simulator.meet(&other);
-        Ok(Driver::over(in_process(&other)?, Settings::default()))
+        Ok(Driver::over(in_process(&other)?, self.driver.settings().clone()))
     }
 
     /// The password that `target` was opened with.
