@@ -89,6 +89,10 @@ async fn drained_as_far_as_it_can_be_and_rebooted_when_it_is_empty() -> Result<(
     let error = driver.reboot_node(bench.here, Progress::none()).await.unwrap_err();
     assert!(error.to_string().contains("a fault of the test"), "{error}");
     driver.reboot_node(bench.here, Progress::none()).await?;
+    bench.pool.simulator.faults().on("host.shutdown", refusal());
+    let error = driver.shutdown_node(bench.here, Progress::none()).await.unwrap_err();
+    assert!(error.to_string().contains("a fault of the test"), "{error}");
+    driver.shutdown_node(bench.here, Progress::none()).await?;
     bench.pool.simulator.faults().on("host.enable", refusal());
     let error = driver.set_node_enabled(bench.here, true, Progress::none()).await.unwrap_err();
     assert!(error.to_string().contains("a fault of the test"), "{error}");
