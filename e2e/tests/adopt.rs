@@ -144,13 +144,16 @@ async fn what_fails_half_way_is_taken_back() -> Result<()> {
     let theirs = foreign(&pool).await?;
     let client = pool.client();
     let before = client.get_field(&theirs.vm, vm::field::OTHER_CONFIG).await?;
-    for n in 1..=5 {
-        let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
-        pool.simulator.faults().on_nth("VM.add_to_other_config", n, refusal);
-        let error = pool.driver.adopt(which(), Progress::none()).await.unwrap_err();
-        assert!(error.leftovers().is_empty(), "{error:?}");
-        assert_eq!(client.get_field(&theirs.vm, vm::field::OTHER_CONFIG).await?, before, "{n}");
-        assert!(client.get_field(&theirs.disks[0], vdi::field::OTHER_CONFIG).await?.is_empty(), "{n}");
+    for (method, most) in [("VM.add_to_other_config", 5), ("VDI.add_to_other_config", 4)] {
+        for n in 1..=most {
+            let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+            pool.simulator.faults().on_nth(method, n, refusal);
+            let error = pool.driver.adopt(which(), Progress::none()).await.unwrap_err();
+            assert!(error.leftovers().is_empty(), "{error:?}");
+            let what = format!("{method} {n}");
+            assert_eq!(client.get_field(&theirs.vm, vm::field::OTHER_CONFIG).await?, before, "{what}");
+            assert!(client.get_field(&theirs.disks[0], vdi::field::OTHER_CONFIG).await?.is_empty(), "{what}");
+        }
     }
     pool.driver.adopt(which(), Progress::none()).await?;
     Ok(())

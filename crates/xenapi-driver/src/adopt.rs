@@ -55,20 +55,22 @@ impl Driver {
                     job.would(|| plan.steps(&record))?;
                 }
                 job.stage(Stage::Vm, async {
+                    stop.check()?;
+                    if !plan.is_new {
+                        return Ok(());
+                    }
+                    let mut own = keys(job, plan.instance, &record.uuid);
+                    own.insert(ownership::NOVA_UUID.to_owned(), plan.instance.to_string());
+                    let name = format!("VM {}", record.uuid);
+                    claim(job, &vm, vm::field::OTHER_CONFIG, own, &record.other_config, name).await?;
+                    // Disks come last: one with our keys and without an instance is removed when a pool is put in order.
                     for (vdi, disk) in &plan.disks {
                         stop.check()?;
                         let (keys, name) =
                             (keys(job, plan.instance, &disk.uuid), format!("disk {}", disk.uuid));
                         claim(job, vdi, vdi::field::OTHER_CONFIG, keys, &disk.other_config, name).await?;
                     }
-                    stop.check()?;
-                    if !plan.is_new {
-                        return Ok(());
-                    }
-                    let mut keys = keys(job, plan.instance, &record.uuid);
-                    keys.insert(ownership::NOVA_UUID.to_owned(), plan.instance.to_string());
-                    let name = format!("VM {}", record.uuid);
-                    claim(job, &vm, vm::field::OTHER_CONFIG, keys, &record.other_config, name).await
+                    Ok::<_, Cause>(())
                 })
                 .await?;
                 Ok(Adopted {
@@ -98,7 +100,7 @@ impl Plan {
         });
         let own = format!("write {keys}, {} to VM {}", ownership::NOVA_UUID, vm.uuid);
         let kept = self.kept.iter().map(|disk| format!("leave disk {disk} as it is"));
-        disks.chain([own]).chain(kept).collect()
+        [own].into_iter().chain(disks).chain(kept).collect()
     }
 }
 
