@@ -72,7 +72,6 @@ impl fmt::Display for ResyncCause {
 
 /// What [`Events::next`] tells.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub enum Update {
     /// What was read before may be outdated: read again what you need. What changes from now on is
     /// told, so there is no gap between this and the reading.

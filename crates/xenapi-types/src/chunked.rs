@@ -10,14 +10,15 @@
 //! terminator is an error on the server.
 //!
 //! ```
-//! use xenapi_types::chunked::{Decoder, Header, Piece, TERMINATOR};
+//! use xenapi_types::chunked::{Decoder, Header, TERMINATOR};
 //!
 //! let mut stream = Header::new(4096, 512)?.to_bytes().to_vec();
 //! stream.extend([7; 512]);
 //! stream.extend(TERMINATOR);
 //!
 //! let (mut decoder, mut rest) = (Decoder::new(), &stream[..]);
-//! assert_eq!(decoder.next(&mut rest)?, Some(Piece { offset: 4096, bytes: &[7; 512] }));
+//! let piece = decoder.next(&mut rest)?.expect("one chunk");
+//! assert_eq!((piece.offset, piece.bytes), (4096, &[7; 512][..]));
 //! assert_eq!(decoder.next(&mut rest)?, None);
 //! decoder.finish()?;
 //! # Ok::<(), xenapi_types::chunked::ChunkError>(())
