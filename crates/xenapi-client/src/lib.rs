@@ -87,5 +87,5 @@ pub use task::{Canceller, Task, TaskProgress};
 pub use tls::{Fingerprint, FingerprintError};
 pub use transfer::{
     Cause, Diagnosis, Direction, Export, ExportFormat, ExportRequest, Exported, Import, ImportFormat,
-    Imported, Route, TransferQueue, VmExport, VmImport,
+    Imported, Redirect, Route, TransferQueue, VmExport, VmImport,
 };

@@ -5,6 +5,7 @@ mod support;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io::ErrorKind::ConnectionRefused;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use support::pool::{OK, Pool, disk};
 use support::{Head, Peer, in_process, listen, session_calls, text, timeouts};
-use xenapi_client::{Client, Config, Error, ErrorKind, ImportFormat, Trust};
+use xenapi_client::{Client, Config, Endpoint, Error, ErrorKind, ImportFormat, Trust, connect_fn};
 use xenapi_wire::Value;
 
 const IO_ERROR: [&str; 2] = ["VDI_IO_ERROR", "Device I/O errors"];
@@ -56,6 +57,55 @@ impl Body for Pieces {
 
 async fn import(client: &Client, format: ImportFormat, body: usize) -> Error {
     client.import_vdi(&disk(), format, Pieces { left: body, announced: body }).await.unwrap_err()
+}
+
+/// A VHD that was looked through on this side, for a disk of 1 MiB, which the host has read all of.
+async fn validated(virtual_size: usize) -> Error {
+    let pool = Pool::new();
+    let client = pool.client(|pool, mut peer, head, _| async move {
+        peer.write(OK).await;
+        reads_all(pool, peer, head).await;
+    });
+    let body = Pieces { left: 4096, announced: 4096 };
+    let import = client.import_vdi(&disk(), ImportFormat::Vhd, body).validated(virtual_size as u64);
+    import.await.unwrap_err()
+}
+
+/// The host that is asked sends the request on to another one, which fails.
+async fn redirected() -> Error {
+    let client = Pool::new().client(|pool, mut peer, head, url| async move {
+        if url == "https://10.0.0.7" {
+            peer.write(OK).await;
+            return reads_all(pool, peer, head).await;
+        }
+        peer.write(format!("HTTP/1.1 302 Found\r\nLocation: https://10.0.0.7{}\r\n\r\n", head.target)).await;
+    });
+    import(&client, ImportFormat::Vhd, MIB).await
+}
+
+/// As before, but the other host has an address that is not known here.
+async fn redirected_out_of_reach() -> Error {
+    let pool = Pool::new();
+    let connector = connect_fn(move |endpoint: &Endpoint| {
+        let reachable = endpoint.to_string() != "https://10.0.0.7";
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let pool = pool.clone();
+        tokio::spawn(async move {
+            let mut peer = Peer::new(far);
+            while let Some(head) = peer.head().await {
+                if head.method != "POST" {
+                    let location = format!("Location: https://10.0.0.7{}", head.target);
+                    return peer.write(format!("HTTP/1.1 302 Found\r\n{location}\r\n\r\n")).await;
+                }
+                let answer = |method: &str, params: &[Value]| {
+                    session_calls(method).unwrap_or_else(|| pool.with(|state| state.call(method, params)))
+                };
+                peer.answer_call(&head, answer).await;
+            }
+        });
+        std::future::ready(if reachable { Ok(near) } else { Err(ConnectionRefused.into()) })
+    });
+    import(&Client::over(support::config(), connector).unwrap(), ImportFormat::Raw, MIB).await
 }
 
 /// The error of an upload to a host that answers at once, does `then` and lets the task fail.
@@ -221,7 +271,7 @@ async fn still_held() -> Error {
 
 #[tokio::test]
 async fn each_cause_is_told_with_the_next_step() {
-    use ErrorKind::{OutcomeUnknown, Timeout, Transfer, Untrusted};
+    use ErrorKind::{OutcomeUnknown, Timeout, Transfer, Unreachable, Untrusted};
     let told = |cause, error, kind, words| Told { cause, error, kind, words };
     let bad_vhd = async { upload(&Pool::new(), ImportFormat::Vhd, MIB, reads_all).await };
     let mut wrong = Vec::new();
@@ -241,6 +291,30 @@ async fn each_cause_is_told_with_the_next_step() {
         ),
         told("full, as stated", stated_full().await, Transfer, ["repository is full", "make room there"]),
         told("oversized disk", oversized().await, Transfer, ["longer than the disk", "make the disk larger"]),
+        told(
+            "VHD larger than the VDI",
+            validated(2 * MIB).await,
+            Transfer,
+            ["sound here and holds a disk of 2097152 to a disk of 1048576", "make the disk larger"],
+        ),
+        told(
+            "sound VHD that fits",
+            validated(MIB).await,
+            Transfer,
+            ["the image is not the reason", "/var/log/SMlog"],
+        ),
+        told(
+            "redirected to another host",
+            redirected().await,
+            Transfer,
+            ["through https://10.0.0.7 (http://10.0.0.1 sent the request on", "image is intact"],
+        ),
+        told(
+            "redirected out of reach",
+            redirected_out_of_reach().await,
+            Unreachable,
+            ["through https://10.0.0.7 (http://10.0.0.1 sent the request on", "can be reached"],
+        ),
         told("task error", task_error().await, Transfer, ["VDI_READONLY", "mend that"]),
         told("connection cut", cut_off().await, Transfer, ["it was broken off", "try again"]),
         told("host gone", host_gone().await, OutcomeUnknown, ["cannot be asked", "look what became of it"]),

@@ -200,7 +200,7 @@ pub(crate) async fn import_image(
         body = image.raw_body(upload).map_err(Cause::Image)?;
     }
     let needed_bytes = body.stream_len();
-    match import(job, Stage::RootDisk, disk, format, body, label, doing, stop).await {
+    match import(job, Stage::RootDisk, disk, format, body.virtual_size(), body, label, doing, stop).await {
         Ok(moved) => {
             image.check_unchanged().map_err(Cause::Image)?;
             Ok(moved)
@@ -222,8 +222,18 @@ async fn import_packed(
     let rest = if plan.import == Some(ImportPlan::Raw) { Rest::Anything } else { Rest::Zeros };
     let counters = disk_stream::Progress::new();
     let (body, failure) = Watched::new(packed.chunked_body(disk.virtual_bytes, rest, counters.clone()));
-    let imported =
-        import(job, Stage::RootDisk, disk, ImportFormat::RawChunked, body, label, doing, stop).await;
+    let imported = import(
+        job,
+        Stage::RootDisk,
+        disk,
+        ImportFormat::RawChunked,
+        disk.virtual_bytes,
+        body,
+        label,
+        doing,
+        stop,
+    )
+    .await;
     let failure = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (imported, failure) {
         (_, Some(failure)) => Err(image::blame(failure)),
@@ -270,7 +280,8 @@ pub(crate) async fn import_config_drive(
     let body = DiskBody::from_bytes(bytes);
     let label = format!("import of the config drive of {vm_name}");
     let doing = || format!("importing the config drive into disk {}", disk.uuid);
-    import(job, Stage::ConfigDrive, disk, ImportFormat::Raw, body, label, doing, stop).await
+    import(job, Stage::ConfigDrive, disk, ImportFormat::Raw, body.virtual_size(), body, label, doing, stop)
+        .await
 }
 
 /// Writes a kernel or ramdisk to the beginning of a disk.
@@ -286,15 +297,18 @@ pub(crate) async fn import_kernel(
     let label = format!("import of the kernel of {vm_name}");
     let doing = || format!("importing the kernel into disk {}", disk.uuid);
     let body = DiskBody::from_bytes(bytes);
-    import(job, Stage::DiskSetup, disk, ImportFormat::Raw, body, label, doing, stop).await
+    import(job, Stage::DiskSetup, disk, ImportFormat::Raw, body.virtual_size(), body, label, doing, stop)
+        .await
 }
 
+/// Uploads a stream that was made here and describes a disk of `virtual_size` bytes.
 #[allow(clippy::too_many_arguments, reason = "one call for all kinds of disks")]
 async fn import<B>(
     job: &Job,
     stage: Stage,
     disk: &Disk,
     format: ImportFormat,
+    virtual_size: u64,
     body: B,
     label: String,
     doing: impl Fn() -> String,
@@ -321,6 +335,7 @@ where
         .client()
         .import_vdi(&disk.reference, format, body)
         .via(route)
+        .validated(virtual_size)
         .until_detached(patience)
         .label(label)
         .on_progress(sent);
@@ -488,7 +503,8 @@ pub(crate) async fn relay(job: &Job, relay: Relay<'_>, there: &Job, stop: &Stop)
     let (body, failure) = Watched::new(body);
     let label = format!("copy of disk {}", from.uuid);
     let format = ImportFormat::RawChunked;
-    let imported = import(there, Stage::RootDisk, into, format, body, label, doing, stop).await;
+    let imported =
+        import(there, Stage::RootDisk, into, format, into.virtual_bytes, body, label, doing, stop).await;
     match (imported, failure.lock().unwrap_or_else(PoisonError::into_inner).take()) {
         (_, Some(failure)) => Err(failed(failure)),
         (imported, None) => imported.map(drop),

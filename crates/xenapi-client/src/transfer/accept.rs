@@ -65,19 +65,20 @@ pub(super) struct Accepted<B> {
 }
 
 /// Proposes the transfer to a host and to those that it refers to. A session that a host does not
-/// know is replaced once. `what` is the object that the transfer is of, for the task.
+/// know is replaced once. `endpoint` is the first host, and in the end the last. `what` is the object
+/// that the transfer is of, for the task.
 ///
 /// # Errors
 /// The task's error when there is one; tasks that nobody in the host will end are ended.
 pub(super) async fn negotiate<P: Proposal>(
     client: &Client,
     mut proposal: P,
-    mut endpoint: Endpoint,
+    endpoint: &mut Endpoint,
     label: &str,
     what: &str,
 ) -> Result<Accepted<P::Sent>> {
     let description = format!("xenapi-rs: {what}");
-    let mut turn = client.inner.transfers.enter(&endpoint, P::DIRECTION, what);
+    let mut turn = client.inner.transfers.enter(endpoint, P::DIRECTION, what);
     turn.wait(|position| {
         tracing::debug!(%endpoint, what, position, "the host has enough transfers, waiting");
         proposal.queued(position);
@@ -89,24 +90,24 @@ pub(super) async fn negotiate<P: Proposal>(
     loop {
         let session = client.session().await?;
         task.proposed();
-        match proposal.make(client, &endpoint, &session, task.reference()).await {
+        match proposal.make(client, endpoint, &session, task.reference()).await {
             Ok(Reception::Accepted(answer)) => {
                 task.accepted();
                 task.keep(turn);
-                return Ok(Accepted { answer, task, endpoint });
+                return Ok(Accepted { answer, task, endpoint: endpoint.clone() });
             }
             Ok(Reception::Moved(target)) if moved < MAX_REDIRECTS => {
                 moved += 1;
                 tracing::debug!(from = %endpoint, to = %target, "the transfer is passed on to another host");
                 // The host that passes it on leaves the task alone, so it is still good.
-                endpoint = target;
+                *endpoint = target;
             }
             Ok(Reception::Moved(_)) => {
                 task.abandon().await;
                 let message = format!("the hosts passed the transfer on {moved} times");
                 return Err(Error::new(ErrorKind::Protocol, message)
                     .remedy("check which hosts have the storage repository attached")
-                    .at(&endpoint));
+                    .at(endpoint));
             }
             Ok(Reception::Denied { status: StatusCode::UNAUTHORIZED, .. }) if !renewed => {
                 renewed = true;
@@ -117,9 +118,9 @@ pub(super) async fn negotiate<P: Proposal>(
             Ok(Reception::Denied { status, page }) => {
                 let error =
                     Error::new(ErrorKind::Transfer, format!("the host answered HTTP {status}: {page}"));
-                return Err(task.refused(error).await.at(&endpoint));
+                return Err(task.refused(error).await.at(endpoint));
             }
-            Err(error) => return Err(task.refused(error).await.at(&endpoint)),
+            Err(error) => return Err(task.refused(error).await.at(endpoint)),
         }
     }
 }

@@ -79,7 +79,7 @@ impl Client {
                 queued: None,
                 body: Some(body),
             };
-            let accepted = Box::pin(negotiate(self, proposal, endpoint.await?, label, &object)).await?;
+            let accepted = Box::pin(negotiate(self, proposal, &mut endpoint.await?, label, &object)).await?;
             let endpoint = accepted.endpoint.clone();
             let poured = pour(accepted, self, &len, &sent, None, async { Ok(()) }).await;
             poured.and_then(Poured::complete).map_err(|error| error.at(&endpoint))

@@ -131,13 +131,13 @@ impl Client {
     pub(super) async fn download<H: Handler + Clone + Send>(
         &self,
         handler: H,
-        endpoint: Endpoint,
+        mut endpoint: Endpoint,
         what: Subject,
     ) -> Result<Export> {
         let Subject { label, object, content, queued } = what;
         let subject = format!("export of {object}");
         let accepted =
-            Box::pin(negotiate(self, Download { handler, queued }, endpoint, label, &object)).await;
+            Box::pin(negotiate(self, Download { handler, queued }, &mut endpoint, label, &object)).await;
         let Accepted { answer, task, endpoint } = accepted?;
         let received = Meter::new();
         let (sender, pieces) = mpsc::channel(4);

@@ -200,7 +200,7 @@ where
         let importing = async {
             let (body, len) = Checked::guest(body, force).await?;
             let len = Length::exact(len);
-            let route = match (route, &sr) {
+            let mut route = match (route, &sr) {
                 (Some(route), _) => route,
                 (None, Some(sr)) => client.route_to_sr(sr).await?,
                 (None, None) => client.route_to_sr(&default_sr(&client).await?).await?,
@@ -215,7 +215,8 @@ where
                 queued,
                 body: Some(body),
             };
-            let accepted = Box::pin(negotiate(&client, proposal, route.endpoint, &label, "a VM")).await?;
+            let accepted =
+                Box::pin(negotiate(&client, proposal, &mut route.endpoint, &label, "a VM")).await?;
             let endpoint = accepted.endpoint.clone();
             // XAPI does not read the archive's end, and resets the connection when it has what it wants.
             let poured = pour(accepted, &client, &len, &sent, progress, async { Ok(()) }).await;

@@ -17,6 +17,7 @@ use super::accept::{Accepted, Answer, Proposal, Reception, head, negotiate, rece
 use super::attached::LOOK_FOR_HOLDERS;
 use super::body::{Fault, Gate, Gated, Length};
 use super::checked::Checked;
+use super::diagnosis::{Ours, Redirect};
 use super::queue::Direction;
 use super::task::{Look, StallWatch};
 use super::{Diagnosis, Meter, Route, lost, unanswered};
@@ -88,6 +89,7 @@ pub struct Import<B> {
     progress: Option<Progress>,
     queued: Option<Queued>,
     checksum: bool,
+    validated: Option<u64>,
     detached: Option<Duration>,
 }
 
@@ -120,6 +122,7 @@ impl Client {
             progress: None,
             queued: None,
             checksum: false,
+            validated: None,
             detached: None,
         }
     }
@@ -141,6 +144,14 @@ impl<B> Import<B> {
     /// Computes the SHA-256 of what is sent, on the way.
     pub fn checksum(mut self) -> Self {
         self.checksum = true;
+        self
+    }
+
+    /// Tells that the body was made or looked through on this side, holds together, and describes a disk of
+    /// `virtual_size` bytes. It changes nothing but what is said when the upload fails: the likely cause is
+    /// then not looked for in the body ([`Diagnosis::validated`]).
+    pub fn validated(mut self, virtual_size: u64) -> Self {
+        self.validated = Some(virtual_size);
         self
     }
 
@@ -184,7 +195,8 @@ where
     B::Error: Into<BoxError>,
 {
     async fn run(self) -> Result<Imported> {
-        let Self { client, vdi, format, body, route, label, progress, queued, checksum, detached } = self;
+        let Self { client, vdi, format, body, route, label, progress, queued, checksum, validated, detached } =
+            self;
         let subject = format!("import of {format} into {}", name(&vdi));
         let len = length(&body, format).map_err(|error| error.about(subject.clone()))?;
         let sent = if checksum { Meter::with_checksum() } else { Meter::new() };
@@ -210,10 +222,9 @@ where
             Some(route) => route,
             None => client.route_to(&vdi).await.map_err(|error| error.renamed(&subject))?,
         };
-        let host = route.endpoint.clone();
+        let (host, mut last) = (route.endpoint.clone(), route.endpoint);
         let transfer = async {
-            let accepted =
-                Box::pin(negotiate(&client, proposal, route.endpoint, &label, &name(&vdi))).await?;
+            let accepted = Box::pin(negotiate(&client, proposal, &mut last, &label, &name(&vdi))).await?;
             let endpoint = accepted.endpoint.clone();
             let until_detached = async {
                 match detached {
@@ -225,7 +236,9 @@ where
             pouring.and_then(Poured::complete).map_err(|error| error.at(&endpoint))?;
             Ok::<_, Error>(Imported { bytes: sent.bytes(), endpoint, sha256: sent.checksum() })
         };
-        match (transfer.await, fault.take()) {
+        let imported = transfer.await;
+        let redirect = Redirect::between(&host, &last);
+        match (imported, fault.take()) {
             (Ok(imported), _) => Ok(imported),
             (Err(_), Some(problem)) => Err(Error::new(ErrorKind::Body, problem.to_string())
                 .remedy("check the source of the data, and send everything again")
@@ -234,10 +247,16 @@ where
                 .renamed(subject)),
             (Err(error), None) if matches!(error.kind(), ErrorKind::Failure | ErrorKind::Transfer) => {
                 let error = client.say_who_holds(error, LOOK_FOR_HOLDERS).await;
-                let diagnosis =
-                    Diagnosis::of_import(&client, &vdi, format, sent.bytes(), len.known(), &error).await;
+                let ours = Ours { sent: sent.bytes(), total: len.known(), validated, redirect };
+                let diagnosis = Diagnosis::of_import(&client, &vdi, format, ours, &error).await;
                 let error = error.into_kind(ErrorKind::Transfer).remedy(diagnosis.to_string());
                 Err(error.with_diagnosis(diagnosis).renamed(subject))
+            }
+            // The address is not the caller's: it must be said whose it is.
+            (Err(error), None) if error.kind() == ErrorKind::Unreachable && redirect.is_some() => {
+                let ours = Ours { sent: 0, total: len.known(), validated, redirect };
+                let diagnosis = Diagnosis::of_import(&client, &vdi, format, ours, &error).await;
+                Err(error.remedy(diagnosis.to_string()).with_diagnosis(diagnosis).renamed(subject))
             }
             (Err(error), None) => Err(error.renamed(subject)),
         }

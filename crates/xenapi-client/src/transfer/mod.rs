@@ -32,7 +32,7 @@ use sha2::{Digest, Sha256};
 pub(crate) use accept::redirect_target;
 pub(crate) use attached::LOOK_FOR_HOLDERS;
 pub(crate) use body::read_some;
-pub use diagnosis::{Cause, Diagnosis};
+pub use diagnosis::{Cause, Diagnosis, Redirect};
 pub(crate) use export::fail_task;
 pub use export::{Export, ExportFormat, Exported};
 pub use guest::{VmExport, VmImport};
