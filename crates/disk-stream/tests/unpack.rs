@@ -272,6 +272,26 @@ async fn every_packing_is_recognised() {
 }
 
 #[tokio::test]
+async fn gzip_may_have_many_members_and_zeros_behind_them() {
+    let (_, disk) = one_disk(MIB);
+    let empty = gzip(b"");
+    let cut = disk.len() / 3;
+    let members = [gzip(&disk[..cut]), empty.repeat(20_000), gzip(&disk[cut..]), empty].concat();
+    let options = || Unpack { declared: Declared::Raw, ..Unpack::default() };
+    for zeros in [0, 1, 700, 3 << 20] {
+        let padded = [members.clone(), vec![0; zeros]].concat();
+        assert!(unpacked(&padded, options(), MIB).await.unwrap() == disk, "{zeros} zeros");
+    }
+    let whole = gzip(&disk);
+    let cut = (whole.len() - 8..whole.len()).map(|len| whole[..len].to_vec());
+    for bad in cut.chain([[whole.clone(), vec![0; 700], vec![1]].concat()]) {
+        let error = unpacked(&bad, options(), MIB).await.unwrap_err();
+        let Error::Packed(problem) = &error else { panic!("{error:?}") };
+        assert!(problem.to_string().contains("gzip stream is damaged"), "{problem}");
+    }
+}
+
+#[tokio::test]
 async fn bad_input_is_refused_with_a_reason_and_leaves_nothing() {
     let (dynamic, disk) = one_disk(10 * MIB);
     let layer = |size, writes| Layer { block_size: BLOCK_SIZE, size, writes };

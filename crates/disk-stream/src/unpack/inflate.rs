@@ -1,8 +1,8 @@
 //! Compressed streams, recognised by their first bytes. No I/O of its own.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use ruzstd::decoding::errors::FrameDecoderError;
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
@@ -82,7 +82,9 @@ pub(super) fn inflate<'a, R: Read + 'a>(
     how: Compression,
 ) -> Result<Box<dyn Read + 'a>, Problem> {
     match how {
-        Compression::Gzip => Ok(Box::new(MultiGzDecoder::new(BufReader::with_capacity(PIECE, from)))),
+        Compression::Gzip => {
+            Ok(Box::new(Members { member: Some(GzDecoder::new(BufReader::with_capacity(PIECE, from))) }))
+        }
         Compression::Zstd => {
             let from = BufReader::with_capacity(PIECE, from);
             let decoder =
@@ -96,6 +98,47 @@ pub(super) fn inflate<'a, R: Read + 'a>(
                     },
                 })?;
             Ok(Box::new(OneFrame { decoder }))
+        }
+    }
+}
+
+/// The content of all members, one after the other (RFC 1952, section 2.2). Zeros may follow them, which devices of
+/// whole blocks leave there; anything else is an error, since it might have been a member.
+struct Members<R> {
+    /// The one that is read; none behind the last.
+    member: Option<GzDecoder<R>>,
+}
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let len = member.read(buffer)?;
+            if len > 0 || buffer.is_empty() {
+                return Ok(len);
+            }
+            let rest = member.get_mut();
+            match rest.fill_buf()?.first() {
+                None => self.member = None,
+                Some(0) => {
+                    only_zeros(rest)?;
+                    self.member = None;
+                }
+                Some(_) => self.member = self.member.take().map(|member| GzDecoder::new(member.into_inner())),
+            }
+        }
+        Ok(0)
+    }
+}
+
+fn only_zeros(mut from: impl BufRead) -> io::Result<()> {
+    loop {
+        let rest = from.fill_buf()?;
+        if rest.iter().any(|byte| *byte != 0) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "more than zeros follows its end"));
+        }
+        match rest.len() {
+            0 => return Ok(()),
+            len => from.consume(len),
         }
     }
 }
