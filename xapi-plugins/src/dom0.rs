@@ -346,8 +346,10 @@ impl Dom0 for Real {
         let out = child.stdout.take().map(drain);
         let err = child.stderr.take().map(drain);
         if let Some(mut pipe) = child.stdin.take() {
-            // A program that does not want its input closes the pipe; its exit status decides.
-            let _ = pipe.write_all(stdin.as_bytes());
+            // A program that does not want its input closes the pipe, and its exit status decides; one that does not
+            // read it, and it may be more than fits into the pipe, is killed in its time.
+            let stdin = stdin.to_owned();
+            std::thread::spawn(move || drop(pipe.write_all(stdin.as_bytes())));
         }
         let started = Instant::now();
         let status = loop {
@@ -520,7 +522,10 @@ mod tests {
 
     #[test]
     fn a_hanging_program_is_killed() {
-        let error = Real.run("sleep", &["600"], "", Duration::from_millis(50)).unwrap_err();
-        assert!(error.reason.starts_with("killed after"), "{error}");
+        // With more input than a pipe holds, too.
+        for stdin in [0, 1 << 20].map(|len| "x".repeat(len)) {
+            let error = Real.run("sleep", &["600"], &stdin, Duration::from_millis(50)).unwrap_err();
+            assert!(error.reason.starts_with("killed after"), "{error}");
+        }
     }
 }
