@@ -9,6 +9,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 use xapi_simulator::World;
 use xapi_simulator::fault::Fault;
+use xenapi_config::Settings as Options;
+use xenapi_driver::compatibility::{Machine, Mode, Strictness};
 use xenapi_driver::host_boot::ResumeOptions;
 use xenapi_driver::node::DrainOptions;
 use xenapi_driver::spec::{Flavor, InstanceSpec, Nic, SrChoice};
@@ -64,6 +66,28 @@ async fn what_a_host_has() -> Result<()> {
     let other = bench.pool.driver.node(bench.there).await?;
     assert_eq!((other.guests, other.vcpus_used), (0, 0));
     bench.pool.driver.node(Uuid::nil()).await.unwrap_err();
+    Ok(())
+}
+
+/// The driver's own machine may be a VM of the pool, or one of somewhere else.
+#[tokio::test]
+async fn which_vm_this_machine_is() -> Result<()> {
+    let pool = Pool::demo().await?;
+    let vms = pool.client().all_records::<Vm>().await?;
+    let vm = vms.into_values().next().context("a VM")?;
+    let files = tempfile::tempdir()?;
+    let path = files.path().join("uuid");
+    let mut machine = Machine::default();
+    machine.hypervisor_uuid.clone_from(&path);
+
+    std::fs::write(&path, format!("{}\n", vm.uuid))?;
+    let report = pool.driver.compatibility(&Options::new(), Strictness::Able, &machine).await?;
+    assert_eq!(report.mode, Mode::Inside { vm_uuid: vm.uuid, name: vm.name_label });
+
+    std::fs::write(&path, format!("{}\n", Uuid::new_v4()))?;
+    let report = pool.driver.compatibility(&Options::new(), Strictness::Able, &machine).await?;
+    let Mode::Independent { because } = &report.mode else { panic!("{:?}", report.mode) };
+    assert!(because.ends_with("which is none of the endpoint's"), "{because}");
     Ok(())
 }
 
