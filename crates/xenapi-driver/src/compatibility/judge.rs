@@ -189,7 +189,8 @@ impl Facts<'_> {
             );
         }
         differently(
-            "raw and VHD images are read here and sent in a form that the SR takes; an ISO is no root disk",
+            "they are read here and sent in a form that the SR takes: raw, VHD and qcow2 as disks, a file system as the \
+             first partition, an ISO as a disc beside a blank root disk",
         )
     }
 
