@@ -8,6 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -231,6 +233,8 @@ impl CommandError {
     }
 }
 
+/// How long the pipes of a program that has ended may stay open.
+const OUTPUT_LIMIT: Duration = Duration::from_secs(5);
 const NOT_STARTED: &str = "cannot be started";
 
 /// The machine this runs on.
@@ -366,7 +370,7 @@ impl Dom0 for Real {
         };
         // A killed program's children may hold its pipes open: what it wrote is not waited for then.
         let status = status.map_err(|reason| failed(program, reason, String::new()))?;
-        let (stdout, stderr) = (text(out), text(err));
+        let [stdout, stderr] = texts([out, err]);
         Ok(Finished { code: code(status), stdout, stderr })
     }
 
@@ -409,9 +413,10 @@ impl Dom0 for Real {
             child.wait().map(code).map_err(failed)
         };
         let codes = [ended(first, &mut source)?, ended(second, &mut sink)?];
+        let [from_err, stdout, stderr] = texts([source_err, sink_out, sink_err]);
         let [from, to] = [
-            Finished { code: codes[0], stdout: String::new(), stderr: text(source_err) },
-            Finished { code: codes[1], stdout: text(sink_out), stderr: text(sink_err) },
+            Finished { code: codes[0], stdout: String::new(), stderr: from_err },
+            Finished { code: codes[1], stdout, stderr },
         ];
         let moved = match moved {
             Err(e) if from.code == 0 && to.code == 0 => Err(e.to_string()),
@@ -470,17 +475,45 @@ fn failed(program: &str, reason: String, stderr: String) -> CommandError {
     CommandError { program: program.to_owned(), reason, stderr }
 }
 
+/// What a program writes, as far as it was read.
+struct Drained {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    /// Nothing is ever sent: it is closed when nobody can write any more.
+    ended: Receiver<()>,
+}
+
 /// Reads a program's output in a thread, so that one that writes much does not wait for a reader.
-fn drain(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+fn drain(mut pipe: impl Read + Send + 'static) -> Drained {
+    let (bytes, (end, ended)) = (Arc::default(), channel());
+    let drained = Drained { bytes: Arc::clone(&bytes), ended };
     std::thread::spawn(move || {
-        let mut all = Vec::new();
-        let _ = pipe.read_to_end(&mut all);
-        String::from_utf8_lossy(&all).into_owned()
+        let _end = end;
+        let mut part = [0; 16 << 10];
+        loop {
+            match pipe.read(&mut part) {
+                Ok(len @ 1..) => lock(&bytes).extend_from_slice(&part[..len]),
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => break,
+            }
+        }
+    });
+    drained
+}
+
+/// What programs that ended have written. All of it is in the pipes by then, so the wait is only long where one left
+/// another behind that holds a pipe open, and nobody waits for that one.
+fn texts<const N: usize>(pipes: [Option<Drained>; N]) -> [String; N] {
+    let until = Instant::now() + OUTPUT_LIMIT;
+    pipes.map(|pipe| {
+        let Some(pipe) = pipe else { return String::new() };
+        let _ = pipe.ended.recv_timeout(until.saturating_duration_since(Instant::now()));
+        String::from_utf8_lossy(&lock(&pipe.bytes)).into_owned()
     })
 }
 
-fn text(thread: Option<std::thread::JoinHandle<String>>) -> String {
-    thread.and_then(|thread| thread.join().ok()).unwrap_or_default()
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic cannot leave the bytes half written.
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn code(status: ExitStatus) -> i32 {
@@ -527,5 +560,21 @@ mod tests {
             let error = Real.run("sleep", &["600"], &stdin, Duration::from_millis(50)).unwrap_err();
             assert!(error.reason.starts_with("killed after"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_program_that_another_was_left_by_is_not_waited_for() {
+        let script = "sleep 600 & echo $!; echo said >&2; exit 3";
+        let finished = Real.execute("sh", &["-c", script], "", LIMIT).unwrap();
+        assert_eq!((finished.code, finished.stderr.as_str()), (3, "said\n"));
+        // It can only be ended because it still runs, with both pipes.
+        Real.run("kill", &[finished.stdout.trim()], "", LIMIT).unwrap();
+        let script = "sleep 600 >&2 & cat; echo $! >&2";
+        let piped = Real.pipe(&["echo", "moved"], &["sh", "-c", script], "", &mut |from, to| {
+            std::io::copy(from, to).map(drop)
+        });
+        let second = piped.unwrap().second;
+        assert_eq!(second.stdout, "moved\n");
+        Real.run("kill", &[second.stderr.trim()], "", LIMIT).unwrap();
     }
 }
