@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use examples::cli::{self, Target};
+use examples::options::Options;
 use examples::report;
 use examples::ui::Ui;
 use examples::world::World;
@@ -24,6 +25,8 @@ use xenapi_wire::Ref;
 struct Cli {
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    options: Options,
     /// Name or uuid of the VM.
     #[arg(long, value_name = "NAME|UUID")]
     vm: Option<String>,
@@ -50,7 +53,7 @@ async fn main() -> ExitCode {
 
 async fn run(cli: &Cli) -> Result<()> {
     let ui = Ui::new(cli.json);
-    let world = World::at(&cli.target, &ui).await?;
+    let world = World::at_as(&cli.target, cli.options.way(&ui)?, &ui).await?;
     let client = world.driver().client();
     let result = tokio::select! {
         result = bridge(cli, client, &ui) => result,

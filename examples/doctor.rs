@@ -32,7 +32,7 @@ struct Cli {
     common: Common,
     #[command(flatten)]
     options: Options,
-    /// Refuse what the specification refuses, also where it could be done.
+    /// Refuse what the specification refuses, also where it could be done: --set strictness=strict.
     #[arg(long)]
     strict: bool,
     /// Then complete or undo what programs left in the pool that were killed, and tell what was done.
@@ -60,7 +60,10 @@ async fn main() -> ExitCode {
 
 /// What to print, and whether the settings fit.
 async fn run(cli: &Cli) -> Result<(String, bool)> {
-    let settings = cli.options.read()?;
+    let mut settings = cli.options.read()?;
+    if cli.strict {
+        settings = settings.command_line([("strictness", "strict")]);
+    }
     let mut common = cli.common.clone();
     let target = &mut common.target;
     let password = settings.is_set("connection_password").then(|| settings.text("connection_password"));
@@ -75,8 +78,8 @@ async fn run(cli: &Cli) -> Result<(String, bool)> {
     let is_simulated = target.url.is_none();
     let ui = Ui::new(common.json);
     let world = World::open(&common, &ui).await?;
-    let strictness = if cli.strict { Strictness::Strict } else { Strictness::Able };
-    let report = world.driver().compatibility(&settings, strictness, &Machine::default()).await;
+    let report =
+        world.driver().compatibility(&settings, Strictness::of(&settings), &Machine::default()).await;
     let reconciled = match (&report, cli.reconcile) {
         (Ok(_), true) => {
             let older_than = Duration::from_secs(cli.older_than);

@@ -91,6 +91,49 @@ async fn which_vm_this_machine_is() -> Result<()> {
     Ok(())
 }
 
+/// A service does not start with options that it cannot have, and is told of all of them.
+#[tokio::test]
+async fn options_that_do_not_fit_at_the_start() -> Result<()> {
+    let pool = Pool::demo().await?;
+    let vm = pool.client().all_records::<Vm>().await?.into_values().next().context("a VM")?;
+    let files = tempfile::tempdir()?;
+    let machine = |uuid: &str| {
+        let mut machine = Machine::default();
+        machine.hypervisor_uuid = files.path().join(uuid);
+        std::fs::write(&machine.hypervisor_uuid, uuid).map(|()| machine)
+    };
+    let (elsewhere, inside) = (machine("not Xen's")?, machine(&vm.uuid)?);
+
+    let (strict, injected) = (("strictness", "strict"), ("flat_injected", "true"));
+    for (machine, options, refused) in [
+        (&elsewhere, &[][..], &[][..]),
+        (&elsewhere, &[strict], &["check_host (default)"]),
+        (&elsewhere, &[strict, ("check_host", "false")], &[]),
+        (&elsewhere, &[strict, injected], &["check_host (default)", "flat_injected (command line)"]),
+        // Nobody has a plugin that could do it.
+        (&elsewhere, &[injected], &["flat_injected (command line)"]),
+        (&inside, &[strict], &[]),
+        (&inside, &[strict, ("independent_compute", "true")], &["check_host (default)"]),
+    ] {
+        let given = Options::new().command_line(options.iter().copied());
+        let conflicts = match pool.driver.check_options(&given, machine).await {
+            Ok(()) => Vec::new(),
+            Err(error) => match error.cause() {
+                Cause::Incompatible(all) => all.0.clone(),
+                other => panic!("{other}"),
+            },
+        };
+        assert_eq!(conflicts.len(), refused.len(), "{options:?}: {conflicts:?}");
+        for (conflict, name) in conflicts.iter().zip(refused) {
+            assert!(conflict.starts_with(name), "{options:?}: {conflicts:?}");
+        }
+        // The start and the report say the same.
+        let strictness = Strictness::of(&given);
+        assert_eq!(pool.driver.compatibility(&given, strictness, machine).await?.conflicts, conflicts);
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn drained_as_far_as_it_can_be_and_rebooted_when_it_is_empty() -> Result<()> {
     let bench = Bench::new().await?;

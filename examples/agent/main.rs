@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Parser;
 use examples::cli::{self, Target};
+use examples::options::Options;
 use examples::report;
 use examples::ui::Ui;
 use examples::world::World;
@@ -37,6 +38,8 @@ use crate::metrics::Chores;
 struct Cli {
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    options: Options,
     /// Where metrics are served.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9618")]
     listen: SocketAddr,
@@ -77,7 +80,7 @@ async fn main() -> ExitCode {
 
 async fn run(cli: &Cli) -> Result<()> {
     let ui = Ui::new(true);
-    let world = World::at(&cli.target, &ui).await?;
+    let world = World::at_as(&cli.target, cli.options.way(&ui)?, &ui).await?;
     let result = watch(cli, &world).await;
     world.end(result, &ui).await
 }

@@ -164,16 +164,20 @@ pub struct Way {
     pub login_timeout: Option<Duration>,
     /// How many calls may be under way at once, where that is said.
     pub concurrent_calls: Option<usize>,
+    /// What has to fit where the program runs before it does anything.
+    pub options: Settings,
 }
 
 impl Way {
-    /// As the options say: those of the driver's settings, `login_timeout` and `connection_concurrent`.
+    /// As the options say: those of the driver's settings, `login_timeout` and `connection_concurrent`. All of them have
+    /// to fit.
     pub fn of(options: &Settings) -> Self {
         let number = numbers(options);
         Self {
             settings: xenapi_driver::Settings::of(options),
             login_timeout: number("login_timeout").map(Duration::from_secs),
             concurrent_calls: number("connection_concurrent").and_then(|n| n.try_into().ok()),
+            options: options.clone(),
         }
     }
 

@@ -11,6 +11,7 @@ use xapi_simulator::core::Config as Behaviour;
 use xapi_simulator::{Simulator, World as Pool};
 use xenapi_client::{Client, Config, connect_fn};
 use xenapi_driver::Driver;
+use xenapi_driver::compatibility::Machine;
 
 use crate::cli::{Common, Target};
 use crate::demo_image::DemoImage;
@@ -58,7 +59,7 @@ impl World {
     ///
     /// # Errors
     ///
-    /// Those of [`World::open`].
+    /// Those of [`World::open`], and when the options do not fit where this program runs.
     pub async fn open_as(common: &Common, way: Way, ui: &Ui) -> Result<Self> {
         let mut world = Self::at_as(&common.target, way, ui).await?;
         if common.dry_run {
@@ -76,7 +77,21 @@ impl World {
         Self::at_as(target, Way::default(), ui).await
     }
 
-    async fn at_as(target: &Target, way: Way, ui: &Ui) -> Result<Self> {
+    /// As [`World::at`], in this way.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`World::open_as`].
+    pub async fn at_as(target: &Target, way: Way, ui: &Ui) -> Result<Self> {
+        let options = way.options.clone();
+        let world = Self::start(target, way, ui).await?;
+        match world.driver.check_options(&options, &Machine::default()).await {
+            Ok(()) => Ok(world),
+            Err(error) => world.end(Err(error), ui).await,
+        }
+    }
+
+    async fn start(target: &Target, way: Way, ui: &Ui) -> Result<Self> {
         let scratch = tempfile::Builder::new()
             .prefix("xenapi-rs-")
             .tempdir()

@@ -108,7 +108,7 @@ const fn default(name: &'static str, kind: Kind, default: &'static str) -> Opt {
 const COUNT: Kind = Kind::Integer(0, i64::MAX);
 const POSITIVE: Kind = Kind::Integer(1, i64::MAX);
 
-/// All options that are known, those of `[xenserver]` first. `import_via` and `copy_via` are our own; Nova ignores what it does not know.
+/// All options that are known, those of `[xenserver]` first. `import_via`, `copy_via` and `strictness` are our own; Nova ignores what it does not know.
 #[rustfmt::skip]
 pub const OPTIONS: &[Opt] = &[
     xen("agent_timeout", COUNT, "30", "agent_timeout"),
@@ -150,6 +150,7 @@ pub const OPTIONS: &[Opt] = &[
     noted(xen("console_public_hostname", Kind::Text, "", "console_public_hostname"), "it has no effect since Nova 21"),
     xen("import_via", Kind::Choice(&["handler", "dom0"]), "handler", ""),
     xen("copy_via", Kind::Choice(&["xapi", "dom0"]), "xapi", ""),
+    xen("strictness", Kind::Choice(&["able", "strict"]), "able", ""),
     noted(default("host", Kind::Text, ""), "it has no effect here: nodes are known by their uuids"),
     noted(default("my_ip", Kind::Text, ""), "it has no effect here: no address of this side is told to anybody"),
     noted(default("my_block_storage_ip", Kind::Text, ""), "it has no effect here: no address of this side is told to anybody"),
@@ -204,7 +205,7 @@ mod tests {
     #[test]
     fn the_table_is_whole() {
         let xenserver: Vec<_> = OPTIONS.iter().filter(|o| o.group == Group::Xenserver).collect();
-        assert_eq!(xenserver.len(), 36 + 2, "Nova's, and ours");
+        assert_eq!(xenserver.len(), 36 + 3, "Nova's, and ours");
         let mut names: Vec<_> = OPTIONS.iter().map(|o| o.name).collect();
         names.sort_unstable();
         names.dedup();

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use xenapi_storage::Size;
 use xenapi_types::Failure;
 
+use crate::compatibility::Incompatible;
 use crate::plan::Conflicts;
 use crate::progress::Stage;
 use crate::rollback::Leftover;
@@ -126,6 +127,9 @@ pub enum Cause {
     /// It cannot be done as asked for; nothing was touched.
     #[error(transparent)]
     Conflicts(#[from] Conflicts),
+    /// The options do not fit where the driver runs.
+    #[error(transparent)]
+    Incompatible(#[from] Incompatible),
     /// It was cancelled.
     #[error("it was cancelled")]
     Cancelled,

@@ -50,6 +50,14 @@ pub enum Strictness {
     Strict,
 }
 
+impl Strictness {
+    /// As the option `strictness` says.
+    pub fn of(options: &Options) -> Self {
+        // A value that is neither was found when the options were read.
+        if options.text("strictness") == "strict" { Self::Strict } else { Self::Able }
+    }
+}
+
 /// A row of the table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -155,6 +163,33 @@ impl Driver {
             Ok(Compatibility { hosts, repositories, ..report })
         };
         report
+            .await
+            .map_err(|cause: Cause| Error::new(Op::Compatibility, self.endpoint(), Stage::Find, cause))
+    }
+
+    /// Whether a service with these options may start, as strictly as `strictness` among them says. It is what
+    /// [`Driver::compatibility`] finds in its conflicts, and only what they depend on is asked of the endpoint. Nothing
+    /// is changed.
+    ///
+    /// What single requests ask for, such as a smaller root disk, is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::Incompatible`] with all conflicts; [`Cause::Host`] when the endpoint cannot be asked.
+    pub async fn check_options(&self, options: &Options, machine: &Machine) -> Result<()> {
+        let checked = async {
+            let inside = self.own_vm(machine).await?;
+            // Of the options, it alone wants a plugin.
+            let plugins = match options.flag("flat_injected") {
+                true => {
+                    plugins::ask(self.client(), &crate::inventory::read_nodes(self.client()).await?).await
+                }
+                false => Vec::new(),
+            };
+            let report = judge::report(options, Strictness::of(options), inside, plugins);
+            Ok(report.check()?)
+        };
+        checked
             .await
             .map_err(|cause: Cause| Error::new(Op::Compatibility, self.endpoint(), Stage::Find, cause))
     }
