@@ -1,8 +1,10 @@
 //! Hosts: what they have, and their maintenance with guests on them.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
+use e2e::dom0::Dom0;
 use e2e::pool::{NETWORK, Pool};
 use examples::demo_image::DemoImage;
 use tempfile::TempDir;
@@ -88,6 +90,40 @@ async fn which_vm_this_machine_is() -> Result<()> {
     let report = pool.driver.compatibility(&Options::new(), Strictness::Able, &machine).await?;
     let Mode::Independent { because } = &report.mode else { panic!("{:?}", report.mode) };
     assert!(because.ends_with("which is none of the endpoint's"), "{because}");
+    Ok(())
+}
+
+/// What the plugin finds of dom0's folders gets into the report, one that is not there too.
+#[tokio::test]
+async fn the_room_in_folders_of_dom0() -> Result<()> {
+    let dom0 = Dom0::new(env!("CARGO_BIN_EXE_dom0-plugins"), &["xenhost.py"])?;
+    let pool = Pool::with_plugins(&dom0.plugins()).await?;
+    let folders = async || {
+        let report =
+            pool.driver.compatibility(&Options::new(), Strictness::Able, &Machine::default()).await?;
+        let host = report.hosts.into_iter().next().context("a host")?;
+        anyhow::Ok(host.folders)
+    };
+    // The real one, in the folders of this dom0.
+    dom0.tool("df", r#"PATH=/usr/bin:/bin; exec df "$1" "$2" "$DOM0_ROOT$3""#)?;
+    let there = async || {
+        let found = folders().await?;
+        // Whatever room there is on this machine, it is some.
+        anyhow::Ok(
+            found
+                .into_iter()
+                .map(|(path, free)| (path, free.is_some_and(|bytes| bytes > 0)))
+                .collect::<BTreeMap<_, _>>(),
+        )
+    };
+    let wanted = |kernels, images| {
+        BTreeMap::from([("/boot/guest".to_owned(), kernels), ("/images".to_owned(), images)])
+    };
+    assert_eq!(folders().await?.into_values().collect::<Vec<_>>(), [None, None]);
+    std::fs::create_dir_all(dom0.path("/images"))?;
+    assert_eq!(there().await?, wanted(false, true));
+    std::fs::create_dir_all(dom0.path("/boot/guest"))?;
+    assert_eq!(there().await?, wanted(true, true));
     Ok(())
 }
 
