@@ -1,7 +1,7 @@
 //! What end-to-end tests share: real disk images, other people's tools to judge them, and the behaviours of
 //! XAPI as checks.
 //!
-//! * [`bench`]: what a test of the driver begins with.
+//! * [`mod@bench`]: what a test of the driver begins with.
 //! * [`conformance`]: what XAPI does, for simulators and real hosts to be held against.
 //! * [`dice`]: chance that can be repeated.
 //! * [`dom0`]: a directory of real plugins, and a xenstore in files for them.
