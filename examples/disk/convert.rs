@@ -199,7 +199,7 @@ fn input() -> Result<File> {
 }
 
 /// Standard output without a buffer, which would look for ends of lines.
-fn output() -> Result<File> {
+pub(crate) fn output() -> Result<File> {
     let output = std::io::stdout().as_fd().try_clone_to_owned().context("standard output is closed")?;
     disk_stream::enlarge_pipe(&output);
     Ok(output.into())
@@ -329,7 +329,7 @@ fn pour_body(
     })
 }
 
-fn refuse_terminal() -> Result<()> {
+pub(crate) fn refuse_terminal() -> Result<()> {
     if std::io::stdout().is_terminal() {
         bail!("standard output is a terminal: send the bytes to a file or a program");
     }

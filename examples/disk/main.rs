@@ -4,6 +4,7 @@
 mod chain;
 mod check;
 mod convert;
+mod host;
 mod info;
 mod map;
 mod open;
@@ -54,6 +55,10 @@ enum Command {
     Convert(convert::Convert),
     /// Write an image to standard output as a host takes it.
     Stream(convert::Stream),
+    /// Make a disk of an image in a storage repository. If that fails, no disk is left.
+    Import(Box<host::Import>),
+    /// Write a disk of a storage repository to a file.
+    Export(Box<host::Export>),
     /// Compare two disks, byte by byte, whatever their formats. Exit code 1: they differ; 2: no answer.
     Compare(chain::Compare),
     /// Write what one disk has and another has not as a differencing VHD.
@@ -73,6 +78,7 @@ impl Command {
         match self {
             Self::Stream(_) => true,
             Self::Convert(args) => is_pipe(&args.output),
+            Self::Export(args) => is_pipe(&args.output),
             Self::Diff(args) => is_pipe(&args.output),
             _ => false,
         }
@@ -93,6 +99,8 @@ fn main() -> ExitCode {
         Command::Repair(args) => check::repair(&args),
         Command::Convert(args) => convert::convert(&args, &bars),
         Command::Stream(args) => convert::stream(&args, &bars),
+        Command::Import(args) => host::import(&args, json),
+        Command::Export(args) => host::export(&args, json),
         Command::Compare(args) => chain::compare(&args, &bars),
         Command::Diff(args) => chain::diff(&args, &bars),
         Command::Coalesce(args) => chain::coalesce(&args, &bars),

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use disk_stream::{Progress, Stage};
+use examples::report::sentence;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -39,10 +40,10 @@ impl Output {
 
     pub(crate) fn failed(error: &anyhow::Error, json: bool, data: bool, code: u8) -> ExitCode {
         if json {
-            Self::new("", json!({ "error": format!("{error:#}") })).code(code).print(true, data)
+            Self::new("", json!({ "error": sentence(error) })).code(code).print(true, data)
         } else {
             // Nothing can be said when standard error is closed.
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            let _ = writeln!(std::io::stderr(), "error: {}", sentence(error));
             ExitCode::from(code)
         }
     }

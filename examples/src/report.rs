@@ -252,7 +252,7 @@ fn plan(error: &anyhow::Error, as_json: bool) -> String {
 }
 
 /// The driver's errors say everything themselves; to those of this tool belongs their reason.
-fn sentence(error: &anyhow::Error) -> String {
+pub fn sentence(error: &anyhow::Error) -> String {
     match error.downcast_ref::<xenapi_driver::Error>() {
         Some(error) => error.to_string(),
         None => format!("{error:#}"),

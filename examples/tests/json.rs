@@ -65,6 +65,8 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("disk convert", "disk.raw base.vhd", "none base.vhd"),
     ("disk info", "base.vhd", "none"),
     ("disk map", "base.vhd", "none"),
+    ("disk import", "base.vhd --sr {sr} --name base", "base.vhd --sr nowhere"),
+    ("disk export", "base out-of-host.vhd", "nobody out-of-host.vhd"),
     ("disk check", "base.vhd", "none"),
     ("disk repair", "base.vhd", "none"),
     ("disk stream", "disk.raw", "none"),
@@ -105,7 +107,7 @@ impl Bench {
             command.env_remove(variable);
         }
         match tool {
-            "disk" => {}
+            "disk" if !["import", "export"].contains(&subcommand) => {}
             // It makes a host up that joins.
             "pool" => drop(command.args(["--simulator-state", "pool"])),
             _ => drop(command.env("XENAPI_URL", url).env("XENAPI_PASSWORD", PASSWORD)),

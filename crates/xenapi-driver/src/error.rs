@@ -110,6 +110,10 @@ pub enum Op {
     Network,
     /// `Driver::cached_images`, `Driver::cache_image`, `Driver::evict_images`.
     Images,
+    /// `Driver::import_disk`.
+    ImportDisk,
+    /// `Driver::export_disk`.
+    ExportDisk,
     /// `Driver::check_config_drive`.
     ConfigDrive,
     /// `Driver::change_metadata`, `Driver::tell_network`.
@@ -661,6 +665,8 @@ impl fmt::Display for Op {
             Self::Snapshot => "snapshot",
             Self::Destroy => "destroy",
             Self::Images => "cache",
+            Self::ImportDisk => "import",
+            Self::ExportDisk => "export",
             Self::Power => "change the power state of",
             Self::Instances => "list the instances of",
             Self::SoftDelete => "soft-delete",

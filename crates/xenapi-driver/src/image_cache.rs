@@ -218,7 +218,7 @@ async fn read(driver: &Driver) -> Result<Vec<(Ref<Vdi>, CachedImage)>, Cause> {
 }
 
 async fn cache(job: &Job, request: &CacheRequest, stop: &Stop) -> Result<CachedImage, Failed> {
-    let repository = job.stage(Stage::Plan, choose_sr(job, request)).await?;
+    let repository = job.stage(Stage::Plan, choose_sr(job, &request.image, &request.sr)).await?;
     loop {
         if let Some(image) = job.stage(Stage::Find, find(job, request, &repository)).await? {
             return Ok(image);
@@ -258,14 +258,15 @@ async fn fetch_renewed(
     }
 }
 
-async fn choose_sr(job: &Job, request: &CacheRequest) -> Result<Repository, Cause> {
-    let mut spec = InstanceSpec::new("image cache", Flavor::new(1, 1, 0), request.image.clone());
-    spec.sr = request.sr.clone();
+/// A repository that some host reaches.
+pub(crate) async fn choose_sr(job: &Job, image: &RootImage, choice: &SrChoice) -> Result<Repository, Cause> {
+    let mut spec = InstanceSpec::new("image cache", Flavor::new(1, 1, 0), image.clone());
+    spec.sr = choice.clone();
     let inventory = inventory::read(job.client(), &spec).await?;
     let mut problem = Cause::NoHost;
     for node in &inventory.nodes {
         let place = Place { host: &node.reference, host_name: &node.name, default_sr: &inventory.default_sr };
-        match request.sr.select(&inventory.srs, place) {
+        match choice.select(&inventory.srs, place) {
             Ok(sr) => return Ok(sr.clone()),
             Err(error) => problem = Conflicts::from(Conflict::from(error)).into(),
         }
@@ -297,19 +298,20 @@ async fn fetch(
         bytes: None,
         discs: true,
     };
-    // Any host that sees the SR will do.
-    let home = sr
-        .connections
-        .iter()
-        .find(|connection| connection.attached)
-        .map(|connection| connection.host.clone());
-    let mut nobody = VmRecord::default();
-    nobody.affinity = home.unwrap_or_default();
+    let nobody = nobody(sr);
     let (disk, found) = Box::pin(async {
         import::ready(job, &nobody, Uuid::new_v4(), wanted, stop).await?.make(job, stop).await
     })
     .await?;
     job.stage(Stage::RootDisk, label(job, request, sr, &disk, found.disc)).await
+}
+
+/// Whoever a disk is made for that is for no instance: any host that sees the SR will do.
+pub(crate) fn nobody(sr: &Repository) -> VmRecord {
+    let home = sr.connections.iter().find(|connection| connection.attached);
+    let mut nobody = VmRecord::default();
+    nobody.affinity = home.map(|connection| connection.host.clone()).unwrap_or_default();
+    nobody
 }
 
 /// From here on it is nobody's but the cache's: nothing that undoes an operation takes it for its own.

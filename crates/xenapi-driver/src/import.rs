@@ -45,7 +45,10 @@ pub(crate) async fn ready(
     stop: &Stop,
 ) -> Result<Ready, Failed> {
     // An instance that is never made: only its root disk is.
-    let mut spec = InstanceSpec::new(instance.to_string(), Flavor::new(1, 1, 0), wanted.image);
+    let sizeless = Flavor::new(1, 1, 0);
+    let mut spec = InstanceSpec::new(instance.to_string(), sizeless.clone(), wanted.image);
+    // What does not say how large it is has the size that it is to have.
+    spec.flavor.root_gib = wanted.bytes.unwrap_or(0) >> 30;
     (spec.image_format, spec.uuid, spec.sr) = (wanted.image_format, instance, wanted.sr);
     spec.power = Power::Off;
     let opening = async {
@@ -58,6 +61,7 @@ pub(crate) async fn ready(
         }
     };
     let source = job.stage(Stage::Image, opening).await?;
+    spec.flavor = sizeless;
     let found = source.facts();
     let planning = planned(job, vm, &mut spec, &found, wanted.bytes);
     let mut plan = job.stage(Stage::Plan, planning).await?;

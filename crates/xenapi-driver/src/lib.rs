@@ -57,6 +57,7 @@ pub mod compatibility;
 pub mod compute;
 mod destroy;
 mod disk_setup;
+pub mod disks;
 mod dom0_disk;
 mod dom0_write;
 mod drive;

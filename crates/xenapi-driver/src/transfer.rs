@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use disk_stream::{
-    Declared, DiskBody, Existing, Image, Opening, Packed, Packing, Parents, Rest, Saved, SumSink, Sums,
-    Unpack, Upload, Verifier, VhdSink, receive,
+    Consume, Declared, DiskBody, Existing, Image, Opening, Packed, Packing, Parents, RawSink, Rest, Saved,
+    SumSink, Sums, Unpack, Upload, Verifier, VhdSink, receive,
 };
 use futures_core::Stream;
 use http_body::{Body, Frame};
 use image_store::FileSource;
+use tokio::io::AsyncWrite;
 use xenapi_client::{Export, ExportFormat, ImportFormat};
 use xenapi_storage::Repository;
 use xenapi_types::{Ref, Vdi, sr, vdi};
@@ -527,12 +528,57 @@ pub(crate) async fn export_to_file(
     existing: Existing,
     stop: &Stop,
 ) -> Result<Saved, Cause> {
-    let doing = || format!("exporting disk {}", disk.uuid);
     // Before the transfer: a directory that is not there costs no more than a look.
     let sink = VhdSink::create(path, existing).map_err(Cause::File)?;
-    let body = export(job, Stage::Export, disk, ExportFormat::Vhd, doing, stop).await?;
+    export_into(job, disk, ExportFormat::Vhd, sink, stop).await
+}
+
+/// Writes a disk to a sparse file, byte by byte.
+pub(crate) async fn export_to_raw(
+    job: &Job,
+    disk: &Disk,
+    path: &Path,
+    existing: Existing,
+    stop: &Stop,
+) -> Result<Saved, Cause> {
+    let sink = RawSink::of_raw(path, existing, disk.virtual_bytes).map_err(Cause::File)?;
+    export_into(job, disk, ExportFormat::Raw, sink, stop).await
+}
+
+async fn export_into<C: Consume<Output = Saved>>(
+    job: &Job,
+    disk: &Disk,
+    format: ExportFormat,
+    sink: C,
+    stop: &Stop,
+) -> Result<Saved, Cause> {
+    let doing = || exporting(disk);
+    let body = export(job, Stage::Export, disk, format, doing, stop).await?;
     let saved = stop.guard(receive(body, sink, disk_stream::Progress::new())).await?;
     saved.map_err(|error| received(error, doing(), Cause::File))
+}
+
+/// Writes a disk to a pipe, as it comes, and says how many bytes that were.
+pub(crate) async fn export_to_pipe(
+    job: &Job,
+    disk: &Disk,
+    format: ExportFormat,
+    mut pipe: impl AsyncWrite + Unpin,
+    stop: &Stop,
+) -> Result<u64, Cause> {
+    let doing = || exporting(disk);
+    let download = export(job, Stage::Export, disk, format, doing, stop).await?;
+    let (progress, virtual_bytes) = (&job.progress, disk.virtual_bytes);
+    let tell = |wire_bytes| {
+        let moved = Transfer { wire_bytes, wire_total_bytes: None, virtual_bytes };
+        progress.send(Event::Bytes(Stage::Export, moved));
+    };
+    let copied = stop.guard(download.export.copy_to(&mut pipe, tell)).await?;
+    Ok(copied.map_err(Cause::host(doing()))?.bytes)
+}
+
+fn exporting(disk: &Disk) -> String {
+    format!("exporting disk {}", disk.uuid)
 }
 
 /// Begins an export.
