@@ -248,7 +248,7 @@ async fn an_image_that_is_not_right_leaves_no_disk() -> Result<()> {
     bench.refused(spec(missing), &["missing is not found"]).await?;
 
     let raw = bench.gzipped("raw.gz", &bench.disk)?;
-    bench.refused(Bench::spec(&raw, 0, EXT), &["raw.gz", "use a flavor with a root disk size"]).await?;
+    bench.refused(Bench::spec(&raw, 0, EXT), &["raw.gz", "give the size of the disk"]).await?;
     // Zeros for a GiB, and a byte.
     let (zeros, end) = (bench.gzipped("zeros.gz", &vec![0; 64 << 20])?, bench.gzipped("end.gz", &[7])?);
     let large = bench.at("large.gz");

@@ -210,7 +210,7 @@ pub enum Cause {
     #[error("{}", Chain(.0))]
     Source(#[source] image_store::Error),
     /// Nothing says how large the disk in the image is.
-    #[error("{0} does not say how large its disk is; use a flavor with a root disk size")]
+    #[error("{0} does not say how large its disk is; give the size of the disk, or a flavor with one")]
     ImageSizeUnknown(String),
     /// The config drive cannot be built.
     #[error("the config drive cannot be built: {0}")]
