@@ -10,15 +10,17 @@ use anyhow::{Context, Result, ensure};
 use e2e::pool::writes;
 use e2e::sweep::scene::{self, Scene};
 use e2e::sweep::verb::{Step, VERBS, Verb};
+use uuid::Uuid;
 use xapi_simulator::World;
+use xenapi_driver::disks::{DiskFormat, DiskImport, DiskTarget};
 use xenapi_driver::host_boot::ResumeOptions;
 use xenapi_driver::image_cache::{CachePolicy, CacheRequest, Eviction};
 use xenapi_driver::node::DrainOptions;
 use xenapi_driver::pool_move::MoveOptions;
 use xenapi_driver::pools::PoolMigrateOptions;
 use xenapi_driver::reconcile::ReconcileOptions;
-use xenapi_driver::spec::Locking;
-use xenapi_driver::{AgentTimeouts, DiskWork, Driver, Operation, Progress, Shutdown};
+use xenapi_driver::spec::{ImageFormat, Locking, RootImage, SrChoice};
+use xenapi_driver::{AgentTimeouts, DiskWork, Driver, Existing, Operation, Progress, Shutdown};
 use xenapi_types::{Host, HostMetrics, Vm, vm};
 
 #[tokio::test]
@@ -94,6 +96,19 @@ async fn what_the_sweep_does_not_do_is_only_told_too() -> Result<()> {
     let request = || CacheRequest::new("image-2", scene.image());
     one(&scene, "fetch image", |d| d.root_image(request(), CachePolicy::default(), true, none())).await?;
     one(&scene, "nothing to do", |d| d.reconcile(ReconcileOptions::default())).await?;
+    let import = || DiskImport {
+        name: "data".into(),
+        image: RootImage::File(scene.image()),
+        image_format: ImageFormat::default(),
+        virtual_bytes: None,
+        sr: SrChoice::default(),
+    };
+    one(&scene, "make disk", |d| d.import_disk(import(), none())).await?;
+    let disk: Uuid = scene.pool.driver.import_disk(import(), none()).await?.uuid.parse()?;
+    let file = scene.files.path().join("never");
+    let target = || DiskTarget::File(file.clone(), Existing::Refuse);
+    one(&scene, "write disk", |d| d.export_disk(disk, DiskFormat::Raw, target(), none())).await?;
+    ensure!(!file.exists(), "it was written");
 
     let rehearsing = scene.pool.driver.rehearsing();
     let agent = rehearsing.agent(&which(), AgentTimeouts::default()).await?;
