@@ -4,13 +4,15 @@
 #![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use image_store::Retry;
-use image_store::glance::{Credentials, Glance, Keystone};
+use anyhow::{Context, Result};
+use image_store::glance::{Credentials, Glance, GlanceSink, Keystone, NewImage};
 use image_store::http::Client;
+use image_store::{FileSource, ImageSink, ImageSource, Retry};
 use serde::Deserialize;
 
 /// Where they are.
@@ -47,6 +49,18 @@ impl OpenStack {
         let admin = Credentials::password("admin", password, "admin");
         let keystone = Keystone::new(Client::default(), &self.auth_url, admin).expect("an address");
         Glance::new(keystone).retry(Retry { first_pause: Duration::from_millis(1), ..Retry::default() })
+    }
+
+    /// Puts a file into Glance under its own name, and gives back the id of the image.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read or Glance does not take it.
+    pub async fn put(&self, path: &Path, container: &str, disk: &str) -> Result<String> {
+        let name = path.file_name().context("a name")?.to_string_lossy();
+        let sink = GlanceSink::new(self.glance(&self.password), NewImage::new(name, container, disk));
+        let source = FileSource::new(path);
+        Ok(sink.store(&|| source.open()).await?.place)
     }
 }
 

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use disk_stream::{Declared, Existing, Image, Upload};
 use e2e::openstack::OpenStack;
 use e2e::pool::{EXT, LVM, Pool};
 use e2e::tools;
 use image_store::glance::{Glance, GlanceSink, GlanceSource, NewImage};
-use image_store::{FileSource, ImageSink, ImageSource};
+use image_store::{ImageSink, ImageSource};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -55,10 +55,7 @@ impl Bench {
 
     /// Puts a file there, and gives back its id.
     async fn put(&self, path: &Path, container: &str, disk: &str) -> Result<String> {
-        let name = path.file_name().context("a name")?.to_string_lossy();
-        let sink = GlanceSink::new(self.glance(), NewImage::new(name, container, disk));
-        let source = FileSource::new(path);
-        Ok(sink.store(&|| source.open()).await?.place)
+        self.openstack.put(path, container, disk).await
     }
 
     fn image(&self, id: &str) -> RootImage {

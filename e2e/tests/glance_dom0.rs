@@ -12,8 +12,8 @@ use e2e::dom0::Dom0;
 use e2e::openstack::OpenStack;
 use e2e::pool::{EXT, Pool};
 use e2e::tools;
-use image_store::glance::{Glance, GlanceSink, GlanceSource, NewImage};
-use image_store::{FileSource, ImageSink, ImageSource, Remote};
+use image_store::glance::{Glance, GlanceSource};
+use image_store::{ImageSource, Remote};
 use tempfile::TempDir;
 use uuid::Uuid;
 use xapi_plugins::pickle::{self, Pickle};
@@ -62,10 +62,7 @@ impl Bench {
     }
 
     async fn put(&self, path: &Path, container: &str, disk: &str) -> Result<String> {
-        let name = path.file_name().context("a name")?.to_string_lossy();
-        let sink = GlanceSink::new(self.glance(), NewImage::new(name, container, disk));
-        let source = FileSource::new(path);
-        Ok(sink.store(&|| source.open()).await?.place)
+        self.openstack.put(path, container, disk).await
     }
 
     /// An image without data, as Nova's API makes it before the driver is asked for a snapshot.

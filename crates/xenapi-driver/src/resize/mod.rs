@@ -370,7 +370,8 @@ async fn work(
             connect::to_host(job, sr, &node.reference, stop).await?;
         }
         kernel.bring(job, vm, instance.unwrap_or_default(), &node.reference, stop).await?;
-        note(job, vm, &record, &journal, stop).await?;
+        let what = format!("the resize of VM {}", record.uuid);
+        note(job, vm, what, &journal, stop).await?;
         for change in changes.iter_mut().filter(|change| was_running && change.is_copied()) {
             change.copy_ahead(job, &journal, stop).await?;
         }
@@ -399,20 +400,13 @@ async fn work(
     Ok(Resized { vm_uuid: record.uuid, node_uuid: node.uuid, replaced_disks: changes.len(), power_state })
 }
 
-/// From here on the resize is taken back, also by others if this program dies.
-async fn note(
-    job: &Job,
-    vm: &Ref<Vm>,
-    record: &VmRecord,
-    journal: &Journal,
-    stop: &Stop,
-) -> Result<(), Cause> {
+/// From here on what is done to the VM is taken back, also by others if this program dies.
+async fn note(job: &Job, vm: &Ref<Vm>, what: String, journal: &Journal, stop: &Stop) -> Result<(), Cause> {
     stop.check()?;
+    let doing = Cause::host(format!("writing the journal of {what}"));
     let (driver, undo) = (job.driver.clone(), vm.clone());
-    job.rollback.push_sweep(format!("the resize of VM {}", record.uuid), async move {
-        restore::revert(&driver, &undo).await
-    });
-    journal.begin(job.client(), vm).await.map_err(Cause::host("writing the journal of the resize"))
+    job.rollback.push_sweep(what, async move { restore::revert(&driver, &undo).await });
+    journal.begin(job.client(), vm).await.map_err(doing)
 }
 
 /// Makes the new disks, and puts them in the places of the old ones.

@@ -97,7 +97,8 @@ async fn rebuild(
     let before = Shape::of(record);
     let disks = [&root].into_iter().chain(renewal.as_ref().map(|new| &new.place)).cloned().collect();
     let journal = Journal { operation: job.operation, was_running, before, disks };
-    job.stage(Stage::Vm, note(job, vm, record, &journal, stop)).await?;
+    let what = format!("the rebuilding of VM {}", record.uuid);
+    job.stage(Stage::Vm, super::note(job, vm, what, &journal, stop)).await?;
     let (made, _) = heap(|| ready.make(job, stop)).await?;
     let mut exchanged = vec![(&root, made)];
     if let Some(new) = &renewal {
@@ -124,22 +125,6 @@ async fn rebuild(
         restore::confirm(&job.driver, vm).await.map_err(doing())
     };
     job.stage(Stage::Remove, ending).await
-}
-
-/// From here on it is taken back, also by others if this program dies.
-async fn note(
-    job: &Job,
-    vm: &Ref<Vm>,
-    record: &VmRecord,
-    journal: &Journal,
-    stop: &Stop,
-) -> Result<(), Cause> {
-    stop.check()?;
-    let (driver, undo) = (job.driver.clone(), vm.clone());
-    job.rollback.push_sweep(format!("the rebuilding of VM {}", record.uuid), async move {
-        restore::revert(&driver, &undo).await
-    });
-    journal.begin(job.client(), vm).await.map_err(Cause::host("writing the journal"))
 }
 
 /// The root disk's place, its size and its repository, and the new config drive if there is to be one.
