@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use benches::http;
 use benches::process::{Part, cpu_seconds, forget_peak, memory, peak};
+use benches::target;
 use serde::Serialize;
 use testdata::scenario;
 use xenapi_client::{Cache, Client, Config};
@@ -34,6 +35,9 @@ const NICS: usize = 20_000 - HOSTS;
 const BATCH: usize = 500;
 const BATCHES: usize = 100;
 const ROUNDS: usize = 4;
+
+/// In this much, such a pool is to be held.
+const MOST_MEGABYTES: f64 = 400.0;
 
 fn main() {
     match std::env::args().nth(1).as_deref() {
@@ -102,6 +106,8 @@ async fn follow(url: &str) {
         cpu / total as f64 * 1e6
     );
     println!("memory: {} MB held, {} MB at the peak", megabytes(memory()), megabytes(peak()));
+    target::at_least("changes a second", total as f64 / wall, 10_000.0);
+    target::at_most("MB with all changes", megabytes(peak()) as f64, MOST_MEGABYTES);
 
     lose_events(&client, &cache, "as it was").await;
     client.invoke::<_, ()>("bench.restore", &[(); 0]).await.expect("the server changes its records");
@@ -123,6 +129,11 @@ async fn lose_events(client: &Client, cache: &Cache, what: &str) {
         start.elapsed().as_secs_f64(),
         megabytes(memory()),
         megabytes(peak())
+    );
+    target::at_most(
+        &format!("MB when everything is read again, {what}"),
+        megabytes(peak()) as f64,
+        MOST_MEGABYTES,
     );
 }
 
@@ -291,6 +302,38 @@ fn event<C: Class>(class: u128, n: usize, record: &C::Record) -> String {
     )
 }
 
+/// What the change of this number is of: a third each of VMs, their metrics and those of their guests.
+fn changed(n: usize) -> (usize, usize) {
+    (n % 3, n.wrapping_mul(7_919) % VMS)
+}
+
+fn changed_vm(template: &VmRecord, of: usize, n: usize) -> VmRecord {
+    let mut vm = vm(template, of);
+    vm.domid = i64::try_from(n).unwrap_or_default();
+    vm
+}
+
+fn changed_metrics(of: usize, n: usize) -> VmMetricsRecord {
+    let mut metrics = metrics(of);
+    metrics.memory_actual += i64::try_from(n).unwrap_or_default();
+    metrics
+}
+
+fn changed_guest(of: usize, n: usize) -> VmGuestMetricsRecord {
+    let mut guest = guest_metrics(of);
+    guest.memory = map([("free", n.to_string())]);
+    guest
+}
+
+/// The event of a change.
+fn change(template: &VmRecord, n: usize) -> String {
+    match changed(n) {
+        (0, of) => event::<Vm>(1, of, &changed_vm(template, of, n)),
+        (1, of) => event::<VmMetrics>(5, of, &changed_metrics(of, n)),
+        (_, of) => event::<VmGuestMetrics>(6, of, &changed_guest(of, n)),
+    }
+}
+
 impl Pool {
     fn new() -> Self {
         let vms = recorded::<Vm>("VM.get_all_records");
@@ -317,33 +360,11 @@ impl Pool {
             vbd.other_config = map([("osvol", uuid(26, n))]);
             vbd
         };
-        // A third of the changes is of each of VMs, their metrics and those of their guests.
-        let changed = |n: usize| (n % 3, n.wrapping_mul(7_919) % VMS);
-        let changed_vm = |of: usize, n: usize| {
-            let mut vm = vm(&template, of);
-            vm.domid = i64::try_from(n).unwrap_or_default();
-            vm
-        };
-        let changed_metrics = |of: usize, n: usize| {
-            let mut metrics = metrics(of);
-            metrics.memory_actual += i64::try_from(n).unwrap_or_default();
-            metrics
-        };
-        let changed_guest = |of: usize, n: usize| {
-            let mut guest = guest_metrics(of);
-            guest.memory = map([("free", n.to_string())]);
-            guest
-        };
-        let change = |n: usize| match changed(n) {
-            (0, of) => event::<Vm>(1, of, &changed_vm(of, n)),
-            (1, of) => event::<VmMetrics>(5, of, &changed_metrics(of, n)),
-            (_, of) => event::<VmGuestMetrics>(6, of, &changed_guest(of, n)),
-        };
         let last: BTreeMap<(usize, usize), usize> = (0..BATCH * BATCHES).map(|n| (changed(n), n)).collect();
         let records = |last: &BTreeMap<(usize, usize), usize>| {
             BTreeMap::from([
                 answer::<Vm>(1, VMS, |of| match last.get(&(0, of)) {
-                    Some(&n) => changed_vm(of, n),
+                    Some(&n) => changed_vm(&template, of, n),
                     None => vm(&template, of),
                 }),
                 answer::<Vdi>(2, DISKS, vdi),
@@ -364,7 +385,9 @@ impl Pool {
                 }),
             ])
         };
-        let batch = |b: usize| (b * BATCH..(b + 1) * BATCH).map(change).collect::<Vec<_>>().join(",");
+        let batch = |b: usize| {
+            (b * BATCH..(b + 1) * BATCH).map(|n| change(&template, n)).collect::<Vec<_>>().join(",")
+        };
         let counts = format!(
             "{{\"vm\":{VMS},\"vdi\":{DISKS},\"vbd\":{DISKS},\"vif\":{NICS},\"vm_metrics\":{VMS},\"vm_guest_metrics\":{VMS},\"host\":{HOSTS}}}"
         );

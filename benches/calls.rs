@@ -11,8 +11,8 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use benches::http;
 use benches::process::{Part, cpu_seconds};
+use benches::{http, target};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -159,7 +159,7 @@ fn one_connection(address: &str) {
     });
     row("one caller, bare hyper", CALLS, floor, floor);
     row("one caller, xenapi-client", CALLS, ours, floor);
-    println!("  {:.2} times bare hyper (target 1.30)", ours.wall / floor.wall);
+    target::at_most("one caller, to bare hyper", ours.wall / floor.wall, 1.30);
 }
 
 fn many_callers(address: &str) {

@@ -17,6 +17,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use benches::process::{Part, forget_peak, memory, peak};
+use benches::target;
 use divan::counter::BytesCount;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -252,12 +253,37 @@ fn memory_of(form: &str, path: &Path) {
     let numbers: Vec<f64> = said.split(' ').filter_map(|number| number.parse().ok()).collect();
     let [typed, peak] = numbers[..] else { panic!("two numbers and not {said:?}") };
     println!(
-        "{form}: {:.1} MB of typed records; {:.1} MB at the peak, body included: {:.2} times (target 2)",
+        "{form}: {:.1} MB of typed records; {:.1} MB at the peak, body included",
         typed / 1e6,
-        peak / 1e6,
-        peak / typed
+        peak / 1e6
     );
+    target::at_most(&format!("{form}, memory at the peak to the typed records"), peak / typed, 2.0);
 }
+
+/// Before anything is timed.
+fn all_read_the_same(records: usize) {
+    let typed = xml::<Records<VmRecord>>();
+    assert_eq!(typed.len(), records);
+    assert!(typed == json() && typed == serde_json(), "an encoding tells of other records");
+    assert!(typed == in_pieces(pieces(BODIES.xml.as_bytes())), "pieces tell of other records");
+    let xmlrpc::Value::Struct(answer) = xmlrpc_crate() else { panic!("no answer of XAPI") };
+    let Some(xmlrpc::Value::Struct(theirs)) = answer.get("Value") else { panic!("no records") };
+    assert_eq!(theirs.len(), records, "the xmlrpc crate has other records");
+    for (reference, record) in typed {
+        let Some(xmlrpc::Value::Struct(theirs)) = theirs.get(&reference.to_string()) else {
+            panic!("no {reference}")
+        };
+        let name = theirs.get("name_label").and_then(xmlrpc::Value::as_str);
+        assert_eq!(name, Some(&*record.name_label), "the xmlrpc crate has another name");
+    }
+}
+
+/// What is to be decoded at least as fast, in megabytes a second.
+const TARGETS: [(&str, f64); 3] = [
+    ("XML-RPC, ours, all fields typed", 400.0),
+    ("XML-RPC, ours, in pieces, all fields typed", 400.0),
+    ("JSON-RPC, ours, all fields typed", 600.0),
+];
 
 fn ratios() {
     let Bodies { records, xml: xml_body, json: json_body } = &*BODIES;
@@ -267,6 +293,7 @@ fn ratios() {
         megabytes(xml_body),
         megabytes(json_body)
     );
+    all_read_the_same(*records);
     let folder = tempfile::tempdir().expect("a directory");
     let (xml_path, json_path) = (folder.path().join("xml"), folder.path().join("json"));
     std::fs::write(&xml_path, xml_body).expect("room for the bodies");
@@ -295,11 +322,20 @@ fn ratios() {
         ("JSON-RPC, ours, seven fields typed", json_body, best(5, json::<Records<Brief>>)),
     ];
     let peers = peers.into_iter().filter_map(|(what, body, taken)| Some((what, body, taken?)));
+    let rate = |body: &str, taken: Duration| megabytes(body) / taken.as_secs_f64();
+    let times = |peer: Duration, taken: Duration| peer.as_secs_f64() / taken.as_secs_f64();
     for (what, body, taken) in peers.chain(ours) {
-        let seconds = taken.as_secs_f64();
-        let (rate, ratio) = (megabytes(body) / seconds, slowest.as_secs_f64() / seconds);
-        let to_python = python_xml.map_or(0.0, |python| python.as_secs_f64() / seconds);
-        println!("{what:<44} {:>9.1} {rate:>7.0} {ratio:>9.1} {to_python:>9.1}", seconds * 1e3);
+        let (ms, rate, ratio) = (taken.as_secs_f64() * 1e3, rate(body, taken), times(slowest, taken));
+        let to_python = python_xml.map_or(0.0, |python| times(python, taken));
+        println!("{what:<44} {ms:>9.1} {rate:>7.0} {ratio:>9.1} {to_python:>9.1}");
+    }
+    for (what, body, taken) in ours {
+        let Some((_, least)) = TARGETS.into_iter().find(|(name, _)| *name == what) else { continue };
+        target::at_least(&format!("{what}, MB/s"), rate(body, taken), least);
+        target::at_least(&format!("{what}, to the xmlrpc crate"), times(slowest, taken), 20.0);
+        if let Some(python) = python_xml {
+            target::at_least(&format!("{what}, to xmlrpc.client"), times(python, taken), 20.0);
+        }
     }
     memory_of("xml", &xml_path);
     memory_of("json", &json_path);

@@ -54,8 +54,9 @@ fn measure() {
     std::fs::create_dir_all(&folder).expect("a folder for the pictures");
     let files = TempDir::new_in(scratch()).expect("a directory");
     let runtime = runtime();
-    let curves: [&dyn Fn() -> Curve; 6] = [
-        &|| runtime.block_on(listing()),
+    let curves: [&dyn Fn() -> Curve; 7] = [
+        &|| runtime.block_on(listing_vms()),
+        &|| runtime.block_on(listing_hosts()),
         &|| runtime.block_on(spawn_beside_vms(files.path())),
         &|| runtime.block_on(spawn_beside_hosts(files.path())),
         &|| runtime.block_on(following()),
@@ -184,29 +185,37 @@ fn listing_in_python(which: &str, pool: &Pool, vms: usize) -> Option<f64> {
     String::from_utf8_lossy(&output.stdout).trim().parse().ok()
 }
 
-async fn listing() -> Curve {
+async fn listing_vms() -> Curve {
+    let title = "Listing the instances of a pool";
+    listing("list", title, "VMs in the pool", VMS.map(|vms| (vms, 1, vms))).await
+}
+
+async fn listing_hosts() -> Curve {
+    let title = "Listing 1,000 instances";
+    listing("list-hosts", title, "hosts in the pool", HOSTS.map(|hosts| (hosts, hosts, 1_000))).await
+}
+
+/// In pools of so many hosts and VMs, each drawn over the first of its numbers.
+async fn listing(
+    name: &'static str,
+    title: &'static str,
+    over: &'static str,
+    pools: [(usize, usize, usize); 4],
+) -> Curve {
     let (mut ours, mut python, mut official) = (Vec::new(), Vec::new(), Vec::new());
-    for vms in VMS {
-        let pool = Pool::start(1, vms).await;
+    for (size, hosts, vms) in pools {
+        let pool = Pool::start(hosts, vms).await;
         let listed = pool.driver.instances().await.expect("a list").len();
         assert_eq!(listed, vms);
-        ours.push((vms as f64, best(|| pool.driver.instances()).await));
+        ours.push((size as f64, best(|| pool.driver.instances()).await));
         for (which, points) in [("standard_library", &mut python), ("official_client", &mut official)] {
             let seconds = listing_in_python(which, &pool, vms);
-            points.extend(seconds.map(|seconds| (vms as f64, seconds)));
+            points.extend(seconds.map(|seconds| (size as f64, seconds)));
         }
     }
-    curve(
-        "list",
-        "Listing the instances of a pool",
-        "VMs in the pool",
-        "seconds",
-        [
-            ("Driver::instances", ours),
-            ("Python's xmlrpc.client", python),
-            ("XenAPI.py, the official client", official),
-        ],
-    )
+    let python = ("Python's xmlrpc.client", python);
+    let official = ("XenAPI.py, the official client", official);
+    curve(name, title, over, "seconds", [("Driver::instances", ours), python, official])
 }
 
 async fn spawn_beside_vms(files: &Path) -> Curve {

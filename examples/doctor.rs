@@ -1,6 +1,5 @@
 //! Tells what works from this machine with the settings that an operator has, before anything is started.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -24,14 +23,11 @@ use xenapi_driver::compatibility::{
 ///
 /// Settings come from --nova-conf, then --config, then the environment (OS_XENSERVER__CHECK_HOST), then
 /// --set; the last one counts. Without --url, connection_url among them says where the host is; without
-/// either, a simulated pool is looked at. The exit code is 1 when the settings do not fit.
+/// either, a simulated pool is looked at. The exit code is 1 when the settings do not fit, or something
+/// could not be put in order.
 #[derive(Debug, Parser)]
 #[command(name = "doctor", version)]
 struct Cli {
-    #[command(flatten)]
-    common: Common,
-    #[command(flatten)]
-    options: Options,
     /// Refuse what the specification refuses, also where it could be done: --set strictness=strict.
     #[arg(long)]
     strict: bool,
@@ -41,6 +37,10 @@ struct Cli {
     /// How old such things must be, in seconds: no program may still be busy with them.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, requires = "reconcile")]
     older_than: u64,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    options: Options,
 }
 
 #[tokio::main]
@@ -52,13 +52,13 @@ async fn main() -> ExitCode {
         Ok((text, false)) => (text, ExitCode::FAILURE),
         Err(error) => return report::exit(Err::<(), _>(error), cli.common.json),
     };
-    match writeln!(std::io::stdout(), "{text}") {
+    match report::print(&[text]) {
         Ok(()) => code,
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-/// What to print, and whether the settings fit.
+/// What to print, and whether the settings fit and nothing was left that should have been put in order.
 async fn run(cli: &Cli) -> Result<(String, bool)> {
     let mut settings = cli.options.read()?;
     if cli.strict {
@@ -68,14 +68,16 @@ async fn run(cli: &Cli) -> Result<(String, bool)> {
     let target = &mut common.target;
     let password = settings.is_set("connection_password").then(|| settings.text("connection_password"));
     if target.url.is_none()
+        && !target.simulated
+        && target.simulator_state.is_none()
         && settings.is_set("connection_url")
         && !settings.text("connection_url").starts_with("unix:")
     {
         target.url = Some(settings.text("connection_url"));
-        target.user = settings.text("connection_username");
-        target.known_password = password;
+        target.user.get_or_insert_with(|| settings.text("connection_username"));
+        target.known_password = password.filter(|_| target.password_file.is_none());
     }
-    let is_simulated = target.url.is_none();
+    let is_simulated = target.host().is_none();
     let ui = Ui::new(common.json);
     let world = World::open(&common, &ui).await?;
     let report =
@@ -89,14 +91,16 @@ async fn run(cli: &Cli) -> Result<(String, bool)> {
     };
     let report = world.end(report, &ui).await?;
     let reconciled = reconciled?;
-    let mut findings: Vec<String> = settings.findings().iter().map(ToString::to_string).collect();
+    // Errors are among the conflicts.
+    let warnings = settings.findings().into_iter().filter(|finding| !finding.is_error);
+    let mut findings: Vec<String> = warnings.map(|finding| finding.to_string()).collect();
     if is_simulated || cli.common.target.url.is_some() {
         // Where the host is was said in another way.
         findings.retain(|text| {
             !text.ends_with("it says which host to drive") && text != "connection_password is not set"
         });
     }
-    let fits = report.conflicts.is_empty();
+    let fits = report.conflicts.is_empty() && !reconciled.as_ref().is_some_and(Said::failed);
     let trust = common.target.trusts();
     let text = match common.json {
         true => as_json(&settings, &findings, &report, &trust, reconciled.as_ref())?,
@@ -133,7 +137,7 @@ fn as_json(
     object["trust"] = trust.into();
     object["warnings"] = json!(warnings(report));
     if let Some(table) = reconciled {
-        object["reconciled"] = json!(table.rows());
+        object["reconciled"] = json!(table.programs());
     }
     Ok(object.to_string())
 }

@@ -1,9 +1,10 @@
 //! Looks after the images that are kept on storage repositories.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use examples::cli::{self, Common};
 use examples::images;
@@ -12,7 +13,9 @@ use examples::report::Report;
 use examples::ui::Ui;
 use examples::world::{self, World};
 use image_store::Digest;
+use xenapi_driver::Driver;
 use xenapi_driver::image_cache::{CacheRequest, CachedImage, Eviction};
+use xenapi_types::{Sr, SrRecord};
 
 /// List the images that are kept on storage repositories, fetch one beforehand, remove those that are old.
 ///
@@ -57,7 +60,7 @@ enum What {
         #[arg(long, value_name = "MIB")]
         keep_mib: Option<u64>,
         /// Only in this storage repository.
-        #[arg(long, value_name = "UUID")]
+        #[arg(long, value_name = "NAME|UUID")]
         sr: Option<String>,
     },
 }
@@ -86,7 +89,27 @@ async fn work(what: What, options: &Options, world: &World, ui: &Ui) -> Result<V
         What::Evict { older_than, keep_mib, sr } => {
             let older_than = older_than.map(|days| Duration::from_secs(days.saturating_mul(24 * 3600)));
             let keep_bytes = keep_mib.map(|mib| mib.saturating_mul(1 << 20));
-            driver.evict_images(&Eviction { sr_uuid: sr, older_than, keep_bytes, dry_run: false }).await?
+            let sr_uuid = match sr {
+                Some(sr) => Some(repository(driver, &sr).await?),
+                None => None,
+            };
+            let which = Eviction { sr_uuid, older_than, keep_bytes, dry_run: false };
+            ui.until_interrupted(driver.evict_images(which, ui.progress())).await?
         }
     })
+}
+
+/// The uuid of the repository that is meant by a name or a uuid: what is misspelt must not pass for one without images.
+async fn repository(driver: &Driver, named: &str) -> Result<String> {
+    let all = driver.client().all_records::<Sr>().await?;
+    let meant = |sr: &&SrRecord| sr.uuid == named || sr.name_label == named;
+    let found: Vec<_> = all.values().filter(meant).collect();
+    match found[..] {
+        [sr] => Ok(sr.uuid.clone()),
+        [] => {
+            let names: BTreeSet<_> = all.values().map(|sr| &*sr.name_label).collect();
+            bail!("no SR matches {named:?}: there are {}", Vec::from_iter(names).join(", "))
+        }
+        _ => bail!("several SRs match {named:?}: say the uuid"),
+    }
 }

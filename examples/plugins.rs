@@ -74,7 +74,7 @@ async fn main() -> ExitCode {
         Verb::List { target } => list(target, cli.json).await,
     };
     match text {
-        Ok(text) => match writeln!(std::io::stdout(), "{text}") {
+        Ok(text) => match report::print(&[text]) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         },

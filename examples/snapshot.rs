@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use examples::cli::{self, Common};
 use examples::images;
-use examples::options::{Options, Way};
+use examples::options::Options;
 use examples::report::Report;
 use examples::ui::Ui;
 use examples::world::{self, World};
@@ -26,8 +26,6 @@ use xenapi_driver::{Existing, InstanceDisk, SpawnOptions, Which};
 #[derive(Debug, Parser)]
 #[command(name = "snapshot", version)]
 struct Cli {
-    #[command(flatten)]
-    common: Common,
     /// Name or uuid of the instance.
     #[arg(long, value_name = "NAME|UUID")]
     instance: Option<String>,
@@ -66,20 +64,22 @@ struct Cli {
     #[arg(long, value_name = "KEY=VALUE", value_parser = cli::key_value, requires = "to")]
     property: Vec<(String, String)>,
     #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
     options: Options,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = cli::parse::<Cli>();
-    let way = |_: &Ui| Ok(Way::of(&cli.options.read()?));
+    let way = |ui: &Ui| cli.options.way(ui);
     world::program_as(&cli.common, way, async |world, ui| snapshot(&cli, world, ui).await).await
 }
 
 async fn snapshot(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
     let which = match &cli.instance {
         Some(instance) => Which::parse(instance),
-        None if cli.common.target.url.is_some() => bail!("which instance? Name it with --instance"),
+        None if cli.common.target.host().is_some() => bail!("which instance? Name it with --instance"),
         None => Which::Instance(demo_instance(world, ui).await?),
     };
     ui.begin();
@@ -87,8 +87,7 @@ async fn snapshot(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
         let (container, disk) = cli.format.names();
         let mut image = NewImage::new("", container, disk);
         image.properties = cli.options.properties(&cli.property)?;
-        let options =
-            UploadOptions { format: cli.format, progress: ui.progress(), ..upload_options(cli, ui)? };
+        let options = UploadOptions { format: cli.format, progress: ui.progress(), ..upload_options(cli)? };
         if cli.all {
             return all(place, &image, which, options, world, ui).await;
         }
@@ -111,8 +110,8 @@ async fn snapshot(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
 
 /// What the operator's options say, unless the command line does. Nova waits for the chain in any case; here, that has to
 /// be asked for.
-fn upload_options(cli: &Cli, ui: &Ui) -> Result<UploadOptions> {
-    let settings = cli.options.read_aloud(ui)?;
+fn upload_options(cli: &Cli) -> Result<UploadOptions> {
+    let settings = cli.options.read()?;
     let said = UploadOptions::of(&settings);
     let names = ["vhd_coalesce_max_attempts", "vhd_coalesce_poll_interval"];
     let waits = !cli.all && names.iter().any(|name| settings.is_set(name));

@@ -48,6 +48,25 @@ impl Series {
     }
 }
 
+impl Series {
+    /// A line on from the last size, as the law goes on that the last two tell.
+    fn limit(&self) -> Vec<(f64, f64)> {
+        let (Some((size, cost)), Some(exponent)) = (self.points.last(), self.last_exponent()) else {
+            return Vec::new();
+        };
+        vec![(*size, *cost), (size * BEYOND, cost * BEYOND.powf(exponent))]
+    }
+}
+
+/// How far beyond the last size a law is drawn.
+const BEYOND: f64 = 3.0;
+
+/// A number at an axis, without the noise of what cannot be written exactly.
+fn short(number: &f64) -> String {
+    let text = format!("{number:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 impl Curve {
     /// The points as a table, with the exponents below.
     pub fn table(&self) -> String {
@@ -94,11 +113,13 @@ impl Curve {
             let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
             low / room..high * room
         };
-        let (sizes, costs) =
+        let (mut sizes, costs) =
             (range(points().map(|p| p.0).collect(), 1.3), range(points().map(|p| p.1).collect(), 2.0));
         if points().next().is_none() {
             return Err(format!("{}: nothing was measured", self.name).into());
         }
+        // Room for what the laws approach.
+        sizes.end *= BEYOND;
         {
             let area = SVGBackend::new(&path, (720, 420)).into_drawing_area();
             area.fill(&WHITE)?;
@@ -108,12 +129,22 @@ impl Curve {
                 .x_label_area_size(42)
                 .y_label_area_size(64)
                 .build_cartesian_2d(sizes.log_scale(), costs.log_scale())?;
-            chart.configure_mesh().x_desc(self.size).y_desc(self.cost).light_line_style(WHITE).draw()?;
+            chart
+                .configure_mesh()
+                .x_desc(self.size)
+                .y_desc(self.cost)
+                .x_label_formatter(&short)
+                .y_label_formatter(&short)
+                .light_line_style(WHITE)
+                .draw()?;
             for (series, colour) in self.series.iter().zip([BLUE, RED, GREEN, BLACK]) {
-                let name = match series.exponent() {
-                    Some(exponent) => format!("{} (exponent {exponent:.2})", series.name),
+                let name = match series.exponent().zip(series.last_exponent()) {
+                    Some((exponent, last)) => {
+                        format!("{} (exponent {exponent:.2}, {last:.2} at the end)", series.name)
+                    }
                     None => series.name.clone(),
                 };
+                chart.draw_series(LineSeries::new(series.limit(), colour.mix(0.4).stroke_width(1)))?;
                 chart
                     .draw_series(LineSeries::new(series.points.clone(), colour.stroke_width(2)))?
                     .label(name)
@@ -136,6 +167,13 @@ impl Curve {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn axes_have_short_numbers() {
+        for (number, text) in [(0.009_000_000_000_000_001, "0.009"), (10_000.0, "10000"), (0.5, "0.5")] {
+            assert_eq!(short(&number), text);
+        }
+    }
 
     #[test]
     fn the_exponent_is_that_of_the_law() {
@@ -172,7 +210,12 @@ mod tests {
             ],
         };
         let svg = std::fs::read_to_string(curve.draw(folder.path()).unwrap()).unwrap();
-        for part in ["ours (exponent 0.30)", "the peer (exponent 0.95)", "VMs", "seconds"] {
+        for part in [
+            "ours (exponent 0.30, 0.30 at the end)",
+            "the peer (exponent 0.95, 0.95 at the end)",
+            "VMs",
+            "seconds",
+        ] {
             assert!(svg.contains(part), "{part} is not in it");
         }
         assert_eq!(curve.table().lines().count(), 7);

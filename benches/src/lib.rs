@@ -5,3 +5,4 @@
 pub mod curve;
 pub mod http;
 pub mod process;
+pub mod target;

@@ -1,7 +1,8 @@
 //! A dom0 for the real plugins: a directory of plugins for a simulated host, and tools of xenstore that keep their keys
 //! in files.
 
-use std::os::unix::fs::PermissionsExt;
+use std::collections::BTreeSet;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::Result;
@@ -51,7 +52,7 @@ impl Dom0 {
     pub fn new(program: &str, plugins: &[&str]) -> Result<Self> {
         let root = tempfile::tempdir()?;
         let path = |part: &str| root.path().join(part);
-        for folder in ["plugins", "tools", "store"] {
+        for folder in ["plugins", "tools", "store", "tmp"] {
             std::fs::create_dir(path(folder))?;
         }
         let (tools, store) = (path("tools"), path("store"));
@@ -60,8 +61,9 @@ impl Dom0 {
         }
         for plugin in plugins {
             let body = format!(
-                "export DOM0_ROOT='{}'\nPATH='{}':\"$PATH\"\nexec -a {plugin} '{program}' \"$@\"",
+                "export DOM0_ROOT='{}' TMPDIR='{}'\nPATH='{}':\"$PATH\"\nexec -a {plugin} '{program}' \"$@\"",
                 path("host").display(),
+                path("tmp").display(),
                 tools.display()
             );
             script(&path("plugins").join(plugin), &body)?;
@@ -109,6 +111,39 @@ impl Dom0 {
         self.root.path().join("host").join(path.trim_start_matches('/'))
     }
 
+    /// What there is in it beside its plugins, tools and xenstore: folders and files, what is mounted there, loop devices
+    /// and locks on files below `disks`, programs that were started here and still run.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be looked at.
+    pub fn census(&self, disks: &Path) -> Result<BTreeSet<String>> {
+        let mut found = BTreeSet::new();
+        list(&self.root.path().join("tmp"), &mut found)?;
+        let mut kept = BTreeSet::new();
+        list(&self.root.path().join("host"), &mut kept)?;
+        // Folders of its own stay there once they were made, but for those of one call.
+        found.extend(
+            kept.into_iter().filter(|path| path.contains("/.xapi-plugins-") || !Path::new(path).is_dir()),
+        );
+        let root = self.root.path().to_string_lossy();
+        let mounts = std::fs::read_to_string("/proc/self/mounts")?;
+        found.extend(mounts.lines().filter(|line| line.contains(&*root)).map(|line| format!("mount {line}")));
+        let disks_text = disks.to_string_lossy();
+        for device in std::fs::read_dir("/sys/block").into_iter().flatten() {
+            let device = device?;
+            let backing =
+                std::fs::read_to_string(device.path().join("loop/backing_file")).unwrap_or_default();
+            if backing.contains(&*disks_text) {
+                // Its number is by chance.
+                found.insert(format!("loop device on {}", backing.trim()));
+            }
+        }
+        found.extend(locks(disks)?.into_iter().map(|path| format!("lock on {path}")));
+        found.extend(programs(&root).into_iter().map(|program| format!("program {program}")));
+        Ok(found)
+    }
+
     /// What a domain's xenstore has at a path.
     pub fn read(&self, domid: i64, path: &str) -> Option<String> {
         std::fs::read_to_string(self.file(domid, path)).ok()
@@ -150,7 +185,102 @@ impl Dom0 {
     }
 }
 
+/// Everything below a folder, which need not be there.
+fn list(folder: &Path, found: &mut BTreeSet<String>) -> Result<()> {
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let entry = entry?;
+        found.insert(entry.path().display().to_string());
+        if entry.file_type()?.is_dir() {
+            list(&entry.path(), found)?;
+        }
+    }
+    Ok(())
+}
+
+/// The files below a folder on which another program than this one has a lock.
+fn locks(folder: &Path) -> Result<BTreeSet<String>> {
+    let mut files = BTreeSet::new();
+    list(folder, &mut files)?;
+    let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+    let own = std::process::id().to_string();
+    let locked: BTreeSet<u64> = locks
+        .lines()
+        .filter_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [_, "FLOCK", _, _, pid, place, ..] = words[..] else { return None };
+            place.rsplit(':').next()?.parse().ok().filter(|_| pid != own)
+        })
+        .collect();
+    let is_locked = |path: &String| std::fs::metadata(path).is_ok_and(|file| locked.contains(&file.ino()));
+    Ok(files.into_iter().filter(is_locked).collect())
+}
+
+/// The programs that run with this folder as their control domain's.
+fn programs(root: &str) -> BTreeSet<String> {
+    let wanted = format!("DOM0_ROOT={root}/");
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let of_ours = processes.filter(|process| {
+        let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|entry| entry.starts_with(wanted.as_bytes()))
+    });
+    let names =
+        of_ours.map(|process| std::fs::read_to_string(process.path().join("comm")).unwrap_or_default());
+    names.map(|name| name.trim().to_owned()).collect()
+}
+
 fn script(path: &Path, body: &str) -> Result<()> {
     std::fs::write(path, format!("#!/bin/bash\n{body}\n"))?;
     Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    /// A child that must not outlive the test.
+    struct Killed(Child);
+
+    impl Drop for Killed {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn what_is_left_in_dom0_is_found() -> Result<()> {
+        let (dom0, disks) = (Dom0::new("/bin/true", &["xenhost.py"])?, tempfile::tempdir()?);
+        let begin = dom0.census(disks.path())?;
+        assert_eq!(begin, BTreeSet::new());
+        let folder = dom0.root().join("tmp/xapi-plugins-1-0");
+        std::fs::create_dir(&folder)?;
+        std::fs::create_dir_all(dom0.path("/run/sr-mount/sr/.xapi-plugins-1-0"))?;
+        std::fs::create_dir_all(dom0.path("/run/xapi-plugins"))?;
+        std::fs::write(dom0.path("/run/xapi-plugins/job.json"), "{}")?;
+        let disk = disks.path().join("disk");
+        std::fs::write(&disk, "")?;
+        // It says that it has the lock, and keeps it until its input ends.
+        let mut command = Command::new("flock");
+        command.arg(&disk).args(["sh", "-c", "echo locked; read -r end"]).env("DOM0_ROOT", dom0.path("/"));
+        let mut holder = Killed(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
+        let mut said = [0; 7];
+        std::io::Read::read_exact(holder.0.stdout.as_mut().expect("it is piped"), &mut said)?;
+        let found = dom0.census(disks.path())?;
+        let has = |what: &str| found.iter().any(|found| found.contains(what));
+        for what in ["tmp/xapi-plugins-1-0", "sr/.xapi-plugins-1-0", "job.json", "lock on", "program flock"] {
+            assert!(has(what), "{what} in {found:?}");
+        }
+        assert!(!found.iter().any(|path| path.ends_with("/run/xapi-plugins")), "{found:?}");
+        drop(holder.0.stdin.take());
+        holder.0.wait()?;
+        assert!(
+            !dom0
+                .census(disks.path())?
+                .iter()
+                .any(|found| found.starts_with("lock") || found.starts_with("program"))
+        );
+        Ok(())
+    }
 }

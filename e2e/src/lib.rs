@@ -2,6 +2,7 @@
 //! XAPI as checks.
 //!
 //! * [`mod@bench`]: what a test of the driver begins with.
+//! * [`cancels`]: verbs that are cancelled at their calls and stages.
 //! * [`conformance`]: what XAPI does, for simulators and real hosts to be held against.
 //! * [`dice`]: chance that can be repeated.
 //! * [`dom0`]: a directory of real plugins, and a xenstore in files for them.
@@ -18,15 +19,18 @@
 //! * [`tools`]: qemu-img, e2fsck and others, and what happens when one is missing.
 
 pub mod bench;
+pub mod cancels;
 pub mod conformance;
 pub mod dice;
 pub mod dom0;
+pub mod facade;
 pub mod guest;
 pub mod image;
 pub mod kills;
 pub mod load;
 pub mod openstack;
 pub mod pool;
+pub mod ports;
 pub mod rivals;
 pub mod service;
 pub mod sweep;

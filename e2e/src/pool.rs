@@ -12,14 +12,18 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use disk_stream::DiskBody;
+pub use examples::foreign::{disk as foreign_disk, drive as foreign_drive, vm as foreign};
+use jiff::SignedDuration;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use xapi_simulator::clock::Clock;
 use xapi_simulator::core::Config as Behaviour;
 use xapi_simulator::targets::Target;
-use xapi_simulator::{Acceleration, Guests, Personality, Qemu, Simulator, World};
-use xenapi_client::{Client, Config, ExportFormat, ImportFormat, Timeouts, connect_fn};
-use xenapi_driver::{Driver, Settings};
-use xenapi_types::{Safety, Task, Vdi};
+use xapi_simulator::{Acceleration, Builder, Guests, Personality, Qemu, Simulator, World};
+use xenapi_client::{Client, Config, ExportFormat, ImportFormat, TaskMark, Timeouts, private_connect_fn};
+use xenapi_driver::reconcile::{Kind, ReconcileOptions};
+use xenapi_driver::{Driver, Progress, Settings};
+use xenapi_types::{Ref, Safety, Task, TaskStatusType, Vdi, Vm, vm};
 
 /// A pool of one host with an SR of type ext ([`EXT`], the default) and one of type lvm ([`LVM`]).
 pub struct Pool {
@@ -191,10 +195,23 @@ impl Pool {
     ///
     /// When it cannot be started.
     pub async fn started(world: World, timeouts: Timeouts, behaviour: Behaviour) -> Result<Self> {
+        Self::built(Simulator::builder().world(world).config(behaviour), timeouts).await
+    }
+
+    /// The demo pool, whose clock is ahead of this machine's.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub async fn ahead(by: SignedDuration) -> Result<Self> {
+        let behaviour = Behaviour { personality: personality(), ..Behaviour::default() };
+        let builder = Simulator::builder().world(World::demo()).config(behaviour).clock(Clock::ahead(by));
+        Self::built(builder, Timeouts::default()).await
+    }
+
+    async fn built(builder: Builder, timeouts: Timeouts) -> Result<Self> {
         let state = tempfile::tempdir()?;
-        let simulator =
-            Simulator::builder().world(world).config(behaviour).state_dir(state.path()).password(PASSWORD);
-        let simulator = Arc::new(simulator.build().await?);
+        let simulator = Arc::new(builder.state_dir(state.path()).password(PASSWORD).build().await?);
         let cut = Arc::new(AtomicU64::new(u64::MAX));
         let client = client(&simulator, timeouts, &cut)?;
         let settings = Settings { detach_timeout: Duration::from_secs(20), ..Settings::default() };
@@ -225,6 +242,26 @@ impl Pool {
         let device_config = [("server", server), ("serverpath", path)];
         self.make_sr(name, "nfs", &device_config, 1 << 32, true).await?;
         Ok(())
+    }
+
+    /// Makes somebody else's VM ([`foreign`]) with a disk in the default repository, and these keys.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub async fn make_foreign(
+        &self,
+        name: &str,
+        disk: &str,
+        other_config: BTreeMap<String, String>,
+    ) -> Result<(Ref<Vm>, Ref<Vdi>)> {
+        let client = self.client();
+        let vm = client.call(vm::Create { other_config, ..foreign(name) }).await?;
+        let pools = client.all_records::<xenapi_types::Pool>().await?;
+        let sr = pools.into_values().next().context("a pool")?.default_sr;
+        let vdi = client.call(foreign_disk(disk, sr)).await?;
+        client.call(foreign_drive(&vm, &vdi, 0)).await?;
+        Ok((vm, vdi))
     }
 
     /// A client beside the driver's.
@@ -264,6 +301,52 @@ impl Pool {
         let body = DiskBody::from_bytes(chunk);
         self.client().import_vdi(&vdi, ImportFormat::RawChunked, body).await?;
         self.client().wait_until_detached(&vdi, Duration::from_secs(60)).await?;
+        Ok(())
+    }
+
+    /// Has the driver tell of tasks that have ended and that nobody waits for, and removes those: what else
+    /// there is to put in order stays. Waits a little for those that have not ended.
+    ///
+    /// # Errors
+    ///
+    /// When the pool cannot be asked.
+    pub async fn remove_forgotten_tasks(&self) -> Result<()> {
+        for _ in 0..400 {
+            let looks =
+                ReconcileOptions { older_than: Duration::ZERO, dry_run: true, progress: Progress::none() };
+            for found in self.driver.reconcile(looks).await?.done {
+                if found.kind == Kind::ForgottenTask
+                    && let Some(task) = self.client().by_uuid_opt::<Task>(&found.uuid).await?
+                {
+                    // It may go by itself in between.
+                    let _ = self.client().destroy(&task).await;
+                }
+            }
+            let tasks = self.client().all_records::<Task>().await?;
+            if !tasks
+                .values()
+                .any(|task| task.status == TaskStatusType::Pending && TaskMark::of(task).is_some())
+            {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        Ok(())
+    }
+
+    /// Removes the records of transfers that have ended. The driver makes and removes them itself; where
+    /// their removal fails, nothing tells whose they are, and XAPI removes them after an hour.
+    ///
+    /// # Errors
+    ///
+    /// When the pool cannot be asked.
+    pub async fn remove_transfer_tasks(&self) -> Result<()> {
+        for (task, record) in self.client().all_records::<Task>().await? {
+            let is_transfer = !record.name_label.starts_with("Async.") && TaskMark::of(&record).is_none();
+            if is_transfer && record.status != TaskStatusType::Pending {
+                self.client().destroy(&task).await?;
+            }
+        }
         Ok(())
     }
 
@@ -318,7 +401,7 @@ fn client(simulator: &Arc<Simulator>, timeouts: Timeouts, cut: &Arc<AtomicU64>) 
     let master = master.context("a master")?;
     let (simulator, cut) = (Arc::clone(simulator), Arc::clone(cut));
     let config = Config::new("http://simulator", "root", PASSWORD)?.timeouts(timeouts);
-    let connector = connect_fn(move |endpoint| {
+    let connector = private_connect_fn(move |endpoint| {
         let url = endpoint.to_string();
         let address = url.rsplit('/').next().and_then(|place| place.split(':').next()).unwrap_or_default();
         let address = if address == "simulator" { &master } else { address };

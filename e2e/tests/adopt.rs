@@ -1,14 +1,17 @@
 //! VMs that somebody else made: no verb touches them before they are taken over, and then every verb does.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::Result;
-use e2e::pool::{EXT, Pool};
+use e2e::bench::Bench;
+use e2e::pool::{self, EXT, Pool};
 use xapi_simulator::fault::Fault;
+use xenapi_driver::reconcile::{Kind, ReconcileOptions};
+use xenapi_driver::resize::ResizeOptions;
+use xenapi_driver::spec::Flavor;
 use xenapi_driver::{Cause, PowerChange, Progress, Settings, Shutdown, Which};
-use xenapi_types::{
-    OnCrashBehaviour, OnNormalExit, Ref, Sr, VbdMode, VbdType, Vdi, VdiType, Vm, VmPowerState, vbd, vdi, vm,
-};
+use xenapi_types::{Ref, Sr, VbdMode, Vdi, Vm, VmPowerState, vbd, vdi, vm};
 use xenapi_wire::Failure;
 
 struct Foreign {
@@ -22,47 +25,21 @@ struct Foreign {
 async fn foreign(pool: &Pool) -> Result<Foreign> {
     let client = pool.client();
     let make = async |name: &str| -> Result<Ref<Vm>> {
-        let call = vm::Create {
-            name_label: name.into(),
-            memory_static_max: 256 << 20,
-            memory_dynamic_max: 256 << 20,
-            memory_dynamic_min: 256 << 20,
-            vcpus_max: 1,
-            vcpus_at_startup: 1,
-            actions_after_shutdown: OnNormalExit::Destroy,
-            actions_after_reboot: OnNormalExit::Restart,
-            actions_after_crash: OnCrashBehaviour::Destroy,
-            hvm_boot_policy: "BIOS order".into(),
-            other_config: BTreeMap::from([("theirs".to_owned(), "1".to_owned())]),
-            ..vm::Create::default()
-        };
+        let other_config = BTreeMap::from([("theirs".to_owned(), "1".to_owned())]);
+        let call = vm::Create { other_config, ..pool::foreign(name) };
         Ok(client.call(call).await?)
     };
     let (vm, other) = (make("theirs").await?, make("another").await?);
     let sr = client.by_name_label::<Sr>(EXT).await?;
     let mut disks = Vec::new();
     for n in 0..3 {
-        let call = vdi::Create {
-            name_label: format!("their disk {n}"),
-            sr: sr.clone(),
-            virtual_size: 4 << 20,
-            r#type: VdiType::User,
-            sharable: n == 2,
-            ..vdi::Create::default()
-        };
+        let call =
+            vdi::Create { sharable: n == 2, ..pool::foreign_disk(format!("their disk {n}"), sr.clone()) };
         let disk = client.call(call).await?;
         let mode = if n == 1 { VbdMode::Ro } else { VbdMode::Rw };
         let users = if n == 2 { vec![&vm, &other] } else { vec![&vm] };
         for user in users {
-            let call = vbd::Create {
-                vm: user.clone(),
-                vdi: disk.clone(),
-                userdevice: n.to_string(),
-                bootable: n == 0,
-                mode: mode.clone(),
-                r#type: VbdType::Disk,
-                ..vbd::Create::default()
-            };
+            let call = vbd::Create { mode: mode.clone(), ..pool::foreign_drive(user, &disk, n) };
             client.call(call).await?;
         }
         disks.push(disk);
@@ -156,5 +133,82 @@ async fn what_fails_half_way_is_taken_back() -> Result<()> {
         }
     }
     pool.driver.adopt(which(), Progress::none()).await?;
+    Ok(())
+}
+
+/// What is noted of an instance is not its copy's, whatever that is asked for.
+#[tokio::test]
+async fn a_copy_that_is_taken_over_has_nothing_to_do_with_the_originals_resize() -> Result<()> {
+    let own = Bench::new().await?;
+    let spec = own.spec();
+    let bench = own.start(spec).await?;
+    let (client, driver) = (bench.client(), &bench.driver);
+    bench.off().await?;
+    let flavor = Some(Flavor::new(1, 512, 1));
+    driver.resize(bench.which.clone(), ResizeOptions { flavor, ..ResizeOptions::default() }).await?;
+    let copy = client.call(vm::Clone { vm: bench.vm.clone(), new_name: "copy".into() }).await?;
+    let before = bench.census().await?;
+    let adopted = driver.adopt(Which::Named("copy".into()), Progress::none()).await?;
+    let keys = client.get_field(&copy, vm::field::OTHER_CONFIG).await?;
+    assert!(!keys.keys().any(|key| key.starts_with("xenapi-rs:resize")), "{keys:?}");
+    let which = Which::Instance(adopted.instance);
+    for error in [
+        driver.revert_resize(which.clone(), Progress::none()).await.unwrap_err(),
+        driver.confirm_resize(which.clone(), Progress::none()).await.unwrap_err(),
+    ] {
+        assert!(matches!(error.cause(), Cause::NotResized { .. }), "{error}");
+    }
+    // Nor is what was taken over before it was known whose it is.
+    let text = bench.record().await?.other_config["xenapi-rs:resize"].clone();
+    client.add_to(&copy, vm::field::OTHER_CONFIG, "xenapi-rs:resize", text).await?;
+    let now = ReconcileOptions { older_than: Duration::ZERO, ..ReconcileOptions::default() };
+    let found = driver.reconcile(now).await?;
+    assert!(found.done.is_empty() && found.leftovers.is_empty(), "{found:?}");
+    bench.census().await?.assert_as(&before, "the original's disks are there");
+    driver.revert_resize(bench.which.clone(), Progress::none()).await?;
+    driver.destroy(which, Progress::none()).await?;
+    assert_eq!(
+        client.get_field(&bench.disk_at(&bench.record().await?, "0").await?, vdi::field::UUID).await?,
+        bench.instance.root_uuid
+    );
+    Ok(())
+}
+
+/// A snapshot that is reverted to brings back what was noted when it was taken: the instance, which was
+/// complete since, stays, and the disks that it has then become its own.
+#[tokio::test]
+async fn what_a_snapshot_brings_back_removes_no_instance() -> Result<()> {
+    let own = Bench::new().await?;
+    let spec = own.spec();
+    let bench = own.start(spec).await?;
+    let (client, driver, field) = (bench.client(), &bench.driver, vm::field::OTHER_CONFIG);
+    bench.off().await?;
+    // As it is until a spawn is complete.
+    client.add_to(&bench.vm, field, "xenapi-rs:unfinished", "true").await?;
+    let call = vm::Snapshot { vm: bench.vm.clone(), new_name: "theirs".into(), ignore_vdis: None };
+    let snapshot = client.call(call).await?;
+    client.remove_from(&bench.vm, field, "xenapi-rs:unfinished").await?;
+    client.call(vm::Revert { snapshot: snapshot.clone() }).await?;
+    assert!(bench.record().await?.other_config.contains_key("xenapi-rs:unfinished"), "else nothing is tried");
+    let before = bench.census().await?;
+    let now = || ReconcileOptions { older_than: Duration::ZERO, ..ReconcileOptions::default() };
+    let found = driver.reconcile(now()).await?;
+    bench.census().await?.assert_as(&before, &format!("{found:?}"));
+    let told: Vec<_> = found.unclear.iter().map(|finding| (finding.kind, &finding.uuid)).collect();
+    assert!(told.contains(&(Kind::UnclearInstance, &bench.instance.vm_uuid)), "{found:?}");
+
+    client.remove_from(&bench.vm, field, "xenapi-rs:unfinished").await?;
+    let root = bench.disk_at(&bench.record().await?, "0").await?;
+    let root = client.get_field(&root, vdi::field::UUID).await?;
+    let adopted = driver.adopt(bench.which.clone(), Progress::none()).await?;
+    assert_eq!(adopted.disk_uuids, [&*root], "the one that has taken its root disk's place");
+    assert_eq!(driver.adopt(bench.which.clone(), Progress::none()).await?.disk_uuids, [""; 0]);
+    let flavor = Some(Flavor::new(1, 512, 1));
+    let resized =
+        driver.resize(bench.which.clone(), ResizeOptions { flavor, ..ResizeOptions::default() }).await?;
+    assert_eq!(resized.replaced_disks, 1);
+    driver.confirm_resize(bench.which.clone(), Progress::none()).await?;
+    let destroyed = driver.destroy(bench.which.clone(), Progress::none()).await?;
+    assert_eq!((destroyed.disk_uuids.len(), destroyed.kept_disk_uuids.len()), (1, 0));
     Ok(())
 }

@@ -66,6 +66,19 @@ async fn an_agent_that_cannot_or_does_not() -> Result<()> {
     Ok(())
 }
 
+/// A guest that boots: it is asked again until its agent is up.
+#[tokio::test]
+async fn an_agent_that_comes_up_late() -> Result<()> {
+    let world = World::new().await?;
+    let patient = AgentTimeouts { version: Duration::from_secs(120), ..AgentTimeouts::default() };
+    let agent = world.pool.driver.agent(&world.which, patient).await?;
+    world.mood("late 2")?;
+    assert_eq!(agent.version().await?, "1.39.1");
+    let calls = std::fs::read_to_string(world.plugins.path().join("calls"))?;
+    assert_eq!(calls.lines().collect::<Vec<_>>(), ["version"; 3]);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_guest_that_reboots_and_stays_where_it_was() -> Result<()> {
     let world = World::new().await?;

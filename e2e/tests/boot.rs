@@ -115,6 +115,17 @@ impl Bench {
         Ok(self.pool.client().get_field(&self.vm, vm::field::POWER_STATE).await?)
     }
 
+    /// Waits for the VM's record to tell what its machine did: the machine has ended a moment before.
+    async fn halted(&self) -> Result<()> {
+        let halting = async {
+            while self.state().await? != VmPowerState::Halted {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(DEAD, halting).await.context("the record says that it runs")?
+    }
+
     /// What QEMU says of the machine.
     async fn machine(&self) -> Result<Option<String>> {
         Ok(self.pool.simulator.machine_status(&self.instance.vm_uuid).await?)
@@ -217,15 +228,7 @@ async fn a_guest_switches_itself_off_and_is_switched_off() -> Result<()> {
     assert_told(&bench, &terminal, "vfat");
     terminal.type_in("umount /boot; poweroff -f\n").await?;
     terminal.rest().await?;
-    let mut halted = bench.state().await?;
-    while halted != VmPowerState::Halted {
-        ensure!(
-            bench.machine().await?.is_some() || bench.state().await? == VmPowerState::Halted,
-            "{halted:?}"
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        halted = bench.state().await?;
-    }
+    bench.halted().await?;
     bench.ended().await?;
 
     assert_eq!(bench.power(PowerChange::On).await?, VmPowerState::Running);

@@ -6,68 +6,17 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use e2e::dom0::Dom0;
 use e2e::pool::{NETWORK, Pool};
+use e2e::ports::{PORT, chain, files, nic, tools};
 use tempfile::TempDir;
 use uuid::Uuid;
 use xapi_simulator::World;
 use xapi_simulator::fault::Fault;
 use xenapi_driver::bridges::{Port, interim_network};
 use xenapi_driver::live::MigrateOptions;
-use xenapi_driver::network::NetworkSpec;
 use xenapi_driver::resize::ResizeOptions;
 use xenapi_driver::spec::{Flavor, InstanceSpec, Nic, SrChoice};
 use xenapi_driver::{Cause, Driver, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Stage, Which};
 use xenapi_types::{Failure, Host, Vm, VmPowerState};
-
-/// A device is a file `dev-…`; what is in a bridge, `in-BRIDGE-DEVICE`; a port, `ovs-BRIDGE-PORT`. The two ends of a link
-/// go together.
-const IP: &str = r#"
-case "$2 $3" in
-  "show "*) [ -e "$STORE/dev-$3" ];;
-  "add "*) [ ! -e "$STORE/dev-$3" ] && echo "$8" > "$STORE/dev-$3" && echo "$3" > "$STORE/dev-$8";;
-  "delete "*) peer=$(cat "$STORE/dev-$3") && rm -f "$STORE/dev-$3" "$STORE/dev-$peer" "$STORE"/in-*-"$3" "$STORE"/in-*-"$peer";;
-  "set "*) [ -e "$STORE/dev-$3" ];;
-esac"#;
-const BRCTL: &str = r#"
-case "$1" in
-  addbr) [ ! -e "$STORE/dev-$2" ] && : > "$STORE/dev-$2";;
-  delbr) rm "$STORE/dev-$2" && ! ls "$STORE"/in-"$2"-* 2>/dev/null;;
-  addif) [ -e "$STORE/dev-$2" ] && [ -e "$STORE/dev-$3" ] && : > "$STORE/in-$2-$3";;
-  setfd|stp) [ -e "$STORE/dev-$2" ];;
-  *) exit 1;;
-esac"#;
-const OVS: &str = r#"
-while [ $# -gt 0 ]; do
-  case "$1" in
-    del-port) if [ "$3" = -- ] || [ $# -eq 2 ]; then rm -f "$STORE"/ovs-*-"$2"; else rm -f "$STORE/ovs-$2-$3"; fi; shift;;
-    add-port) [ -e "$STORE/dev-$3" ] || exit 1; [ ! -e "$STORE/refuses" ] || exit 1; : > "$STORE/ovs-$2-$3"; shift 2;;
-  esac
-  shift
-done"#;
-
-const PORT: &str = "3f2504e0-4f89-11d3-9a0c-0305e82c3301";
-
-fn files(dom0: &Dom0) -> Result<BTreeSet<String>> {
-    let entries = std::fs::read_dir(dom0.store())?;
-    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-    Ok(names.collect::<Result<BTreeSet<_>>>()?.into_iter().filter(|name| !name.contains('%')).collect())
-}
-
-fn tools(dom0: &Dom0) -> Result<()> {
-    for (name, body) in [("ip", IP), ("brctl", BRCTL), ("ovs-vsctl", OVS)] {
-        dom0.tool(name, body)?;
-    }
-    Ok(())
-}
-
-/// An interface on the network of a port, which is made for it.
-async fn nic(pool: &Pool, port: &str) -> Result<Nic> {
-    let name = interim_network(port.parse()?);
-    let network = NetworkSpec { name: name.clone(), mtu: None, vlan: None };
-    pool.driver.ensure_network(network, Progress::none()).await?;
-    let mut nic = Nic::on(name);
-    nic.other_config.insert("neutron-port-id".into(), port.into());
-    Ok(nic)
-}
 
 async fn spec(pool: &Pool, folder: &Path) -> Result<InstanceSpec> {
     let image = folder.join("image");
@@ -80,23 +29,6 @@ async fn spec(pool: &Pool, folder: &Path) -> Result<InstanceSpec> {
 async fn spawn(pool: &Pool, folder: &Path) -> Result<Which> {
     let spec = spec(pool, folder).await?;
     Ok(Which::Instance(pool.driver.spawn(spec, SpawnOptions::default()).await?.uuid))
-}
-
-/// What there is of a port in a control domain.
-fn chain(port: &str, interim: &str) -> BTreeSet<String> {
-    let p = &port[..11];
-    [
-        format!("dev-qbr{p}"),
-        format!("dev-qvb{p}"),
-        format!("dev-qvo{p}"),
-        format!("dev-tap{p}"),
-        format!("dev-vif{p}"),
-        format!("in-qbr{p}-qvb{p}"),
-        format!("in-qbr{p}-tap{p}"),
-        format!("ovs-xapi1-qvo{p}"),
-        format!("ovs-{interim}-vif{p}"),
-    ]
-    .into()
 }
 
 async fn bridge_of(pool: &Pool, port: &str) -> Result<String> {
@@ -137,6 +69,65 @@ async fn a_port_is_plugged_and_unplugged() -> Result<()> {
     for _ in 0..2 {
         pool.driver.unplug_port(host.uuid.parse()?, port(), Progress::none()).await?;
         assert_eq!(files(&dom0)?, BTreeSet::new());
+    }
+    Ok(())
+}
+
+/// Whether a device is there is asked of the plugin, and who does not answer has not said that it is not.
+#[tokio::test]
+async fn what_was_not_looked_at_is_not_taken_for_gone() -> Result<()> {
+    let dom0 = Dom0::new(env!("CARGO_BIN_EXE_dom0-plugins"), &["xenhost.py"])?;
+    tools(&dom0)?;
+    let (pool, folder) = (Pool::with_plugins(&dom0.plugins()).await?, tempfile::tempdir()?);
+    let which = spawn(&pool, folder.path()).await?;
+    let host = pool.client().all_records::<Host>().await?.into_values().next().expect("a host");
+    let node: Uuid = host.uuid.parse()?;
+    let port = || Port { id: PORT.parse().expect("a uuid"), integration_bridge: "xapi1".to_owned() };
+    let crash = || Failure::new("XENAPI_PLUGIN_FAILURE", ["signal: SIGKILL", "", ""]);
+    let refusal = || Failure::new("INTERNAL_ERROR", ["a fault of the test"]);
+    for failure in [crash(), refusal()] {
+        // The devices are looked for by the third, the fifth and the seventh of the calls.
+        for call in [3, 5, 7] {
+            pool.driver.plug_port(which.clone(), port(), Progress::none()).await?;
+            let faults = pool.simulator.faults();
+            faults.on_nth("host.call_plugin", call, Fault::Failure(failure.clone()));
+            let unplugged = pool.driver.unplug_port(node, port(), Progress::none()).await;
+            assert_eq!(faults.clear(), 0, "call {call}");
+            assert!(unplugged.is_err(), "call {call} of {}", failure.code);
+            pool.driver.unplug_port(node, port(), Progress::none()).await?;
+            assert_eq!(files(&dom0)?, BTreeSet::new(), "call {call} of {}", failure.code);
+        }
+    }
+    Ok(())
+}
+
+/// A program that dies half way leaves a part of the chain; what is there says nothing of what is behind it.
+#[tokio::test]
+async fn half_a_chain_is_completed() -> Result<()> {
+    let dom0 = Dom0::new(env!("CARGO_BIN_EXE_dom0-plugins"), &["xenhost.py"])?;
+    tools(&dom0)?;
+    let (pool, folder) = (Pool::with_plugins(&dom0.plugins()).await?, tempfile::tempdir()?);
+    let which = spawn(&pool, folder.path()).await?;
+    let interim = bridge_of(&pool, PORT).await?;
+    let port = || Port { id: PORT.parse().expect("a uuid"), integration_bridge: "xapi1".to_owned() };
+    pool.driver.plug_port(which.clone(), port(), Progress::none()).await?;
+    let whole = chain(PORT, &interim);
+    let p = &PORT[..11];
+    let [guest, host] = [format!("in-qbr{p}-tap{p}"), format!("ovs-{interim}-vif{p}")];
+    let [outer, inner] = [format!("ovs-xapi1-qvo{p}"), format!("in-qbr{p}-qvb{p}")];
+    let pair = [format!("dev-tap{p}"), format!("dev-vif{p}")];
+    for lost in [
+        vec![&guest],
+        vec![&guest, &host],
+        vec![&guest, &host, &pair[0], &pair[1]],
+        vec![&guest, &host, &pair[0], &pair[1], &outer],
+        vec![&guest, &host, &pair[0], &pair[1], &outer, &inner],
+    ] {
+        for file in &lost {
+            std::fs::remove_file(dom0.store().join(file))?;
+        }
+        pool.driver.plug_port(which.clone(), port(), Progress::none()).await?;
+        assert_eq!(files(&dom0)?, whole, "without {lost:?}");
     }
     Ok(())
 }
@@ -321,5 +312,39 @@ async fn no_bridges_are_left_of_what_failed_and_none_are_made_unasked() -> Resul
         assert!(error.stage() == Stage::Plan && error.to_string().contains("xenhost.py"), "{error}");
     }
     assert_eq!(e2e::pool::writes(two.pool.simulator.faults().recorded()), [""; 0]);
+    Ok(())
+}
+
+/// The bridges of a dead host are gone with it; one that only cannot be reached may have them.
+#[tokio::test]
+async fn destroyed_although_the_host_is_dead() -> Result<()> {
+    let two = TwoHosts::new().await?;
+    let spawned = two.driver.spawn(two.spec().await?, SpawnOptions::default()).await?;
+    let which = || Which::Instance(spawned.uuid);
+    two.driver.power(which(), PowerChange::Off(Shutdown::Hard), Progress::none()).await?;
+    let home = two.pool.client().by_uuid::<Host>(&two.dom0s[0].0.to_string()).await?;
+    let metrics = two.pool.client().record(&home).await?.metrics.to_string();
+    let fault = Fault::Failure(Failure::new("CANNOT_CONTACT_HOST", [home.to_string()]));
+    two.pool.simulator.faults().on_every("host.call_plugin", fault);
+    let error = two.driver.destroy(which(), Progress::none()).await.unwrap_err();
+    assert!(error.to_string().contains("CANNOT_CONTACT_HOST"), "{error}");
+    two.pool.simulator.core().db().write(|tx| tx.set("host_metrics", &metrics, "live", false))?;
+    two.driver.destroy(which(), Progress::none()).await?;
+    assert!(two.pool.client().by_uuid_opt::<Vm>(&spawned.vm_uuid).await?.is_none());
+    Ok(())
+}
+
+/// A host of which XAPI says once that it cannot be reached, and which lives, still has them.
+#[tokio::test]
+async fn a_host_that_was_not_reached_is_not_taken_for_dead() -> Result<()> {
+    let two = TwoHosts::new().await?;
+    let spawned = two.driver.spawn(two.spec().await?, SpawnOptions::default()).await?;
+    let which = || Which::Instance(spawned.uuid);
+    let away = Failure::new("HOST_OFFLINE", ["OpaqueRef:away"]);
+    two.pool.simulator.faults().on_nth("host.call_plugin", 3, Fault::Failure(away));
+    let error = two.driver.destroy(which(), Progress::none()).await.unwrap_err();
+    assert_eq!((error.stage(), two.pool.simulator.faults().clear()), (Stage::Remove, 0), "{error}");
+    two.driver.destroy(which(), Progress::none()).await?;
+    assert_eq!(two.files()?, [BTreeSet::new(), BTreeSet::new()]);
     Ok(())
 }

@@ -8,7 +8,7 @@ use e2e::conformance::{self, Target};
 use e2e::pool::personality;
 use xapi_simulator::core::Config as Behaviour;
 use xapi_simulator::{Personality, Simulator, World};
-use xenapi_client::{Config, Encoding, Trust, connect_fn};
+use xenapi_client::{Config, Encoding, Trust, private_connect_fn};
 
 const PASSWORD: &str = "xapi-test";
 
@@ -55,7 +55,7 @@ async fn in_process(world: World, encoding: Encoding) -> Result<()> {
     let simulator = Arc::new(simulator(world).await?);
     let before = simulator.snapshot_of_objects();
     let inside = simulator.clone();
-    let connector = connect_fn(move |_| {
+    let connector = private_connect_fn(move |_| {
         let stream = inside.connect();
         async move { Ok(stream) }
     });

@@ -5,8 +5,11 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result};
+use config_drive::{ConfigDrive, Format, Image, ImageOptions, MetaData, NoCloud};
 use guest_agent::{Digest, Offer};
+use image_store::glance::{Credentials, Glance, GlanceSource, Keystone};
 use xenapi_client::{Client, Config, Secret};
+use xenapi_driver::volume::{Iscsi, Storage, Volume, VolumeDisk};
 
 /// The password, in a way in which it is not in the program's own data.
 const MASKED: [u8; 24] =
@@ -70,6 +73,37 @@ fn nothing_is_left_of_a_password() -> Result<()> {
     drop((config, client));
     assert_eq!(found()?, 0, "a client that is not used");
 
+    let volume = || {
+        let chap = Some(("user".to_owned(), Secret::from(password())));
+        let target =
+            Iscsi { portal: "192.0.2.1".parse()?, iqn: "iqn.2010-10.org.example:volume".into(), chap };
+        anyhow::Ok(Volume::new(Storage::Iscsi(target), VolumeDisk::Lun(0)))
+    };
+    let volumes = [volume()?, volume()?];
+    assert!(found()? >= 2);
+    drop(volumes.clone());
+    drop(volumes);
+    assert_eq!(found()?, 0, "the CHAP secret of a volume");
+
+    // A token that somebody else got, and the password for one.
+    let kinds: [fn() -> Credentials; 2] =
+        [|| Credentials::token(password()), || Credentials::password("nova", password(), "service")];
+    for make in kinds {
+        let credentials = make();
+        assert!(found()? >= 1);
+        drop(credentials.clone());
+        drop(credentials);
+        assert_eq!(found()?, 0, "what an image service is asked with");
+    }
+    let http = image_store::http::Client::default();
+    let keystone = Keystone::new(http, "http://127.0.0.1:1/v3", Credentials::token(password()))?;
+    let glance = Glance::new(keystone);
+    let sources =
+        [GlanceSource::new(glance.clone(), "image-1"), GlanceSource::new(glance.clone(), "image-2")];
+    assert!(found()? >= 1);
+    drop((glance, sources));
+    assert_eq!(found()?, 0, "the token of an image service that was not asked");
+
     let (ours, theirs) = (Offer::new([7; 10]), Offer::new([8; 10]));
     let channel = ours.agree(&theirs.public())?;
     let secret = Secret::from(password());
@@ -79,5 +113,26 @@ fn nothing_is_left_of_a_password() -> Result<()> {
     }
     drop(secret);
     assert_eq!(found()?, 0, "a password that was sealed for an agent and opened");
+
+    for is_nocloud in [false, true] {
+        let uuid = "6f70656e-7374-4163-8b00-000000000001".parse()?;
+        let mut data = MetaData::new(uuid, "web1", "web1");
+        data.admin_pass = Some(Secret::from(password()));
+        let tree = || match is_nocloud {
+            true => NoCloud::new(data.clone()).tree(),
+            false => ConfigDrive::new(data.clone()).tree(),
+        };
+        // Many, and something between them that stays: what they leave is neither used again by what looks for it nor
+        // given back to the system unseen.
+        let (trees, kept): (Vec<_>, Vec<_>) = (0..1024).map(|_| (tree(), vec![1_u8; 600])).unzip();
+        let trees = trees.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let formats = [Format::Iso9660, Format::Vfat];
+        let image = |format| Image::build(&trees[0], ImageOptions { format, ..ImageOptions::default() });
+        let images = formats.into_iter().cycle().take(16).map(image).collect::<Result<Vec<_>, _>>()?;
+        assert!(found()? >= trees.len() + images.len());
+        drop((trees, images, data));
+        assert_eq!(found()?, 0, "a config drive, NoCloud: {is_nocloud}");
+        drop(kept);
+    }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Instances that install themselves: from a disc, onto a blank root disk.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,13 +9,16 @@ use anyhow::{Context, Result};
 use e2e::pool::{Census, EXT, LVM, Pool};
 use image_store::{Declared, FileSource, Image, ImageSource, Pending};
 use tempfile::TempDir;
+use xapi_simulator::fault::Fault;
 use xenapi_driver::image_cache::{CachePolicy, CacheRequest};
 use xenapi_driver::rescue::RescueOptions;
+use xenapi_driver::resize::ResizeOptions;
 use xenapi_driver::spec::{
     ConfigDrive, DiskSetup, Flavor, Grow, ImageUse, InstanceSpec, Power, RootImage, SrChoice,
 };
 use xenapi_driver::{Checks, Instance, PowerChange, Progress, Shutdown, SpawnOptions, Which};
-use xenapi_types::{VbdMode, VbdType, Vm};
+use xenapi_types::{VbdMode, VbdType, Vm, vbd};
+use xenapi_wire::Failure;
 
 struct Bench {
     pool: Pool,
@@ -130,7 +134,82 @@ async fn a_disc_to_boot_from_and_a_blank_root_disk() -> Result<()> {
         bench.check(&instance).await?;
         driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
     }
-    assert_eq!(driver.evict_images(&evict).await?.len(), 1);
+    assert_eq!(driver.evict_images(evict, Progress::none()).await?.len(), 1);
+    bench.pool.census().await?.assert_as(&bench.before, "in the end");
+    Ok(())
+}
+
+/// The disc is at the place that the own root disk has during a rescue: it is there again afterwards, and
+/// goes along with a resize.
+#[tokio::test]
+async fn the_disc_comes_back_after_a_rescue_and_goes_along_with_a_resize() -> Result<()> {
+    let bench = Bench::new().await?;
+    let (driver, client) = (&bench.pool.driver, bench.pool.client());
+    let instance = bench.pool.spawn(bench.spec(bench.glance_image(), EXT)).await?;
+    let which = || Which::Instance(instance.uuid);
+    let drives = async || {
+        let vm = client.record(&client.by_uuid::<Vm>(&instance.vm_uuid).await?).await?;
+        let mut drives = BTreeMap::new();
+        for vbd in &vm.vbds {
+            let vbd = client.record(vbd).await?;
+            drives.insert(vbd.userdevice, (vbd.r#type, vbd.empty, vbd.vdi));
+        }
+        anyhow::Ok(drives)
+    };
+    let before = drives().await?;
+    let image = bench.files.path().join("rescue.raw");
+    fs::write(&image, vec![1; 1 << 20])?;
+    let rescue = || driver.rescue(which(), RescueOptions::with(&image));
+    let refusal = || Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    for (method, k) in [("VBD.create", 1), ("VBD.create", 2), ("VM.start_on", 1)] {
+        bench.pool.simulator.faults().on_nth(method, k, refusal());
+        let error = rescue().await.unwrap_err();
+        assert!(error.leftovers().is_empty(), "{method} {k}: {error}");
+        assert_eq!(drives().await?, before, "{method} {k}");
+    }
+    rescue().await?;
+    assert!(
+        drives().await?.values().all(|(kind, ..)| *kind == VbdType::Disk),
+        "the guest would boot from the disc"
+    );
+    driver.unrescue(which(), Progress::none()).await?;
+    assert_eq!(drives().await?, before);
+    driver.power(which(), PowerChange::Off(Shutdown::Hard), Progress::none()).await?;
+    bench.check(&instance).await?;
+
+    let had = drives().await?;
+    let elsewhere =
+        || ResizeOptions { sr: Some(SrChoice::NameLabel(LVM.into())), ..ResizeOptions::default() };
+    assert_eq!(
+        driver.resize(which(), elsewhere()).await?.replaced_disks,
+        3,
+        "root disk, disc and config drive"
+    );
+    driver.revert_resize(which(), Progress::none()).await?;
+    bench.check(&instance).await?;
+    driver.resize(which(), elsewhere()).await?;
+    driver.confirm_resize(which(), Progress::none()).await?;
+    let has = drives().await?;
+    for (place, (kind, empty, vdi)) in &has {
+        assert_eq!((kind, empty), (&had[place].0, &false), "{place}");
+        assert_ne!(*vdi, had[place].2, "{place}");
+    }
+    let disc = client.get_field(&has["1"].2, xenapi_types::vdi::field::UUID).await?;
+    assert!(bench.pool.content(&disc).await?.starts_with(&bench.disc));
+
+    // Without a disc in it, the drive is there again too.
+    let vm = client.record(&client.by_uuid::<Vm>(&instance.vm_uuid).await?).await?;
+    for vbd in &vm.vbds {
+        if client.get_field(vbd, vbd::field::USERDEVICE).await? == "1" {
+            client.call(vbd::Eject { vbd: vbd.clone() }).await?;
+        }
+    }
+    let had = drives().await?;
+    assert!(had["1"].1);
+    driver.rescue(which(), RescueOptions::with(&image)).await?;
+    driver.unrescue(which(), Progress::none()).await?;
+    assert_eq!(drives().await?, had);
+    driver.destroy(which(), Progress::none()).await?;
     bench.pool.census().await?.assert_as(&bench.before, "in the end");
     Ok(())
 }

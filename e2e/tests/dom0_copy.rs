@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use e2e::dom0::Dom0;
@@ -25,6 +26,7 @@ const MIB: u64 = 1 << 20;
 const RSYNC: &str = r#"
 echo "$*" >> "$STORE/rsync"
 [ "$(cat "$STORE/fails-at" 2>/dev/null)" = "$(wc -l < "$STORE/rsync")" ] && { echo "connection lost" >&2; exit 12; }
+[ "$(cat "$STORE/hangs-at" 2>/dev/null)" = "$(wc -l < "$STORE/rsync")" ] && exec sleep 3600
 from="${@: -2:1}"; to="${@: -1}"
 mkdir -p "${to#*:}" && cp -a "$from". "${to#*:}""#;
 
@@ -32,7 +34,7 @@ struct Bench {
     pool: Pool,
     driver: Driver,
     dom0: Dom0,
-    mounts: TempDir,
+    mounts: PathBuf,
     instance: Instance,
     _files: TempDir,
 }
@@ -53,13 +55,14 @@ impl Bench {
         dom0.tool("rsync", RSYNC)?;
         dom0.tool("ip", "echo inet 192.0.2.250/24")?;
         dom0.tool("vhd-util", &format!("exec '{}' \"$@\"", env!("CARGO_BIN_EXE_vhd-util")))?;
-        let mounts = tempfile::tempdir()?;
-        let (plugins, sr_mounts) = (Some(dom0.plugins()), Some(mounts.path().to_owned()));
+        let mounts = dom0.path("/run/sr-mount");
+        std::fs::create_dir_all(&mounts)?;
+        let (plugins, sr_mounts) = (Some(dom0.plugins()), Some(mounts.clone()));
         let behaviour = Config { plugins, sr_mounts, ..Config::default() };
         let pool = Pool::behaving(World::demo().with_hosts(2), Timeouts::default(), behaviour).await?;
         let settings = Settings {
             copy_via: CopyVia::Dom0,
-            sr_base_path: mounts.path().display().to_string(),
+            sr_base_path: mounts.display().to_string(),
             ..pool.driver.settings().clone()
         };
         let driver = Driver::over(pool.driver.client().clone(), settings);
@@ -166,7 +169,7 @@ impl Bench {
             entries.map(|entry| entry.path()).collect::<Vec<_>>()
         };
         assert_eq!(list(self.dom0.path("/images")), [] as [PathBuf; 0], "{when}");
-        assert_eq!(list(self.mounts.path().to_owned()), [] as [PathBuf; 0], "{when}");
+        assert_eq!(list(self.mounts.clone()), [] as [PathBuf; 0], "{when}");
     }
 }
 
@@ -250,6 +253,33 @@ async fn whatever_fails_all_is_as_it_was() -> Result<()> {
         assert!(error.leftovers().is_empty(), "{method} {nth}: {error}");
         assert_eq!(bench.state().await?, before, "{method} {nth}");
         bench.nothing_is_left(method);
+    }
+    Ok(())
+}
+
+/// What is being sent is given up at once, whether the guest still runs or not, and so is whatever was sent.
+#[tokio::test]
+async fn a_disk_that_is_being_sent_when_it_is_cancelled() -> Result<()> {
+    let bench = Bench::new().await?;
+    let (before, there) = (bench.state().await?, bench.there().await?);
+    let host = bench.dom0.root();
+    let disks = tempfile::tempdir()?;
+    let at_rest = bench.dom0.census(disks.path())?;
+    for transfer in [1, 3, 9] {
+        bench.fail_at(None)?;
+        std::fs::write(bench.dom0.store().join("hangs-at"), transfer.to_string())?;
+        let operation = bench.driver.resize(bench.which(), there.clone());
+        while bench.transfers().len() < transfer {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        operation.cancel();
+        let ended = tokio::time::timeout(Duration::from_secs(60), operation).await;
+        let error = ended.with_context(|| format!("transfer {transfer} is waited for"))?.unwrap_err();
+        assert!(matches!(error.cause(), Cause::Cancelled) && error.leftovers().is_empty(), "{error}");
+        assert_eq!(bench.transfers().len(), transfer, "nothing was sent after it");
+        assert_eq!(bench.state().await?, before, "transfer {transfer}");
+        bench.nothing_is_left(&format!("transfer {transfer}"));
+        assert_eq!(bench.dom0.census(disks.path())?, at_rest, "{}: transfer {transfer}", host.display());
     }
     Ok(())
 }

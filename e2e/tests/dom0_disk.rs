@@ -4,18 +4,24 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use e2e::dom0::Dom0;
-use e2e::pool::Pool;
+use e2e::pool::{EXT, Pool};
 use e2e::tools;
 use tempfile::TempDir;
 use xapi_simulator::core::Config;
+use xapi_simulator::fault::Fault;
 use xenapi_client::{ExportFormat, Timeouts};
+use xenapi_driver::pool_move::MoveOptions;
 use xenapi_driver::resize::ResizeOptions;
-use xenapi_driver::spec::{DiskSetup, Flavor, Grow, InstanceSpec, SrChoice};
-use xenapi_driver::{DiskWork, Event, Injection, Instance, PowerChange, Progress, Shutdown, Stage, Which};
-use xenapi_types::{Ref, Vbd, Vdi, Vm, VmPowerState};
+use xenapi_driver::spec::{DiskSetup, Flavor, Grow, InstanceSpec, Power, SrChoice};
+use xenapi_driver::{
+    Cause, DiskWork, Event, Injection, Instance, PowerChange, Progress, Shutdown, Stage, Which,
+};
+use xenapi_types::{Ref, Vbd, Vdi, Vm, VmPowerState, vm};
+use xenapi_wire::Failure;
 
 const START: u64 = 2048 * 512;
 const MIB: u64 = 1 << 20;
@@ -42,10 +48,14 @@ impl World {
 
     /// Dom0 has no loop devices: disks are files, which nobody can mount.
     async fn of_files() -> Result<Self> {
+        Self::files_of(xapi_simulator::World::demo()).await
+    }
+
+    async fn files_of(world: xapi_simulator::World) -> Result<Self> {
         let dom0 = Dom0::new(PLUGINS, NAMES)?.without_loops()?;
         let devices = dom0.path("/dev");
         std::fs::create_dir_all(&devices)?;
-        Self::on(xapi_simulator::World::demo(), dom0, Some(devices)).await
+        Self::on(world, dom0, Some(devices)).await
     }
 
     async fn on(world: xapi_simulator::World, dom0: Dom0, disk_files: Option<PathBuf>) -> Result<Self> {
@@ -70,14 +80,22 @@ impl World {
 
     /// The content of a disk.
     async fn disk(&self, uuid: &str) -> Result<PathBuf> {
-        let files = self.pool.census().await?.disk_files;
+        Self::disk_in(&self.pool, uuid).await
+    }
+
+    async fn disk_in(pool: &Pool, uuid: &str) -> Result<PathBuf> {
+        let files = pool.census().await?.disk_files;
         let name = format!("{uuid}.raw");
         files.into_iter().find(|path| path.ends_with(&name)).map(PathBuf::from).context("the disk's file")
     }
 
     /// The first partition of a disk, in a file of its own.
     async fn partition(&self, uuid: &str) -> Result<PathBuf> {
-        let disk = std::fs::File::open(self.disk(uuid).await?)?;
+        self.partition_of(&self.disk(uuid).await?)
+    }
+
+    fn partition_of(&self, disk: &Path) -> Result<PathBuf> {
+        let disk = std::fs::File::open(disk)?;
         let mut bytes = vec![0; (disk.metadata()?.len() - START) as usize];
         disk.read_exact_at(&mut bytes, START)?;
         let path = self.scratch.path().join("partition");
@@ -151,6 +169,11 @@ async fn a_root_disk_is_grown_written_to_and_shrunk() -> Result<()> {
     let root = &world.instance.root_uuid;
     let before = world.pool.census().await?;
 
+    let shrink = || DiskWork::ResizeDown { len_bytes: 256 * MIB };
+    let told = world.pool.driver.dry_run(|d| d.work_on_disk(root, shrink(), Progress::none())).await?;
+    assert!(told.to_string().contains("resize_down"), "{told}");
+    world.pool.census().await?.assert_as(&before, "what is only told");
+
     world.work(DiskWork::AutoConfigure).await?;
     let partition = world.partition(root).await?;
     tools::run("e2fsck", ["-fn".as_ref(), partition.as_os_str()])?;
@@ -158,7 +181,7 @@ async fn a_root_disk_is_grown_written_to_and_shrunk() -> Result<()> {
 
     let ssh_key = Some("ssh-ed25519 AAAA me".to_owned());
     world.work(DiskWork::Inject(Injection { ssh_key, ..Injection::default() })).await?;
-    world.work(DiskWork::ResizeDown { len_bytes: 256 * MIB }).await?;
+    world.work(shrink()).await?;
     let partition = world.partition(root).await?;
     std::fs::File::options().write(true).open(&partition)?.set_len(255 * MIB)?;
     tools::run("e2fsck", ["-fn".as_ref(), partition.as_os_str()])?;
@@ -254,10 +277,7 @@ async fn a_root_disk_is_resized_down_and_up_again() -> Result<()> {
         return Ok(());
     }
     let world = World::new().await?;
-    let setup = DiskSetup { grow: Grow::Require, ..DiskSetup::default() };
-    let spec = InstanceSpec::new("web2", Flavor::new(1, 512, 2), world.scratch.path().join("disk.raw"));
-    let spec = InstanceSpec { disk_setup: setup, ..spec };
-    let instance = world.pool.spawn(spec).await?;
+    let instance = large(&world).await?;
     let which = || Which::Instance(instance.uuid);
     let smaller = || ResizeOptions {
         flavor: Some(Flavor::new(1, 512, 1)),
@@ -269,10 +289,7 @@ async fn a_root_disk_is_resized_down_and_up_again() -> Result<()> {
     world.pool.driver.resize(which(), smaller()).await?;
     let root = world.disk_at(&instance, "0").await?;
     assert_ne!(root, instance.root_uuid);
-    assert_eq!(std::fs::metadata(world.disk(&root).await?)?.len(), 1024 * MIB);
-    let partition = world.partition(&root).await?;
-    tools::run("e2fsck", ["-fn".as_ref(), partition.as_os_str()])?;
-    assert_eq!(file_in(&partition, "/etc/hostname")?, "web1\n");
+    is_smaller(&world, &world.disk(&root).await?)?;
     world.pool.driver.revert_resize(which(), Progress::none()).await?;
     assert_eq!(world.disk_at(&instance, "0").await?, instance.root_uuid);
     assert_eq!(world.disks().await?, before);
@@ -284,6 +301,108 @@ async fn a_root_disk_is_resized_down_and_up_again() -> Result<()> {
     let vdis = world.pool.client().all_records::<Vdi>().await?;
     assert!(vdis.values().all(|vdi| vdi.uuid != instance.root_uuid), "the old disk is still there");
     assert!(vdis.values().all(|vdi| vdi.uuid == root || vdi.name_label != "web2"), "a clone is still there");
+    Ok(())
+}
+
+/// An instance with 2 GiB, whose file system has all of it.
+async fn large(world: &World) -> Result<Instance> {
+    let setup = DiskSetup { grow: Grow::Require, ..DiskSetup::default() };
+    let spec = InstanceSpec::new("web2", Flavor::new(1, 512, 2), world.scratch.path().join("disk.raw"));
+    let nodes = world.pool.driver.nodes().await?;
+    let home = nodes.iter().find(|node| node.name == "demo-host").context("the first host")?;
+    let spec = InstanceSpec { disk_setup: setup, node: Some(home.uuid.parse()?), ..spec };
+    Ok(world.pool.spawn(spec).await?)
+}
+
+/// A GiB, with a sound file system that has what it had.
+fn is_smaller(world: &World, disk: &Path) -> Result<()> {
+    assert_eq!(std::fs::metadata(disk)?.len(), 1024 * MIB);
+    let partition = world.partition_of(disk)?;
+    tools::run("e2fsck", ["-fn".as_ref(), partition.as_os_str()])?;
+    assert_eq!(file_in(&partition, "/etc/hostname")?, "web1\n");
+    Ok(())
+}
+
+/// No host reaches both repositories: it is made smaller where it is, and goes on as any disk does.
+#[tokio::test]
+async fn a_root_disk_is_resized_down_on_another_host() -> Result<()> {
+    if !tools::can_be_dom0() {
+        return Ok(());
+    }
+    let world = World::of(xapi_simulator::World::demo().with_hosts(2)).await?;
+    let instance = large(&world).await?;
+    let which = || Which::Instance(instance.uuid);
+    let nodes = world.pool.driver.nodes().await?;
+    let other = nodes.iter().find(|node| node.name != "demo-host").context("two hosts")?;
+    let elsewhere = || ResizeOptions {
+        flavor: Some(Flavor::new(1, 512, 1)),
+        node: other.uuid.parse().ok(),
+        sr: Some(SrChoice::NameLabel(EXT.into())),
+        shutdown: Shutdown::Hard,
+        ..ResizeOptions::default()
+    };
+    let before = world.disks().await?;
+
+    // After all that dom0 has done.
+    let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    world.pool.simulator.faults().on("VDI.copy", refusal);
+    let error = world.pool.driver.resize(which(), elsewhere()).await.unwrap_err();
+    assert!(error.leftovers().is_empty(), "{error}");
+    assert_eq!(
+        (world.disks().await?, world.disk_at(&instance, "0").await?),
+        (before.clone(), instance.root_uuid.clone())
+    );
+
+    world.pool.driver.resize(which(), elsewhere()).await?;
+    let root = world.disk_at(&instance, "0").await?;
+    is_smaller(&world, &world.disk(&root).await?)?;
+    let vm = world.pool.client().by_uuid::<Vm>(&instance.vm_uuid).await?;
+    assert_eq!(world.pool.client().get_field(&vm, vm::field::RESIDENT_ON).await?, other.reference);
+    let mut expected = before.clone();
+    expected.insert(root);
+    assert_eq!(world.disks().await?, expected, "what was passing is still there");
+    world.pool.driver.revert_resize(which(), Progress::none()).await?;
+    assert_eq!(
+        (world.disks().await?, world.disk_at(&instance, "0").await?),
+        (before, instance.root_uuid.clone())
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_root_disk_is_smaller_in_another_pool() -> Result<()> {
+    if !tools::can_be_dom0() {
+        return Ok(());
+    }
+    let world = World::new().await?;
+    let there = Pool::of(xapi_simulator::World::demo().elsewhere(2)).await?;
+    let instance = large(&world).await?;
+    let which = || Which::Instance(instance.uuid);
+    let smaller = || MoveOptions {
+        flavor: Some(Flavor::new(1, 512, 1)),
+        shutdown: Shutdown::Hard,
+        ..MoveOptions::default()
+    };
+    let (before, nothing) = (world.disks().await?, there.census().await?);
+
+    there
+        .simulator
+        .faults()
+        .on("VDI.create", Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"])));
+    let error = world.pool.driver.move_to_pool(which(), &there.driver, smaller()).await.unwrap_err();
+    assert!(error.leftovers().is_empty(), "{error}");
+    assert_eq!(world.disks().await?, before);
+    there.census().await?.assert_as(&nothing, "there, after a failure");
+
+    world.pool.driver.move_to_pool(which(), &there.driver, smaller()).await?;
+    let moved = there.driver.instance(&which()).await?;
+    let vm = there.client().by_uuid::<Vm>(&moved.vm_uuid).await?;
+    let drives = there.client().record(&vm).await?.vbds;
+    let root = there.client().record(&there.client().record(&drives[0]).await?.vdi).await?.uuid;
+    is_smaller(&world, &World::disk_in(&there, &root).await?)?;
+    assert_eq!(world.disks().await?, before, "what was passing is still there");
+    world.pool.driver.confirm_move(which(), &there.driver, Progress::none()).await?;
+    assert!(!world.disks().await?.contains(&instance.root_uuid));
     Ok(())
 }
 
@@ -402,7 +521,7 @@ async fn the_disk_is_attached_on_the_host_that_has_it() -> Result<()> {
     let nodes = world.pool.driver.nodes().await?;
     let other = nodes.iter().find(|node| node.uuid != home).context("another host")?;
     let storage = world.pool.driver.node(other.uuid.parse()?).await?.storage;
-    let sr = storage.iter().find(|sr| sr.name == e2e::pool::EXT).context("its repository")?;
+    let sr = storage.iter().find(|sr| sr.name == EXT).context("its repository")?;
     let flavor = Flavor { ephemeral_gib: 1, ..Flavor::new(1, 512, 1) };
     let mut spec = InstanceSpec::new("web2", flavor, world.scratch.path().join("disk.raw"));
     (spec.node, spec.sr) = (Some(other.uuid.parse()?), SrChoice::Uuid(sr.uuid.parse()?));
@@ -453,8 +572,207 @@ async fn how_far_dom0_is_and_a_plugin_of_another_protocol() -> Result<()> {
     answers(r#"{"version":{"major":2,"minor":0},"answer":null}"#)?;
     script(&plugin, &format!("exec cat '{}'", answer.display()))?;
     let error = world.work(DiskWork::AutoConfigure).await.unwrap_err().to_string();
-    assert!(error.contains("speaks version 2.0 of the dom0 protocol, and this one 1.0"), "{error}");
+    assert!(error.contains("speaks version 2.0 of the dom0 protocol, and this one 1.1"), "{error}");
     assert!(world.pool.client().all_records::<Vbd>().await?.values().all(|vbd| !vbd.currently_attached));
+    Ok(())
+}
+
+/// A program of dom0 that says that it has begun, and waits until it may go on, where its arguments are such;
+/// else it is the real one.
+fn slow(world: &World, program: &str, such: &str) -> Result<(PathBuf, PathBuf)> {
+    let at = |name: &str| world.scratch.path().join(format!("{program}-{name}"));
+    let (begun, go) = (at("begun"), at("go"));
+    for file in [&begun, &go] {
+        let _ = std::fs::remove_file(file);
+    }
+    let body = format!(
+        "case \" $* \" in {such}) echo > '{}'; while [ ! -e '{}' ]; do sleep 0.05; done ;; esac\n\
+         export PATH=\"${{PATH#*:}}\"\nexec {program} \"$@\"",
+        begun.display(),
+        go.display()
+    );
+    world._dom0.tool(program, &body)?;
+    Ok((begun, go))
+}
+
+async fn begins(file: &Path) -> Result<()> {
+    let waiting = async {
+        while !file.exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.context("it does not begin")
+}
+
+/// What is only looked at ends at once; a program that changes the file system is waited for, and nothing is
+/// begun after it; where the disk is thrown away, nothing is waited for.
+#[tokio::test]
+async fn work_that_is_cancelled() -> Result<()> {
+    if !tools::present(&["sfdisk", "mkfs.ext4", "e2fsck", "resize2fs", "debugfs"]) {
+        return Ok(());
+    }
+    let world = World::of_files().await?;
+    let (driver, root) = (&world.pool.driver, world.instance.root_uuid.clone());
+    let before = world.pool.census().await?;
+    let begin = || driver.work_on_disk(&root, DiskWork::AutoConfigure, Progress::none());
+    let ends = async |operation: xenapi_driver::Operation<()>| -> Result<()> {
+        let ended = tokio::time::timeout(Duration::from_secs(30), operation).await;
+        let error = ended.context("it is waited for")?.err().context("it was done")?;
+        anyhow::ensure!(matches!(error.cause(), Cause::Cancelled) && error.leftovers().is_empty(), "{error}");
+        world.pool.census().await?.assert_as(&before, "cancelled");
+        Ok(())
+    };
+    let (begun, go) = slow(&world, "e2fsck", "*' -n '*")?;
+    let operation = begin();
+    begins(&begun).await?;
+    operation.cancel();
+    ends(operation).await?;
+    let untouched = world.partition(&root).await?;
+    assert!(size_and_label(&untouched)?.0 < 70 * MIB, "it has grown");
+    std::fs::write(go, "")?;
+
+    let (begun, go) = slow(&world, "resize2fs", "*' -P '*) ;; *")?;
+    let mut operation = begin();
+    begins(&begun).await?;
+    operation.cancel();
+    let early = tokio::time::timeout(Duration::from_secs(3), &mut operation).await;
+    assert!(early.is_err(), "the file system was left half way: {early:?}");
+    std::fs::write(&go, "")?;
+    ends(operation).await?;
+    let whole = world.partition(&root).await?;
+    tools::run("e2fsck", ["-fn".as_ref(), whole.as_os_str()])?;
+    world.work(DiskWork::AutoConfigure).await?;
+    assert!(size_and_label(&world.partition(&root).await?)?.0 > 1000 * MIB);
+
+    // A smaller root disk is made of a clone, which goes.
+    let larger = ResizeOptions { flavor: Some(Flavor::new(1, 512, 2)), ..ResizeOptions::default() };
+    let which = || Which::Instance(world.instance.uuid);
+    driver.resize(which(), larger).await?;
+    driver.confirm_resize(which(), Progress::none()).await?;
+    let root = world.disk_at(&world.instance, "0").await?;
+    driver.work_on_disk(&root, DiskWork::AutoConfigure, Progress::none()).await?;
+    let (disks, keys) = (world.disks().await?, world.pool.vm(&world.instance).await?.1.other_config);
+    std::fs::remove_file(&go)?;
+    std::fs::remove_file(&begun)?;
+    let smaller = ResizeOptions { flavor: Some(Flavor::new(1, 512, 1)), ..ResizeOptions::default() };
+    let operation = driver.resize(which(), smaller);
+    begins(&begun).await?;
+    operation.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(30), operation).await;
+    let error = ended.context("it is waited for")?.unwrap_err();
+    assert!(matches!(error.cause(), Cause::Cancelled) && error.leftovers().is_empty(), "{error}");
+    assert_eq!((world.disks().await?, world.pool.vm(&world.instance).await?.1.other_config), (disks, keys));
+    Ok(())
+}
+
+/// XAPI lets a control domain have what a guest has.
+#[tokio::test]
+async fn a_disk_that_a_guest_has_is_left_alone() -> Result<()> {
+    if !tools::present(&["sfdisk", "mkfs.ext4", "e2fsck", "resize2fs", "debugfs"]) {
+        return Ok(());
+    }
+    let world = World::of_files().await?;
+    let (pool, which) = (&world.pool, || Which::Instance(world.instance.uuid));
+    let content = std::fs::read(world.disk(&world.instance.root_uuid).await?)?;
+    let injection = Injection { ssh_key: Some("ssh-ed25519 AAAA me".to_owned()), ..Injection::default() };
+    let works = [
+        DiskWork::AutoConfigure,
+        DiskWork::ResizeDown { len_bytes: 256 * MIB },
+        DiskWork::Generate { fs: "ext4".to_owned(), label: String::new() },
+        DiskWork::Inject(injection),
+    ];
+    for power in [PowerChange::On, PowerChange::Suspend] {
+        pool.driver.power(which(), power, Progress::none()).await?;
+        let before = pool.census().await?;
+        for work in &works {
+            pool.simulator.faults().record();
+            let error = world.work(work.clone()).await.err().context("it was done")?;
+            let seen = pool.simulator.faults().recorded();
+            assert!(
+                matches!(error.cause(), Cause::DiskInUse { vm, .. } if *vm == world.instance.vm_uuid),
+                "{error}"
+            );
+            assert!(!seen.iter().any(|call| call == "host.call_plugin" || call == "VBD.create"), "{seen:?}");
+            pool.census().await?.assert_as(&before, &format!("{power:?} {work:?}"));
+        }
+        assert!(std::fs::read(world.disk(&world.instance.root_uuid).await?)? == content, "{power:?}");
+    }
+    Ok(())
+}
+
+/// While the disk is on its way to dom0: what this driver is asked for waits, and of what others start it is heard.
+#[tokio::test]
+async fn a_guest_that_is_started_meanwhile() -> Result<()> {
+    if !tools::present(&["sfdisk", "mkfs.ext4", "e2fsck", "resize2fs", "debugfs"]) {
+        return Ok(());
+    }
+    let world = World::of_files().await?;
+    let (pool, root) = (&world.pool, &world.instance.root_uuid);
+    let (begun, go) = slow(&world, "e2fsck", "*")?;
+    let operation = pool.driver.work_on_disk(root, DiskWork::AutoConfigure, Progress::none());
+    begins(&begun).await?;
+    let which = Which::Instance(world.instance.uuid);
+    let mut starting = pool.driver.power(which.clone(), PowerChange::On, Progress::none());
+    let early = tokio::time::timeout(Duration::from_secs(1), &mut starting).await;
+    assert!(early.is_err(), "its disk is worked on: {early:?}");
+    std::fs::write(&go, "")?;
+    operation.await?;
+    starting.await?;
+    pool.driver.power(which, PowerChange::Off(Shutdown::Hard), Progress::none()).await?;
+
+    let before = pool.census().await?;
+    let mut struck = pool.simulator.faults().struck();
+    pool.simulator.faults().on("VBD.plug", Fault::Slow(Duration::from_secs(2)));
+    let operation = pool.driver.work_on_disk(root, DiskWork::AutoConfigure, Progress::none());
+    let struck = tokio::time::timeout(Duration::from_secs(30), struck.changed()).await;
+    struck.context("it is not plugged")??;
+    let (vm, _) = pool.vm(&world.instance).await?;
+    pool.client().call(vm::Start { vm, start_paused: false, force: false }).await?;
+    let error = operation.await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::DiskInUse { .. }) && error.leftovers().is_empty(), "{error}");
+    let (vm, _) = pool.vm(&world.instance).await?;
+    pool.client().call(vm::HardShutdown { vm }).await?;
+    pool.census().await?.assert_as(&before, "after the refusal");
+    Ok(())
+}
+
+/// Of two hosts that see the disk: the first is dead, and then it has no plugin.
+#[tokio::test]
+async fn the_next_host_does_it() -> Result<()> {
+    if !tools::present(&["sfdisk", "mkfs.ext4", "e2fsck", "resize2fs", "debugfs"]) {
+        return Ok(());
+    }
+    let world = World::files_of(xapi_simulator::World::demo().with_hosts(2).with_all_drivers()).await?;
+    let (pool, client) = (&world.pool, world.pool.client());
+    pool.share("shared").await?;
+    let mut spec = InstanceSpec::new("web2", Flavor::new(1, 512, 1), world.scratch.path().join("disk.raw"));
+    (spec.sr, spec.power) = (SrChoice::NameLabel("shared".into()), Power::Off);
+    spec.node = Some(world.instance.node_uuid.parse()?);
+    let root = pool.spawn(spec).await?.root_uuid;
+    let sr = client.record(&client.by_uuid::<Vdi>(&root).await?).await?.sr;
+    let first = client.record(&client.record(&sr).await?.pbds[0]).await?.host;
+    let metrics = client.record(&first).await?.metrics.to_string();
+    let live =
+        |live: bool| pool.simulator.core().db().write(|tx| tx.set("host_metrics", &metrics, "live", live));
+
+    let works_elsewhere = async || -> Result<()> {
+        let (begun, go) = slow(&world, "e2fsck", "*")?;
+        let operation = pool.driver.work_on_disk(&root, DiskWork::AutoConfigure, Progress::none());
+        begins(&begun).await?;
+        let vbds = client.all_records::<Vbd>().await?;
+        let plugged = vbds.values().find(|vbd| vbd.currently_attached).context("a drive")?;
+        let dom0 = client.record(&plugged.vm).await?;
+        std::fs::write(&go, "")?;
+        operation.await?;
+        anyhow::ensure!(dom0.is_control_domain && dom0.resident_on != first, "it was the first host");
+        Ok(())
+    };
+    live(false)?;
+    works_elsewhere().await.context("the first is dead")?;
+    live(true)?;
+    let missing = Failure::new("XENAPI_MISSING_PLUGIN", ["dom0_plugin_version.py"]);
+    pool.simulator.faults().on("host.call_plugin", Fault::Failure(missing));
+    works_elsewhere().await.context("the first has no plugin")?;
     Ok(())
 }
 

@@ -7,20 +7,24 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::pool::writes;
+use e2e::pool::{EXT, writes};
 use e2e::sweep::scene::{self, Scene};
 use e2e::sweep::verb::{Step, VERBS, Verb};
 use uuid::Uuid;
 use xapi_simulator::World;
+use xenapi_client::Secret;
 use xenapi_driver::disks::{DiskFormat, DiskImport, DiskTarget};
+use xenapi_driver::evacuate::EvacuateOptions;
 use xenapi_driver::host_boot::ResumeOptions;
 use xenapi_driver::image_cache::{CachePolicy, CacheRequest, Eviction};
 use xenapi_driver::node::DrainOptions;
 use xenapi_driver::pool_move::MoveOptions;
 use xenapi_driver::pools::PoolMigrateOptions;
 use xenapi_driver::reconcile::ReconcileOptions;
+use xenapi_driver::rescue::RescueOptions;
+use xenapi_driver::resize::RebuildOptions;
 use xenapi_driver::spec::{ImageFormat, Locking, RootImage, SrChoice};
-use xenapi_driver::{AgentTimeouts, DiskWork, Driver, Existing, Operation, Progress, Shutdown};
+use xenapi_driver::{AgentTimeouts, DiskWork, Driver, Existing, Operation, PowerChange, Progress, Shutdown};
 use xenapi_types::{Host, HostMetrics, Vm, vm};
 
 #[tokio::test]
@@ -69,9 +73,11 @@ async fn what_the_sweep_does_not_do_is_only_told_too() -> Result<()> {
     let nic = nics.first().context("an interface")?.mac.clone();
     let metadata = || BTreeMap::from([("role".to_owned(), Some("web".to_owned()))]);
 
-    one(&scene, "extend disk", |d| d.extend_volume(which(), scene::VOLUME, Some(64 << 20), none()))
-        .await
-        .err();
+    // The disks of its instance are on a repository that only its host has.
+    let with_disks = || DrainOptions { sr: Some(SrChoice::NameLabel(EXT.into())), ..DrainOptions::default() };
+    let extended = one(&scene, "", |d| d.extend_volume(which(), scene::VOLUME, Some(64 << 20), none())).await;
+    let refused = extended.err().map(|error| error.to_string()).unwrap_or_default();
+    ensure!(refused.contains("detach the volume first"), "a guest that runs has it: {refused:?}");
     one(&scene, "scan", |d| d.extend_volume(which(), scene::VOLUME, None, none())).await?;
     one(&scene, "set interface", |d| d.lock_interface(which(), &*nic, Locking::Disabled, none())).await?;
     one(&scene, "write vm-data/user-metadata/role", |d| d.change_metadata(which(), metadata(), none()))
@@ -83,16 +89,10 @@ async fn what_the_sweep_does_not_do_is_only_told_too() -> Result<()> {
     let all = || ResumeOptions { instances: Some(vec![scene.instance]), ..ResumeOptions::default() };
     one(&scene, "have VM", |d| d.resume_guests(scene.home, all())).await?;
     one(&scene, "nothing to do", |d| d.resume_guests(scene.home, ResumeOptions::default())).await?;
-    one(&scene, "move VM", |d| d.drain_node(scene.home, DrainOptions::default())).await?;
+    one(&scene, "move VM", |d| d.drain_node(scene.home, with_disks())).await?;
     scene.pool.driver.set_node_enabled(there, false, none()).await?;
     one(&scene, "reboot host", |d| d.reboot_node(there, none())).await?;
     one(&scene, "switch off host", |d| d.shutdown_node(there, none())).await?;
-    let root = scene.pool.client().all_records::<xenapi_types::Vdi>().await?;
-    let root = root.into_values().find(|vdi| vdi.name_label == "web1").context("the root disk")?.uuid;
-    one(&scene, "resize_down", |d| {
-        d.work_on_disk(&root, DiskWork::ResizeDown { len_bytes: 8 << 20 }, none())
-    })
-    .await?;
     let request = || CacheRequest::new("image-2", scene.image());
     one(&scene, "fetch image", |d| d.root_image(request(), CachePolicy::default(), true, none())).await?;
     one(&scene, "nothing to do", |d| d.reconcile(ReconcileOptions::default())).await?;
@@ -102,6 +102,7 @@ async fn what_the_sweep_does_not_do_is_only_told_too() -> Result<()> {
         image_format: ImageFormat::default(),
         virtual_bytes: None,
         sr: SrChoice::default(),
+        journal: None,
     };
     one(&scene, "make disk", |d| d.import_disk(import(), none())).await?;
     let disk: Uuid = scene.pool.driver.import_disk(import(), none()).await?.uuid.parse()?;
@@ -114,8 +115,34 @@ async fn what_the_sweep_does_not_do_is_only_told_too() -> Result<()> {
     let agent = rehearsing.agent(&which(), AgentTimeouts::default()).await?;
     let error = agent.reset_network("web1").await.err().context("an agent that is asked")?;
     ensure!(error.planned().is_some_and(|steps| steps[0].contains("resetnetwork")), "{error}");
-    let evicted = rehearsing.evict_images(&Eviction::default()).await?;
-    ensure!(evicted.is_empty(), "{evicted:?}");
+    one(&scene, "nothing to do", |d| d.evict_images(Eviction::default(), none())).await?;
+    scene.pool.driver.cache_image(request(), none()).await?;
+    let all = || Eviction { keep_bytes: Some(0), ..Eviction::default() };
+    one(&scene, "remove image", |d| d.evict_images(all(), none())).await?;
+    ensure!(scene.pool.driver.cached_images().await?.len() == 1, "it was removed");
+    one(&scene, "scan storage repository", |d| d.check_volumes(which(), none())).await?;
+    one(&scene, "for key_init", |d| d.set_admin_password(which(), Secret::new("correct-horse"), none()))
+        .await?;
+    one(&scene, "for inject_file", |d| d.inject_file(which(), "/etc/motd", b"hi".to_vec(), none())).await?;
+    one(&scene, "for resetnetwork", |d| d.reset_network(which(), "web1", none())).await?;
+    for asked in ["version", "set_password", "update"] {
+        let error = match asked {
+            "version" => agent.version().await.err(),
+            "set_password" => agent.set_password("correct-horse").await.err(),
+            _ => agent.update("1.0", "2.0", "http://agents/2.0", "0f").await.err(),
+        };
+        let error = error.context("an agent that is asked")?;
+        ensure!(error.planned().is_some() && !error.to_string().contains("correct-horse"), "{error}");
+    }
+    // Not as long as the guest has it.
+    scene.pool.driver.power(which(), PowerChange::Off(Shutdown::Hard), none()).await?;
+    let root = scene.pool.client().all_records::<xenapi_types::Vdi>().await?;
+    let root = root.into_values().find(|vdi| vdi.name_label == "web1").context("the root disk")?.uuid;
+    let work = || DiskWork::ResizeDown { len_bytes: 8 << 20 };
+    // `dom0_disk.rs` has a host with plugins.
+    let refused = one(&scene, "", |d| d.work_on_disk(&root, work(), none())).await.err();
+    let refused = refused.map(|error| error.to_string()).unwrap_or_default();
+    ensure!(refused.contains("its plugins lack resize_down"), "{refused:?}");
     Ok(())
 }
 
@@ -148,7 +175,7 @@ async fn moves_to_other_pools_and_from_dead_hosts_are_only_told() -> Result<()> 
     let metrics = client.record(&host).await?.metrics;
     ensure!(client.record::<HostMetrics>(&metrics).await?.live, "hosts are live");
     let (there, _) = scene.elsewhere.context("two hosts")?;
-    let refused = scene.pool.driver.dry_run(|d| d.evacuate(scene.which(), there, Progress::none())).await;
+    let refused = scene.pool.driver.dry_run(|d| d.evacuate(scene.which(), EvacuateOptions::to(there))).await;
     let text = refused.err().context("a live host is left")?.to_string();
     ensure!(text.contains("alive") || text.contains("live"), "{text}");
     Ok(())
@@ -158,16 +185,23 @@ async fn moves_to_other_pools_and_from_dead_hosts_are_only_told() -> Result<()> 
 async fn what_cannot_be_is_refused_as_when_it_is_done() -> Result<()> {
     let scene = Scene::set(&Verb { name: "refused", prepare: &[Step::Spawn], act: Step::Destroy }).await?;
     let driver = &scene.pool.driver;
-    let verbs: [fn(&Driver, &Scene) -> Operation<()>; 3] = [
-        |d, s| d.unrescue(s.which(), Progress::none()),
-        |d, s| d.confirm_resize(s.which(), Progress::none()),
-        |d, s| d.revert_resize(s.which(), Progress::none()),
-    ];
-    for verb in verbs {
-        let dry = driver.dry_run(|d| verb(d, &scene)).await.err().context("a plan")?;
-        let wet = verb(driver, &scene).await.err().context("it was done")?;
-        assert_eq!(dry.to_string(), wet.to_string());
+    both(driver, |d| d.unrescue(scene.which(), Progress::none())).await?;
+    both(driver, |d| d.confirm_resize(scene.which(), Progress::none())).await?;
+    both(driver, |d| d.revert_resize(scene.which(), Progress::none())).await?;
+    let path = scene.files.path().join("no-image");
+    fs::write(&path, b"QFI\xfb and no more")?;
+    for image in [path, scene.files.path().join("not-there")] {
+        both(driver, |d| d.rescue(scene.which(), RescueOptions::with(&*image))).await?;
+        both(driver, |d| d.rebuild(scene.which(), RebuildOptions::with(&*image))).await?;
     }
+    Ok(())
+}
+
+/// It fails for the same reason, done or only told of.
+async fn both<T>(driver: &Driver, verb: impl Fn(&Driver) -> Operation<T>) -> Result<()> {
+    let dry = driver.dry_run(&verb).await.err().context("a plan")?;
+    let wet = verb(driver).await.err().context("it was done")?;
+    ensure!(dry.to_string() == wet.to_string(), "{dry}, and done: {wet}");
     Ok(())
 }
 
@@ -211,6 +245,7 @@ fn no_verb_is_left_out() -> Result<()> {
     }
     let here = fs::read_to_string(root.join("e2e/tests/dry_run.rs"))?
         + &fs::read_to_string(root.join("e2e/src/sweep/verb.rs"))?
+        + &fs::read_to_string(root.join("e2e/src/sweep/beside.rs"))?
         + &fs::read_to_string(root.join("e2e/tests/membership.rs"))?
         + &fs::read_to_string(root.join("e2e/tests/adopt.rs"))?
         + &fs::read_to_string(root.join("e2e/tests/bridges.rs"))?;

@@ -24,14 +24,14 @@ const TOOLS: &[&str] = &["mkfs.ext4", "debugfs", "e2fsck", "qemu-img", "tar"];
 const DISK_BYTES: u64 = 64 << 20;
 
 struct Bench {
-    openstack: &'static OpenStack,
+    openstack: OpenStack,
     pool: Pool,
     files: TempDir,
 }
 
 impl Bench {
     /// With `disk.raw`, an ext4 file system.
-    async fn new(openstack: &'static OpenStack) -> Result<Self> {
+    async fn new(openstack: OpenStack) -> Result<Self> {
         let files = tempfile::tempdir()?;
         let content = files.path().join("content");
         fs::create_dir(&content)?;
@@ -50,7 +50,7 @@ impl Bench {
     }
 
     fn glance(&self) -> Glance {
-        self.openstack.glance(&self.openstack.password)
+        self.openstack.glance()
     }
 
     /// Puts a file there, and gives back its id.
@@ -217,7 +217,7 @@ async fn what_glance_refuses_ends_soon_and_leaves_nothing() -> Result<()> {
     for (glance, image, words) in [
         (glance(), "no such image", "not found"),
         (glance(), "00000000-0000-0000-0000-000000000000", "not found"),
-        (openstack.glance("a wrong password"), &*id, "401"),
+        (openstack.glance_with("a wrong password"), &*id, "401"),
         (glance().endpoints([&tired])?, &*id, "503"),
         (glance(), &*as_iso, "no disc"),
         (glance(), &*as_vhd, "declared as a VHD"),

@@ -29,21 +29,22 @@ const PLUGINS: &[&str] = &["dom0_plugin_version.py", "dom0_protocol.py", "glance
 const DISK_BYTES: u64 = 8 << 20;
 
 struct Bench {
-    openstack: &'static OpenStack,
+    openstack: OpenStack,
     pool: Pool,
     dom0: Dom0,
-    mounts: TempDir,
+    mounts: PathBuf,
     files: TempDir,
     host: Ref<Host>,
     sr: Ref<Sr>,
 }
 
 impl Bench {
-    async fn new(openstack: &'static OpenStack) -> Result<Self> {
+    async fn new(openstack: OpenStack) -> Result<Self> {
         let dom0 = Dom0::new(env!("CARGO_BIN_EXE_dom0-plugins"), PLUGINS)?;
         dom0.tool("vhd-util", &format!("exec '{}' \"$@\"", env!("CARGO_BIN_EXE_vhd-util")))?;
-        let mounts = tempfile::tempdir()?;
-        let (plugins, sr_mounts) = (Some(dom0.plugins()), Some(mounts.path().to_owned()));
+        let mounts = dom0.path("/run/sr-mount");
+        fs::create_dir_all(&mounts)?;
+        let (plugins, sr_mounts) = (Some(dom0.plugins()), Some(mounts.clone()));
         let behaviour = Config { plugins, sr_mounts, ..Config::default() };
         let pool = Pool::behaving(World::demo().with_all_drivers(), Timeouts::default(), behaviour).await?;
         let hosts: Vec<Ref<Host>> = pool.client().all().await?;
@@ -58,7 +59,7 @@ impl Bench {
     }
 
     fn glance(&self) -> Glance {
-        self.openstack.glance(&self.openstack.password)
+        self.openstack.glance()
     }
 
     async fn put(&self, path: &Path, container: &str, disk: &str) -> Result<String> {
@@ -93,7 +94,7 @@ impl Bench {
         let kwargs = [
             ("image_id", text(id.to_owned())),
             ("endpoint", text(endpoint(remote)?.to_owned())),
-            ("sr_path", text(self.mounts.path().join(sr).display().to_string())),
+            ("sr_path", text(self.mounts.join(sr).display().to_string())),
             ("extra_headers", Pickle::Dict(headers.collect())),
             ("api_version", Pickle::Int(2)),
         ];
@@ -198,7 +199,7 @@ async fn a_disk_comes_by_the_plugin_and_goes_back_changed() -> Result<()> {
     let options = SpawnOptions { checks: Checks::AllDisks, ..SpawnOptions::default() };
     let instance = bench.pool.driver.spawn(spec, options).await?;
     assert!(bench.pool.content(&instance.root_uuid).await? == disk, "what the driver brought back differs");
-    assert_eq!(fs::read_dir(bench.mounts.path())?.count(), 0, "nothing is left in dom0");
+    assert_eq!(fs::read_dir(&bench.mounts)?.count(), 0, "nothing is left in dom0");
     Ok(())
 }
 

@@ -104,12 +104,12 @@ fn patient() -> AgentTimeouts {
 }
 
 /// The devices as Nova tells them: one entry for a NIC, and four for each of the first disks.
-fn devices(nic: &str, root: &str) -> Value {
-    let disk = |bus: &str, address: &str, path: &str| json!({"type": "disk", "bus": bus, "address": address, "path": path, "tags": [root]});
+fn devices(nic: &[&str], root: &[&str]) -> Value {
+    let disk = |bus: &str, address: &str, path: &str| json!({"type": "disk", "bus": bus, "address": address, "path": path, "tags": root});
     let windows = r"HKLM\SYSTEM\ControlSet001\Enum\SCSI\Disk&Ven_XENSRC&Prod_PVDISK\000000";
     json!([
         {
-            "type": "nic", "bus": "pci", "address": "none", "mac": MAC, "tags": [nic], "vf_trusted": false,
+            "type": "nic", "bus": "pci", "address": "none", "mac": MAC, "tags": nic, "vf_trusted": false,
         },
         disk("ide", "0:0", "/dev/xvda"),
         disk("xen", "000000", windows),
@@ -125,8 +125,9 @@ async fn tags_of_devices_and_files() -> Result<()> {
     }
     let bench = Bench::new().await?;
     let mut spec = bench.spec();
-    spec.nics[0].tags = vec!["management".to_owned()];
-    spec.disk_tags = [("0".parse()?, vec!["system".to_owned()])].into();
+    let tags = |tags: [&str; 2]| tags.map(str::to_owned).to_vec();
+    spec.nics[0].tags = tags(["management", "backup"]);
+    spec.disk_tags = [("0".parse()?, tags(["system", "boot"]))].into();
     spec.config_drive = Some(ConfigDrive {
         files: [("/etc/motd".to_owned(), b"hello\n".to_vec())].into(),
         vendor_data2: Some(json!({"static": {"region": 1}})),
@@ -138,7 +139,11 @@ async fn tags_of_devices_and_files() -> Result<()> {
     assert_eq!(std::fs::metadata(bench.drive(&instance.vm_uuid).await?)?.len(), 64 << 20);
     let meta_data: Value =
         serde_json::from_str(&bench.on_drive(&instance, "openstack/latest/meta_data.json").await?)?;
-    assert_eq!(meta_data["devices"], devices("management", "system"));
+    assert_eq!(
+        meta_data["devices"],
+        devices(&["management", "backup"], &["system", "boot"]),
+        "in their order"
+    );
     assert_eq!(meta_data["files"], json!([{"path": "/etc/motd", "content_path": "/content/0000"}]));
     assert_eq!(meta_data["project_id"], "p1");
     assert_eq!(bench.on_drive(&instance, "openstack/content/0000").await?, "hello\n");
@@ -164,7 +169,7 @@ async fn tags_of_devices_and_files() -> Result<()> {
     rebuild(&drive).await?;
     let meta_data: Value =
         serde_json::from_str(&bench.on_drive(&instance, "openstack/latest/meta_data.json").await?)?;
-    assert_eq!(meta_data["devices"], devices("front", "new"));
+    assert_eq!(meta_data["devices"], devices(&["front"], &["new"]));
     Ok(())
 }
 

@@ -9,10 +9,14 @@ use e2e::pool::{NETWORK, plays};
 use uuid::Uuid;
 use xapi_simulator::fault::Fault;
 use xapi_simulator::{Personality, World};
+use xenapi_driver::inventory::GpuInfo;
+use xenapi_driver::live::MigrateOptions;
+use xenapi_driver::node::PciOffer;
+use xenapi_driver::plan::Conflict;
 use xenapi_driver::reconcile::{Kind, ReconcileOptions};
 use xenapi_driver::resize::ResizeOptions;
 use xenapi_driver::spec::{
-    ConfigDrive, Firmware, Flavor, Hardware, InstanceSpec, Locking, Nic, Power, Vga, VmMode,
+    ConfigDrive, Firmware, Flavor, Hardware, InstanceSpec, Locking, Nic, Power, SrChoice, Vga, VmMode,
 };
 use xenapi_driver::{Cause, Instance, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Stage, Which};
 use xenapi_types::{Host, Pgpu, Pif, VbdMode, VmPowerState, VmRecord, host, network, network_sriov};
@@ -221,14 +225,89 @@ async fn memory_is_never_promised_twice() -> Result<()> {
 
 /// Virtual GPUs of one type as far as they go, a TPM, and what a guest has for itself; and nothing left of it when
 /// any of it fails.
+/// What placement has to know of a host's devices: what each is, how a guest gets it, and who has it.
+#[tokio::test]
+async fn the_devices_of_a_host() -> Result<()> {
+    let bench = Bench::of(World::demo().with_hosts(2).with_devices()).await?;
+    let nodes = bench.pool.driver.nodes().await?;
+    let mut of = BTreeMap::new();
+    for node in &nodes {
+        of.insert(node.uuid.clone(), bench.pool.driver.node(node.uuid.parse()?).await?.pci);
+    }
+    assert_eq!(
+        of.values().filter(|devices| devices.is_empty()).count(),
+        1,
+        "those of the other host: {of:?}"
+    );
+    let (home, devices) = of.into_iter().find(|(_, devices)| !devices.is_empty()).context("devices")?;
+    let home: Uuid = home.parse()?;
+    let told: Vec<_> = devices.iter().map(|d| (d.address.as_str(), d.offer, d.is_free())).collect();
+    let wanted = [
+        ("0000:02:00.0", PciOffer::Dom0, false),
+        ("0000:04:00.0", PciOffer::Whole, true),
+        ("0000:06:00.0", PciOffer::Whole, true),
+        ("0000:06:00.1", PciOffer::Whole, true),
+        ("0000:0b:00.0", PciOffer::Gpu, false),
+    ];
+    assert_eq!(told, wanted);
+    let [card, _, storage, ..] = &devices[..] else { panic!("{devices:?}") };
+    assert_eq!((card.interface.as_deref(), card.driver.as_deref()), (Some("eth0"), Some("ixgbe")));
+    assert_eq!((card.class.as_str(), card.vendor.as_str()), ("Ethernet controller", "Simulated"));
+    assert_eq!(storage.together_with, ["0000:06:00.1"]);
+
+    let mut spec = spec_of(&bench, "web1", Flavor::new(1, 512, 0));
+    (spec.node, spec.power) = (Some(home), Power::Off);
+    spec.hardware.pci = vec!["0000:04:00.0".into()];
+    let other = nodes.iter().find(|node| node.uuid != home.to_string()).context("the other host")?;
+    let elsewhere = InstanceSpec { node: Some(other.uuid.parse()?), ..spec.clone() };
+    let error = bench.spawn(elsewhere).await.unwrap_err();
+    let wanted = format!("host {:?} has no PCI device 0000:04:00.0", other.name);
+    assert!(error.stage() == Stage::Plan && error.to_string().contains(&wanted), "{error}");
+    spec.hardware.gpus = vec!["GRID small".into(); 2];
+    let instance = bench.spawn(spec).await?;
+    let vm_uuid = bench.vm(&instance).await?.1.uuid;
+    let users = async || {
+        let devices = bench.pool.driver.node(home).await?.pci;
+        let used = devices.into_iter().filter(|device| !device.used_by.is_empty());
+        anyhow::Ok(used.map(|device| (device.address.clone(), device.used_by)).collect::<BTreeMap<_, _>>())
+    };
+    let power = async |change| {
+        let which = Which::Instance(instance.uuid);
+        bench.pool.driver.power(which, change, Progress::none()).await
+    };
+    let given = users().await?;
+    assert_eq!(given.keys().collect::<Vec<_>>(), ["0000:04:00.0"], "as long as it is off");
+    let [user] = &given["0000:04:00.0"][..] else { panic!("{given:?}") };
+    assert_eq!((user.vm_uuid.as_str(), user.name.as_str(), user.is_attached), (&*vm_uuid, "web1", false));
+    power(PowerChange::On).await?;
+    let given = users().await?;
+    assert_eq!(given.keys().collect::<Vec<_>>(), ["0000:04:00.0", "0000:0b:00.0"]);
+    for users in given.values() {
+        let [user] = &users[..] else { panic!("{given:?}") };
+        assert!(user.is_attached && user.vm_uuid == vm_uuid, "{user:?}");
+    }
+    destroy(&bench, &instance).await?;
+    assert_eq!(users().await?, BTreeMap::new());
+    Ok(())
+}
+
 #[tokio::test]
 async fn tpm_and_virtual_gpus() -> Result<()> {
     let bench = Bench::of(World::demo().with_devices()).await?;
     let client = bench.pool.client();
     let node = bench.pool.driver.nodes().await?.remove(0).uuid.parse()?;
     let gpus = client.all::<Pgpu>().await?.len();
-    assert_eq!(bench.pool.driver.node(node).await?.gpus as usize, gpus);
-    assert!(gpus > 0);
+    let known = async || anyhow::Ok(bench.pool.driver.node(node).await?.gpus);
+    let free = |gpus: &[GpuInfo]| -> Vec<(String, String, i64)> {
+        let kinds = gpus.iter().flat_map(|gpu| &gpu.kinds);
+        kinds.map(|kind| (kind.vendor.clone(), kind.model.clone(), kind.free)).collect()
+    };
+    let kind = |model: &str, free| ("Simulated".to_owned(), model.to_owned(), free);
+    let at_first = known().await?;
+    assert_eq!((at_first.len(), gpus), (1, 1));
+    assert_eq!((&*at_first[0].address, &*at_first[0].vendor), ("0000:0b:00.0", "Simulated"));
+    assert_eq!(at_first[0].device, "VGA compatible controller");
+    assert_eq!(free(&at_first), [kind("GRID large", 2), kind("GRID small", 4)]);
     let spec = |name: &str, gpus: &[&str]| {
         let mut spec = spec_of(&bench, name, Flavor::new(1, 512, 0));
         spec.hardware.firmware = Firmware::Uefi { secure_boot: true };
@@ -243,6 +322,9 @@ async fn tpm_and_virtual_gpus() -> Result<()> {
         bench.pool.census().await?.assert_as(&bench.before, "refused");
         return Ok(());
     }
+    // The GPU is divided into parts of one type, also for one guest.
+    let error = bench.spawn(spec("web1", &["GRID small", "GRID large"])).await.unwrap_err();
+    assert!(error.stage() == Stage::Plan && error.to_string().contains("GRID large"), "{error}");
     let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
     for (method, k) in [("VGPU.create", 1), ("VGPU.create", 2), ("VTPM.create", 1), ("VM.start_on", 1)] {
         bench.pool.simulator.faults().on_nth(method, k, refusal.clone());
@@ -261,6 +343,7 @@ async fn tpm_and_virtual_gpus() -> Result<()> {
         assert_eq!(vgpu.other_config["nova-instance-uuid"], instance.uuid.to_string());
     }
     // One is left of the type that the GPU is divided into, and none of the other.
+    assert_eq!(free(&known().await?), [kind("GRID large", 0), kind("GRID small", 1)]);
     for gpus in [&["GRID small"; 2][..], &["GRID large"], &["GRID huge"]] {
         let error = bench.spawn(spec("web2", gpus)).await.unwrap_err().to_string();
         assert!(error.contains(gpus[0]) && error.contains("0000:04:00.0"), "{error}");
@@ -290,12 +373,18 @@ async fn tpm_and_virtual_gpus() -> Result<()> {
 /// What the edition or the release lacks is told before anything is made.
 #[tokio::test]
 async fn what_the_edition_lacks() -> Result<()> {
-    let lacking =
-        ["restrict_vtpm", "restrict_vgpu", "restrict_nested_virt", "restrict_dmc", "restrict_vif_locking"];
+    let lacking = [
+        "restrict_vtpm",
+        "restrict_vgpu",
+        "restrict_nested_virt",
+        "restrict_dmc",
+        "restrict_vif_locking",
+        "restrict_qos",
+    ];
     let bench = Bench::of(World::demo().restricted(&lacking)).await?;
     let flavor = Flavor { memory_min_mib: Some(256), ..Flavor::new(1, 512, 0) };
     let mut spec = spec_of(&bench, "web1", flavor);
-    spec.nics = vec![Nic { locking: Locking::Disabled, ..Nic::on(NETWORK) }];
+    spec.nics = vec![Nic { locking: Locking::Disabled, limit_kbytes: Some(9), ..Nic::on(NETWORK) }];
     spec.hardware =
         Hardware { tpm: true, nested: true, gpus: vec!["GRID small".into()], ..Hardware::default() };
     let error = bench.spawn(spec.clone()).await.unwrap_err().to_string();
@@ -308,8 +397,12 @@ async fn what_the_edition_lacks() -> Result<()> {
         "no virtual GPUs",
         "no ballooning",
         "no locking of interfaces",
+        "no limits of rates",
     ] {
         assert!(error.contains(part), "{part:?} is missing in {error}");
+    }
+    for key in lacking {
+        assert!(error.contains(&format!("({key})")), "{key} is missing in {error}");
     }
     bench.pool.census().await?.assert_as(&bench.before, "in the end");
     Ok(())
@@ -341,8 +434,101 @@ async fn parts_of_a_network_card() -> Result<()> {
     let instance = bench.spawn(spec("web1", 3)).await?;
     let error = bench.spawn(spec("web2", 2)).await.unwrap_err().to_string();
     assert!(error.contains("\"fast\" has 1 virtual functions free"), "{error}");
+    // One that runs gets the last one, and no other: that is told before its interface is made.
+    let attach = || {
+        let which = Which::Instance(instance.uuid);
+        bench.pool.driver.attach_interface(which, Nic::on("fast"), Progress::none())
+    };
+    let last = attach().await?;
+    let full = bench.pool.census().await?;
+    bench.pool.simulator.faults().record();
+    let error = attach().await.unwrap_err();
+    assert!(error.to_string().contains("\"fast\" has 0 virtual functions free"), "{error}");
+    assert_eq!(e2e::pool::writes(bench.pool.simulator.faults().recorded()), [""; 0]);
+    bench.pool.census().await?.assert_as(&full, "the card is full");
+    bench.pool.driver.detach_interface(Which::Instance(instance.uuid), &last.mac, Progress::none()).await?;
+    let pool = client.all::<xenapi_types::Pool>().await?.remove(0).to_string();
+    let lacks = [("restrict_network_sriov".to_owned(), "true".into())].into_iter().collect();
+    let lacks = xenapi_wire::Value::Struct(lacks);
+    bench.pool.simulator.core().db().write(|tx| tx.set("pool", &pool, "restrictions", lacks))?;
+    bench.pool.simulator.faults().record();
+    let hot = attach().await.unwrap_err();
+    let new = bench.spawn(spec("web3", 1)).await.unwrap_err();
+    for error in [hot, new] {
+        assert!(error.to_string().contains("no SR-IOV networks (restrict_network_sriov)"), "{error}");
+    }
+    assert_eq!(e2e::pool::writes(bench.pool.simulator.faults().recorded()), [""; 0]);
     bench.pool.destroy(&instance).await?;
     bench.pool.census().await?.assert_as(&before, "in the end");
+    Ok(())
+}
+
+/// A host keeps memory of its own for each guest: one that fits without that is refused before a disk is made, and the
+/// largest one that is not refused starts.
+#[tokio::test]
+async fn a_guest_takes_more_memory_than_it_is_given() -> Result<()> {
+    let bench = Bench::new().await?;
+    let before = bench.pool.census().await?;
+    let node = bench.pool.driver.nodes().await?.into_iter().next().context("a node")?;
+    let free_mib = node.memory_free_bytes >> 20;
+    let error = bench.spawn(spec_of(&bench, "all", Flavor::new(4, free_mib, 0))).await.unwrap_err();
+    assert_eq!(error.stage(), Stage::Plan, "{error}");
+    assert!(error.to_string().contains("of memory free"), "{error}");
+    bench.pool.census().await?.assert_as(&before, "refused");
+    let Cause::Conflicts(conflicts) = error.cause() else { anyhow::bail!("{error}") };
+    let needed = conflicts.iter().find_map(|conflict| match conflict {
+        Conflict::NotEnoughMemory { needed_bytes, .. } => Some(needed_bytes >> 20),
+        _ => None,
+    });
+    // A table grows with the guest: a few MiB less than the difference would do, too.
+    let most = free_mib - (needed.context("memory")? - free_mib);
+    let instance = bench.spawn(spec_of(&bench, "most", Flavor::new(4, most, 0))).await?;
+    destroy(&bench, &instance).await?;
+    Ok(())
+}
+
+/// What a guest has of its host is looked for on the other one before the guest is stopped or moved.
+#[tokio::test]
+async fn what_a_guest_has_of_its_host_has_to_be_on_the_other_one() -> Result<()> {
+    let bench = Bench::of(World::demo().with_hosts(2).with_devices().with_all_drivers()).await?;
+    let (driver, client) = (&bench.pool.driver, bench.pool.client());
+    bench.pool.share("shared").await?;
+    let with_gpu = client.all_records::<Pgpu>().await?.into_values().next().context("a GPU")?.host;
+    let (here, there): (Vec<_>, Vec<_>) =
+        driver.nodes().await?.into_iter().partition(|node| node.reference == with_gpu);
+    let mut spec = spec_of(&bench, "web1", Flavor::new(1, 512, 0));
+    (spec.node, spec.sr) = (Some(here[0].uuid.parse()?), SrChoice::NameLabel("shared".into()));
+    spec.hardware.gpus = vec!["GRID small".into()];
+    spec.hardware.pci = vec!["0000:04:00.0".into()];
+    let has_cards = plays(Personality::XenServer76);
+    if has_cards {
+        let network = network::Create { name_label: "fast".into(), ..network::Create::default() };
+        let network = client.call(network).await?;
+        let pif = client.all_records::<Pif>().await?.into_iter();
+        let (pif, _) =
+            pif.filter(|(_, pif)| pif.host == with_gpu).find(|(_, pif)| pif.physical).context("a card")?;
+        client.call(network_sriov::Create { pif, network }).await?;
+        spec.nics = vec![Nic::on("fast")];
+    }
+    let instance = bench.spawn(spec).await?;
+    let which = || Which::Instance(instance.uuid);
+    let (before, census) = (bench.vm(&instance).await?.1, bench.pool.census().await?);
+    let node: Uuid = there[0].uuid.parse()?;
+    let options = ResizeOptions { node: Some(node), ..ResizeOptions::default() };
+    let cold = driver.resize(which(), options).await.unwrap_err().to_string();
+    let live = driver.live_migrate(which(), MigrateOptions::to(node)).await.unwrap_err().to_string();
+    for text in [&cold, &live] {
+        assert!(text.contains("has no PCI device 0000:04:00.0"), "{text}");
+        assert!(text.contains("no GPU of host"), "{text}");
+        assert_eq!(text.contains("has 0 virtual functions free"), has_cards, "{text}");
+    }
+    assert!(
+        live.contains("PCI device 0000:04:00.0 of its host, which a guest that runs cannot leave"),
+        "{live}"
+    );
+    assert_eq!(live.contains("virtual function of a network card of its host"), has_cards, "{live}");
+    assert_eq!(bench.vm(&instance).await?.1.domid, before.domid);
+    bench.pool.census().await?.assert_as(&census, "refused");
     Ok(())
 }
 

@@ -1,19 +1,20 @@
 //! Images are fetched once, whoever wants them, and cloned from then on.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
-use e2e::pool::{EXT, LVM, Pool};
+use e2e::pool::{EXT, LVM, Pool, foreign, foreign_drive};
 use examples::demo_image::DemoImage;
 use image_store::{Algorithm, Digest, FileSource, ImageSource, Pending};
 use tempfile::TempDir;
 use xapi_simulator::fault::Fault;
 use xenapi_driver::image_cache::{CacheImages, CachePolicy, CacheRequest, CachedImage, Copying, Eviction};
-use xenapi_driver::reconcile::{Kind, ReconcileOptions};
+use xenapi_driver::reconcile::ReconcileOptions;
 use xenapi_driver::spec::{Flavor, InstanceSpec, RootImage, SrChoice};
 use xenapi_driver::{Driver, Progress, Settings, SpawnOptions, Which};
 use xenapi_types::{Failure, Sr, Vdi, sr, vdi};
@@ -81,7 +82,7 @@ async fn one_fetch_for_all_who_want_it() -> Result<()> {
     // As Nova would have it.
     assert_eq!((&*record.name_label, &*record.name_description), ("Glance Image 6f70656e-0001", "root"));
     assert_eq!(record.other_config["image-id"], "6f70656e-0001");
-    assert!(record.other_config["cached-time"].parse::<u64>().is_ok() && record.other_config.len() == 2);
+    assert!(record.other_config["cached-time"].parse::<u64>().is_ok() && record.other_config.len() == 3);
     let sr = client.by_name_label::<Sr>(EXT).await?;
     let keys = client.get_field(&sr, sr::field::OTHER_CONFIG).await?;
     assert!(!keys.keys().any(|key| key.contains("fetching")), "{keys:?}");
@@ -90,7 +91,7 @@ async fn one_fetch_for_all_who_want_it() -> Result<()> {
     bench
         .pool
         .driver
-        .evict_images(&Eviction { older_than: Some(Duration::ZERO), ..Eviction::default() })
+        .evict_images(Eviction { older_than: Some(Duration::ZERO), ..Eviction::default() }, Progress::none())
         .await?;
     client.add_to(&sr, sr::field::OTHER_CONFIG, "xenapi-rs:fetching:6f70656e-0001", "somebody 17").await?;
     bench.cached(&bench.pool.driver, bench.request(EXT)).await?;
@@ -145,17 +146,112 @@ async fn instances_are_cloned_or_copied() -> Result<()> {
     // What is shared stays; what is not goes, and the instances do not mind.
     let all = Eviction { keep_bytes: Some(0), ..Eviction::default() };
     assert!(driver.cached_images().await?[0].in_use);
-    assert_eq!(driver.evict_images(&all).await?, []);
+    assert_eq!(driver.evict_images(all.clone(), Progress::none()).await?, []);
     driver.destroy(Which::Instance(instances[0].uuid), Progress::none()).await?;
     let sr = bench.pool.client().by_name_label::<Sr>(EXT).await?;
     bench.pool.client().call(sr::Scan { sr }).await?;
     let dry = Eviction { dry_run: true, ..all.clone() };
-    assert_eq!(driver.evict_images(&dry).await?.len(), 1);
-    assert_eq!(driver.evict_images(&all).await?.len(), 1);
+    assert_eq!(driver.evict_images(dry, Progress::none()).await?.len(), 1);
+    assert_eq!(driver.evict_images(all.clone(), Progress::none()).await?.len(), 1);
     assert_eq!(driver.cached_images().await?, []);
     for instance in &instances[1..] {
         assert!(bench.pool.content(&instance.root_uuid).await?.starts_with(&disk));
     }
+    Ok(())
+}
+
+/// Has an image be fetched so many minutes ago.
+async fn age(bench: &Bench, image: &CachedImage, minutes: u64) -> Result<()> {
+    let (client, field) = (bench.pool.client(), vdi::field::OTHER_CONFIG);
+    let vdi = client.by_uuid::<Vdi>(&image.uuid).await?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+    client.remove_from(&vdi, field, "cached-time").await?;
+    Ok(client.add_to(&vdi, field, "cached-time", (now - minutes * 60).to_string()).await?)
+}
+
+/// By their age and by what all take, the oldest first; what an instance shares never.
+#[tokio::test]
+async fn the_old_and_the_too_many_leave() -> Result<()> {
+    let bench = Bench::new().await?;
+    let driver = &bench.pool.driver;
+    let cached = async |id: &str| {
+        bench.cached(driver, CacheRequest { image_id: id.to_owned(), ..bench.request(EXT) }).await
+    };
+    let evicted = async |eviction: Eviction| -> Result<Vec<String>> {
+        let gone = driver.evict_images(eviction, Progress::none()).await?;
+        Ok(gone.into_iter().map(|image| image.image_id).collect())
+    };
+    let left = async || -> Result<Vec<String>> {
+        Ok(driver.cached_images().await?.into_iter().map(|image| image.image_id).collect())
+    };
+    let (a, b, c) = (cached("a").await?, cached("b").await?, cached("c").await?);
+    let root = RootImage::Cached(a.clone(), Copying::Clone);
+    let mut spec = InstanceSpec::new("web1", Flavor::new(1, 128, 0), root);
+    spec.sr = SrChoice::Named(EXT.into());
+    let instance = driver.spawn(spec, SpawnOptions::default()).await?;
+    age(&bench, &a, 120).await?;
+    age(&bench, &b, 60).await?;
+    assert_eq!(left().await?, ["a", "b", "c"], "the oldest first");
+
+    let half_an_hour = Duration::from_secs(30 * 60);
+    let old = || Eviction { older_than: Some(half_an_hour), ..Eviction::default() };
+    assert_eq!(evicted(Eviction { dry_run: true, ..old() }).await?, ["b"]);
+    assert_eq!(evicted(old()).await?, ["b"], "the older one is in use, the other one is not old");
+    assert_eq!(evicted(old()).await?, [""; 0]);
+    assert_eq!(left().await?, ["a", "c"]);
+
+    age(&bench, &c, 10).await?;
+    cached("d").await?;
+    let all = driver.cached_images().await?;
+    assert!(all[0].image_id == "a" && all[0].in_use, "{all:?}");
+    let bytes: u64 = all.iter().map(|image| image.physical_bytes).sum();
+    let at_most = |keep_bytes| Eviction { keep_bytes: Some(keep_bytes), ..Eviction::default() };
+    assert_eq!(evicted(at_most(bytes)).await?, [""; 0], "there is room for all of them");
+    assert_eq!(evicted(at_most(bytes - 1)).await?, ["c"]);
+    assert_eq!(evicted(at_most(0)).await?, ["d"]);
+    assert_eq!(left().await?, ["a"]);
+    assert!(bench.pool.content(&instance.root_uuid).await? == fs::read(&bench.image)?);
+
+    driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+    let sr = bench.pool.client().by_name_label::<Sr>(EXT).await?;
+    bench.pool.client().call(sr::Scan { sr }).await?;
+    assert_eq!(evicted(old()).await?, ["a"], "nobody uses it any more");
+    assert_eq!(left().await?, [""; 0]);
+    Ok(())
+}
+
+/// XAPI copies an image's keys into what somebody makes of it: that is theirs, whoever cached the image.
+#[tokio::test]
+async fn what_somebody_made_of_an_image_is_none() -> Result<()> {
+    let bench = Bench::new().await?;
+    let (driver, client) = (&bench.pool.driver, bench.pool.client());
+    let image = bench.cached(driver, bench.request(EXT)).await?;
+    let cached = client.by_uuid::<Vdi>(&image.uuid).await?;
+    // As Nova caches it, without our own key.
+    let keys = client.get_field(&cached, vdi::field::OTHER_CONFIG).await?;
+    let novas = keys.iter().filter(|(key, _)| !key.starts_with("xenapi-rs:"));
+    let novas: BTreeMap<_, _> = novas.map(|(key, value)| (key.clone(), value.clone())).collect();
+    for (name, keys) in [("ours", keys.clone()), ("Nova's", novas)] {
+        client.set_field(&cached, vdi::field::OTHER_CONFIG, keys).await?;
+        let vm = client.call(foreign(name)).await?;
+        let sr = client.get_field(&cached, vdi::field::SR).await?;
+        let copy = vdi::Copy { vdi: cached.clone(), sr: Some(sr), base_vdi: None, into_vdi: None };
+        let copy = client.call(copy).await?;
+        client.call(foreign_drive(&vm, &copy, 0)).await?;
+        let listed: Vec<_> = driver.cached_images().await?.into_iter().map(|image| image.uuid).collect();
+        assert_eq!(listed, std::slice::from_ref(&image.uuid), "{name}");
+    }
+    client.set_field(&cached, vdi::field::OTHER_CONFIG, keys).await?;
+    let all = Eviction { keep_bytes: Some(0), ..Eviction::default() };
+    let gone = driver.evict_images(all, Progress::none()).await?;
+    assert_eq!(gone.iter().map(|image| &image.uuid).collect::<Vec<_>>(), [&image.uuid]);
+    let left = client.all_records::<Vdi>().await?;
+    let theirs = left.values().filter(|disk| disk.other_config.contains_key("image-id"));
+    assert_eq!(
+        theirs.filter(|disk| disk.vbds.len() == 1).count(),
+        2,
+        "both copies are still in their drives"
+    );
     Ok(())
 }
 
@@ -272,7 +368,7 @@ async fn a_clone_whose_answer_is_lost_is_no_cached_image() -> Result<()> {
         driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
     }
 
-    // One that was killed between the clone and its keys: nobody lists what it left, and a later look removes it.
+    // One that was killed between the clone and its keys: nobody lists what it left, and who clones next removes it.
     let vdi = client.by_uuid::<Vdi>(&image.uuid).await?;
     let value = format!("{} {} 1", uuid::Uuid::now_v7(), image.uuid);
     client.add_to(&vdi, vdi::field::OTHER_CONFIG, "xenapi-rs:cloning", value).await?;
@@ -285,8 +381,6 @@ async fn a_clone_whose_answer_is_lost_is_no_cached_image() -> Result<()> {
     let next = spawn("next", Copying::Clone).await?;
     driver.destroy(Which::Instance(next.uuid), Progress::none()).await?;
     let now = ReconcileOptions { older_than: Duration::ZERO, ..ReconcileOptions::default() };
-    let done = driver.reconcile(now.clone()).await?.done;
-    assert_eq!(done.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [Kind::OrphanedDisk]);
     assert!(client.record_opt(&lost).await?.is_none());
     assert_eq!(driver.reconcile(now).await?.done, []);
     assert_eq!(driver.cached_images().await?.len(), 1);

@@ -17,12 +17,13 @@ use image_store::{Algorithm, Digest};
 use tempfile::TempDir;
 use xapi_simulator::World;
 use xapi_simulator::fault::Fault;
+use xenapi_driver::evacuate::EvacuateOptions;
 use xenapi_driver::live::MigrateOptions;
 use xenapi_driver::reconcile::ReconcileOptions;
 use xenapi_driver::resize::{RebuildOptions, ResizeOptions};
 use xenapi_driver::spec::{Flavor, Grow, InstanceSpec, Kernel, Remote, SrChoice, VmMode};
-use xenapi_driver::{Cause, Instance, Node, Progress, Which};
-use xenapi_types::{Vdi, Vm, VmPowerState, VmRecord, vm};
+use xenapi_driver::{Cause, Instance, Node, PowerChange, Progress, Shutdown, Which};
+use xenapi_types::{Host, Vdi, Vm, VmPowerState, VmRecord, vm};
 use xenapi_wire::Failure;
 
 const ARGS: &str = "root=/dev/xvda ro console=hvc0";
@@ -198,6 +199,38 @@ async fn a_fault_at_every_call_leaves_no_kernel() -> Result<()> {
     Ok(())
 }
 
+/// A host that only cannot be reached may keep what the guest had there, and somebody has to hear of it; one
+/// that the pool has given up, or that never had the function, keeps nobody from the rest.
+#[tokio::test]
+async fn destroyed_although_a_host_does_not_answer() -> Result<()> {
+    if !tools::can_be_dom0() {
+        return Ok(());
+    }
+    let bench = Bench::new().await?;
+    let first = bench.pool.client().all::<Host>().await?.remove(0);
+    let metrics = bench.pool.client().record(&first).await?.metrics.to_string();
+    let away = ("CANNOT_CONTACT_HOST", first.to_string());
+    let unknown = ("UNKNOWN_XENAPI_PLUGIN_FUNCTION", "remove_kernels".to_owned());
+    for ((code, about), live, goes) in [(&away, true, false), (&away, false, true), (&unknown, true, true)] {
+        let one = bench.spawn(bench.spec("one")).await?;
+        let off = PowerChange::Off(Shutdown::Hard);
+        bench.pool.driver.power(Which::Instance(one.uuid), off, Progress::none()).await?;
+        bench.pool.simulator.core().db().write(|tx| tx.set("host_metrics", &metrics, "live", live))?;
+        let fault = Fault::Failure(Failure::new(*code, [about.clone()]));
+        bench.pool.simulator.faults().on("host.call_plugin", fault);
+        let destroyed = bench.pool.destroy(&one).await;
+        assert_eq!(destroyed.is_ok(), goes, "{code} {live}: {destroyed:?}");
+        assert_eq!(bench.pool.simulator.faults().clear(), 0, "{code}");
+        if !goes {
+            bench.destroy(&one).await?;
+        }
+        assert_eq!(bench.kept()?, [""; 0], "{code}");
+        bench.pool.simulator.core().db().write(|tx| tx.set("host_metrics", &metrics, "live", true))?;
+        bench.pool.census().await?.assert_as(&bench.before, code);
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_cannot_be_is_told_before_anything_is_made() -> Result<()> {
     if !tools::can_be_dom0() {
@@ -285,7 +318,7 @@ async fn a_host_fetches_a_kernel_itself_and_the_next_host_too() -> Result<()> {
     let metrics = client.record(&there.reference).await?.metrics.to_string();
     bench.pool.simulator.core().db().write(|tx| tx.set("host_metrics", &metrics, "live", false))?;
     bench.forget()?;
-    bench.pool.driver.evacuate(which.clone(), one.node_uuid.parse()?, Progress::none()).await?;
+    bench.pool.driver.evacuate(which.clone(), EvacuateOptions::to(one.node_uuid.parse()?)).await?;
     assert_ne!(has_kernel(&one).await?.resident_on, there.reference);
     assert_eq!(asked(), ["aki", "ari"]);
     bench.pool.simulator.core().db().write(|tx| tx.set("host_metrics", &metrics, "live", true))?;
@@ -311,7 +344,7 @@ async fn a_kernel_that_was_sent_stays_on_its_host() -> Result<()> {
     let home = bench.vm(&one).await?.resident_on;
     let metrics = bench.pool.client().record(&home).await?.metrics.to_string();
     bench.pool.simulator.core().db().write(|tx| tx.set("host_metrics", &metrics, "live", false))?;
-    let evacuating = bench.pool.driver.evacuate(which.clone(), there.uuid.parse()?, Progress::none());
+    let evacuating = bench.pool.driver.evacuate(which.clone(), EvacuateOptions::to(there.uuid.parse()?));
     let error = evacuating.await.unwrap_err();
     assert!(matches!(error.cause(), Cause::KernelStays { .. }), "{error}");
     bench.pool.census().await?.assert_as(&before, "after two refusals");

@@ -111,6 +111,30 @@ async fn a_host_joins_from_outside_and_leaves_again() -> Result<()> {
     Ok(())
 }
 
+/// A host that does not come back keeps nobody waiting who does not want to wait.
+#[tokio::test]
+async fn waiting_for_the_host_ends_when_it_is_cancelled() -> Result<()> {
+    let bench = Bench::new().await?;
+    let node: Uuid = bench.join().await?.uuid.parse()?;
+    let driver = &bench.pool.driver;
+    driver.set_node_enabled(node, false, Progress::none()).await?;
+    bench.pool.simulator.faults().on("event.from", Fault::Hang);
+    let mut waits = bench.pool.simulator.faults().struck();
+    waits.borrow_and_update();
+    // It is a member already, so that all there is to do is to wait.
+    let joining = driver.join_pool(&bench.single.driver, JoinOptions::new("root", PASSWORD));
+    waits.changed().await?;
+    joining.cancel();
+    let error = joining.await.err().context("it was not cancelled")?;
+    assert!(matches!(error.cause(), Cause::Cancelled) && error.leftovers().is_empty(), "{error}");
+    bench.pool.simulator.faults().clear();
+    assert_eq!(driver.nodes().await?.len(), 2, "it is a member still");
+    let joining = driver.join_pool(&bench.single.driver, JoinOptions::new("root", PASSWORD));
+    driver.set_node_enabled(node, true, Progress::none()).await?;
+    assert_eq!(joining.await?.uuid, node.to_string());
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_is_in_the_way_is_told_at_once_and_nothing_is_touched() -> Result<()> {
     let bench = Bench::new().await?;
@@ -127,16 +151,35 @@ async fn what_is_in_the_way_is_told_at_once_and_nothing_is_touched() -> Result<(
             .write(|tx| tx.set_entry("host", &host, field, key, Value::from(value)))
     };
     set("vendor", "cpu_info", "AcmeCPU")?;
-    set("product_version", "software_version", "7.0.0")?;
+    set("product_version", "software_version", "6.5.0")?;
     let reasons = bench.reasons().await?;
     assert_eq!(reasons.len(), 3, "{reasons:?}");
     for (reason, part) in
-        reasons.iter().zip(["product_version is \"7.0.0\"", "vendor is \"AcmeCPU\"", "VM \"runs\" runs"])
+        reasons.iter().zip(["product_version is \"6.5.0\"", "vendor is \"AcmeCPU\"", "VM \"runs\" runs"])
     {
         assert!(reason.contains(part), "{reason}");
     }
     bench.pool.census().await?.assert_as(&before.0, "the pool");
     bench.single.census().await?.assert_as(&before.1, "the host");
+
+    // What an edition lacks, of either pool, is told with its key.
+    for (pool, whose) in [(&bench.pool, "the pool's edition"), (&bench.single, "its edition")] {
+        let reference = pool.client().all::<xenapi_types::Pool>().await?.remove(0).to_string();
+        let restrict = |set: &str| {
+            let db = pool.simulator.core().db();
+            db.write(|tx| {
+                tx.set_entry("pool", &reference, "restrictions", "restrict_pooling", Value::from(set))
+            })
+        };
+        restrict("true")?;
+        let reasons = bench.reasons().await?;
+        assert_eq!(reasons.len(), 4, "{reasons:?}");
+        assert!(
+            reasons.iter().any(|why| why.starts_with(whose) && why.contains("(restrict_pooling)")),
+            "{reasons:?}"
+        );
+        restrict("false")?;
+    }
 
     // The coordinator stays.
     let own: Uuid = bench.pool.driver.nodes().await?[0].uuid.parse()?;

@@ -9,7 +9,7 @@ use e2e::pool::personality;
 use tempfile::TempDir;
 use xapi_simulator::core::Config as Behaviour;
 use xapi_simulator::{Simulator, World};
-use xenapi_client::{Client, Config, connect_fn};
+use xenapi_client::{Client, Config, private_connect_fn};
 use xenapi_types::Host;
 use xenapi_wire::Ref;
 
@@ -40,7 +40,7 @@ impl Dom0 {
         let config = Config::new("http://simulator", "root", password)?;
         let client = Client::over(
             config,
-            connect_fn(move |_| {
+            private_connect_fn(move |_| {
                 let stream = inside.connect();
                 async move { Ok(stream) }
             }),

@@ -26,9 +26,9 @@ use xenapi_driver::{
     Cause, Checks, Event, Instance, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Stage, Which,
 };
 use xenapi_types::{
-    Sr, Task, Vbd, Vdi, VdiType, Vm, VmOperations, VmPowerState, VmRecord, sr, vdi, vm, vtpm,
+    Sr, Task, Vbd, Vdi, VdiType, Vm, VmOperations, VmPowerState, VmRecord, sr, vdi, vif, vm, vtpm,
 };
-use xenapi_wire::Failure;
+use xenapi_wire::{Failure, Value};
 
 struct Bench {
     here: Arc<Pool>,
@@ -428,14 +428,14 @@ async fn a_confirmation_that_breaks_off_is_completed() -> Result<()> {
         assert!(!arrived.other_config.keys().any(|key| key.starts_with("xenapi-rs:move")));
         bench.there.destroy(&instance).await?;
     }
-    // Before anything is removed, it is completed from its journal.
+    // What is left is the destruction of what was moved.
     let instance = bench.spawn(EXT).await?;
     bench.go(&instance, hard()).await?;
     bench.here.simulator.faults().on("VM.destroy", refusal());
     bench.confirm(&instance).await.unwrap_err();
     assert!(matches!(bench.revert(&instance).await.unwrap_err().cause(), Cause::MovePending { .. }));
     let kinds: Vec<Kind> = bench.here.driver.reconcile(NOW).await?.done.iter().map(|f| f.kind).collect();
-    assert!(kinds.contains(&Kind::BrokenMoveConfirmation), "{kinds:?}");
+    assert_eq!(kinds, [Kind::BrokenDestruction]);
     bench.here.census().await?.assert_as(&bench.before[0], "completed");
     Ok(())
 }
@@ -463,6 +463,10 @@ async fn in_between_it_is_left_alone() -> Result<()> {
     let which = || Which::Instance(instance.uuid);
     let on = bench.here.driver.power(which(), PowerChange::On, Progress::none()).await.unwrap_err();
     assert!(matches!(on.cause(), Cause::MovePending { .. }), "{on}");
+    // It can be looked at.
+    let (interfaces, volumes) =
+        (bench.here.driver.interfaces(&which()).await?, bench.here.driver.volumes(&which()).await?);
+    assert_eq!((interfaces.len(), volumes.len()), (1, 0));
     let again = bench.go(&instance, hard()).await.unwrap_err();
     assert!(matches!(again.cause(), Cause::MovePending { .. }), "{again}");
     // Nor does it go on to a third pool, from where nobody could bring it back.
@@ -541,6 +545,29 @@ async fn what_cannot_be_is_told_before_anything_is_done() -> Result<()> {
     bench.destroy_here(&instance).await
 }
 
+#[tokio::test]
+async fn what_the_other_pools_edition_lacks() -> Result<()> {
+    let bench = Bench::new().await?;
+    let instance = bench.spawn(EXT).await?;
+    let census = bench.here.census().await?;
+    let pool = bench.there.client().all::<xenapi_types::Pool>().await?.remove(0).to_string();
+    let vm = bench.here.client().by_uuid::<Vm>(&instance.vm_uuid).await?;
+    let vif = bench.here.client().get_field(&vm, vm::field::VIFS).await?.remove(0);
+    let limits = BTreeMap::from([("kbps".to_owned(), "100".to_owned())]);
+    bench.here.client().set_field(&vif, vif::field::QOS_ALGORITHM_TYPE, "ratelimit".to_owned()).await?;
+    bench.here.client().set_field(&vif, vif::field::QOS_ALGORITHM_PARAMS, limits).await?;
+    let balloons = Flavor { memory_min_mib: Some(256), ..Flavor::new(1, 512, 0) };
+    let cases = [("restrict_qos", None), ("restrict_dmc", Some(balloons))];
+    for (key, flavor) in cases {
+        let lacks = Value::Struct([(key.to_owned(), "true".into())].into_iter().collect());
+        bench.there.simulator.core().db().write(|tx| tx.set("pool", &pool, "restrictions", lacks))?;
+        let error = bench.go(&instance, MoveOptions { flavor, ..hard() }).await.unwrap_err();
+        assert!(error.to_string().contains(key), "{key}: {error}");
+        assert_eq!(error.stage(), Stage::Plan, "{key}: {error}");
+    }
+    bench.is_unhurt(&instance, &census, "after both").await
+}
+
 /// Snapshots are named before anything is done, and left only where that is asked for; nor are they taken along alive.
 #[tokio::test]
 async fn snapshots_are_not_left_unasked() -> Result<()> {
@@ -593,5 +620,83 @@ async fn the_firmware_says_the_same_there() -> Result<()> {
     let there = record(bench.there.client(), &moved.vm_uuid).await?.bios_strings;
     assert_eq!(there, before);
     assert_eq!(there["system-serial-number"], "42-17");
+    Ok(())
+}
+
+/// Disks for swap and data grow with the size, or are added; what would be smaller, or is no disk of its, is told before.
+#[tokio::test]
+async fn disks_for_swap_and_data_are_larger_there() -> Result<()> {
+    let bench = Bench::new().await?;
+    let instance = bench.spawn(EXT).await?;
+    let census = bench.here.census().await?;
+    let to = |swap_mib, ephemeral_gib| MoveOptions {
+        flavor: Some(Flavor { swap_mib, ephemeral_gib, ..Flavor::new(1, 512, 0) }),
+        ..hard()
+    };
+    let error = bench.go(&instance, to(2, 1)).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::Shrink { .. }), "{error}");
+    let disks = BTreeMap::from([("00000000-0000-0000-0000-000000000007".into(), SrChoice::PoolDefault)]);
+    let place = PoolPlace { disks, ..PoolPlace::default() };
+    let error = bench.go(&instance, MoveOptions { place, ..hard() }).await.unwrap_err();
+    assert!(error.to_string().contains("has no disk 00000000-"), "{error}");
+    bench.is_unhurt(&instance, &census, "refused").await?;
+
+    bench.go(&instance, to(8, 2)).await?;
+    let (client, which) = (bench.there.client(), Which::Instance(instance.uuid));
+    let vm_uuid = bench.there.driver.instance(&which).await?.vm_uuid;
+    let sizes = async |vm: VmRecord| {
+        let mut sizes = BTreeMap::new();
+        for vbd in &vm.vbds {
+            let vbd = client.record(vbd).await?;
+            sizes.insert(vbd.userdevice, client.record(&vbd.vdi).await?.virtual_size >> 20);
+        }
+        anyhow::Ok(sizes)
+    };
+    let now = sizes(record(client, &vm_uuid).await?).await?;
+    assert_eq!([now["2"], now["4"]], [8, 2048], "{now:?}");
+    bench.revert(&instance).await?;
+    bench.there.census().await?.assert_as(&bench.before[1], "reverted");
+    bench.destroy_here(&instance).await?;
+
+    // Those that it did not have are added.
+    let mut spec = InstanceSpec::new("web2", Flavor::new(1, 512, 0), &bench.image);
+    spec.nics = vec![Nic::on(NETWORK)];
+    let plain = bench.here.spawn(spec).await?;
+    let count = bench.vm_here(&plain).await?.vbds.len();
+    let moved = bench.go(&plain, to(4, 1)).await?;
+    let now = record(client, &moved.vm_uuid).await?;
+    assert_eq!((now.vbds.len(), now.power_state.clone()), (count + 2, VmPowerState::Running));
+    let now = sizes(now).await?;
+    assert_eq!([now["2"], now["4"]], [4, 1024], "{now:?}");
+    bench.confirm(&plain).await?;
+    bench.there.destroy(&plain).await?;
+    bench.there.census().await?.assert_as(&bench.before[1], "all of it was its own");
+    Ok(())
+}
+
+/// Who confirms it dies when it is gone here: there it is not known that it stays, and whoever puts that pool
+/// in order hears of it.
+#[tokio::test]
+async fn a_confirmation_that_dies_when_the_instance_is_gone_here_can_be_completed() -> Result<()> {
+    let bench = Bench::new().await?;
+    let instance = bench.spawn(EXT).await?;
+    let moved = bench.go(&instance, hard()).await?;
+    bench.there.simulator.faults().on("VM.remove_from_other_config", refusal());
+    bench.confirm(&instance).await.expect_err("the last step failed");
+    bench.there.simulator.faults().clear();
+    bench.here.census().await?.assert_as(&bench.before[0], "where it was");
+    for _ in 0..2 {
+        let found = bench.there.driver.reconcile(NOW).await?;
+        assert_eq!(
+            (&found.waiting, &found.arrived),
+            (&vec![moved.vm_uuid.clone()], &found.waiting),
+            "{found:?}"
+        );
+    }
+    bench.confirm(&instance).await?;
+    let found = bench.there.driver.reconcile(NOW).await?;
+    assert!(found.waiting.is_empty() && found.done.is_empty(), "{found:?}");
+    bench.there.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+    bench.there.census().await?.assert_as(&bench.before[1], "where it went");
     Ok(())
 }

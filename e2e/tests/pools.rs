@@ -149,9 +149,16 @@ async fn aborted_and_failed_it_goes_on_where_it_was() -> Result<()> {
     let instance = bench.spawn().await?;
     let (which, here) = (Which::Instance(instance.uuid), bench.here.census().await?);
     let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    bench.there.driver.instances().await?;
+    let sessions = bench.there.simulator.count_of_sessions();
     let unhurt = async |what: &str| -> Result<()> {
         Box::pin(bench.here.census()).await?.assert_as(&here, what);
         Box::pin(bench.there.census()).await?.assert_as(&bench.before[1], what);
+        assert_eq!(
+            bench.there.simulator.count_of_sessions(),
+            sessions,
+            "{what}: what the source pool can call with"
+        );
         let client = bench.here.client();
         let vm = client.record(&client.by_uuid::<Vm>(&instance.vm_uuid).await?).await?;
         assert_eq!(vm.power_state, VmPowerState::Running, "{what}");
@@ -185,6 +192,7 @@ async fn aborted_and_failed_it_goes_on_where_it_was() -> Result<()> {
     // And then it goes.
     bench.go(&instance, PoolMigrateOptions::default()).await?;
     assert_eq!(bench.arrived(&instance).await?.power_state, VmPowerState::Running);
+    assert_eq!(bench.there.simulator.count_of_sessions(), sessions);
     bench.destroy_there(&instance).await
 }
 

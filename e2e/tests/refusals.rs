@@ -11,7 +11,9 @@ use e2e::sweep::scene::{self, Scene};
 use e2e::sweep::verb::{Step, Verb};
 use image_store::FileSink;
 use uuid::Uuid;
+use xapi_simulator::fault::Fault;
 use xenapi_driver::backup::BackupOptions;
+use xenapi_driver::evacuate::EvacuateOptions;
 use xenapi_driver::live::MigrateOptions;
 use xenapi_driver::network::{NetworkSpec, Vlan};
 use xenapi_driver::node::DrainOptions;
@@ -26,7 +28,8 @@ use xenapi_driver::volume::{AttachOptions, Storage, Volume, VolumeDisk};
 use xenapi_driver::{
     AgentTimeouts, Cause, Driver, Error, Existing, PowerChange, Progress, Shutdown, SpawnOptions, Which,
 };
-use xenapi_types::{ConsoleProtocol, Safety, Sr, Vm, VmPowerState, network, sr, vm};
+use xenapi_types::{ConsoleProtocol, Safety, Sr, Vm, VmOperations, VmPowerState, network, sr, vm};
+use xenapi_wire::Failure;
 
 type Call<'a> = Pin<Box<dyn Future<Output = xenapi_driver::Result<()>> + 'a>>;
 
@@ -69,7 +72,7 @@ static ACTS: &[Act] = acts! {
     "pool-move" => |d, s, w| d.move_to_pool(w, d, MoveOptions::default());
     "confirm-move" => |d, s, w| d.confirm_move(w, d, Progress::none());
     "revert-move" => |d, s, w| d.revert_move(w, d, Progress::none());
-    "evacuate" => |d, s, w| d.evacuate(w, s.home, Progress::none());
+    "evacuate" => |d, s, w| d.evacuate(w, EvacuateOptions::to(s.home));
     "attach-volume" => |d, s, w| d.attach_volume(w, scene::volume(), AttachOptions::default());
     "detach-volume" => |d, s, w| d.detach_volume(w, scene::VOLUME, Progress::none());
     "extend-volume" => |d, s, w| d.extend_volume(w, scene::VOLUME, Some(64 << 20), Progress::none());
@@ -81,12 +84,13 @@ static ACTS: &[Act] = acts! {
     "tell-network" => |d, s, w| d.tell_network(w, BTreeMap::new(), Progress::none());
     "check-drive" => |d, s, w| d.check_config_drive(w, Progress::none());
     "volumes" => |d, s, w| async { d.volumes(&w).await };
-    "check-volumes" => |d, s, w| async { d.check_volumes(&w).await };
+    "check-volumes" => |d, s, w| d.check_volumes(w, Progress::none());
     "interfaces" => |d, s, w| async { d.interfaces(&w).await };
     "agent" => |d, s, w| async { d.agent(&w, AgentTimeouts::default()).await };
     "console-log" => |d, s, w| async { d.console_log(&w).await };
     "console" => |d, s, w| async { d.console(&w, ConsoleProtocol::Vt100).await };
     "diagnostics" => |d, s, w| async { d.diagnostics(&w).await };
+    "instance-load" => |d, s, w| async { d.instance_load(&w).await };
 };
 
 /// A pool of two hosts with one of our instances that runs, and one of somebody else's.
@@ -207,7 +211,9 @@ async fn what_is_to_be_used_and_is_not_there() -> Result<()> {
         ),
         (
             "no such image",
-            Box::pin(async { driver.rebuild(which(), RebuildOptions::with("no such image")).await }),
+            Box::pin(async {
+                driver.rebuild(which(), RebuildOptions::with("no such image")).await.map(drop)
+            }),
         ),
         (
             "no network has",
@@ -223,6 +229,27 @@ async fn what_is_to_be_used_and_is_not_there() -> Result<()> {
             "has no interface \"9\"",
             Box::pin(async {
                 driver.lock_interface(which(), "9", Locking::Disabled, Progress::none()).await.map(drop)
+            }),
+        ),
+        (
+            "an MTU of 67 bytes is none",
+            Box::pin(async {
+                let nic = Nic { mtu: Some(67), ..Nic::on(NETWORK) };
+                driver.attach_interface(which(), nic, Progress::none()).await.map(drop)
+            }),
+        ),
+        (
+            "a limit of 0 kilobytes per second",
+            Box::pin(async {
+                let nic = Nic { limit_kbytes: Some(0), ..Nic::on(NETWORK) };
+                driver.attach_interface(which(), nic, Progress::none()).await.map(drop)
+            }),
+        ),
+        (
+            "an MTU of 65536 bytes is none",
+            Box::pin(async {
+                let spec = NetworkSpec { name: "jumbo".into(), mtu: Some(65_536), vlan: None };
+                driver.ensure_network(spec, Progress::none()).await.map(drop)
             }),
         ),
         ("volume", attach(Volume::new(Storage::Repository(nobody), VolumeDisk::Uuid(nobody)))),
@@ -319,6 +346,7 @@ async fn instances_in_the_wrong_state() -> Result<()> {
         "attach-nic",
         "detach-nic",
         "diagnostics",
+        "instance-load",
     ];
     some_refused(&scene, &need_a_guest_at_rest, wrong).await?;
     driver.power(scene.which(), PowerChange::Unpause, Progress::none()).await?;
@@ -334,7 +362,7 @@ async fn instances_in_the_wrong_state() -> Result<()> {
     Step::RevertResize.run(&scene).await?;
 
     driver.power(scene.which(), PowerChange::Off(Shutdown::Hard), Progress::none()).await?;
-    some_refused(&scene, &["pause", "live-migrate", "diagnostics"], wrong).await?;
+    some_refused(&scene, &["pause", "live-migrate", "diagnostics", "instance-load"], wrong).await?;
 
     // Another program is still making it.
     let client = scene.pool.client();
@@ -342,6 +370,18 @@ async fn instances_in_the_wrong_state() -> Result<()> {
     client.add_to(&vm, vm::field::OTHER_CONFIG, "xenapi-rs:unfinished", "true").await?;
     all_refused(&scene, || scene.which(), &["destroy"], wrong).await?;
     assert_eq!(client.get_field(&vm, vm::field::POWER_STATE).await?, VmPowerState::Halted);
+
+    // It was to be destroyed, and that failed when it was to be stopped: who reconciles goes on with it.
+    client.remove_from(&vm, vm::field::OTHER_CONFIG, "xenapi-rs:unfinished").await?;
+    driver.power(scene.which(), PowerChange::On, Progress::none()).await?;
+    let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    scene.pool.simulator.faults().on("VM.hard_shutdown", refusal);
+    driver.destroy(scene.which(), Progress::none()).await.expect_err("it could not be stopped");
+    assert!(driver.instance(&scene.which()).await?.destroying);
+    let refused = |cause: &Cause| matches!(cause, Cause::WrongState { .. } | Cause::NotMoved { .. });
+    all_refused(&scene, || scene.which(), &["destroy"], refused).await?;
+    assert_eq!(client.get_field(&vm, vm::field::POWER_STATE).await?, VmPowerState::Running);
+    driver.destroy(scene.which(), Progress::none()).await?;
     Ok(())
 }
 
@@ -370,6 +410,47 @@ async fn hosts_that_take_no_guests() -> Result<()> {
         let error = refused(&scene, name, call).await?;
         assert!(disabled(&error), "{name}: {error}");
     }
+    // Its own host: it could not come up again with its disks.
+    let enable = async |enabled| driver.set_node_enabled(scene.home, enabled, Progress::none()).await;
+    for (prepare, names) in [
+        (None, &["resize", "rescue", "rebuild"][..]),
+        (Some((Step::Rescue, Step::Unrescue)), &["unrescue"]),
+        (Some((Step::Resize, Step::RevertResize)), &["revert-resize"]),
+    ] {
+        if let Some((begin, _)) = &prepare {
+            begin.run(&scene).await?;
+        }
+        enable(false).await?;
+        for name in names {
+            let act = ACTS.iter().find(|act| act.name == *name).with_context(|| (*name).to_owned())?;
+            let error = refused(&scene, name, (act.call)(driver, &scene, scene.which())).await?;
+            assert!(disabled(&error), "{name}: {error}");
+        }
+        enable(true).await?;
+        if let Some((_, end)) = &prepare {
+            end.run(&scene).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A size that no machine has, or that its processors cannot be grouped into.
+#[tokio::test]
+async fn sizes_that_cannot_be() -> Result<()> {
+    let scene = scene().await?;
+    let client = scene.pool.client();
+    let vm = client.by_name_label::<Vm>("web1").await?;
+    client.add_to(&vm, vm::field::PLATFORM, "cores-per-socket", "2").await?;
+    for (flavor, says) in [
+        (Flavor::new(0, 512, 0), "no vCPU or no memory"),
+        (Flavor::new(2, 0, 0), "no vCPU or no memory"),
+        (Flavor::new(3, 512, 0), "3 vCPUs cannot be sockets of 2 cores"),
+    ] {
+        let options = ResizeOptions { flavor: Some(flavor), ..ResizeOptions::default() };
+        let call = Box::pin(async { scene.pool.driver.resize(scene.which(), options).await.map(drop) });
+        let text = refused(&scene, says, call).await?.to_string();
+        assert!(text.contains(says), "{says:?} is missing in {text}");
+    }
     Ok(())
 }
 
@@ -389,7 +470,22 @@ async fn editions_that_lack_a_feature() -> Result<()> {
     let pool_migrate: Call<'_> = Box::pin(async {
         driver.migrate_to_pool(scene.which(), driver, PoolMigrateOptions::default()).await.map(drop)
     });
-    let calls: [(&str, &str, Call<'_>); 5] = [
+    let flavor = Flavor { memory_min_mib: Some(256), ..Flavor::new(1, 512, 0) };
+    let balloon = ResizeOptions { flavor: Some(flavor), ..ResizeOptions::default() };
+    let limited = Nic { limit_kbytes: Some(9), ..Nic::on(NETWORK) };
+    let calls: [(&str, &str, Call<'_>); 7] = [
+        (
+            "restrict_qos",
+            "limits of rates (QoS)",
+            Box::pin(async {
+                driver.attach_interface(scene.which(), limited, Progress::none()).await.map(drop)
+            }),
+        ),
+        (
+            "restrict_dmc",
+            "ballooning",
+            Box::pin(async { driver.resize(scene.which(), balloon).await.map(drop) }),
+        ),
         ("restrict_storage_xen_motion", "storage migration", pool_migrate),
         ("restrict_xen_motion", "live migration", live()),
         ("restrict_storage_xen_motion", "storage migration", live()),
@@ -412,7 +508,10 @@ async fn editions_that_lack_a_feature() -> Result<()> {
             xenapi_wire::Value::Struct([(key.to_owned(), "true".into())].into_iter().collect());
         scene.pool.simulator.core().db().write(|tx| tx.set("pool", &pool, "restrictions", restrictions))?;
         let text = refused(&scene, key, call).await?.to_string();
-        assert!(text.contains(&format!("the pool's edition or release has no {name}")), "{key}: {text}");
+        assert!(
+            text.contains(&format!("the pool's edition or release has no {name} ({key})")),
+            "{key}: {text}"
+        );
     }
     Ok(())
 }
@@ -436,5 +535,34 @@ fn every_verb_on_an_instance_is_tried() -> Result<()> {
         };
         ensure!(here.contains(&format!("d.{called}(")), "{name} is not tried");
     }
+    Ok(())
+}
+
+/// What an operator keeps from being done with a VM, found out before its guest is down.
+#[tokio::test]
+async fn what_others_have_blocked() -> Result<()> {
+    use VmOperations::{CleanShutdown, Destroy, HardShutdown, Start, StartOn};
+    let scene = scene().await?;
+    let client = scene.pool.client();
+    let shown = scene.pool.driver.instance(&scene.which()).await?;
+    let vm = client.by_uuid::<Vm>(&shown.vm_uuid.to_string()).await?;
+    let restarted = ["resize", "rescue", "rebuild", "pool-move"];
+    for (operation, names) in [
+        (Destroy, &["destroy"][..]),
+        (HardShutdown, &["destroy", "resize", "rescue", "rebuild", "pool-move"]),
+        (CleanShutdown, &restarted),
+        (Start, &restarted),
+        (StartOn, &restarted),
+    ] {
+        client
+            .add_to(&vm, vm::field::BLOCKED_OPERATIONS, operation.clone(), "the auditors look at it")
+            .await?;
+        some_refused(&scene, names, |cause| {
+            matches!(cause, Cause::WrongState { state, .. } if state.contains("(the auditors look at it)"))
+        })
+        .await?;
+        client.remove_from(&vm, vm::field::BLOCKED_OPERATIONS, operation).await?;
+    }
+    scene.pool.driver.destroy(scene.which(), Progress::none()).await?;
     Ok(())
 }

@@ -14,8 +14,9 @@ use image_store::{FileSource, ImageSource};
 use tempfile::TempDir;
 use xapi_simulator::World;
 use xapi_simulator::targets::Target;
+use xenapi_driver::resize::ResizeOptions;
 use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, RootImage, SrChoice};
-use xenapi_driver::{Checks, SpawnOptions};
+use xenapi_driver::{Checks, Progress, Shutdown, SpawnOptions, Which};
 use xenapi_types::{Ref, Sr, Vdi, VdiType, sr, vdi};
 
 const SERVER: &str = "192.0.2.1";
@@ -117,6 +118,42 @@ async fn the_same_bytes_on_every_type() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What is blank, and what a disk grows by, shows the guest nothing of others.
+#[tokio::test]
+async fn what_others_left_is_not_shown() -> Result<()> {
+    let bench = Bench::new().await?;
+    let row = REPOSITORIES.iter().find(|row| row.0 == RAW_LVM).context("the row")?;
+    let sr = bench.make(row).await?;
+    let mut spec =
+        InstanceSpec::new("web1", Flavor { swap_mib: 8, ..Flavor::new(1, 512, 0) }, bench.at("disk.raw"));
+    spec.sr = SrChoice::Named(RAW_LVM.into());
+    let instance = bench.pool.driver.spawn(spec, SpawnOptions::default()).await?;
+    let client = bench.pool.client();
+    let clean = async |when: &str, sizes: [u64; 2]| {
+        let mut have = Vec::new();
+        for (_, disk) in
+            client.all_records::<Vdi>().await?.into_iter().filter(|(_, disk)| disk.sr == sr && disk.managed)
+        {
+            let content = bench.pool.content(&disk.uuid).await?;
+            let image = if disk.uuid == instance.root_uuid { &bench.image[..] } else { &[] };
+            let (begin, rest) = content.split_at(image.len().min(content.len()));
+            anyhow::ensure!(begin == image && rest.iter().all(|byte| *byte == 0), "{when}: {disk:?}");
+            have.push(content.len() as u64 >> 20);
+        }
+        have.sort_unstable();
+        assert_eq!(have, sizes, "{when}");
+        anyhow::Ok(())
+    };
+    clean("a new instance", [8, 44]).await?;
+    let which = Which::Instance(instance.uuid);
+    let flavor = Flavor { swap_mib: 24, ..Flavor::new(1, 512, 0) };
+    let options =
+        ResizeOptions { flavor: Some(flavor), shutdown: Shutdown::Hard, ..ResizeOptions::default() };
+    bench.pool.driver.resize(which.clone(), options).await?;
+    bench.pool.driver.confirm_resize(which, Progress::none()).await?;
+    clean("a larger disk for swap", [24, 44]).await
 }
 
 /// The bench itself: of a volume that is not zeroed, what is not written is not zero.

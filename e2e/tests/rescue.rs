@@ -2,18 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use e2e::pool::{NETWORK, Pool};
+use e2e::pool::{NETWORK, Pool, writes};
 use examples::demo_image::DemoImage;
 use tempfile::TempDir;
 use xapi_simulator::World;
 use xapi_simulator::fault::Fault;
+use xenapi_driver::evacuate::EvacuateOptions;
+use xenapi_driver::plan::Conflict;
+use xenapi_driver::reconcile::ReconcileOptions;
 use xenapi_driver::rescue::RescueOptions;
 use xenapi_driver::resize::{RebuildOptions, ResizeOptions};
 use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic, SrChoice};
 use xenapi_driver::{Cause, PowerChange, Progress, Shutdown, Which};
-use xenapi_types::{Ref, Vbd, Vdi, Vm, VmPowerState, vdi};
+use xenapi_types::{Ref, Vbd, VbdRecord, Vdi, Vm, VmPowerState, vbd, vdi, vm};
 use xenapi_wire::Failure;
 
 struct Bench {
@@ -81,7 +85,7 @@ impl Bench {
     }
 
     async fn rebuild(&self) -> xenapi_driver::Result<()> {
-        self.pool.driver.rebuild(self.which.clone(), RebuildOptions::with(&self.rescue)).await
+        self.pool.driver.rebuild(self.which.clone(), RebuildOptions::with(&self.rescue)).await.map(drop)
     }
 }
 
@@ -113,6 +117,78 @@ async fn rescued_and_back() -> Result<()> {
     assert_eq!(bench.state().await?.0, VmPowerState::Running);
     bench.unrescue().await?;
     assert_eq!(bench.state().await?, before);
+    Ok(())
+}
+
+/// What the rescue disk has is all that the instance has then.
+#[tokio::test]
+async fn without_its_own_root_disk_it_keeps_the_rescue_disk() -> Result<()> {
+    let bench = Bench::new().await?;
+    bench.rescue().await?;
+    let client = bench.pool.client();
+    bench.pool.driver.power(bench.which.clone(), PowerChange::Off(Shutdown::Hard), Progress::none()).await?;
+    let root = bench.state().await?.2["1"].0.clone();
+    client.destroy(&client.by_uuid::<Vdi>(&root).await?).await?;
+    let before = bench.state().await?;
+    let error = bench.unrescue().await.unwrap_err().to_string();
+    assert!(error.contains(&format!("without its own root disk {root}")), "{error}");
+    assert!(error.contains("remove the key xenapi-rs:rescue"), "{error}");
+    let (power, mut keys, places, disks) = bench.state().await?;
+    keys.remove("xenapi-rs:rescue-ending");
+    assert_eq!((power, keys, places, disks), before);
+
+    // As it says: then it is an instance as any other.
+    for key in ["xenapi-rs:rescue", "xenapi-rs:rescue-ending"] {
+        client.remove_from(&bench.vm, vm::field::OTHER_CONFIG, key).await?;
+    }
+    let all = ReconcileOptions { older_than: Duration::ZERO, ..ReconcileOptions::default() };
+    let reconciled = bench.pool.driver.reconcile(all).await?;
+    assert!(reconciled.leftovers.is_empty(), "{reconciled:?}");
+    assert_eq!((bench.state().await?.2, bench.state().await?.3), (before.2, before.3));
+    bench.pool.driver.power(bench.which.clone(), PowerChange::On, Progress::none()).await?;
+    Ok(())
+}
+
+/// The drives as they were set up, but for their uuids and what comes and goes with the guest.
+async fn drives(bench: &Bench) -> Result<BTreeMap<String, VbdRecord>> {
+    let client = bench.pool.client();
+    let mut drives = BTreeMap::new();
+    for vbd in client.record(&bench.vm).await?.vbds {
+        let vbd = client.record(&vbd).await?;
+        let mut like = VbdRecord::default();
+        (like.vdi, like.bootable, like.mode) = (vbd.vdi, vbd.bootable, vbd.mode);
+        (like.unpluggable, like.other_config) = (vbd.unpluggable, vbd.other_config);
+        like.qos_algorithm_type = vbd.qos_algorithm_type;
+        like.qos_algorithm_params = vbd.qos_algorithm_params;
+        drives.insert(vbd.userdevice, like);
+    }
+    Ok(drives)
+}
+
+/// What somebody has set of a drive belongs to its place: it is there again afterwards, and goes along to another disk.
+#[tokio::test]
+async fn a_drive_keeps_what_was_set_of_it() -> Result<()> {
+    let bench = Bench::new().await?;
+    let client = bench.pool.client();
+    for vbd in client.record(&bench.vm).await?.vbds {
+        client.set_field(&vbd, vbd::field::QOS_ALGORITHM_TYPE, "ionice".to_owned()).await?;
+        client.add_to(&vbd, vbd::field::QOS_ALGORITHM_PARAMS, "sched", "rt").await?;
+        client.add_to(&vbd, vbd::field::OTHER_CONFIG, "theirs", "stays").await?;
+        client.set_field(&vbd, vbd::field::UNPLUGGABLE, false).await?;
+    }
+    let before = drives(&bench).await?;
+    bench.rescue().await?;
+    bench.unrescue().await?;
+    assert_eq!(drives(&bench).await?, before, "after a rescue");
+    let larger = || ResizeOptions { flavor: Some(Flavor::new(1, 512, 1)), ..ResizeOptions::default() };
+    let driver = &bench.pool.driver;
+    driver.resize(bench.which.clone(), larger()).await?;
+    let root = drives(&bench).await?["0"].clone();
+    assert_ne!(root.vdi, before["0"].vdi);
+    assert_eq!((&*root.other_config["theirs"], &*root.qos_algorithm_params["sched"]), ("stays", "rt"));
+    assert!(!root.unpluggable);
+    driver.revert_resize(bench.which.clone(), Progress::none()).await?;
+    assert_eq!(drives(&bench).await?, before, "after a resize");
     Ok(())
 }
 
@@ -213,7 +289,7 @@ async fn what_cannot_be_put_back_any_more_is_finished() -> Result<()> {
     let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
     // The old root disk is removed, and that is not heard of; the same, and then the journal cannot be closed.
     for (method, k, fault) in
-        [("VDI.destroy", 1, Fault::DropAfterExecution), ("VM.remove_from_other_config", 5, refusal)]
+        [("VDI.destroy", 1, Fault::DropAfterExecution), ("VM.remove_from_other_config", 2, refusal)]
     {
         let faults = bench.pool.simulator.faults();
         faults.on_nth(method, k, fault);
@@ -254,7 +330,7 @@ async fn evacuated_from_a_dead_host() -> Result<()> {
     let nodes = bench.pool.driver.nodes().await?;
     let there = nodes.iter().find(|node| node.reference != record.resident_on).context("two nodes")?;
     let there_uuid = there.uuid.parse()?;
-    let evacuate = || bench.pool.driver.evacuate(bench.which.clone(), there_uuid, Progress::none());
+    let evacuate = || bench.pool.driver.evacuate(bench.which.clone(), EvacuateOptions::to(there_uuid));
     let error = evacuate().await.unwrap_err();
     assert!(matches!(error.cause(), Cause::HostLives { .. }), "{error}");
     assert_eq!(client.record(&bench.vm).await?.domid, record.domid);
@@ -264,16 +340,20 @@ async fn evacuated_from_a_dead_host() -> Result<()> {
     bench.pool.driver.set_node_enabled(there_uuid, false, Progress::none()).await?;
     let before = bench.pool.census().await?;
     for there in [there_uuid, uuid::Uuid::new_v4()] {
-        let evacuating = bench.pool.driver.evacuate(bench.which.clone(), there, Progress::none());
+        bench.pool.simulator.faults().record();
+        let evacuating = bench.pool.driver.evacuate(bench.which.clone(), EvacuateOptions::to(there));
         let error = evacuating.await.unwrap_err();
-        assert!(matches!(error.cause(), Cause::Conflicts(_)), "{error}");
+        assert_eq!(writes(bench.pool.simulator.faults().recorded()), [""; 0], "{error}");
+        let Cause::Conflicts(conflicts) = error.cause() else { panic!("{error}") };
+        let is_disabled = |conflict: &Conflict| matches!(conflict, Conflict::NodeDisabled { .. });
+        assert_eq!(conflicts.iter().any(is_disabled), there == there_uuid, "{error}");
         bench.pool.census().await?.assert_as(&before, &error.to_string());
     }
     bench.pool.driver.set_node_enabled(there_uuid, true, Progress::none()).await?;
     let plan = bench
         .pool
         .driver
-        .dry_run(|driver| driver.evacuate(bench.which.clone(), there_uuid, Progress::none()))
+        .dry_run(|driver| driver.evacuate(bench.which.clone(), EvacuateOptions::to(there_uuid)))
         .await?;
     assert_eq!(plan.steps.len(), 2, "{plan}");
     assert_eq!(client.record(&bench.vm).await?.resident_on, record.resident_on, "nothing was done");
@@ -296,10 +376,10 @@ async fn not_evacuated_where_the_disks_are_gone_with_the_host() -> Result<()> {
     let error = bench
         .pool
         .driver
-        .evacuate(bench.which.clone(), there.uuid.parse()?, Progress::none())
+        .evacuate(bench.which.clone(), EvacuateOptions::to(there.uuid.parse()?))
         .await
         .unwrap_err();
-    assert!(matches!(error.cause(), Cause::NotConnected { .. }), "{error}");
+    assert!(matches!(error.cause(), Cause::DiskLost { disk, .. } if disk.starts_with("disk ")), "{error}");
     assert_eq!(client.record(&bench.vm).await?.power_state, VmPowerState::Running, "nothing was done");
     Ok(())
 }

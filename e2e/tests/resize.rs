@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use e2e::bench::{Bench, Running};
-use e2e::pool::{LVM, NETWORK};
+use e2e::pool::{LVM, NETWORK, foreign_drive};
 use tokio::sync::mpsc;
 use xapi_simulator::World;
 use xapi_simulator::fault::Fault;
 use xenapi_client::ExportFormat;
+use xenapi_driver::reconcile::{Kind, ReconcileOptions};
 use xenapi_driver::resize::{ResizeOptions, ResizeState};
 use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Nic, SrChoice};
 use xenapi_driver::volume::{AttachOptions, Storage, Volume, VolumeDisk};
-use xenapi_driver::{Cause, Event, PowerChange, Progress, Shutdown, Stage, Which};
-use xenapi_types::{Host, Ref, Sr, Vbd, Vdi, VdiType, VmPowerState, sr, vdi};
+use xenapi_driver::{Cause, Event, PowerChange, Progress, Settings, Shutdown, Stage, Which};
+use xenapi_types::{Host, Ref, Sr, Vbd, Vdi, VdiType, Vm, VmPowerState, sr, vbd, vdi, vm};
 use xenapi_wire::Failure;
 
 const MIB: u64 = 1 << 20;
@@ -80,7 +81,7 @@ async fn resize(
 }
 
 async fn confirm(bench: &Running) -> xenapi_driver::Result<()> {
-    bench.pool.driver.confirm_resize(bench.which.clone(), Progress::none()).await
+    bench.pool.driver.confirm_resize(bench.which.clone(), Progress::none()).await.map(drop)
 }
 
 async fn revert(bench: &Running) -> xenapi_driver::Result<()> {
@@ -158,6 +159,74 @@ async fn up_and_reverted() -> Result<()> {
     assert_eq!(state(&bench).await?, before);
     let error = revert(&bench).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::NotResized { .. }), "{error}");
+    Ok(())
+}
+
+/// Sizes of the disks by their places, in MiB.
+async fn sizes(bench: &Running) -> Result<BTreeMap<String, i64>> {
+    let mut sizes = BTreeMap::new();
+    for (place, uuid) in state(bench).await?.disks {
+        let vdi = bench.pool.client().by_uuid::<Vdi>(&uuid).await?;
+        sizes.insert(place, bench.pool.client().get_field(&vdi, vdi::field::VIRTUAL_SIZE).await? >> 20);
+    }
+    Ok(sizes)
+}
+
+/// Disks for swap and data are added and grow with the flavor, and are never smaller.
+#[tokio::test]
+async fn disks_for_swap_and_data_grow_and_are_added() -> Result<()> {
+    let bench = bench().await?;
+    let (driver, faults) = (&bench.pool.driver, bench.pool.simulator.faults());
+    let to = |swap_mib, ephemeral_gib| ResizeOptions {
+        flavor: Some(Flavor { swap_mib, ephemeral_gib, ..Flavor::new(1, 512, 0) }),
+        shutdown: Shutdown::Hard,
+        ..ResizeOptions::default()
+    };
+    let before = state(&bench).await?;
+    let plan = driver.dry_run(|driver| driver.resize(bench.which.clone(), to(8, 1))).await?;
+    assert!(plan.steps.iter().any(|step| step.contains("of 1024 MiB at device 4")), "{plan}");
+    let refusal = || Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    for (method, k) in
+        [("VDI.create", 1), ("VDI.create", 2), ("VBD.create", 1), ("VBD.create", 2), ("VM.start_on", 1)]
+    {
+        faults.on_nth(method, k, refusal());
+        let error = resize(&bench, to(8, 1)).await.unwrap_err();
+        assert!(error.leftovers().is_empty(), "{method} {k}: {error}");
+        assert_eq!(state(&bench).await?, before, "{method} {k}");
+    }
+    resize(&bench, to(8, 1)).await?;
+    revert(&bench).await?;
+    assert_eq!(state(&bench).await?, before);
+    resize(&bench, to(8, 1)).await?;
+    confirm(&bench).await?;
+    let now = sizes(&bench).await?;
+    assert_eq!([now["2"], now["4"]], [8, 1024]);
+    assert_eq!(now.len(), before.disks.len() + 2);
+
+    // As they are, and as large as they are.
+    let before = state(&bench).await?;
+    for same in [to(0, 0), to(8, 1)] {
+        assert_eq!(resize(&bench, same).await?.replaced_disks, 0);
+        revert(&bench).await?;
+        assert_eq!(state(&bench).await?, before);
+    }
+    let domid = bench.record().await?.domid;
+    resize(&bench, to(16, 3)).await?;
+    revert(&bench).await?;
+    assert_eq!(state(&bench).await?, before);
+    assert_ne!(bench.record().await?.domid, domid);
+    resize(&bench, to(16, 3)).await?;
+    confirm(&bench).await?;
+    let now = sizes(&bench).await?;
+    assert_eq!([now["2"], now["4"]], [16, 3072]);
+    let (before, domid) = (state(&bench).await?, bench.record().await?.domid);
+    for smaller in [to(8, 0), to(0, 2)] {
+        let error = resize(&bench, smaller).await.unwrap_err();
+        assert!(matches!(error.cause(), Cause::Shrink { .. }), "{error}");
+    }
+    assert_eq!((state(&bench).await?, bench.record().await?.domid), (before, domid), "it was not stopped");
+    let destroyed = driver.destroy(bench.which.clone(), Progress::none()).await?;
+    assert_eq!((destroyed.disk_uuids.len(), destroyed.kept_disk_uuids.len()), (4, 0));
     Ok(())
 }
 
@@ -301,9 +370,10 @@ async fn volumes_stay() -> Result<()> {
 
 /// What a resize to another repository asks of the host.
 const CALLS: &[(&str, usize)] = &[
-    ("VM.remove_from_other_config", 3),
-    ("VM.add_to_other_config", 3),
+    ("VM.add_to_other_config", 2),
     ("VDI.add_to_other_config", 4),
+    ("VDI.remove_from_other_config", 2),
+    ("VDI.set_other_config", 2),
     ("VDI.snapshot", 2),
     ("VDI.create", 2),
     ("VDI.copy", 4),
@@ -361,9 +431,11 @@ async fn a_resize_that_broke_off_anywhere_is_reverted_later() -> Result<()> {
         for k in 1..=count {
             let faults = bench.pool.simulator.faults();
             faults.on_nth(method, k, refusal());
-            // The first step of the way back that changes anything.
+            // The first step of the way back that changes anything, before which the domain of a guest may be noted.
             if method != "VM.add_to_other_config" {
-                faults.on_nth("VM.add_to_other_config", 2, refusal());
+                for nth in [2, 3] {
+                    faults.on_nth("VM.add_to_other_config", nth, refusal());
+                }
             }
             let error = resize(&bench, elsewhere()).await.unwrap_err();
             faults.clear();
@@ -435,5 +507,144 @@ async fn a_confirmation_that_fails_is_finished_by_the_next_one() -> Result<()> {
     let other = Which::parse("web2");
     let error = bench.pool.driver.confirm_resize(other, Progress::none()).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::NotResized { .. }), "{error}");
+    Ok(())
+}
+
+/// What a user makes of the disks while they are resized, and until that is decided, is the user's.
+#[tokio::test]
+async fn copies_that_users_make_outlive_a_resize_and_its_end() -> Result<()> {
+    let bench = bench().await?;
+    let client = bench.pool.client();
+    resize(&bench, larger()).await?;
+    let root = client.by_uuid::<Vdi>(&state(&bench).await?.disks["0"]).await?;
+    let clone = client.call(vdi::Clone { vdi: root.clone(), driver_params: None }).await?;
+    let snapshot = client.call(vdi::Snapshot { vdi: root, driver_params: None }).await?;
+    let twin = client.call(vm::Clone { vm: bench.vm.clone(), new_name: "twin".into() }).await;
+    // A running one cannot be cloned.
+    assert!(twin.is_err());
+    bench.off().await?;
+    let twin = client.call(vm::Clone { vm: bench.vm.clone(), new_name: "twin".into() }).await?;
+    let drives = client.get_field(&twin, vm::field::VBDS).await?.len();
+    revert(&bench).await?;
+    let theirs = client.record(&twin).await?;
+    assert_eq!((theirs.vbds.len(), drives), (2, 2));
+    for vbd in &theirs.vbds {
+        let disk = client.record(&client.record(vbd).await?.vdi).await?;
+        assert!(disk.managed, "{}", disk.uuid);
+    }
+    for disk in [clone, snapshot] {
+        assert!(client.record(&disk).await?.managed);
+    }
+    Ok(())
+}
+
+/// The snapshot that a resize needs goes; one that somebody takes in that moment does not.
+#[tokio::test]
+async fn a_snapshot_that_a_user_takes_meanwhile_stays() -> Result<()> {
+    let bench = bench().await?;
+    let (client, before) = (bench.pool.client().clone(), state(&bench).await?);
+    let root = client.by_uuid::<Vdi>(&before.disks["0"]).await?;
+    // As XAPI would take it while the disk has the mark, and as it would after that.
+    let faults = bench.pool.simulator.faults();
+    faults.on_nth("VDI.copy", 1, Fault::Slow(std::time::Duration::from_secs(2)));
+    let resizing = bench.pool.driver.resize(bench.which.clone(), elsewhere());
+    let snapshot = async {
+        loop {
+            let taken = client.get_field(&root, vdi::field::SNAPSHOTS).await?;
+            if !taken.is_empty() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        let taken = client.call(vdi::Snapshot { vdi: root.clone(), driver_params: None }).await?;
+        anyhow::Ok(taken)
+    };
+    let (resized, snapshot) = tokio::join!(resizing, snapshot);
+    resized?;
+    let snapshot = snapshot?;
+    let taken = client.get_field(&root, vdi::field::SNAPSHOTS).await?;
+    assert_eq!(taken, std::slice::from_ref(&snapshot), "only the user's");
+    revert(&bench).await?;
+    assert!(client.record(&snapshot).await?.is_a_snapshot);
+    let now = ReconcileOptions { older_than: std::time::Duration::ZERO, ..ReconcileOptions::default() };
+    let found = bench.pool.driver.reconcile(now).await?;
+    assert!(client.record(&snapshot).await?.is_a_snapshot, "{found:?}");
+    let keys = client.get_field(&snapshot, vdi::field::OTHER_CONFIG).await?;
+    assert!(!keys.keys().any(|key| key.starts_with("xenapi-rs:resize")), "{keys:?}");
+    client.destroy(&snapshot).await?;
+    assert_eq!(state(&bench).await?, before);
+    Ok(())
+}
+
+/// A disk that was replaced and that somebody has is not removed, and not forgotten either.
+#[tokio::test]
+async fn a_replaced_disk_that_somebody_has_is_told_of_when_it_is_free() -> Result<()> {
+    let bench = bench().await?;
+    let (client, old) = (bench.pool.client().clone(), state(&bench).await?.disks["0"].clone());
+    let now = || ReconcileOptions { older_than: std::time::Duration::ZERO, ..ReconcileOptions::default() };
+    resize(&bench, larger()).await?;
+    let disk = client.by_uuid::<Vdi>(&old).await?;
+    let (theirs, _) = bench.pool.make_foreign("theirs", "a disk", BTreeMap::new()).await?;
+    let drive = client.call(foreign_drive(&theirs, &disk, 1)).await?;
+    let kept = bench.pool.driver.confirm_resize(bench.which.clone(), Progress::none()).await?.kept;
+    let vm = client.get_field(&theirs, vm::field::UUID).await?;
+    assert!(kept.len() == 1 && kept[&old].contains(&vm), "{kept:?}");
+    assert!(bench.pool.driver.reconcile(now()).await?.unclear.is_empty(), "it is used");
+    client.destroy(&drive).await?;
+    let found = bench.pool.driver.reconcile(now()).await?;
+    let told: Vec<_> = found.unclear.iter().map(|finding| (finding.kind, finding.uuid.clone())).collect();
+    assert_eq!(told, [(Kind::UnusedDisk, old.clone())], "{found:?}");
+    assert!(found.done.is_empty() && client.record(&disk).await?.managed);
+
+    // Of one that dom0 holds it is known that it is to go.
+    let old = state(&bench).await?.disks["0"].clone();
+    let disk = client.by_uuid::<Vdi>(&old).await?;
+    let flavor = Some(Flavor::new(2, 1024, 2));
+    resize(&bench, ResizeOptions { flavor, shutdown: Shutdown::Hard, ..ResizeOptions::default() }).await?;
+    let vms = client.all_records::<Vm>().await?;
+    let dom0 = vms.into_iter().find(|(_, vm)| vm.is_control_domain).context("dom0")?.0;
+    // For a transfer that is over.
+    let other_config = BTreeMap::from([("task_id".into(), "OpaqueRef:gone".into())]);
+    let drive =
+        vbd::Create { userdevice: "autodetect".into(), other_config, ..foreign_drive(&dom0, &disk, 1) };
+    let vbd = client.call(drive).await?;
+    client.call(vbd::Plug { vbd }).await?;
+    let detach_timeout = std::time::Duration::from_millis(300);
+    let hasty = bench.pool.driver_with(Settings { detach_timeout, ..Settings::default() })?;
+    let kept = hasty.confirm_resize(bench.which.clone(), Progress::none()).await?.kept;
+    assert!(kept.len() == 1 && kept[&old].contains("a control domain has it"), "{kept:?}");
+    assert_eq!((pending(&bench).await?, client.record(&disk).await?.managed), (None, true));
+    let done = bench.pool.driver.reconcile(now()).await?.done;
+    let done: Vec<_> = done.iter().map(|finding| (finding.kind, finding.uuid.clone())).collect();
+    assert_eq!(done, [(Kind::HeldDisk, old.clone()), (Kind::ReplacedDisk, old)]);
+    Ok(())
+}
+
+/// Whoever has removed the disk that was replaced: what the instance has now is all that there is of it.
+#[tokio::test]
+async fn what_it_has_now_stays_when_what_it_had_is_gone() -> Result<()> {
+    let bench = bench().await?;
+    let (client, driver, old) = (bench.client(), &bench.driver, state(&bench).await?.disks["0"].clone());
+    let now = || ReconcileOptions { older_than: std::time::Duration::ZERO, ..ReconcileOptions::default() };
+    resize(&bench, larger()).await?;
+    client.destroy(&client.by_uuid::<Vdi>(&old).await?).await?;
+    let (after, domid) = (state(&bench).await?, bench.record().await?.domid);
+    let error = revert(&bench).await.unwrap_err();
+    assert!(error.to_string().contains(&old), "{error}");
+    assert_eq!((state(&bench).await?, bench.record().await?.domid), (after.clone(), domid));
+
+    // As a program leaves it that dies before it is complete.
+    let (field, done) = (vm::field::OTHER_CONFIG, "xenapi-rs:resize-done");
+    client.remove_from(&bench.vm, field, done).await?;
+    let found = driver.reconcile(now()).await?;
+    assert!(found.leftovers.len() == 1 && found.done.is_empty(), "{found:?}");
+    assert!(found.leftovers[0].to_string().contains(&old), "{found:?}");
+    let mut left = state(&bench).await?;
+    left.keys.insert(done.into(), after.keys[done].clone());
+    assert_eq!((left, bench.record().await?.domid), (after.clone(), domid));
+
+    client.add_to(&bench.vm, field, done, after.keys[done].clone()).await?;
+    confirm(&bench).await?;
+    assert_eq!((state(&bench).await?.disks, pending(&bench).await?), (after.disks, None));
     Ok(())
 }

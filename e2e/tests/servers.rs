@@ -1,6 +1,7 @@
 //! The driver at servers of every release, and at ones that nobody has heard of yet.
 //!
-//! `cargo xtask releases` runs all tests of the driver at every release; here, the verbs of the sweep run once each.
+//! Here, the verbs of the sweep run once each. `cargo xtask releases` runs the other tests at old releases, but those that
+//! have nothing to try there, which it names with the reason.
 
 #![allow(clippy::print_stdout, reason = "what was tried is what the run is for")]
 

@@ -170,6 +170,21 @@ async fn a_disk_is_restored_from_a_full_file_and_what_changed_since() -> Result<
             bench.visible().await?.assert_as(&visible, method);
         }
 
+        // Where the new file has replaced one, it stays although its snapshot cannot be kept.
+        let replaced = folder.join("replaced.vhd");
+        fs::copy(folder.join("tuesday.vhd"), &replaced)?;
+        let fault = Failure::new("INTERNAL_ERROR", ["a fault of the test"]);
+        faults.on_nth("VDI.set_other_config", 2, Fault::Failure(fault));
+        let options = BackupOptions { existing: Existing::Replace, ..base_of("tuesday.vhd") };
+        let backup = driver.backup(which(), &replaced, options).await?;
+        assert_eq!((faults.clear(), backup.kept, backup.leftovers.len()), (0, false, 1), "{backup:?}");
+        let parents = Parents::Within(folder.to_owned());
+        Image::open_with(&replaced, &Opening { parents, ..Opening::default() })?;
+        bench
+            .visible()
+            .await?
+            .assert_as(&visible, "the snapshot of the earlier backup stays, and no other one");
+
         // The snapshot that was kept ends with the instance.
         bench.destroy(&instance).await?;
         bench.pool.census().await?.assert_as(&before, "after the instance is destroyed");
@@ -256,13 +271,16 @@ async fn what_a_killed_snapshot_left_is_found() -> Result<()> {
     let client = bench.client();
     let vm = client.by_uuid::<Vm>(&instance.vm_uuid).await?;
     // As the driver does it, up to the moment at which it is killed.
-    let key = format!("xenapi-rs:snapshot:{}", uuid::Uuid::now_v7());
+    let operation = uuid::Uuid::now_v7();
+    let key = format!("xenapi-rs:snapshot:{operation}");
     client.add_to(&vm, vm::field::OTHER_CONFIG, &*key, "true").await?;
     for disk in [&instance.root_uuid, instance.config_drive_uuid.as_ref().expect("it was asked for")] {
         let disk = client.by_uuid::<Vdi>(disk).await?;
-        client.add_to(&disk, vdi::field::OTHER_CONFIG, &*key, "true").await?;
+        let uuid = client.get_field(&disk, vdi::field::UUID).await?;
+        client.add_to(&disk, vdi::field::OTHER_CONFIG, &*key, uuid).await?;
     }
-    client.call(vm::Snapshot { vm: vm.clone(), new_name: "passing".into(), ignore_vdis: None }).await?;
+    let new_name = format!("web1 (snapshot of {operation})");
+    client.call(vm::Snapshot { vm: vm.clone(), new_name, ignore_vdis: None }).await?;
     let now = ReconcileOptions { older_than: Duration::ZERO, ..ReconcileOptions::default() };
     let found = bench.pool.driver.reconcile(now.clone()).await?;
     assert!(found.leftovers.is_empty(), "{found:?}");

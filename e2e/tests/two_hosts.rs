@@ -24,7 +24,7 @@ impl Pool {
             .personality(personality())
             .build()
             .await?;
-        let hosts = simulator.listen_pool("127.0.0.1:0", false).await?;
+        let hosts = simulator.listen_pool("127.0.0.1:0").await?;
         Ok(Self { simulator, hosts })
     }
 

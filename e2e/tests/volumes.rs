@@ -12,6 +12,7 @@ use xapi_simulator::World;
 use xapi_simulator::fault::Fault;
 use xapi_simulator::targets::Target;
 use xenapi_client::Secret;
+use xenapi_driver::reconcile::{Finding, Kind, ReconcileOptions};
 use xenapi_driver::rescue::RescueOptions;
 use xenapi_driver::resize::ResizeOptions;
 use xenapi_driver::spec::{ConfigDrive, Flavor, InstanceSpec, Power, SrChoice};
@@ -19,7 +20,9 @@ use xenapi_driver::volume::{
     AttachOptions, AttachedVolume, Iscsi, Mount, Nfs, Smb, Storage, Volume, VolumeDisk,
 };
 use xenapi_driver::{Cause, Instance, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Which};
-use xenapi_types::{Pbd, Ref, Sr, Vbd, Vdi, VdiType, Vm, pbd, sr, vdi};
+use xenapi_types::{
+    Host, Pbd, Ref, Sr, Vbd, VbdMode, VbdType, Vdi, VdiType, Vm, host, pbd, secret, sr, vbd, vdi, vm,
+};
 use xenapi_wire::Failure;
 
 const PORTAL: &str = "192.0.2.1";
@@ -163,11 +166,54 @@ async fn a_dead_target_is_given_up_soon_and_leaves_nothing() -> Result<()> {
     bench.pool.simulator.targets().set_dead(PORTAL, false);
     let volume = attach().await?;
     bench.pool.simulator.targets().set_dead(PORTAL, true);
-    let health = hasty.check_volumes(&bench.which).await?;
+    let health = hasty.check_volumes(bench.which.clone(), Progress::none()).await?;
     assert_eq!(health.iter().map(|h| &h.volume.id).collect::<Vec<_>>(), [&volume.id]);
     assert!(health[0].fault.as_deref().is_some_and(|fault| fault.contains("no answer")), "{health:?}");
     bench.pool.simulator.targets().set_dead(PORTAL, false);
-    assert_eq!(hasty.check_volumes(&bench.which).await?[0].fault, None);
+    assert_eq!(hasty.check_volumes(bench.which.clone(), Progress::none()).await?[0].fault, None);
+    Ok(())
+}
+
+/// A guest's drive, the connection, and a drive to be plugged: each is given up, says which device it is, and can be done once
+/// more when the server is back.
+#[tokio::test]
+async fn a_target_that_dies_while_it_is_in_use_is_given_up_too() -> Result<()> {
+    let bench = bench().await?;
+    let short = Duration::from_millis(200);
+    let settings = Settings { storage_timeout: short, detach_timeout: short, ..Settings::default() };
+    let hasty = bench.pool.driver_with(settings)?;
+    let dead = |dead| bench.pool.simulator.targets().set_dead(PORTAL, dead);
+    let attach = |lun| {
+        let volume = Volume { id: Some(format!("vol-{lun}")), ..iscsi(VolumeDisk::Lun(lun), PASSWORD) };
+        hasty.attach_volume(bench.which.clone(), volume, AttachOptions::default())
+    };
+    let first = attach(0).await?;
+    dead(true);
+    let says = |error: &xenapi_driver::Error, device: &str| {
+        let text = error.to_string();
+        assert!(matches!(error.cause(), Cause::NoAnswer { .. }), "{text}");
+        for part in [device, "no answer within", "see whether the host and the server of its storage are up"]
+        {
+            assert!(text.contains(part), "{part:?} is missing in {text}");
+        }
+    };
+    let detach = || hasty.detach_volume(bench.which.clone(), &*first.vdi_uuid, Progress::none());
+    says(&detach().await.unwrap_err(), &format!("unplugging device {} (VBD ", first.device));
+    assert_eq!(hasty.volumes(&bench.which).await?, std::slice::from_ref(&first), "it is as it was");
+
+    // The repository is there, and connected: what waits is the drive.
+    let second = attach(1).await.unwrap_err();
+    says(&second, "plugging device ");
+    assert!(second.leftovers().is_empty(), "{second}");
+    assert_eq!(hasty.volumes(&bench.which).await?, std::slice::from_ref(&first));
+
+    // The drive comes off with the guest, the connection does not.
+    hasty.power(bench.which.clone(), PowerChange::Off(Shutdown::Hard), Progress::none()).await?;
+    says(&detach().await.unwrap_err(), "disconnecting storage repository ");
+    says(&hasty.destroy(bench.which.clone(), Progress::none()).await.unwrap_err(), "(PBD ");
+    dead(false);
+    hasty.reconcile(ReconcileOptions { older_than: Duration::ZERO, ..ReconcileOptions::default() }).await?;
+    assert_eq!(bench.client().all_records::<Sr>().await?.len(), bench.before.objects["SR"].len());
     Ok(())
 }
 
@@ -192,7 +238,14 @@ async fn shares_are_found_by_their_only_repository() -> Result<()> {
     let login = Some(("user".to_owned(), Secret::new(PASSWORD)));
     let smb = Smb { server: "//192.0.2.3/volumes".into(), login, sr_uuid: Some(sr_uuid) };
     attach(&bench, Volume::new(Storage::Smb(smb), VolumeDisk::Uuid(vdi_uuid))).await?;
+    let client = bench.client();
+    let sr = client.record(&client.by_uuid::<Sr>(&sr_uuid.to_string()).await?).await?;
+    let config = client.record(&sr.pbds[0]).await?.device_config;
+    assert!(!format!("{config:?} {:?} {:?}", sr.sm_config, sr.other_config).contains(PASSWORD));
+    let secret = client.by_uuid::<xenapi_types::Secret>(&config["password_secret"]).await?;
+    assert_eq!(client.get_field(&secret, secret::field::VALUE).await?, PASSWORD);
     detach(&bench, &vdi_uuid.to_string()).await?;
+    assert_eq!(client.all::<xenapi_types::Secret>().await?.len(), 0, "it went with the connection");
     assert_eq!(made_since(&bench).await?, [""; 0]);
     Ok(())
 }
@@ -245,6 +298,37 @@ async fn a_disk_of_the_pool_in_every_state_of_the_guest() -> Result<()> {
 }
 
 /// An instance that boots from a LUN and has another one, with its undo at every call, and its end.
+/// Nobody loses the wrong disk: what could be meant twice is not touched.
+#[tokio::test]
+async fn a_name_that_means_two_volumes() -> Result<()> {
+    let bench = bench().await?;
+    let sr = bench.client().by_name_label::<Sr>(EXT).await?;
+    let repository = Storage::Repository(bench.client().get_field(&sr, sr::field::UUID).await?.parse()?);
+    let [(_, first), (_, second), (_, third)] = [
+        new_disk(&bench, &sr, MIB).await?,
+        new_disk(&bench, &sr, MIB).await?,
+        new_disk(&bench, &sr, MIB).await?,
+    ];
+    let volume = |disk: Uuid, id: &str| {
+        let mut volume = Volume::new(repository.clone(), VolumeDisk::Uuid(disk));
+        volume.id = Some(id.to_owned());
+        volume
+    };
+    let placed = attach(&bench, volume(first, "data")).await?;
+    let error = attach(&bench, volume(second, "data")).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::AmbiguousVolume { .. }), "{error}");
+    assert!(error.to_string().contains(&first.to_string()) && error.leftovers().is_empty(), "{error}");
+    // Its id is the place of the first.
+    attach(&bench, volume(third, &placed.device)).await?;
+    let error = detach(&bench, &placed.device).await.unwrap_err().to_string();
+    assert!(error.contains(&first.to_string()) && error.contains(&third.to_string()), "{error}");
+    assert_eq!(bench.pool.driver.volumes(&bench.which).await?.len(), 2);
+    detach(&bench, &third.to_string()).await?;
+    detach(&bench, &placed.device).await?;
+    assert_eq!(bench.pool.driver.volumes(&bench.which).await?, []);
+    Ok(())
+}
+
 #[tokio::test]
 async fn booted_from_a_volume() -> Result<()> {
     let bench = bench().await?;
@@ -252,7 +336,8 @@ async fn booted_from_a_volume() -> Result<()> {
     let spec = || {
         let mut spec =
             InstanceSpec::new("web2", Flavor::new(1, 512, 20), iscsi(VolumeDisk::Lun(0), PASSWORD));
-        spec.volumes = vec![Mount { read_only: true, ..iscsi(VolumeDisk::Lun(1), PASSWORD).into() }];
+        let second = Volume { id: Some("vol-2".into()), ..iscsi(VolumeDisk::Lun(1), PASSWORD) };
+        spec.volumes = vec![Mount { read_only: true, ..second.into() }];
         spec.config_drive = Some(ConfigDrive::default());
         spec
     };
@@ -265,7 +350,7 @@ async fn booted_from_a_volume() -> Result<()> {
     assert_eq!(shown, [("0", false, true), ("4", true, true)]);
     assert_eq!(listed[0].vdi_uuid, instance.root_uuid);
     let vm = client.by_uuid::<Vm>(&instance.vm_uuid).await?;
-    for vbd in client.get_field(&vm, xenapi_types::vm::field::VBDS).await? {
+    for vbd in client.get_field(&vm, vm::field::VBDS).await? {
         let vbd = client.record(&vbd).await?;
         assert_eq!(vbd.bootable, vbd.userdevice == "0");
     }
@@ -344,10 +429,11 @@ async fn another_volume_in_the_place_of_one() -> Result<()> {
 
     bench.power(PowerChange::Off(Shutdown::Hard)).await?;
     let (_, last) = new_disk(&bench, &ext, 32 * MIB).await?;
-    assert!(!swap("new", volume("last", last)).await?.plugged);
+    // As block storage services do it: the volume keeps its id.
+    assert!(!swap("new", volume("new", last)).await?.plugged);
     // Nobody uses the target any more.
     assert!(client.by_uuid_opt::<Sr>(&xenapi_storage_uuid()).await?.is_none());
-    detach(&bench, "last").await?;
+    detach(&bench, "new").await?;
     // From volume to volume, what was on the first is on the last.
     assert!(bench.pool.content(&last.to_string()).await?.starts_with(&content));
     Ok(())
@@ -361,6 +447,127 @@ async fn a_lun_that_has_grown() -> Result<()> {
     let extended =
         bench.pool.driver.extend_volume(bench.which.clone(), "vol-1", None, Progress::none()).await?;
     assert_eq!(extended.virtual_bytes, 64 * MIB);
+    Ok(())
+}
+
+/// What is there already is what is asked for, or the difference is told; and what serves others is no volume.
+#[tokio::test]
+async fn what_cannot_be_had_so_is_told() -> Result<()> {
+    let bench = bench().await?;
+    let client = bench.pool.client();
+    let attach_as = async |volume: Volume, options: AttachOptions| {
+        bench.pool.driver.attach_volume(bench.which.clone(), volume, options).await
+    };
+    let ext = client.by_name_label::<Sr>(EXT).await?;
+    let sr: Uuid = client.get_field(&ext, sr::field::UUID).await?.parse()?;
+    let of_the_pool = |disk| Volume::new(Storage::Repository(sr), VolumeDisk::Uuid(disk));
+    let (_, uuid) = new_disk(&bench, &ext, MIB).await?;
+    attach(&bench, of_the_pool(uuid)).await?;
+    let before = made_since(&bench).await?;
+    for options in [
+        AttachOptions { read_only: true, ..AttachOptions::default() },
+        AttachOptions { device: Some("9".parse()?), ..AttachOptions::default() },
+    ] {
+        let error = attach_as(of_the_pool(uuid), options).await.unwrap_err();
+        assert!(matches!(error.cause(), Cause::AttachedOtherwise { .. }), "{error}");
+    }
+    let root = client.by_name_label::<Vdi>("web1").await?;
+    let root: Uuid = client.get_field(&root, vdi::field::UUID).await?.parse()?;
+    let error = attach(&bench, of_the_pool(root)).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::OwnDisk { .. }), "{error}");
+    // What Nova's driver has cached: of it instances are made, and a copy of it is served as the image, too.
+    let (image, uuid) = new_disk(&bench, &ext, 8 * MIB).await?;
+    client.add_to(&image, vdi::field::OTHER_CONFIG, "image-id", "cirros").await?;
+    let error = attach(&bench, of_the_pool(uuid)).await.unwrap_err();
+    assert!(matches!(error.cause(), Cause::NoVolume { .. }), "{error}");
+    client.call(vdi::Destroy { vdi: image }).await?;
+    assert_eq!(made_since(&bench).await?, before);
+    Ok(())
+}
+
+/// A detachment that broke off leaves a connection with the password of that time.
+#[tokio::test]
+async fn the_password_of_today_is_used() -> Result<()> {
+    let bench = bench().await?;
+    attach(&bench, iscsi(VolumeDisk::Lun(0), PASSWORD)).await?;
+    let refusal = Failure::new("INTERNAL_ERROR", ["a fault of the test"]);
+    bench.pool.simulator.faults().on("SR.forget", Fault::Failure(refusal));
+    detach(&bench, "vol-1").await.unwrap_err();
+    let targets = bench.pool.simulator.targets();
+    targets.add(Target::iscsi(PORTAL, IQN, [(0, 32 * MIB), (1, 16 * MIB)]).login("user", "battery-staple"));
+    assert!(attach(&bench, iscsi(VolumeDisk::Lun(0), "battery-staple")).await?.plugged);
+    detach(&bench, "vol-1").await?;
+    assert_eq!(made_since(&bench).await?, [""; 0]);
+    Ok(())
+}
+
+/// A host that is dead keeps nobody from detaching, and takes no connection from another one.
+#[tokio::test]
+async fn a_connection_of_a_dead_host() -> Result<()> {
+    let own = Bench::of(World::demo().with_all_drivers().with_hosts(2)).await?;
+    own.simulator.targets().add(Target::iscsi(PORTAL, IQN, [(0, 32 * MIB)]).login("user", PASSWORD));
+    let spec = InstanceSpec { node: Some(own.nodes().await?[0].uuid.parse()?), ..own.spec() };
+    let bench = own.start(spec).await?;
+    let client = bench.pool.client();
+    let attached = attach(&bench, iscsi(VolumeDisk::Lun(0), PASSWORD)).await?;
+    let sr = client.by_uuid::<Sr>(&attached.sr_uuid).await?;
+    let record = client.record(&sr).await?;
+    let connection = client.record(&record.pbds[0]).await?;
+    let other = client.all_records::<Host>().await?.into_keys().find(|host| *host != connection.host);
+    let other = other.expect("two hosts");
+    let device_config = connection.device_config.clone();
+    let call =
+        pbd::Create { host: other.clone(), sr: sr.clone(), device_config, other_config: BTreeMap::new() };
+    let second = client.call(call).await?;
+    client.call(pbd::Plug { pbd: second.clone() }).await?;
+    let metrics = client.get_field(&other, host::field::METRICS).await?;
+    let core = bench.pool.simulator.core();
+    core.db().write(|tx| tx.set("host_metrics", &metrics.to_string(), "live", false)).expect("its metrics");
+    let offline = Failure::new("HOST_OFFLINE", ["OpaqueRef:host"]);
+    bench.pool.simulator.faults().on_nth("PBD.unplug", 2, Fault::Failure(offline));
+    detach(&bench, "vol-1").await?;
+    assert_eq!(bench.pool.simulator.faults().clear(), 0);
+    assert_eq!(bench.pool.driver.volumes(&bench.which).await?, []);
+    for pbd in client.record(&sr).await?.pbds {
+        assert!(client.record(&pbd).await?.currently_attached, "both are as they were");
+    }
+    // As long as the host is dead the repository stays, and that is told.
+    let reconcile = || {
+        let options = ReconcileOptions { older_than: Duration::ZERO, ..ReconcileOptions::default() };
+        bench.pool.driver.reconcile(options)
+    };
+    let offline = Failure::new("HOST_OFFLINE", ["OpaqueRef:host"]);
+    bench.pool.simulator.faults().on_nth("PBD.unplug", 2, Fault::Failure(offline));
+    let result = reconcile().await?;
+    assert_eq!((result.done, result.leftovers.len()), (vec![], 1));
+    let (told, name) = (result.leftovers[0].to_string(), client.record(&other).await?.name_label);
+    let told_of = |what: &str| assert!(told.contains(what), "{told}");
+    [&attached.sr_uuid, &format!("host {name:?}"), "bring it back"].into_iter().for_each(told_of);
+    // Somebody takes the disk at the last moment: there is nothing to be told.
+    bench.pool.simulator.faults().on("PBD.unplug", Fault::Stuck);
+    let mut struck = bench.pool.simulator.faults().struck();
+    struck.mark_unchanged();
+    let vdi = client.record(&sr).await?.vdis[0].clone();
+    let somebody = async {
+        struck.changed().await?;
+        let call = vbd::Create {
+            vm: bench.vm.clone(),
+            vdi,
+            userdevice: "7".to_owned(),
+            mode: VbdMode::Rw,
+            r#type: VbdType::Disk,
+            ..vbd::Create::default()
+        };
+        let drive = client.call(call).await?;
+        bench.pool.simulator.faults().clear();
+        anyhow::Ok(drive)
+    };
+    let (result, drive) = tokio::join!(reconcile(), somebody);
+    let result = result?;
+    assert_eq!((result.done, result.leftovers.len()), (vec![], 0));
+    client.destroy(&drive?).await?;
+    assert_eq!(reconcile().await?.done.len(), 1);
+    assert!(client.by_uuid_opt::<Sr>(&attached.sr_uuid).await?.is_none(), "nobody needs it");
     Ok(())
 }
 
@@ -401,10 +608,6 @@ async fn a_fault_at_every_call_of_an_attachment_leaves_nothing() -> Result<()> {
     for &(method, count) in CALLS {
         for k in 1..=count {
             for fault in [&refusal, &Fault::DropAfterExecution] {
-                // Nobody heard of a task whose reference was lost: XAPI removes it some time after its end.
-                if (method, fault) == ("PBD.plug", &Fault::DropAfterExecution) {
-                    continue;
-                }
                 let faults = bench.pool.simulator.faults();
                 faults.on_nth(method, k, fault.clone());
                 let result = attach(&bench, iscsi(VolumeDisk::Lun(0), PASSWORD)).await;
@@ -413,6 +616,9 @@ async fn a_fault_at_every_call_of_an_attachment_leaves_nothing() -> Result<()> {
                     Ok(_) if *fault == Fault::DropAfterExecution => drop(detach(&bench, "vol-1").await?),
                     Ok(_) => panic!("{method} {k} does not matter"),
                     Err(error) => assert!(error.leftovers().is_empty(), "{method} {k} {fault:?}: {error}"),
+                }
+                if *fault == Fault::DropAfterExecution {
+                    bench.pool.remove_forgotten_tasks().await?;
                 }
                 assert_eq!(made_since(&bench).await?, [""; 0], "{method} {k} {fault:?}");
             }
@@ -471,7 +677,8 @@ async fn every_disk_stays_in_its_place() -> Result<()> {
     let ext = client.by_name_label::<Sr>(EXT).await?;
     let sr: Uuid = client.get_field(&ext, sr::field::UUID).await?.parse()?;
     let flavor = Flavor { swap_mib: 8, ephemeral_gib: 1, ..Flavor::new(1, 512, 0) };
-    let mut spec = InstanceSpec::new("web2", flavor, iscsi(VolumeDisk::Lun(0), PASSWORD));
+    let root = Volume { id: Some("cinder-vol-1".into()), ..iscsi(VolumeDisk::Lun(0), PASSWORD) };
+    let mut spec = InstanceSpec::new("web2", flavor, root);
     (spec.config_drive, spec.power) = (Some(ConfigDrive::default()), Power::Off);
     let mut wanted = Vec::new();
     for device in ["", "/dev/xvdh", "sdk", "xvdaa"] {
@@ -490,6 +697,8 @@ async fn every_disk_stays_in_its_place() -> Result<()> {
     assert_eq!(["5", "7", "10", "26"].map(|place| at[place].clone()), wanted[..]);
     let ephemeral = vec![0x5a; 4096];
     bench.pool.write(&at["4"], 1 << 20, &ephemeral).await?;
+    let volumes = driver.volumes(&which()).await?;
+    assert_eq!(volumes[0].id, "cinder-vol-1");
 
     driver.rescue(which(), RescueOptions::with(&bench.image)).await?;
     let mut rescued = places(&bench, &instance).await?;
@@ -500,8 +709,11 @@ async fn every_disk_stays_in_its_place() -> Result<()> {
     );
     assert_ne!(rescued.insert("0".to_owned(), at["0"].clone()).as_ref(), Some(&at["0"]));
     assert_eq!(rescued, at);
+    let named = |volumes: &[AttachedVolume]| volumes.iter().map(|it| it.id.clone()).collect::<Vec<_>>();
+    assert_eq!(named(&driver.volumes(&which()).await?), named(&volumes), "beside the rescue disk, too");
     driver.unrescue(which(), Progress::none()).await?;
     assert_eq!(places(&bench, &instance).await?, at);
+    assert_eq!(driver.volumes(&which()).await?, volumes);
 
     let elsewhere = || ResizeOptions {
         flavor: Some(Flavor { swap_mib: 8, ephemeral_gib: 1, ..Flavor::new(2, 512, 0) }),
@@ -637,6 +849,32 @@ async fn the_end_of_an_instance_frees_its_volumes() -> Result<()> {
     assert_eq!(client.all::<xenapi_types::Secret>().await?, []);
     assert!(client.record_opt(&bench.vm).await?.is_none());
     assert!(client.all::<Vbd>().await?.is_empty());
+    Ok(())
+}
+
+/// Whoever destroys an instance without its VM does not know of its volumes any more: reconciling does.
+#[tokio::test]
+async fn the_volumes_of_a_vm_that_somebody_removed() -> Result<()> {
+    let bench = bench().await?;
+    let (client, driver) = (bench.pool.client(), &bench.pool.driver);
+    let attached = attach(&bench, iscsi(VolumeDisk::Lun(0), PASSWORD)).await?;
+    bench.off().await?;
+    client.call(vm::Destroy { vm: bench.vm.clone() }).await?;
+    let destroyed = driver.destroy(bench.which.clone(), Progress::none()).await?;
+    assert_eq!((destroyed.vm_uuid, destroyed.disk_uuids), (None, vec![bench.instance.root_uuid.clone()]));
+    assert!(client.by_uuid_opt::<Sr>(&attached.sr_uuid).await?.is_some(), "else there is nothing to find");
+
+    let now = || ReconcileOptions { older_than: Duration::ZERO, ..ReconcileOptions::default() };
+    let found = driver.reconcile(now()).await?;
+    assert!(found.leftovers.is_empty(), "{found:?}");
+    let forgotten =
+        |finding: &Finding| finding.kind == Kind::UnusedRepository && finding.uuid == attached.sr_uuid;
+    assert!(found.done.iter().any(forgotten), "{found:?}");
+    assert!(client.by_uuid_opt::<Sr>(&attached.sr_uuid).await?.is_none());
+    let count = |class: &str| bench.before.objects[class].len();
+    assert_eq!(client.all::<Pbd>().await?.len(), count("PBD"));
+    assert_eq!(client.all::<xenapi_types::Secret>().await?, []);
+    assert_eq!(driver.reconcile(now()).await?.done, []);
     Ok(())
 }
 

@@ -55,6 +55,15 @@ pub(crate) fn trouble(cache: &Cache) -> Option<String> {
     }
 }
 
+/// Why the pool will not be followed again by this process, if it will not.
+pub(crate) fn end(status: &Status) -> Option<String> {
+    match status {
+        Status::Ended(Some(error)) => Some(error.to_string()),
+        Status::Ended(None) => Some("it was given up".to_owned()),
+        _ => None,
+    }
+}
+
 /// All of it.
 pub(crate) fn render(cache: &Cache, chores: &Chores) -> String {
     let mut page = Page::default();
@@ -73,7 +82,7 @@ pub(crate) fn render(cache: &Cache, chores: &Chores) -> String {
 fn pool(page: &mut Page, cache: &Cache) {
     let pool = cache.snapshot();
     let mut hosts: Vec<_> = pool.iter::<Host>().collect();
-    hosts.sort_by(|a, b| a.name_label.cmp(&b.name_label));
+    hosts.sort_by(|a, b| (&a.name_label, &a.uuid).cmp(&(&b.name_label, &b.uuid)));
     page.gauge("xenapi_host_enabled", "Whether a host takes new guests.");
     for host in &hosts {
         page.sample(&[("host", &host.name_label), ("uuid", &host.uuid)], u8::from(host.enabled).into());
@@ -86,7 +95,7 @@ fn pool(page: &mut Page, cache: &Cache) {
         for host in &hosts {
             let Some(metrics) = pool.get(&host.metrics) else { continue };
             let bytes = if all { metrics.memory_total } else { metrics.memory_free };
-            page.sample(&[("host", &host.name_label)], bytes as f64);
+            page.sample(&[("host", &host.name_label), ("uuid", &host.uuid)], bytes as f64);
         }
     }
     page.gauge("xenapi_vms", "Guests by power state; those of this driver are instances.");

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::CONTENT_TYPE;
@@ -56,8 +56,16 @@ pub(crate) async fn serve(listener: TcpListener, cache: Cache, chores: Arc<Chore
     }
 }
 
-/// Asks another agent for its health.
+/// Whether an agent follows its pool.
 pub(crate) async fn check(address: SocketAddr) -> Result<()> {
+    match health(address).await? {
+        Ok(_) => Ok(()),
+        Err(why) => bail!("the agent at {address} is not well: {why}"),
+    }
+}
+
+/// Asks an agent how it is: what it says when it is well, or why it is not.
+pub(crate) async fn health(address: SocketAddr) -> Result<Result<String, String>> {
     let asking = async {
         let mut stream = TcpStream::connect(address).await?;
         stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n").await?;
@@ -68,9 +76,9 @@ pub(crate) async fn check(address: SocketAddr) -> Result<()> {
     let answer = tokio::time::timeout(Duration::from_secs(5), asking).await;
     let answer = answer.with_context(|| format!("the agent at {address} does not answer"))?;
     let answer = answer.with_context(|| format!("no agent answers at {address}"))?;
-    let (head, why) = answer.split_once("\r\n\r\n").unwrap_or_default();
-    ensure!(head.starts_with("HTTP/1.1 200 "), "the agent at {address} is not well: {}", why.trim());
-    Ok(())
+    let (head, text) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    let text = text.trim().to_owned();
+    Ok(if head.starts_with("HTTP/1.1 200 ") { Ok(text) } else { Err(text) })
 }
 
 fn page(method: &Method, path: &str, cache: &Cache, chores: &Chores) -> Response<Full<Bytes>> {

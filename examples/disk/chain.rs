@@ -1,15 +1,15 @@
 //! `disk compare`, `disk diff`, `disk coalesce` and `disk rebase`.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use disk_stream::{Coalesced, Existing, Image, Layer, Opening, Parents, Progress, Upload};
+use disk_stream::{Coalesced, Existing, Image, Layer, Parents, Progress, Saved, Upload};
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::convert;
-use crate::open::{self, Format, Input, ParentArgs};
-use crate::output::{Bars, Lines, Output, bytes};
+use crate::open::{Format, Input, ParentArgs};
+use crate::output::{Bars, Lines, Output, bytes, name};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Compare {
@@ -39,6 +39,12 @@ pub(crate) struct Diff {
     /// The child: a differencing VHD, in a folder from which the base is reached by the same way wherever
     /// both are moved. `-` is standard output, for a file in the current folder.
     pub(crate) output: PathBuf,
+    /// Size of the child's disk in bytes; that of the larger one of both without this.
+    #[arg(long, value_name = "BYTES")]
+    size: Option<u64>,
+    /// Place the data of its blocks at multiples of 4 KiB.
+    #[arg(long)]
+    aligned: bool,
     /// Replace the output if it exists.
     #[arg(long)]
     force: bool,
@@ -50,9 +56,14 @@ pub(crate) struct Diff {
 pub(crate) struct Coalesce {
     /// The child: its parent will hold what it shows.
     child: PathBuf,
-    /// Remove the child afterwards. Its own children, if they are in its folder, are given the parent first.
+    /// Remove the child afterwards. Its own children in its folder, whatever they are called, are given the parent first.
     #[arg(long)]
     delete: bool,
+    /// Where to keep the journal of a merge into a device, to go on by after a kill: a folder that is still there when the machine
+    /// is started anew; xenapi-rs/merges in $XDG_STATE_HOME, or else in /var/lib for root and in ~/.local/state, without this. The
+    /// journal of a merge into a file is beside that.
+    #[arg(long, value_name = "FOLDER")]
+    journal_folder: Option<PathBuf>,
     #[command(flatten)]
     parents: ParentArgs,
 }
@@ -82,6 +93,18 @@ pub(crate) struct Rebase {
     metadata: bool,
     #[command(flatten)]
     parents: ParentArgs,
+}
+
+/// Of what nothing stands on any longer.
+fn hidden(parent: &Layer) -> Result<Option<String>> {
+    if !parent.link().hidden || !disk_stream::children_of(parent)?.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "{} is marked hidden and has no children any longer: XenServer takes it for a parent only and removes it; if its disk is \
+         still wanted, convert it, which leaves the mark out",
+        parent.path().display()
+    )))
 }
 
 /// Two images, of which one may come from standard input.
@@ -140,38 +163,53 @@ pub(crate) fn diff(args: &Diff, bars: &Bars) -> Result<Output> {
     let base = args.parents.open(&args.base, None)?;
     let disk = Input::of(&args.disk)?;
     let disk = args.parents.open_input(&disk, None)?;
+    let size = args.size.unwrap_or_else(|| disk.virtual_size().max(base.virtual_size()));
+    let upload = Upload { virtual_size: Some(size), aligned: args.aligned, ..Upload::default() };
     if args.output == Path::new("-") {
-        convert::pour_difference(&disk, &base, bars)?;
-        return Ok(Output::new("", json!({ "filename": "-" })));
+        convert::pour_difference(&disk, &base, upload, bars)?;
+        let warnings: Vec<&str> = unreadable_name(&base).into_iter().collect();
+        let text: Vec<String> = warnings.iter().map(|warning| format!("warning: {warning}")).collect();
+        return Ok(Output::new(text.join("\n"), json!({ "filename": "-", "warnings": warnings })));
     }
     let existing = if args.force { Existing::Replace } else { Existing::Refuse };
-    let upload = Upload::default();
     let progress = upload.progress.clone();
     let saved = bars.during(&progress, || disk.save_difference(&base, &args.output, existing, &upload))?;
-    Ok(convert::written(&args.output, &disk, &saved))
+    Ok(convert::written_on(Some(&base), &args.output, &args.disk, &disk, &saved, None))
+}
+
+/// blktap writes and reads the names of parents in ASCII only.
+pub(crate) fn unreadable_name(base: &Image) -> Option<&'static str> {
+    let name = base.path().file_name().unwrap_or_default();
+    let words = "the name of the parent has letters that are not ASCII: XenServer's blktap does not follow it; rename the parent, \
+                 and make the difference anew";
+    (!name.as_encoded_bytes().is_ascii()).then_some(words)
 }
 
 pub(crate) fn coalesce(args: &Coalesce, bars: &Bars) -> Result<Output> {
     let image = args.parents.open(&args.child, Some(Format::Vhd))?;
-    let rest: Vec<PathBuf> = image.layers()[1..].iter().map(|layer| layer.path().to_owned()).collect();
-    let uuid = image.layers()[0].link().uuid;
-    let opening = Opening { parents: Parents::Order(rest), ..Opening::default() };
+    let parents = image.layers()[1..].iter().map(|layer| layer.path().to_owned()).collect();
+    let mut opening = args.parents.opening(Some(Format::Vhd), Parents::Order(parents));
+    opening.journals = args.journal_folder.clone();
     let progress = Progress::new();
-    let done = bars.during(&progress, || disk_stream::coalesce(&args.child, &opening, &progress))?;
-    let grandchildren = children_of(&args.child, uuid)?;
-    let mut moved = Vec::new();
-    if args.delete {
-        for path in &grandchildren {
-            rebase_onto(path, &done.parent, &args.parents, bars)?;
-            moved.push(path.clone());
-        }
-        std::fs::remove_file(&args.child)
-            .with_context(|| format!("cannot remove {}", args.child.display()))?;
-    }
-    Ok(merged(args, &done, &grandchildren, &moved))
+    let merge = if args.delete { disk_stream::coalesce_and_remove } else { disk_stream::coalesce };
+    let done = bars.during(&progress, || merge(&args.child, &opening, &progress))?;
+    merged(args, &image, &done)
 }
 
-fn merged(args: &Coalesce, done: &Coalesced, grandchildren: &[PathBuf], moved: &[PathBuf]) -> Output {
+/// Refuses a file that has other names: it is written anew, and they would still have the old one.
+fn one_name(path: &Path) -> Result<()> {
+    let names = path.metadata().with_context(|| format!("cannot open {}", path.display()))?;
+    if names.is_file() && names.nlink() > 1 {
+        bail!(
+            "{} has {} names (hard links), of which the others would keep the disk as it was; leave it one name first",
+            path.display(),
+            names.nlink()
+        );
+    }
+    Ok(())
+}
+
+fn merged(args: &Coalesce, image: &Image, done: &Coalesced) -> Result<Output> {
     let mut lines = Lines::default();
     lines.add("merged", args.child.display());
     lines.add("into", done.parent.display());
@@ -179,53 +217,49 @@ fn merged(args: &Coalesce, done: &Coalesced, grandchildren: &[PathBuf], moved: &
     if done.resumed {
         lines.add("note", "an interrupted merge was completed");
     }
-    for path in moved {
+    if done.unhidden {
+        lines.add("note", "the parent was marked hidden, and is a disk of its own now");
+    }
+    for path in &done.moved {
         lines.add("new parent for", path.display());
     }
     if args.delete {
         lines.add("removed", args.child.display());
-    } else if grandchildren.is_empty() {
+    } else if disk_stream::children_of(&image.layers()[0])?.is_empty() {
         lines.add("note", "the child is still there, and can be removed");
     } else {
         lines.add("note", "the child is still there: others have it as their parent (--delete moves them)");
     }
+    let mut warnings: Vec<String> = image.chain_warnings().iter().map(ToString::to_string).collect();
+    // The mark of a base copy, on what has nothing on it any longer.
+    if args.delete && !done.unhidden {
+        warnings.extend(hidden(&image.layers()[1])?);
+    }
+    warnings.iter().for_each(|warning| lines.add("warning", warning));
     let json = json!({
-        "child": args.child,
-        "parent": done.parent,
+        "child": name(&args.child),
+        "parent": name(&done.parent),
         "copied-bytes": done.copied_bytes,
         "blocks": done.blocks,
         "resumed": done.resumed,
-        "rebased": moved,
+        "rebased": done.moved.iter().map(|path| name(path)).collect::<Vec<_>>(),
         "deleted": args.delete,
+        "unhidden": done.unhidden,
+        "warnings": warnings,
     });
-    Output::new(lines.text(), json)
-}
-
-/// The VHDs beside a child that have it as their parent.
-fn children_of(child: &Path, uuid: Option<Uuid>) -> Result<Vec<PathBuf>> {
-    let folder = child.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut found = Vec::new();
-    for entry in folder.read_dir().with_context(|| format!("cannot read {}", folder.display()))? {
-        let path = entry?.path();
-        let is_vhd = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("vhd"));
-        // What is no VHD is nobody's child.
-        let Some(image) = is_vhd.then(|| open::alone(&path, Some(Format::Vhd)).ok()).flatten() else {
-            continue;
-        };
-        let parent = image.layers().first().map(Layer::link).and_then(|link| link.parent);
-        if parent.is_some_and(|parent| parent.uuid.is_some() && parent.uuid == uuid) {
-            found.push(path);
-        }
-    }
-    Ok(found)
+    Ok(Output::new(lines.text(), json))
 }
 
 pub(crate) fn rebase(args: &Rebase, bars: &Bars) -> Result<Output> {
     if args.metadata {
         return relink(args, bars);
     }
-    let (image, saved) = rebase_onto(&args.child, &args.base, &args.parents, bars)?;
-    Ok(convert::written(&args.child, &image, &saved))
+    let image = args.parents.open(&args.child, Some(Format::Vhd))?;
+    let base = args.parents.open(&args.base, None)?;
+    let saved = rebase_onto(&image, &base, bars)?;
+    // That folder was looked through for nothing else, and what is odd in it is no matter of this.
+    let left = image.layers().get(1).and_then(|parent| hidden(parent).ok().flatten());
+    Ok(convert::written_on(Some(&base), &args.child, &args.child, &image, &saved, left))
 }
 
 fn relink(args: &Rebase, bars: &Bars) -> Result<Output> {
@@ -235,13 +269,16 @@ fn relink(args: &Rebase, bars: &Bars) -> Result<Output> {
     let rest = old.map(|image| image.layers()[1..].iter().map(|layer| layer.path().to_owned()).collect());
     let own = args.child.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let parents = rest.map_or_else(|_| Parents::Within(own.to_owned()), Parents::Order);
-    let opening = Opening { parents, ..Opening::default() };
+    let opening = args.parents.opening(Some(Format::Vhd), parents);
     let progress = Progress::new();
     bars.during(&progress, || disk_stream::relink(&args.child, &base, &opening, &progress))?;
     let mut lines = Lines::default();
     lines.add("new parent for", args.child.display());
     lines.add("parent", args.base.display());
-    Ok(Output::new(lines.text(), json!({ "child": args.child, "parent": args.base })))
+    let warnings: Vec<&str> = unreadable_name(&base).into_iter().collect();
+    warnings.iter().for_each(|warning| lines.add("warning", warning));
+    let json = json!({ "child": name(&args.child), "parent": name(&args.base), "warnings": warnings });
+    Ok(Output::new(lines.text(), json))
 }
 
 pub(crate) fn apply(args: &Apply, bars: &Bars) -> Result<Output> {
@@ -256,7 +293,7 @@ pub(crate) fn apply(args: &Apply, bars: &Bars) -> Result<Output> {
     lines.add("to", done.parent.display());
     lines.add("copied", format!("{} in {} blocks", bytes(done.copied_bytes), done.blocks));
     let json = json!({
-        "target": done.parent,
+        "target": name(&done.parent),
         "copied-bytes": done.copied_bytes,
         "blocks": done.blocks,
         "resumed": done.resumed,
@@ -266,20 +303,14 @@ pub(crate) fn apply(args: &Apply, bars: &Bars) -> Result<Output> {
 
 /// Writes the child anew, as what its disk has and the base has not, and puts it in the old one's place in one
 /// step. The disk that it shows does not change.
-fn rebase_onto(
-    child: &Path,
-    base: &Path,
-    parents: &ParentArgs,
-    bars: &Bars,
-) -> Result<(Image, disk_stream::Saved)> {
-    let image = parents.open(child, Some(Format::Vhd))?;
-    let base = parents.open(base, None)?;
-    let uuid = image.layers()[0].link().uuid;
+fn rebase_onto(child: &Image, base: &Image, bars: &Bars) -> Result<Saved> {
+    let uuid = child.layers()[0].link().uuid;
     if base.layers().iter().any(|layer| layer.link().uuid == uuid && uuid.is_some()) {
-        bail!("{} is below {}: a disk cannot be its own ancestor", child.display(), base.path().display());
+        let (child, base) = (child.path().display(), base.path().display());
+        bail!("{child} is below {base}: a disk cannot be its own ancestor");
     }
+    one_name(child.path())?;
     let upload = Upload { uuid, ..Upload::default() };
     let progress = upload.progress.clone();
-    let saved = bars.during(&progress, || image.save_difference(&base, child, Existing::Replace, &upload))?;
-    Ok((image, saved))
+    Ok(bars.during(&progress, || child.save_difference(base, child.path(), Existing::Replace, &upload))?)
 }

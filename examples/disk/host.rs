@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use examples::cli::Target;
 use examples::images;
 use examples::options::Options;
@@ -12,13 +12,13 @@ use image_store::Digest;
 use serde_json::json;
 use uuid::Uuid;
 use xenapi_client::Client;
-use xenapi_driver::Existing;
-use xenapi_driver::disks::{DiskFormat, DiskImport, DiskTarget};
+use xenapi_driver::disks::{DiskFormat, DiskImport, DiskTarget, ImportJournal};
+use xenapi_driver::{Cause, Error, Existing};
 use xenapi_types::Vdi;
 
 use crate::convert;
 use crate::open::Format;
-use crate::output::{Lines, Output, bytes};
+use crate::output::{Lines, Output, bytes, name as file_name};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Import {
@@ -43,9 +43,48 @@ pub(crate) struct Import {
     #[arg(long)]
     digest: Option<Digest>,
     #[command(flatten)]
+    resume: ResumeArgs,
+    #[command(flatten)]
     options: Options,
     #[command(flatten)]
     target: Target,
+}
+
+/// How an import goes on where it broke.
+#[derive(Debug, clap::Args)]
+struct ResumeArgs {
+    /// Note what has arrived, and go on with what was noted: if the import fails or is interrupted, the disk stays, and the
+    /// same command sends the rest, and compares the whole disk in the end.
+    ///
+    /// The journal is .NAME.upload beside the image, which has to be a file that is not packed. It is removed when all is
+    /// done. An image or a disk that has changed meanwhile is refused.
+    #[arg(long, conflicts_with = "digest")]
+    resume: bool,
+    /// Keep the journal in this folder.
+    #[arg(long, value_name = "FOLDER", requires = "resume")]
+    journal_folder: Option<PathBuf>,
+    /// How much is sent at once, which is what a break costs at most; the host takes some seconds more for each.
+    #[arg(long, value_name = "MIB", requires = "resume", default_value_t = 1024,
+          value_parser = clap::value_parser!(u64).range(2..=1 << 20))]
+    batch_mib: u64,
+}
+
+impl ResumeArgs {
+    fn journal(&self, image: &str) -> Result<Option<ImportJournal>> {
+        if !self.resume {
+            return Ok(None);
+        }
+        let image = Path::new(image.strip_prefix("chain:").unwrap_or(image));
+        let Some(name) = image.file_name().filter(|_| image.is_file()) else {
+            bail!("--resume needs an image in a file, which can be read again: {} is none", image.display());
+        };
+        let folder = match &self.journal_folder {
+            Some(folder) => folder.join("journal"),
+            None => image.to_owned(),
+        };
+        let path = folder.with_file_name(format!(".{}.upload", name.to_string_lossy()));
+        Ok(Some(ImportJournal { path, batch_bytes: self.batch_mib << 20 }))
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -84,22 +123,41 @@ pub(crate) fn import(args: &Import, json: bool) -> Result<Output> {
             image_format: Format::declared(args.format),
             virtual_bytes: args.gib.map(|gib| gib << 30),
             sr: args.options.repository(args.sr.as_deref())?,
+            journal: args.resume.journal(&args.image)?,
         };
-        let name = request.name.clone();
-        let made = ui.until_interrupted(world.driver().import_disk(request, ui.progress())).await?;
+        let (name, journal) = (request.name.clone(), request.journal.clone());
+        let importing = world.driver().import_disk(request, ui.progress());
+        let made = ui.until_interrupted(importing).await.map_err(|error| kept(error, journal.as_ref()))?;
         let mut lines = Lines::default();
         lines.add("uuid", &made.uuid);
         lines.add("name", &name);
         lines.add("repository", &made.sr_uuid);
         lines.add("virtual size", bytes(made.virtual_bytes));
-        let json = json!({
+        let mut json = json!({
             "uuid": made.uuid,
             "name": name,
             "sr": made.sr_uuid,
             "virtual-size": made.virtual_bytes,
         });
+        if let Some(resumed) = made.resumed {
+            lines.add("kept", bytes(resumed.kept_bytes));
+            lines.add("sent", bytes(resumed.sent_bytes));
+            (json["kept"], json["sent"]) = (json!(resumed.kept_bytes), json!(resumed.sent_bytes));
+        }
         Ok(Output::new(lines.text(), json))
     })
+}
+
+/// What an import that has a journal leaves when it fails.
+fn kept(error: Error, journal: Option<&ImportJournal>) -> anyhow::Error {
+    let refused = matches!(error.cause(), Cause::ImportJournal(_) | Cause::Differs { .. });
+    match journal.filter(|journal| !refused && journal.path.exists()) {
+        None => error.into(),
+        Some(journal) => {
+            let words = format!("{error}; what has arrived is kept, and the same command sends the rest");
+            anyhow!("{words} (journal {})", journal.path.display())
+        }
+    }
 }
 
 impl Import {
@@ -148,7 +206,7 @@ pub(crate) fn export(args: &Export, json: bool) -> Result<Output> {
         lines.add("virtual size", bytes(exported.virtual_bytes));
         lines.add("received", bytes(exported.stream_bytes));
         let json = json!({
-            "filename": args.output,
+            "filename": file_name(&args.output),
             "uuid": exported.uuid,
             "virtual-size": exported.virtual_bytes,
             "received": exported.stream_bytes,

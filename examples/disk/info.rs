@@ -1,22 +1,19 @@
 //! `disk info`.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::Result;
-use disk_stream::{Format, Layer};
+use disk_stream::Layer;
 use serde_json::{Value, json};
 use vhd::inspect::Writer;
 
-use crate::open::{self, Input, ParentArgs};
-use crate::output::{Lines, Output, bytes};
+use crate::open::{self, ImageArgs, Input, ParentArgs};
+use crate::output::{Lines, Output, bytes, name};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The image; `-` is standard input.
-    file: PathBuf,
-    /// What it is; found out without this.
-    #[arg(short, long, value_enum)]
-    format: Option<open::Format>,
+    #[command(flatten)]
+    image: ImageArgs,
     /// Tell of every layer of its chain.
     #[arg(long)]
     backing_chain: bool,
@@ -25,11 +22,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Output> {
-    let input = Input::of(&args.file)?;
+    let (input, format) = (Input::of(&args.image.file)?, args.image.format);
     let image = if args.backing_chain {
-        args.parents.open_input(&input, args.format)?
+        args.parents.open_input(&input, format)?
     } else {
-        open::alone(input.path(), args.format)?
+        open::alone(input.path(), format, &args.parents.odd)?
     };
     let mut text = String::new();
     let mut layers = Vec::new();
@@ -37,7 +34,9 @@ pub(crate) fn run(args: &Args) -> Result<Output> {
         if !text.is_empty() {
             text.push('\n');
         }
-        let (lines, json) = describe(layer)?;
+        // What came from standard input has no name.
+        let path = if layer.path() == input.path() { input.name() } else { layer.path() };
+        let (lines, json) = describe(layer, path)?;
         text.push_str(&lines.text());
         layers.push(json);
     }
@@ -52,30 +51,26 @@ pub(crate) fn run(args: &Args) -> Result<Output> {
     Ok(Output::new(text, json))
 }
 
-/// The format's name, as it is given on the command line.
-pub(crate) fn format_name(format: Format) -> &'static str {
-    match format {
-        Format::Raw => "raw",
-        Format::Vhd(_) => "vhd",
-        Format::Qcow2 => "qcow2",
-    }
-}
-
-fn describe(layer: &Layer) -> Result<(Lines, Value)> {
+fn describe(layer: &Layer, path: &Path) -> Result<(Lines, Value)> {
     let mut lines = Lines::default();
     let occupied = layer.occupied()?;
-    lines.add("image", layer.path().display());
-    lines.add("file format", format_name(layer.format()));
+    lines.add("image", path.display());
+    lines.add("file format", layer.format().name());
     lines.add("virtual size", bytes(layer.virtual_size()));
     lines.add("file length", bytes(layer.file_len()));
     lines.add("disk size", bytes(occupied));
     let mut json = json!({
-        "filename": layer.path(),
-        "format": format_name(layer.format()),
+        "filename": name(path),
+        "format": layer.format().name(),
         "virtual-size": layer.virtual_size(),
         "file-length": layer.file_len(),
         "actual-size": occupied,
     });
+    // As `qemu-img info` has it.
+    if let Some(backing) = layer.backing_file() {
+        json["backing-filename"] = json!(backing);
+        lines.add("backing file", format!("{backing:?}, without which it is not a whole disk"));
+    }
     for (name, value) in layer.details() {
         json["format-specific"][name] = json!(value);
         lines.add(name, value);
@@ -109,9 +104,8 @@ fn describe(layer: &Layer) -> Result<(Lines, Value)> {
             }
         }
     }
-    for warning in map.warnings() {
-        lines.add("warning", warning);
-    }
-    json["warnings"] = json!(map.warnings().iter().map(ToString::to_string).collect::<Vec<_>>());
+    let warnings: Vec<String> = layer.warnings().iter().map(ToString::to_string).collect();
+    json["warnings"] = json!(warnings);
+    warnings.iter().for_each(|warning| lines.add("warning", warning));
     Ok((lines, json))
 }

@@ -4,18 +4,21 @@
 mod chain;
 mod check;
 mod convert;
+mod hint;
 mod host;
 mod info;
 mod map;
 mod open;
 mod output;
+mod place;
 mod repository;
 mod tree;
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use output::Output;
 
@@ -43,11 +46,14 @@ enum Command {
     /// Draw where an image has data, and where each layer of its chain has.
     Map(map::Args),
     /// Draw the VHDs of a folder, or the disks of a repository, as the trees that they are, with their health.
+    ///
+    /// Exit code 2: a disk has faults of its own, its parent is missing or it is its own ancestor, or several have one uuid.
     Tree(Box<tree::Args>),
     /// Look for what others will stumble over.
     ///
-    /// Exit code 2: some reader refuses the VHD or takes it for another disk; 3: so it is, but `repair`
-    /// can put all of it right without losing a byte; 63: it is no VHD, and nothing was checked.
+    /// Exit code 1: it could not be looked at, or what it is a layer on was not found, so that nobody knows whether there is a
+    /// disk; 2: some reader refuses the VHD or takes it for another disk; 3: so it is, but `repair` can put all of it right
+    /// without losing a byte; 63: it is no VHD, and nothing was checked.
     Check(check::Check),
     /// Put right what can be without losing a byte, and show that nothing else was touched.
     Repair(check::Repair),
@@ -85,6 +91,13 @@ impl Command {
     }
 }
 
+/// The subcommand that was called: what comes before it has no values.
+fn called() -> Option<clap::Command> {
+    let cli = Cli::command();
+    let named = |argument: OsString| cli.get_subcommands().find(|sub| argument == sub.get_name()).cloned();
+    std::env::args_os().skip(1).find_map(named)
+}
+
 fn main() -> ExitCode {
     let cli = examples::cli::parse::<Cli>();
     let json = cli.json;
@@ -93,10 +106,10 @@ fn main() -> ExitCode {
     let failure = if matches!(cli.command, Command::Compare(_)) { 2 } else { 1 };
     let result = match cli.command {
         Command::Info(args) => info::run(&args),
-        Command::Map(args) => map::run(&args),
+        Command::Map(args) => map::run(&args, json),
         Command::Tree(args) => tree::run(&args, json),
-        Command::Check(args) => check::check(&args),
-        Command::Repair(args) => check::repair(&args),
+        Command::Check(args) => check::check(&args, &bars),
+        Command::Repair(args) => check::repair(&args, &bars),
         Command::Convert(args) => convert::convert(&args, &bars),
         Command::Stream(args) => convert::stream(&args, &bars),
         Command::Import(args) => host::import(&args, json),
@@ -112,6 +125,9 @@ fn main() -> ExitCode {
     }
     match result {
         Ok(output) => output.print(json, data),
-        Err(error) => Output::failed(&error, json, data, failure),
+        Err(error) => {
+            let hint = called().and_then(|command| hint::of(&error, &command));
+            Output::failed(&error, hint, json, data, failure)
+        }
     }
 }

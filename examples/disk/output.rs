@@ -1,25 +1,42 @@
 //! What a command prints, and how it shows that it is at work.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use disk_stream::{Progress, Stage};
-use examples::report::sentence;
+use examples::report::{self, complain, sentence};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-/// A result: text for people, an object for programs.
+/// A result: text for people, objects for programs, one a line.
 pub(crate) struct Output {
     text: String,
-    json: Value,
+    json: Vec<Value>,
     code: u8,
 }
 
 impl Output {
     pub(crate) fn new(text: impl Into<String>, json: Value) -> Self {
-        Self { text: text.into(), json, code: 0 }
+        Self { text: text.into(), json: vec![json], code: 0 }
+    }
+
+    /// What was printed as it was made.
+    pub(crate) fn none() -> Self {
+        Self { text: String::new(), json: Vec::new(), code: 0 }
+    }
+
+    /// Several results, one after the other.
+    pub(crate) fn all(outputs: Vec<Self>, code: u8) -> Self {
+        let texts: Vec<&str> = outputs.iter().map(|output| output.text.trim_end()).collect();
+        Self {
+            text: texts.join("\n"),
+            json: outputs.into_iter().flat_map(|output| output.json).collect(),
+            code,
+        }
     }
 
     pub(crate) fn code(mut self, code: u8) -> Self {
@@ -27,23 +44,38 @@ impl Output {
         self
     }
 
+    pub(crate) fn exit_code(&self) -> u8 {
+        self.code
+    }
+
     /// On standard output, unless that has the disk's `data`.
     pub(crate) fn print(self, json: bool, data: bool) -> ExitCode {
-        let text = if json { self.json.to_string() } else { self.text };
+        let lines = || self.json.iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
+        let text = if json { lines() } else { self.text };
         let text = text.trim_end();
-        let to: &mut dyn Write = if data { &mut std::io::stderr() } else { &mut std::io::stdout() };
-        if !text.is_empty() && writeln!(to, "{text}").is_err() {
-            return ExitCode::FAILURE;
+        match (text.is_empty(), data) {
+            (true, _) => {}
+            (false, true) => complain(text),
+            (false, false) if report::print(&[text.to_owned()]).is_err() => return ExitCode::FAILURE,
+            (false, false) => {}
         }
         ExitCode::from(self.code)
     }
 
-    pub(crate) fn failed(error: &anyhow::Error, json: bool, data: bool, code: u8) -> ExitCode {
+    /// What could not be done, and the option with which it could.
+    pub(crate) fn failed(
+        error: &anyhow::Error,
+        hint: Option<&str>,
+        json: bool,
+        data: bool,
+        code: u8,
+    ) -> ExitCode {
+        let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+        let said = format!("{}{hint}", sentence(error));
         if json {
-            Self::new("", json!({ "error": sentence(error) })).code(code).print(true, data)
+            Self::new("", json!({ "error": said })).code(code).print(true, data)
         } else {
-            // Nothing can be said when standard error is closed.
-            let _ = writeln!(std::io::stderr(), "error: {}", sentence(error));
+            complain(&format!("error: {said}"));
             ExitCode::from(code)
         }
     }
@@ -83,6 +115,11 @@ impl Lines {
         let width = self.0.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         self.0.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
     }
+}
+
+/// What a file is called, for JSON, in which every name is Unicode.
+pub(crate) fn name(path: &Path) -> Cow<'_, str> {
+    path.to_string_lossy()
 }
 
 /// Bytes as people read them, and exactly.

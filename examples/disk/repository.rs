@@ -66,6 +66,7 @@ fn node(record: &VdiRecord) -> Result<Node> {
         name: format!("{uuid}{label}"),
         uuid: Some(uuid),
         parent: parent.map(Some),
+        on_raw: false,
         virtual_bytes: bytes(record.virtual_size),
         file_bytes: bytes(record.physical_utilisation),
         notes,

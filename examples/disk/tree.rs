@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use disk_stream::Inspected;
 use examples::cli::Target;
+use examples::report::sentence;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use vhd::DiskMap;
@@ -15,7 +16,8 @@ use vhd::chain::Link;
 use vhd::inspect::Grade;
 
 use crate::check;
-use crate::output::Output;
+use crate::open::{self, Format, OddArgs};
+use crate::output::{self, Output};
 use crate::repository;
 
 #[derive(Debug, clap::Args)]
@@ -36,6 +38,8 @@ pub(crate) struct Node {
     pub(crate) uuid: Option<Uuid>,
     /// Whether it has one, and unless that is a raw disk, which.
     pub(crate) parent: Option<Option<Uuid>>,
+    /// Whether that is a raw disk that is there.
+    pub(crate) on_raw: bool,
     pub(crate) virtual_bytes: u64,
     pub(crate) file_bytes: u64,
     pub(crate) notes: Vec<String>,
@@ -45,6 +49,8 @@ pub(crate) struct Node {
 
 /// XenServer makes no snapshot of a disk that has as many layers.
 const DEEPEST: usize = 30;
+/// Nothing is drawn below so many layers.
+const LOWEST: usize = 300;
 
 pub(crate) fn run(args: &Args, json: bool) -> Result<Output> {
     let nodes = match (&args.folder, &args.sr) {
@@ -66,28 +72,49 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Output> {
             None => roots.push(i),
         }
     }
+    let mut uuids: BTreeMap<Uuid, usize> = BTreeMap::new();
+    nodes.iter().filter_map(|node| node.uuid).for_each(|uuid| *uuids.entry(uuid).or_default() += 1);
+    uuids.retain(|uuid, disks| *disks > 1 && !uuid.is_nil());
     let mut drawing = Drawing {
         nodes: &nodes,
         children: &children,
         known: &by_uuid,
+        shared: &uuids,
+        circles: 0,
         drawn: BTreeSet::new(),
         text: String::new(),
         missing: 0,
     };
     let mut trees: Vec<Value> = roots.iter().map(|root| drawing.draw(*root, "", "", 1)).collect();
-    // What is left goes round in a circle.
+    // What is left stands on a circle, which is where its parents lead.
+    let parent = |at: usize| nodes[at].parent.flatten().and_then(|uuid| by_uuid.get(&uuid)).copied();
     for i in 0..nodes.len() {
         if !drawing.drawn.contains(&i) {
-            trees.push(drawing.draw(i, "", "", 1));
+            let at = (0..nodes.len()).try_fold(i, |at, _| parent(at)).unwrap_or(i);
+            trees.push(drawing.draw(at, "", "", 1));
         }
     }
-    let Drawing { mut text, missing, .. } = drawing;
+    let Drawing { mut text, missing, circles, .. } = drawing;
     let bad = nodes.iter().filter(|node| node.trouble.is_some()).count();
-    let _ =
-        writeln!(text, "{} disks, {bad} with faults of their own, {missing} parents missing", nodes.len());
-    let json = json!({ "folder": args.folder, "sr": args.sr, "trees": trees, "missing-parents": missing });
-    Ok(Output::new(text, json))
+    let _ = write!(text, "{} disks, {bad} with faults of their own, {missing} parents missing", nodes.len());
+    for (count, what) in [(circles, "circles"), (uuids.len(), "uuids that several disks have")] {
+        let _ = if count > 0 { write!(text, ", {count} {what}") } else { Ok(()) };
+    }
+    let json = json!({
+        "folder": args.folder.as_deref().map(output::name),
+        "sr": args.sr,
+        "trees": trees,
+        "faults": bad,
+        "missing-parents": missing,
+        "circles": circles,
+        "shared-uuids": uuids.len(),
+    });
+    let good = bad + missing + circles + uuids.len() == 0;
+    Ok(Output::new(text, json).code(if good { 0 } else { FAULTS }))
 }
+
+/// As `check` has it for what some reader stumbles over.
+const FAULTS: u8 = 2;
 
 fn read(folder: &Path) -> Result<Vec<Node>> {
     let failed = || format!("cannot read {}", folder.display());
@@ -100,21 +127,53 @@ fn read(folder: &Path) -> Result<Vec<Node>> {
     }
     files.sort();
     let node = |path: &PathBuf| {
-        let found = Inspected::open(path, false)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let found = match Inspected::open(path, false) {
+            Ok(found) => found,
+            // One that cannot be read hides none of the others.
+            Err(error) => return unread(name, error),
+        };
         let report = found.report();
         let link = report.map.as_ref().map(Link::vhd);
         let hidden = link.as_ref().is_some_and(|link| link.hidden);
-        Ok(Node {
-            name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        Node {
+            name,
             uuid: link.as_ref().and_then(|link| link.uuid),
+            on_raw: link.as_ref().is_some_and(|link| has_raw_parent(path, link)),
             parent: link.and_then(|link| link.parent).map(|parent| parent.uuid),
             virtual_bytes: report.map.as_ref().map_or(0, DiskMap::virtual_size),
             file_bytes: found.file_len(),
             notes: hidden.then(|| "hidden".to_owned()).into_iter().collect(),
             trouble: report.grade().filter(|grade| *grade > Grade::Accepted).map(check::grade),
-        })
+        }
     };
-    files.iter().map(node).collect()
+    Ok(files.iter().map(node).collect())
+}
+
+/// A disk of which nothing is known.
+fn unread(name: String, error: disk_stream::Error) -> Node {
+    Node {
+        name,
+        uuid: None,
+        parent: None,
+        on_raw: false,
+        virtual_bytes: 0,
+        file_bytes: 0,
+        notes: vec![sentence(&error.into())],
+        trouble: Some("unreadable"),
+    }
+}
+
+/// Whether a raw disk is where one of its locators says that its parent is, beside it.
+fn has_raw_parent(path: &Path, link: &Link) -> bool {
+    let is_raw = link.parent.as_ref().is_some_and(|parent| parent.uuid.is_none());
+    let paths =
+        || open::alone(path, Some(Format::Vhd), &OddArgs::default()).ok()?.layers()[0].parent_paths().ok();
+    is_raw
+        && paths().into_iter().flatten().any(|parent| {
+            let name = Path::new(parent.as_str()).file_name();
+            name.is_some_and(|name| path.with_file_name(name).is_file())
+        })
 }
 
 /// By its name: `*.vhd` of a folder, `VHD-*` of the volumes of an LVM repository, which are block devices.
@@ -129,16 +188,43 @@ struct Drawing<'a> {
     nodes: &'a [Node],
     children: &'a BTreeMap<usize, Vec<usize>>,
     known: &'a BTreeMap<Uuid, usize>,
+    /// Uuids of several disks, and of how many.
+    shared: &'a BTreeMap<Uuid, usize>,
+    circles: usize,
     drawn: BTreeSet<usize>,
     text: String,
     missing: usize,
 }
 
 impl Drawing<'_> {
+    /// Counts what stands on these and was not drawn yet, as if it had been.
+    fn pass_over(&mut self, disks: &[usize]) -> usize {
+        let (mut left, mut count) = (disks.to_vec(), 0);
+        while let Some(at) = left.pop() {
+            if self.drawn.insert(at) {
+                count += 1;
+                left.extend(self.children.get(&at).into_iter().flatten());
+            }
+        }
+        count
+    }
+
     fn draw(&mut self, at: usize, first: &str, rest: &str, depth: usize) -> Value {
         let node = &self.nodes[at];
-        let missing = node.parent.filter(|parent| parent.is_none_or(|uuid| !self.known.contains_key(&uuid)));
+        let missing =
+            node.parent.filter(|parent| parent.map_or(!node.on_raw, |uuid| !self.known.contains_key(&uuid)));
         let mut notes = node.notes.clone();
+        // Whoever is drawn first and has a parent that is there is below itself.
+        if depth == 1 && missing.is_none() && node.parent.flatten().is_some() {
+            self.circles += 1;
+            notes.push("its parents go round in a circle".to_owned());
+        }
+        if node.on_raw {
+            notes.push("its parent is a raw disk".to_owned());
+        }
+        if let Some(disks) = node.uuid.and_then(|uuid| self.shared.get(&uuid)) {
+            notes.push(format!("{disks} disks have its uuid"));
+        }
         if let Some(uuid) = missing {
             self.missing += 1;
             let name = uuid.map_or("(a raw disk)".to_owned(), |uuid| uuid.to_string());
@@ -148,13 +234,17 @@ impl Drawing<'_> {
         if depth >= DEEPEST {
             notes.push(format!("{depth} layers: XenServer makes no snapshot of it"));
         }
+        let again = !self.drawn.insert(at);
+        let none = Vec::new();
+        let mut children = if again { &none } else { self.children.get(&at).unwrap_or(&none) };
+        if depth >= LOWEST && !children.is_empty() {
+            notes.push(format!("{} disks on it are not drawn", self.pass_over(children)));
+            children = &none;
+        }
         let (size, file) =
             (indicatif::HumanBytes(node.virtual_bytes), indicatif::HumanBytes(node.file_bytes));
         let notes_text = if notes.is_empty() { String::new() } else { format!("  [{}]", notes.join(", ")) };
         let _ = writeln!(self.text, "{first}{}  {size}, {file} taken{notes_text}", node.name);
-        let again = !self.drawn.insert(at);
-        let none = Vec::new();
-        let children = if again { &none } else { self.children.get(&at).unwrap_or(&none) };
         let mut below = Vec::new();
         for (i, child) in children.iter().enumerate() {
             let last = i + 1 == children.len();

@@ -1,18 +1,20 @@
 //! Where images are, in the words of a command line: `PATH`, `chain:PATH`, `https://…`, `glance:NAME` or `-`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use image_store::glance::{Credentials, Glance, GlanceSink, GlanceSource, Keystone, NewImage};
 use image_store::http::{Client, HttpSink, HttpSource, Timeouts, Trust};
 use image_store::{Declared, Digest, FileSink, FileSource, ImageSink, ImageSource, StdinSource};
-use xenapi_driver::spec::RootImage;
+use xenapi_driver::spec::{ImageFormat, RootImage};
 
 /// How places are written.
 pub const PLACES: &str = "PATH|https://…|glance:NAME";
 
-/// An image to read; `-` is the standard input, `chain:PATH` a VHD with those it is based on beside it. A file is opened as the disk that it is, unless it has to have a
-/// digest: then it is read once, from front to back.
+/// An image to read; `-` is the standard input, `chain:PATH` a VHD with those it is based on beside it. A
+/// file is opened as the disk that it is, unless it has to have a digest: then it is read once, from front to
+/// back.
 ///
 /// # Errors
 ///
@@ -39,6 +41,18 @@ pub fn source(place: &str, digest: Option<Digest>) -> Result<RootImage> {
     Ok(source.into())
 }
 
+/// What Glance has noted of an image, by the names of properties; nothing of an image elsewhere.
+///
+/// # Errors
+///
+/// When Glance cannot be asked, or has no such image.
+pub async fn properties(place: Option<&str>) -> Result<BTreeMap<String, String>> {
+    match place.and_then(|place| place.strip_prefix("glance:")) {
+        Some(name) => Ok(glance()?.find(name).await?.properties()),
+        None => Ok(BTreeMap::new()),
+    }
+}
+
 /// A place for an image that is not there yet; `image` says what Glance is to know of it.
 ///
 /// # Errors
@@ -52,6 +66,20 @@ pub fn sink(place: &str, image: NewImage) -> Result<Arc<dyn ImageSink>> {
     } else {
         Arc::new(FileSink::new(place))
     })
+}
+
+/// What a disk's image is.
+///
+/// # Errors
+///
+/// For another word.
+pub fn disk_format(text: &str) -> Result<ImageFormat, String> {
+    match text {
+        "raw" => Ok(ImageFormat::Raw),
+        "vhd" => Ok(ImageFormat::Vhd),
+        "qcow2" => Ok(ImageFormat::Qcow2),
+        _ => Err(format!("unknown image format {text:?}: use raw, vhd or qcow2")),
+    }
 }
 
 fn is_url(place: &str) -> bool {

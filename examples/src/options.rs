@@ -51,7 +51,10 @@ impl Options {
             let (name, text) = read(path)?;
             settings = settings.toml(&name, &text)?;
         }
-        settings = settings.environment(std::env::vars());
+        // What is no Unicode is none of these.
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        settings = settings.environment(variables);
         let mut pairs = Vec::new();
         for option in &self.set {
             let Some(pair) = option.split_once('=') else { bail!("--set {option}: NAME=VALUE is wanted") };
@@ -67,8 +70,9 @@ impl Options {
     /// Those of [`Options::read`].
     pub fn read_aloud(&self, ui: &Ui) -> Result<Settings> {
         let settings = self.read()?;
-        for finding in settings.findings().iter().filter(|finding| finding.origin.is_some()) {
-            ui.say(&format!("warning: {finding}"));
+        // What is an error is refused with all that does not fit.
+        for finding in settings.findings().iter().filter(|found| found.origin.is_some() && !found.is_error) {
+            ui.warn(&format!("warning: {finding}"));
         }
         Ok(settings)
     }

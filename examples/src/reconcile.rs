@@ -10,7 +10,8 @@ use crate::table::Table;
 use crate::ui::Ui;
 use crate::world::World;
 
-/// Completes or undoes it, if it is older than this; or only tells what it would do.
+/// Completes or undoes it, if it is older than this; or only tells what it would do. What could not be put in
+/// order makes it a failure.
 ///
 /// # Errors
 ///
@@ -24,6 +25,13 @@ pub async fn run(world: &World, older_than: Duration, dry_run: bool, ui: &Ui) ->
     result.done.iter().for_each(|finding| add(finding.to_string(), verb));
     result.too_young.iter().for_each(|finding| add(finding.to_string(), "too young"));
     result.leftovers.iter().for_each(|left| add(left.to_string(), "failed"));
-    result.waiting.iter().for_each(|vm| add(format!("confirm or revert the change of VM {vm}"), "waits"));
-    Ok(table)
+    result.unclear.iter().for_each(|finding| add(finding.to_string(), "unclear"));
+    for vm in &result.waiting {
+        let what = match result.arrived.contains(vm) {
+            true => format!("confirm or revert the move of VM {vm}, from the pool that it came from"),
+            false => format!("confirm or revert the change of VM {vm}"),
+        };
+        add(what, "waits");
+    }
+    Ok(table.failed_if(!result.leftovers.is_empty()))
 }

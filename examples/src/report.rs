@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use indicatif::HumanBytes;
 use serde_json::{Map, Value, json};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use xenapi_driver::backup::Backup;
 use xenapi_driver::image_cache::CachedImage;
 use xenapi_driver::upload::Uploaded;
@@ -20,6 +20,9 @@ pub struct Report {
     lines: Vec<(String, String)>,
     json: Map<String, Value>,
 }
+
+/// In characters, so that the times of many stages fit a terminal beside their name.
+const TIMES_WIDTH: usize = 62;
 
 impl Report {
     /// What `spawn` has made.
@@ -37,6 +40,9 @@ impl Report {
         }
         if !instance.macs.is_empty() {
             report.add("macs", &instance.macs.join(" "));
+        }
+        if let Some(why) = &instance.not_grown {
+            report.add("root disk not grown", why);
         }
         if let Some(agent) = &instance.agent {
             report.add_agent(agent);
@@ -167,13 +173,19 @@ impl Report {
 
     fn add_times(&mut self, ui: &Ui) {
         let mut times = Map::new();
-        let mut words = Vec::new();
+        let mut lines: Vec<String> = Vec::new();
         for (stage, seen) in ui.stages() {
             let seconds = seen.elapsed.as_secs_f64();
             times.insert(stage.label().replace(' ', "_"), json!(seconds));
-            words.push(format!("{stage} {seconds:.2} s"));
+            let time = format!("{stage} {seconds:.2} s");
+            match lines.last_mut() {
+                Some(line) if line.len() + time.len() < TIMES_WIDTH => *line += &format!(", {time}"),
+                _ => lines.push(time),
+            }
         }
-        self.lines.push(("times".into(), words.join(", ")));
+        for (n, line) in lines.into_iter().enumerate() {
+            self.lines.push((if n == 0 { "times" } else { "" }.into(), line));
+        }
         self.json.insert("seconds".into(), times.into());
     }
 }
@@ -185,13 +197,16 @@ pub fn log() {
 
 /// [`log`], from `level` on where `RUST_LOG` says nothing.
 pub fn log_from(level: LevelFilter) {
-    let filter =
-        tracing_subscriber::EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
+    // Whom this machine trusts from now on is told in any case.
+    let usual = format!("{level},xenapi_client::known_hosts=warn");
+    let asked = std::env::var("RUST_LOG").ok().filter(|asked| !asked.is_empty());
+    let filter = EnvFilter::builder().parse_lossy(asked.unwrap_or(usual));
+    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|plain| !plain.is_empty());
     let spans = tracing_subscriber::fmt::format::FmtSpan::CLOSE;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_span_events(spans)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(std::io::stderr().is_terminal() && !is_plain)
         .with_writer(std::io::stderr)
         .init();
 }
@@ -200,6 +215,11 @@ pub fn log_from(level: LevelFilter) {
 pub trait Said {
     /// Lines for people, or objects for programs, one a line.
     fn lines(&self, as_json: bool) -> Vec<String>;
+
+    /// Whether something is in it that was not done: the tool ends with 1 then.
+    fn failed(&self) -> bool {
+        false
+    }
 }
 
 impl Said for Report {
@@ -222,33 +242,129 @@ impl Said for () {
 pub fn exit(result: Result<impl Said>, json: bool) -> ExitCode {
     let (lines, code) = match (result, json) {
         (Err(error), _) if planned(&error).is_some() => (vec![plan(&error, json)], ExitCode::SUCCESS),
-        (Ok(said), _) => (said.lines(json), ExitCode::SUCCESS),
-        (Err(error), true) => (vec![json!({ "error": sentence(&error) }).to_string()], ExitCode::FAILURE),
+        (Ok(said), _) => {
+            (said.lines(json), if said.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        }
+        (Err(error), true) => (vec![parts(&error).to_string()], ExitCode::FAILURE),
         (Err(error), false) => {
-            // Nothing can be said when standard error is closed.
-            let _ = writeln!(std::io::stderr(), "error: {}", sentence(&error));
+            complain(&format!("error: {}", sentence(&error)));
             return ExitCode::FAILURE;
         }
     };
-    let mut out = std::io::stdout();
-    match lines.iter().try_for_each(|line| writeln!(out, "{line}")) {
+    match print(&lines) {
         Ok(()) => code,
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-/// The steps of a dry run.
-fn planned(error: &anyhow::Error) -> Option<&[String]> {
-    error.downcast_ref::<xenapi_driver::Error>()?.planned()
+/// Writes lines to standard output: to a terminal, [`harmless`].
+///
+/// # Errors
+///
+/// When standard output is closed.
+pub fn print(lines: &[String]) -> std::io::Result<()> {
+    let mut out = std::io::stdout();
+    let is_terminal = out.is_terminal();
+    lines.iter().try_for_each(|line| match is_terminal {
+        true => writeln!(out, "{}", harmless(line)),
+        false => writeln!(out, "{line}"),
+    })
+}
+
+/// Writes a line to standard error: to a terminal, [`harmless`].
+pub fn complain(line: &str) {
+    let mut out = std::io::stderr();
+    // Nothing can be said when standard error is closed.
+    let _ = match out.is_terminal() {
+        true => writeln!(out, "{}", harmless(line)),
+        false => writeln!(out, "{line}"),
+    };
+}
+
+/// Text without what a terminal obeys: guests and other users decide what is in logs and names.
+pub fn harmless(text: &str) -> String {
+    let is_harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    let text = text.replace("\r\n", "\n");
+    text.chars().map(|c| if is_harmless(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
+}
+
+/// What a dry run tells that a tool has put together of several verbs.
+#[derive(Debug)]
+pub struct Planned {
+    steps: Vec<String>,
+    /// Whether more follows that is not known before these are done.
+    incomplete: bool,
+}
+
+impl std::fmt::Display for Planned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a dry run: {}", self.steps.join("; "))
+    }
+}
+
+impl std::error::Error for Planned {}
+
+/// The plan of a verb that another one follows, of which nothing is known yet; other errors stay.
+pub fn and_more(error: xenapi_driver::Error) -> anyhow::Error {
+    match error.planned() {
+        Some(steps) => Planned { steps: steps.to_vec(), incomplete: true }.into(),
+        None => error.into(),
+    }
+}
+
+/// The plan of a verb that this step follows; other errors stay.
+pub fn and_then(error: xenapi_driver::Error, step: String) -> anyhow::Error {
+    match error.planned() {
+        Some(steps) => Planned { steps: [steps, &[step]].concat(), incomplete: false }.into(),
+        None => error.into(),
+    }
+}
+
+/// The steps of a dry run, and whether more follows.
+fn planned(error: &anyhow::Error) -> Option<(&[String], bool)> {
+    if let Some(plan) = error.downcast_ref::<Planned>() {
+        return Some((&plan.steps, plan.incomplete));
+    }
+    Some((error.downcast_ref::<xenapi_driver::Error>()?.planned()?, false))
 }
 
 fn plan(error: &anyhow::Error, as_json: bool) -> String {
-    let steps = planned(error).unwrap_or_default();
+    let (steps, incomplete) = planned(error).unwrap_or_default();
     if as_json {
-        return json!({ "would": steps }).to_string();
+        let mut told = json!({ "would": steps });
+        if incomplete {
+            told["incomplete"] = true.into();
+        }
+        return told.to_string();
     }
-    let lines = (1..).zip(steps).map(|(number, step)| format!("{number}. {step}"));
-    lines.collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<_> = (1..).zip(steps).map(|(number, step)| format!("{number}. {step}")).collect();
+    lines.extend(incomplete.then(|| "What follows is known only when that is done.".to_owned()));
+    lines.join("\n")
+}
+
+/// An error for programs: the sentence, and what the driver's errors are made of.
+fn parts(error: &anyhow::Error) -> Value {
+    let mut told = json!({ "error": sentence(error) });
+    if let Some(error) = error.downcast_ref::<xenapi_driver::Error>() {
+        let leftovers: Vec<_> = error.leftovers().iter().map(ToString::to_string).collect();
+        told["verb"] = json!(error.op().to_string());
+        told["object"] = json!(error.object());
+        told["stage"] = json!(error.stage().label());
+        told["code"] = json!(error.failure().map(|failure| &failure.code));
+        told["leftovers"] = json!(leftovers);
+    }
+    if let Some(remedy) = remedy(error) {
+        told["remedy"] = json!(remedy);
+    }
+    told
+}
+
+/// What to do, where the driver or its client says so.
+fn remedy(error: &anyhow::Error) -> Option<String> {
+    match error.downcast_ref::<xenapi_driver::Error>() {
+        Some(error) => error.remedy(),
+        None => Some(error.downcast_ref::<xenapi_client::Error>()?.advice()?.to_owned()),
+    }
 }
 
 /// The driver's errors say everything themselves; to those of this tool belongs their reason.
@@ -256,5 +372,38 @@ pub fn sentence(error: &anyhow::Error) -> String {
     match error.downcast_ref::<xenapi_driver::Error>() {
         Some(error) => error.to_string(),
         None => format!("{error:#}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_no_orders() {
+        for (text, wanted) in [
+            ("login:\r\nroot\tok", "login:\nroot\tok"),
+            ("\u{1b}]0;title\u{7}", "\u{fffd}]0;title\u{fffd}"),
+            ("old\rnew \u{9b}31m", "old\u{fffd}new \u{fffd}31m"),
+            ("größer ✓", "größer ✓"),
+        ] {
+            assert_eq!(harmless(text), wanted);
+        }
+    }
+
+    #[test]
+    fn plans_of_two_verbs() {
+        let steps = || vec!["adopt".to_owned()];
+        for (incomplete, json, text) in [
+            (
+                true,
+                r#"{"incomplete":true,"would":["adopt"]}"#,
+                "1. adopt\nWhat follows is known only when that is done.",
+            ),
+            (false, r#"{"would":["adopt"]}"#, "1. adopt"),
+        ] {
+            let error = Planned { steps: steps(), incomplete }.into();
+            assert_eq!((&*plan(&error, true), &*plan(&error, false)), (json, text));
+        }
     }
 }

@@ -1,12 +1,14 @@
 //! Draws an operation's events: bars on a terminal, lines elsewhere, nothing when the output is JSON.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 use xenapi_driver::{Event, Operation, Progress, Stage, Transfer};
+
+use crate::report;
 
 /// Where events go. Everything is written to standard error: standard output is for the result.
 #[derive(Clone)]
@@ -58,6 +60,15 @@ impl Ui {
     /// A line for the reader, which bars do not overwrite.
     pub fn say(&self, text: &str) {
         self.screen().line(text);
+    }
+
+    /// A line that the reader must not miss, whatever the results are printed as.
+    pub fn warn(&self, text: &str) {
+        let mut screen = self.screen();
+        match screen.look {
+            Look::Silent => report::complain(text),
+            Look::Bars(..) | Look::Lines => screen.line(text),
+        }
     }
 
     /// The stages seen so far, with their times and transfers.
@@ -169,11 +180,9 @@ impl Screen {
         match &self.look {
             // Nothing can be done when standard error is closed.
             Look::Bars(all, _) => {
-                let _ = all.println(text);
+                let _ = all.println(report::harmless(text));
             }
-            Look::Lines => {
-                let _ = writeln!(std::io::stderr(), "{text}");
-            }
+            Look::Lines => report::complain(text),
             Look::Silent => {}
         }
     }

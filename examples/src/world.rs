@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 use xapi_simulator::core::Config as Behaviour;
 use xapi_simulator::{Simulator, World as Pool};
-use xenapi_client::{Client, Config, connect_fn};
+use xenapi_client::{Client, Config, private_connect_fn};
 use xenapi_driver::Driver;
 use xenapi_driver::compatibility::Machine;
 
@@ -107,7 +107,13 @@ impl World {
             return Ok(Self { driver, simulator: None, boots: false, scratch });
         }
         let state = target.simulator_state.clone().unwrap_or_else(|| scratch.path().join("state"));
-        ui.say(&format!("no --url: simulating a pool, its state in {}", state.display()));
+        let notice = format!("no --url: simulating a pool, its state in {}", state.display());
+        // Who has forgotten to name the pool must not take a simulated one for it.
+        if target.is_meant() {
+            ui.say(&notice);
+        } else {
+            ui.warn(&notice);
+        }
         let behaviour = Behaviour { qemu: target.qemu(), ..Behaviour::default() };
         let boots = behaviour.qemu.is_some();
         let simulator = Simulator::builder().world(Pool::demo()).config(behaviour);
@@ -183,7 +189,7 @@ impl World {
     /// The work's own before anything else; else when the simulator's state cannot be written.
     pub async fn end<T, E: Into<anyhow::Error>>(self, result: Result<T, E>, ui: &Ui) -> Result<T> {
         if let Err(error) = self.driver.close().await {
-            ui.say(&format!("warning: {error}"));
+            ui.warn(&format!("warning: {error}"));
         }
         let kept = self.simulator.as_ref().map_or(Ok(()), |simulator| simulator.shutdown());
         let value = result.map_err(Into::into)?;
@@ -198,7 +204,7 @@ fn in_process(simulator: &Arc<Simulator>) -> Result<Client> {
     let config = Config::new("http://simulator", "root", "demo")?;
     Ok(Client::over(
         config,
-        connect_fn(move |endpoint| {
+        private_connect_fn(move |endpoint| {
             let url = endpoint.to_string();
             let place = url.rsplit('/').next().and_then(|place| place.split(':').next());
             let connection = simulator.connect_to(place.unwrap_or_default());

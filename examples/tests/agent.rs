@@ -1,22 +1,18 @@
 //! The daemon as an init system starts it, on the simulated pool.
-#![allow(clippy::print_stderr, reason = "a skip is to be seen")]
+
+mod bench;
+mod simulated;
+
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use bench::program;
 use serde_json::{Value, json};
-
-fn program() -> Command {
-    let mut path = std::env::current_exe().expect("the test's own path");
-    path.pop();
-    path.pop();
-    let mut command = Command::new(path.join("examples").join("agent"));
-    for variable in ["XENAPI_URL", "XENAPI_USER", "XENAPI_PASSWORD", "RUST_LOG"] {
-        command.env_remove(variable);
-    }
-    command
-}
+use simulated::Simulated;
+use xapi_simulator::World;
+use xenapi_types::{VmPowerState, vm};
 
 struct Agent {
     child: Child,
@@ -27,8 +23,8 @@ struct Agent {
 
 impl Agent {
     fn start() -> Result<Self> {
-        let mut command = program();
-        command.args(["--listen", "127.0.0.1:0", "--reconcile-every", "1", "--json"]);
+        let mut command = program("agent");
+        command.args(["--simulated", "--listen", "127.0.0.1:0", "--reconcile-every", "1", "--json"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("agent")?;
         let told = BufReader::new(child.stdout.take().context("its results")?).lines();
         let mut log = BufReader::new(child.stderr.take().context("its log")?);
@@ -71,6 +67,47 @@ impl Drop for Agent {
     }
 }
 
+/// A variable that did not reach a service would else have it say that all is well, of a pool that it made up.
+#[test]
+fn without_a_pool_it_does_not_start() -> Result<()> {
+    for args in
+        [&["--listen", "127.0.0.1:0"][..], &["--listen", "127.0.0.1:0", "--known-hosts", "/nonexistent"]]
+    {
+        let ended = program("agent").args(args).output()?;
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(
+            !ended.status.success() && said.contains("XENAPI_URL") && said.contains("--simulated"),
+            "{said}"
+        );
+        assert!(!said.contains("simulating"), "{said}");
+    }
+    Ok(())
+}
+
+/// What killed programs left is told, and nothing else happens; then a round does it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_tells_what_a_round_would_do() -> Result<()> {
+    let pool = Simulated::new(World::demo()).await?;
+    let nothing = json!({ "would": [], "too_young": [], "unclear": [], "waiting": [] });
+    assert_eq!(pool.run("agent", "--dry-run")?, [nothing]);
+    pool.run("spawn", "--name web1 --image disk.raw")?;
+    let (vm, record) = pool.vm("web1").await?;
+    let uuid = record.uuid;
+    // As if the program had been killed before it was complete.
+    let field = vm::field::OTHER_CONFIG;
+    pool.client.add_to(&vm, field, "xenapi-rs:unfinished", "true").await?;
+    let young = pool.run("agent", "--dry-run")?;
+    let step = format!("remove VM {uuid}, which never became an instance");
+    assert_eq!(young, [json!({ "would": [], "too_young": [&step], "unclear": [], "waiting": [] })]);
+    let before = pool.simulator.snapshot_of_objects();
+    let due = pool.run("agent", "--dry-run --older-than 0")?;
+    assert_eq!(due, [json!({ "would": [&step], "too_young": [], "unclear": [], "waiting": [] })]);
+    let after = pool.simulator.snapshot_of_objects();
+    assert_eq!([before.get("VM"), before.get("VDI")], [after.get("VM"), after.get("VDI")]);
+    assert_eq!(pool.client.get_field(&vm, vm::field::POWER_STATE).await?, VmPowerState::Running);
+    Ok(())
+}
+
 #[test]
 fn it_tells_of_the_pool_reconciles_and_ends_when_it_is_told_to() -> Result<()> {
     let mut agent = Agent::start()?;
@@ -80,6 +117,8 @@ fn it_tells_of_the_pool_reconciles_and_ends_when_it_is_told_to() -> Result<()> {
     assert_eq!(agent.sample("xenapi_following")?, Some(1.0));
     assert_eq!(agent.sample("xenapi_resyncs_total")?, Some(1.0));
     let page = agent.get("/metrics")?;
+    let memory = page.lines().filter(|line| line.starts_with("xenapi_host_memory"));
+    assert_eq!(memory.filter(|line| line.contains("\",uuid=\"")).count(), 2, "{page}");
     for line in ["xenapi_host_enabled{host=\"", "xenapi_sr_bytes{sr=\"Local storage\",uuid=\""] {
         assert!(page.contains(line), "{line} is missing in {page}");
     }
@@ -90,12 +129,13 @@ fn it_tells_of_the_pool_reconciles_and_ends_when_it_is_told_to() -> Result<()> {
     assert!(agent.sample("xenapi_reconciled_timestamp_seconds")? > Some(1e9));
 
     assert_eq!(agent.next()?, json!({ "serving": agent.address }));
-    assert_eq!(agent.next()?, json!({ "reconciled": [], "leftovers": [], "waiting": [] }));
-    let check = |address: &str| program().args(["--check", address]).output();
+    let nothing = json!({ "reconciled": [], "leftovers": [], "too_young": [], "unclear": [], "waiting": [] });
+    assert_eq!(agent.next()?, nothing);
+    let check = |address: &str| program("agent").args(["--check", address]).output();
     assert!(check(&agent.address)?.status.success());
-    let told = program().args(["--check", &agent.address, "--json"]).output()?;
+    let told = program("agent").args(["--check", &agent.address, "--json"]).output()?;
     assert_eq!(serde_json::from_slice::<Value>(&told.stdout)?, json!({ "health": "following" }));
-    let told = program().args(["--check", "127.0.0.1:1", "--json"]).output()?;
+    let told = program("agent").args(["--check", "127.0.0.1:1", "--json"]).output()?;
     assert!(serde_json::from_slice::<Value>(&told.stdout)?["error"].is_string(), "{told:?}");
     let nobody = check("127.0.0.1:1")?;
     assert_eq!(nobody.status.code(), Some(1));
@@ -110,47 +150,19 @@ fn it_tells_of_the_pool_reconciles_and_ends_when_it_is_told_to() -> Result<()> {
     Ok(())
 }
 
-/// The units name options that there are, and systemd understands them.
-#[test]
-fn the_units_are_sound() -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let contrib = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../contrib");
-    let help = String::from_utf8(program().arg("--help").output()?.stdout)?;
-    let mut units = Vec::new();
-    for name in ["xenapi-agent.service", "xapi-simulator.service"] {
-        let unit = std::fs::read_to_string(contrib.join(name))?;
-        let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).context("ExecStart")?;
-        if name == "xenapi-agent.service" {
-            for option in start.split_whitespace().filter(|word| word.starts_with("--")) {
-                assert!(help.contains(option), "{option} is no option of the agent");
-            }
-        }
-        // The programs are not installed here.
-        let path = folder.path().join(name);
-        std::fs::write(&path, unit.replace("/usr/local/bin/", "/bin/true "))?;
-        units.push(path);
-    }
-    match Command::new("systemd-analyze").arg("verify").args(&units).output() {
-        Ok(verdict) => assert!(verdict.status.success() && verdict.stderr.is_empty(), "{verdict:?}"),
-        Err(_) if std::env::var_os("CI").is_some() => anyhow::bail!("systemd-analyze is not installed"),
-        Err(_) => eprintln!("skipped: systemd-analyze is not installed"),
-    }
-    Ok(())
-}
-
-/// The image has every program that there is, and runs none that is not.
-#[test]
-fn the_image_has_all_programs() -> Result<()> {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let image = std::fs::read_to_string(root.join("../contrib/Containerfile"))?;
-    let manifest = std::fs::read_to_string(root.join("Cargo.toml"))?;
-    let targets = manifest.split("[[example]]\nname = \"").skip(1);
-    let mut programs: Vec<&str> = targets.filter_map(|rest| rest.split('"').next()).collect();
-    let words =
-        image.split_whitespace().filter_map(|word| word.strip_prefix("/src/target/release/examples/"));
-    let mut copied: Vec<&str> = words.collect();
-    programs.sort_unstable();
-    copied.sort_unstable();
-    assert_eq!(copied, programs);
+/// Who is refused by the host will be so until somebody starts it with another password: it does not stay as
+/// if it were well.
+#[tokio::test(flavor = "multi_thread")]
+async fn locked_out_for_good_it_ends_with_an_error() -> Result<()> {
+    let pool = Simulated::new(World::demo()).await?;
+    let mut command = pool.command("agent", "--listen 127.0.0.1:0 --reconcile-every 0")?;
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut told = BufReader::new(child.stdout.take().context("its results")?).lines();
+    tokio::task::block_in_place(|| told.next()).context("its address")??;
+    pool.lock_out();
+    let ended = tokio::task::block_in_place(|| child.wait())?;
+    ensure!(ended.code() == Some(1), "{ended:?}");
+    let last = tokio::task::block_in_place(|| told.next()).context("an error")??;
+    assert!(last.contains("not followed any more"), "{last}");
     Ok(())
 }

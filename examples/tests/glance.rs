@@ -1,15 +1,11 @@
 //! Images of a real Glance by their names, with the variables of OpenStack's own tools.
 
-#[path = "../../e2e/src/openstack.rs"]
-#[expect(dead_code, unreachable_pub, reason = "the programs find Glance themselves")]
-mod openstack;
-
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use openstack::OpenStack;
 use serde_json::Value;
+use testdata::openstack::{self, OpenStack};
 
 /// A program that does its work; the object that it prints.
 fn tool(name: &str, state: &Path, openstack: &OpenStack, password: &str, args: &[&str]) -> Result<Value> {
@@ -29,7 +25,7 @@ fn tool(name: &str, state: &Path, openstack: &OpenStack, password: &str, args: &
 
 #[test]
 fn to_glance_and_from_it_by_name() -> Result<()> {
-    let Some(openstack) = OpenStack::get() else { return Ok(()) };
+    let Some(openstack) = openstack::get() else { return Ok(()) };
     let directory = tempfile::tempdir()?;
     let state = directory.path().join("state");
     let run = |name: &str, args: &[&str]| tool(name, &state, openstack, &openstack.password, args);

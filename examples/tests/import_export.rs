@@ -6,14 +6,17 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bench::Bench;
+use disk_stream::DiskBody;
+use examples::demo_image::DemoImage;
 use serde_json::Value;
 use xapi_simulator::fault::Fault;
 use xapi_simulator::{Simulator, World};
-use xenapi_client::{Client, Config};
-use xenapi_types::{Sr, Vbd, Vdi, Vm, sr};
+use xenapi_client::{Client, Config, ImportFormat};
+use xenapi_types::{Sr, Vbd, Vdi, Vm, sr, vdi};
 
 const PASSWORD: &str = "in-and-out";
 const SR: [&str; 2] = ["--sr", "Local storage"];
@@ -180,5 +183,117 @@ async fn what_is_wrong_is_told_and_leaves_nothing() -> Result<()> {
     pool.refused(&twin, None, "by its uuid")?;
     assert_eq!((pool.disks().await?, pool.files()?), (disks.clone(), files));
     ensure!(fs::read(bench.path("disk.vhd"))? == whole);
+    Ok(())
+}
+
+/// An import of a disk with 30 MiB in it, in transfers of 8 MiB.
+const LARGE: [&str; 7] = ["import", "large.raw", "--resume", "--batch-mib", "8", "--sr", "Local storage"];
+const JOURNAL: &str = ".large.raw.upload";
+
+impl Pool {
+    async fn with_large() -> Result<Self> {
+        let pool = Self::new().await?;
+        let large = DemoImage { virtual_bytes: 64 << 20, payload_bytes: 30 << 20 };
+        large.write(&pool.bench.path("large.raw"))?;
+        Ok(pool)
+    }
+
+    /// Imports until the connection breaks in the middle of the second transfer; the uuid of the disk that is there then.
+    async fn broken(&self, args: &[&str]) -> Result<String> {
+        let before = self.disks().await?;
+        self.simulator.faults().on_nth("/import_raw_vdi", 2, Fault::DropAfterBytes(3 << 20));
+        self.refused(args, None, "the same command sends the rest")?;
+        assert_eq!(self.simulator.faults().clear(), 0, "there was no second transfer");
+        let mut new = self.disks().await?.difference(&before).cloned().collect::<Vec<_>>();
+        ensure!(new.len() == 1, "{new:?}");
+        Ok(new.remove(0))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_import_goes_on() -> Result<()> {
+    let pool = Pool::with_large().await?;
+    let bench = &pool.bench;
+    let disks = pool.disks().await?.len();
+    let uuid = pool.broken(&LARGE).await?;
+    ensure!(bench.path(JOURNAL).exists(), "no journal");
+    let disk = pool.client.by_uuid::<Vdi>(&uuid).await?;
+    let keys = pool.client.record(&disk).await?.other_config;
+    // XAPI has one of its own.
+    ensure!(keys.keys().all(|key| key == "content_id"), "somebody would take it for theirs: {keys:?}");
+    // Nothing of this one arrives, and what had arrived is still kept.
+    pool.simulator.faults().on("/import_raw_vdi", Fault::DropAfterBytes(1 << 20));
+    pool.refused(&LARGE, None, JOURNAL)?;
+    let made = pool.done(&LARGE, None)?;
+    assert_eq!((&made["uuid"], &made["kept"]), (&uuid.clone().into(), &(8 << 20).into()));
+    let sent = made["sent"].as_u64().context("what was sent")?;
+    ensure!((16 << 20..56 << 20).contains(&sent), "{sent} bytes for the rest");
+    ensure!(!bench.path(JOURNAL).exists(), "the journal is still there");
+    pool.done(&["export", &uuid, "back.raw", "-O", "raw"], None)?;
+    ensure!(fs::read(bench.path("back.raw"))? == fs::read(bench.path("large.raw"))?);
+    assert_eq!(pool.disks().await?.len(), disks + 1);
+    // One that does not break, with its journal elsewhere.
+    fs::create_dir(bench.path("state"))?;
+    let elsewhere = [&LARGE[..], &["--journal-folder", "state", "--name", "second"]].concat();
+    let uuid = pool.broken(&elsewhere).await?;
+    ensure!(bench.path("state").join(JOURNAL).exists() && !bench.path(JOURNAL).exists());
+    let second = pool.done(&elsewhere, None)?;
+    assert_eq!((&second["uuid"], &second["kept"]), (&uuid.into(), &(8 << 20).into()));
+    let whole = pool.done(&[&LARGE[..], &["--name", "third"]].concat(), None)?;
+    assert_eq!((&whole["kept"], fs::read_dir(bench.path("state"))?.count()), (&0.into(), 0));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_changed_meanwhile_is_not_gone_on_with() -> Result<()> {
+    let pool = Pool::with_large().await?;
+    let bench = &pool.bench;
+    let uuid = pool.broken(&LARGE).await?;
+    let journal = fs::read(bench.path(JOURNAL))?;
+    let gib = [&LARGE[..], &["--gib", "1"]].concat();
+    pool.refused(&gib, None, "bytes by now")?;
+    let other = [&LARGE[..5], &["--sr", "Local LVM"]].concat();
+    pool.refused(&other, None, "which is not in repository \"Local LVM\"")?;
+    let image = fs::File::options().write(true).open(bench.path("large.raw"))?;
+    let written = image.metadata()?.modified()?;
+    image.set_modified(written - Duration::from_secs(5))?;
+    pool.refused(&LARGE, None, "is not what it was when its import")?;
+    image.set_modified(written)?;
+    assert_eq!(fs::read(bench.path(JOURNAL))?, journal, "a refusal changes nothing");
+
+    // What somebody writes to the disk is found when it is compared.
+    let disk = pool.client.by_uuid::<Vdi>(&uuid).await?;
+    pool.client.import_vdi(&disk, ImportFormat::Raw, DiskBody::from_bytes(vec![7; 512])).await?;
+    pool.client.wait_until_detached(&disk, Duration::from_secs(60)).await?;
+    pool.refused(&LARGE, None, "differs from its source at byte 0")?;
+    ensure!(bench.path(JOURNAL).exists());
+    pool.client.call(vdi::Destroy { vdi: disk }).await?;
+    pool.refused(&LARGE, None, "is gone")?;
+    // Nothing had arrived in this one: there is nothing to lose.
+    let text = fs::read(bench.path(JOURNAL))?;
+    let head = text.windows(2).position(|pair| pair == b"\n\n").context("a header")? + 2;
+    fs::write(bench.path(JOURNAL), &text[..head])?;
+    assert_eq!(pool.done(&LARGE, None)?["kept"], 0);
+    ensure!(!bench.path(JOURNAL).exists());
+
+    let lvm = pool.client.by_name_label::<Sr>("Local LVM").await?;
+    pool.client.remove_from(&lvm, sr::field::SM_CONFIG, "use_vhd").await?;
+    let (disks, files) = (pool.disks().await?, pool.files()?);
+    fs::write(bench.path("letter"), "Dear reader")?;
+    bench.run(0, &["convert", "large.raw", "large.vhd"]);
+    let packed = Command::new("gzip").arg(bench.path("large.vhd")).status()?;
+    ensure!(packed.success(), "gzip: {packed}");
+    for (image, rest, part) in [
+        ("-", &SR[..], "needs an image in a file"),
+        ("https://127.0.0.1:1/disk.vhd", &SR, "needs an image in a file"),
+        ("large.vhd.gz", &SR, "give a file that is not packed"),
+        ("large.raw", &["--sr", "Local LVM"], "is not empty in the beginning"),
+    ] {
+        pool.refused(&[&["import", image, "--resume", "--name", "n"], rest].concat(), None, part)?;
+    }
+    fs::rename(bench.path("letter"), bench.path(JOURNAL))?;
+    pool.refused(&LARGE, None, "it is not the journal of an upload")?;
+    assert_eq!(fs::read(bench.path(JOURNAL))?, b"Dear reader");
+    assert_eq!((pool.disks().await?, pool.files()?), (disks, files + 2));
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! `--json` everywhere: each subcommand of each tool, as its own help lists them, prints objects and nothing else when
 //! it succeeds, and one object with the error when it fails.
 
+mod simulated;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -11,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use examples::demo_image::DemoImage;
 use serde_json::Value;
 use tempfile::TempDir;
+use xapi_simulator::core::Config as Behaviour;
 use xapi_simulator::{Simulator, World};
 use xenapi_client::{Client, Config};
 use xenapi_types::{Sr, VdiType, sr, vdi};
@@ -29,9 +32,20 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("instances metadata", "web1 role=web", "nobody role=web"),
     ("instances console-log", "web1", "nobody"),
     ("instances diagnostics", "web1", "nobody"),
+    ("instances load", "web1", "nobody"),
     ("instances traffic", "web1", "nobody"),
     ("instances watch", "--count 1", ""),
     ("instances power", "web1 on", ""),
+    ("instances agent-version", "web1", "nobody"),
+    (
+        "instances update-agent",
+        "web1 1.40,url=http://agents/1.40,md5=0f",
+        "nobody 1.40,url=http://agents/1.40,md5=0f",
+    ),
+    ("instances set-password", "web1 --admin-password-file data", "web1 --admin-password-file none"),
+    ("instances sealed-password", "web1", "nobody"),
+    ("instances inject-file", "web1 /etc/motd data", "web1 /etc/motd none"),
+    ("instances reset-network", "web1", "nobody"),
     ("instances adopt", "web1", "nobody"),
     ("instances check-drive", "web1", "nobody"),
     ("instances rescue", "web1 --image disk.raw", "web1 --image none"),
@@ -40,12 +54,30 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("instances revert", "web1", "web1"),
     ("instances resize", "web1 --flavor 1:256:0", ""),
     ("instances confirm", "web1", "web1"),
+    ("instances rebuild", "web1 --image disk.raw", "web1 --image none"),
+    ("instances evacuate", "web1 --to {node} --dry-run", "web1 --to nowhere"),
+    ("instances soft-delete", "web1", "nobody"),
+    ("instances restore", "web1", "nobody"),
     ("instances power", "web1 off --hard", ""),
     ("volumes attach", "web1 --sr {sr} --vdi {vdi} --id data", "nobody --sr {sr} --vdi {vdi}"),
     ("volumes list", "web1", "nobody"),
     ("volumes check", "web1", "nobody"),
-    ("volumes extend", "web1 data --gib 1", "web1 data --gib 1000000"),
-    ("volumes detach", "web1 data", "web1 data"),
+    ("volumes swap", "web1 data --sr {sr} --vdi {vdi2} --id other", "web1 nobody --sr {sr} --vdi {vdi2}"),
+    ("volumes connector", "{node}", "nowhere"),
+    ("volumes extend", "web1 other --gib 1", "web1 other --gib 1000000"),
+    ("volumes detach", "web1 other", "web1 other"),
+    ("networks list", "", ""),
+    ("networks make", "tenant --vlan 7 --over xenbr0", "tenant --vlan 8 --over xenbr0"),
+    ("networks attach", "web1 tenant,mtu=1400", "web1 nothing"),
+    ("networks interfaces", "web1", "nobody"),
+    ("networks lock", "web1 1 --locking disabled", "web1 9 --locking disabled"),
+    ("networks tell", "web1", "nobody"),
+    ("networks detach", "web1 1", "web1 9"),
+    ("networks remove", "tenant", ""),
+    ("networks attach", "web1 xenbr0,port={port}", ""),
+    ("instances power", "web1 on", ""),
+    ("networks plug", "web1 {port} --bridge br-int", "web1 {port}"),
+    ("networks unplug", "{node} {port} --bridge br-int", "nowhere {port} --bridge br-int"),
     ("snapshot", "--instance web1 --output out.vhd", "--instance web1 --output out.vhd"),
     ("instances power", "web1 on", ""),
     ("migrate", "web1 --to {node} --plan", "web1 --to 00000000-0000-0000-0000-000000000001"),
@@ -59,6 +91,17 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("plugins list", "", ""),
     ("plugins install", "--archive archive --ssh ./ssh root@xen1", "--archive none --ssh ./ssh root@xen1"),
     ("plugins remove", "--archive archive --ssh ./ssh root@xen1", "--archive archive --ssh ./none root@xen1"),
+    ("pool list", "", ""),
+    ("pool show", "{node}", "nowhere"),
+    ("pool storage", "{node}", "nowhere"),
+    ("pool devices", "{node}", "nowhere"),
+    ("pool load", "{node}", "nowhere"),
+    ("pool drain", "{node}", "nowhere"),
+    ("pool disable", "{node}", "nowhere"),
+    ("pool reboot", "{node} --dry-run", "nowhere"),
+    ("pool shutdown", "{node} --dry-run", "nowhere"),
+    ("pool resume", "{node}", "nowhere"),
+    ("pool enable", "{node}", "nowhere"),
     ("pool join", "--simulated", "https://127.0.0.1:1"),
     ("pool eject", "{joined}", "{coordinator}"),
     ("agent", "--check {agent}", "--check 127.0.0.1:1"),
@@ -82,9 +125,13 @@ const ROWS: &[(&str, &str, &str)] = &[
 const PRINTS_DATA: &str = "disk stream";
 
 /// What may have nothing to tell: of a guest that has just been started nothing may be measured yet.
-const MAY_BE_NOTHING: [&str; 2] = ["instances diagnostics", "instances reconcile"];
+const MAY_BE_NOTHING: [&str; 3] = ["instances diagnostics", "instances reconcile", "pool devices"];
+
+/// Where a VM is, and where it prefers to be.
+const HOMES: [&str; 2] = ["resident_on", "affinity"];
 
 struct Bench {
+    simulator: Simulator,
     files: TempDir,
     url: String,
     /// What stands in braces in the rows.
@@ -109,13 +156,18 @@ impl Bench {
         match tool {
             "disk" if !["import", "export"].contains(&subcommand) => {}
             // It makes a host up that joins.
-            "pool" => drop(command.args(["--simulator-state", "pool"])),
+            "pool" if ["join", "eject"].contains(&subcommand) => {
+                command.args(["--simulator-state", "pool"]);
+            }
             _ => drop(command.env("XENAPI_URL", url).env("XENAPI_PASSWORD", PASSWORD)),
         }
         command.args((!subcommand.is_empty()).then_some(subcommand));
         for word in args.split_whitespace() {
-            let name = word.strip_prefix('{').and_then(|word| word.strip_suffix('}'));
-            command.arg(name.and_then(|name| self.names.get(name)).map_or(word, |word| word));
+            let names = self.names.iter();
+            command
+                .arg(names.fold(word.to_owned(), |word, (name, meant)| {
+                    word.replace(&format!("{{{name}}}"), meant)
+                }));
         }
         command.arg("--json");
         command
@@ -126,12 +178,37 @@ impl Bench {
         match row {
             "console" => self.viewed(row, args),
             "instances watch" => self.watched(row, args),
+            // Nothing is evacuated from a host that lives, and it takes a live one to go to: its own has left the pool.
+            "instances evacuate" => {
+                let (vm, homes) = self.running()?;
+                self.put_on(&vm, ["OpaqueRef:NULL"; 2])?;
+                let output = self.command(row, args, &self.url).output()?;
+                self.put_on(&vm, homes.each_ref().map(String::as_str))?;
+                ensure!(output.status.success(), "{row} {args}: {output:?}");
+                objects(row, &output)
+            }
             _ => {
                 let output = self.command(row, args, &self.url).output()?;
                 ensure!(output.status.success(), "{row} {args}: {output:?}");
                 objects(row, &output)
             }
         }
+    }
+
+    /// The guest, with the hosts that it is on and that it prefers.
+    fn running(&self) -> Result<(String, [String; 2])> {
+        let guest = self.simulator.core().db().read(|view| {
+            let vm = view.objects("VM").find(|vm| vm.str("name_label") == "web1")?;
+            Some((vm.reference().to_owned(), HOMES.map(|field| vm.str(field).to_owned())))
+        });
+        guest.context("no VM is called web1")
+    }
+
+    fn put_on(&self, vm: &str, hosts: [&str; 2]) -> Result<()> {
+        for (field, host) in HOMES.into_iter().zip(hosts) {
+            self.simulator.core().db().write(|tx| tx.set("VM", vm, field, host))?;
+        }
+        Ok(())
     }
 
     /// With a viewer who comes and goes at once.
@@ -166,6 +243,15 @@ impl Bench {
         let [told] = &told[..] else { bail!("{row} {args}: {told:?}") };
         let text = told["error"].as_str().with_context(|| format!("{row} {args}: {told}"))?;
         ensure!(text.len() > 10 && !text.contains('\n') && !text.contains(PASSWORD), "{row} {args}: {text}");
+        let remedy = told.get("remedy").and_then(Value::as_str);
+        ensure!(
+            remedy.is_none_or(|remedy| remedy.split("; ").all(|one| text.contains(one))),
+            "{row} {args}: {told}"
+        );
+        // A driver's error says what to do about what was asked for.
+        let wanted =
+            told.get("verb").is_some() && ["nobody", "nowhere"].iter().any(|name| args.contains(name));
+        ensure!(remedy.is_some() || !wanted, "{row} {args} does not say what to do: {told}");
         Ok(())
     }
 }
@@ -231,11 +317,17 @@ async fn disk(client: &Client) -> Result<(String, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_subcommand_speaks_json_and_so_do_its_errors() -> Result<()> {
-    let simulator = Simulator::builder().world(World::demo()).password(PASSWORD).build().await?;
+    let plugins = tempfile::tempdir()?;
+    simulated::plugins::write(plugins.path())?;
+    let behaviour = Behaviour { plugins: Some(plugins.path().to_owned()), ..Behaviour::default() };
+    let simulator =
+        Simulator::builder().world(World::demo()).config(behaviour).password(PASSWORD).build().await?;
     let url = simulator.listen("127.0.0.1:0").await?;
     let client = Client::new(Config::new(&url, "root", PASSWORD)?)?;
-    let (sr, vdi) = disk(&client).await?;
-    let bench = Bench { files: tempfile::tempdir()?, url, names: BTreeMap::from([("sr", sr), ("vdi", vdi)]) };
+    let ((sr, vdi), (_, vdi2)) = (disk(&client).await?, disk(&client).await?);
+    let port = "7c9e6679-7425-40de-944b-e07fc1f90ae7".to_owned();
+    let names = BTreeMap::from([("sr", sr), ("vdi", vdi), ("vdi2", vdi2), ("port", port)]);
+    let bench = Bench { simulator, files: tempfile::tempdir()?, url, names };
     files(bench.files.path())?;
     tokio::task::block_in_place(|| all(bench))
 }

@@ -6,10 +6,12 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
+use xapi_simulator::fault::Fault;
 use xapi_simulator::{Simulator, World};
+use xenapi_wire::Failure;
 
 struct Pools {
-    _simulators: [Simulator; 2],
+    simulators: [Simulator; 2],
     urls: [String; 2],
     files: TempDir,
 }
@@ -23,7 +25,7 @@ impl Pools {
         let there = there.build().await?;
         here.meet(&there);
         let urls = [here.listen("127.0.0.1:0").await?, there.listen("127.0.0.1:0").await?];
-        Ok(Self { _simulators: [here, there], urls, files })
+        Ok(Self { simulators: [here, there], urls, files })
     }
 
     /// Starts an example, against this pool or the other one.
@@ -57,7 +59,9 @@ impl Pools {
         for (pool, found) in all.iter_mut().enumerate() {
             let rows = self.run("instances", pool, &["list"]).await?;
             let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
-            found.extend(rows.iter().map(|row| format!("{} {}", text(row, "name"), text(row, "state"))));
+            let moved = |row: &Value| if row["moved"] == true { " (moved)" } else { "" };
+            let told = |row: &Value| format!("{} {}{}", text(row, "name"), text(row, "state"), moved(row));
+            found.extend(rows.iter().map(told));
         }
         Ok(all)
     }
@@ -79,8 +83,11 @@ async fn an_instance_goes_to_another_pool_and_back() -> Result<()> {
     assert!(dry[0]["would"].as_array().is_some_and(|steps| steps.len() >= 3), "{dry:?}");
     assert_eq!(pools.listed().await?, [running(), vec![]]);
 
-    // Alive.
+    // Alive; that the log-out there fails changes nothing of it.
+    let refusal = Failure::new("INTERNAL_ERROR", ["out of order"]);
+    pools.simulators[1].faults().on_every("session.logout", Fault::Failure(refusal));
     let moved = pools.migrate(&[]).await?;
+    pools.simulators[1].faults().clear();
     assert_eq!(moved[0]["disks"].as_object().map(serde_json::Map::len), Some(2), "{moved:?}");
     assert_eq!(pools.listed().await?, [vec![], running()]);
     pools.run("instances", 1, &["destroy", "web1"]).await?;
@@ -90,6 +97,8 @@ async fn an_instance_goes_to_another_pool_and_back() -> Result<()> {
     let moved = pools.migrate(&["--cold"]).await?;
     assert_eq!(moved[0]["state"], "Running, to be confirmed or reverted", "{moved:?}");
     assert_eq!(pools.listed().await?, [vec!["web1 Halted (moved)".to_owned()], running()]);
+    let shown = pools.run("instances", 0, &["show", "web1"]).await?;
+    assert_eq!((&shown[0]["state"], &shown[0]["moved"]), (&"Halted".into(), &true.into()), "{shown:?}");
     pools.migrate(&["--revert"]).await?;
     assert_eq!(pools.listed().await?, [running(), vec![]]);
     pools.migrate(&["--cold"]).await?;

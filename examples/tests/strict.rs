@@ -8,11 +8,12 @@ use serde_json::Value;
 
 /// All that work on a pool with options, and what each is to do.
 const PROGRAMS: &[(&str, &[&str])] = &[
-    ("agent", &["--listen", "127.0.0.1:0"]),
+    ("agent", &["--simulated", "--listen", "127.0.0.1:0"]),
     ("console", &[]),
     ("images", &["list"]),
     ("instances", &["list"]),
     ("migrate", &["web1", "--to", "00000000-0000-0000-0000-000000000000"]),
+    ("networks", &["list"]),
     ("pool", &["eject", "00000000-0000-0000-0000-000000000000"]),
     ("snapshot", &["--output", "/nonexistent/disk.vhd"]),
     ("spawn", &["--name", "web1"]),
@@ -85,6 +86,12 @@ fn strictness_comes_from_where_the_other_options_come_from() -> Result<()> {
         let line = first_line("spawn", &args, variable)?;
         assert_eq!(error(&line).contains("the options do not fit"), refuses, "{args:?} {variable:?} {line}");
         assert_eq!(line.get("would").is_some(), !refuses, "{args:?} {variable:?} {line}");
+    }
+    for name in ["spawn", "doctor"] {
+        let line = first_line(name, &["--set", "strictness=strickt", "--dry-run"], None)?;
+        let told = "strictness: one of able, strict is wanted, not \"strickt\"";
+        assert!(line.to_string().replace('\\', "").contains(told), "{name}: {line}");
+        assert!(line.get("would").is_none(), "{name}: {line}");
     }
     let line = first_line("doctor", &["--set", "check_host=false"], strict)?;
     assert_eq!(line["strictness"], "strict", "{line}");

@@ -1,8 +1,11 @@
 //! The tools as a user starts them: exit codes, what goes where, and what an interrupt leaves behind.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -34,7 +37,9 @@ fn text(bytes: &[u8]) -> &str {
 /// The object that a tool printed.
 fn json(output: &Output) -> Result<Value> {
     ensure!(output.status.success(), "{}", text(&output.stderr));
-    ensure!(output.stderr.is_empty(), "with --json there is no progress: {}", text(&output.stderr));
+    let mut said = text(&output.stderr).lines();
+    // That nobody has named a pool is told in any case.
+    ensure!(said.all(|line| line.starts_with("no --url: ")), "no progress: {}", text(&output.stderr));
     serde_json::from_slice(&output.stdout).context("the result is not JSON")
 }
 
@@ -138,6 +143,10 @@ fn what_a_user_gets_wrong_ends_in_one_sentence() -> Result<()> {
     assert_eq!(output.status.code(), Some(1));
     let object: Value = serde_json::from_slice(&output.stdout)?;
     assert!(object["error"].as_str().is_some_and(|error| error.contains("\"fast\"")), "{object}");
+    assert_eq!((&object["verb"], &object["leftovers"]), (&"spawn".into(), &Value::Array(vec![])), "{object}");
+    for part in ["object", "stage"] {
+        assert!(object[part].as_str().is_some_and(|part| !part.is_empty()), "{object}");
+    }
     Ok(())
 }
 
@@ -236,5 +245,121 @@ fn a_console_is_bridged_to_a_port() -> Result<()> {
     assert_eq!(text(&seen), "\r\ndemo login: root");
     drop(viewer);
     ensure!(child.wait()?.success());
+    Ok(())
+}
+
+/// A port is everybody's on this machine; a socket is nobody's but its owner's, from its first moment to its last.
+#[test]
+fn a_console_at_a_socket_is_for_its_owner() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir()?;
+    let socket = folder.path().join("console");
+    let args = ["--text", "--once", "--socket", socket.to_str().context("a path")?];
+    let mut child = tool("console").args(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut address = String::new();
+    BufReader::new(child.stdout.take().context("a pipe")?).read_line(&mut address)?;
+    assert_eq!(address.trim(), args[3]);
+    assert_eq!(std::fs::metadata(&socket)?.permissions().mode() & 0o777, 0o600);
+    // What is there is not replaced.
+    let second = tool("console").args(args).output()?;
+    let told = text(&second.stderr);
+    assert!(told.contains("cannot listen on") && told.contains("remove it"), "{told}");
+    let mut viewer = UnixStream::connect(&socket)?;
+    viewer.write_all(b"root")?;
+    let mut seen = [0; "\r\ndemo login: root".len()];
+    viewer.read_exact(&mut seen)?;
+    assert_eq!(text(&seen), "\r\ndemo login: root");
+    drop(viewer);
+    ensure!(child.wait()?.success());
+    assert!(!socket.exists());
+    Ok(())
+}
+
+/// Two look at once, and whoever stops the program leaves no socket behind.
+#[test]
+fn several_viewers_at_a_console_that_is_stopped() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let socket = folder.path().join("console");
+    let args = ["--text", "--socket", socket.to_str().context("a path")?];
+    let mut child = tool("console").args(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut address = String::new();
+    BufReader::new(child.stdout.take().context("a pipe")?).read_line(&mut address)?;
+    let mut viewers = [UnixStream::connect(&socket)?, UnixStream::connect(&socket)?];
+    for viewer in &mut viewers {
+        viewer.set_read_timeout(Some(Duration::from_secs(60)))?;
+        let mut seen = [0; "\r\ndemo login: ".len()];
+        viewer.read_exact(&mut seen)?;
+        assert_eq!(text(&seen), "\r\ndemo login: ");
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+    ensure!(child.wait()?.success());
+    assert!(!socket.exists());
+    Ok(())
+}
+
+/// A pool that is made up, and options that nobody knows, are told to those too who read JSON.
+#[test]
+fn warnings_are_not_silenced() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let state = folder.path().join("state").display().to_string();
+    let chosen = ["--simulator-state", &state];
+    let set = ["--json", "--set", "check_hots=true"];
+    for (name, args, simulated) in [
+        ("instances", &["list"][..], true),
+        ("instances", &[chosen[0], chosen[1], "list"], false),
+        ("snapshot", &["--output", "/nonexistent/disk.vhd", "--instance", "nobody"], true),
+        ("agent", &["--simulated", "--dry-run"], false),
+    ] {
+        // What is no Unicode is none of our options.
+        let odd = OsStr::from_bytes(b"\xff\xfe");
+        let output = tool(name).args(args).args(set).env("ODD", odd).output()?;
+        let said = text(&output.stderr);
+        assert!(said.contains("check_hots is not an option"), "{name} {args:?}: {said}");
+        assert_eq!(said.contains("simulating a pool"), simulated, "{name} {args:?}: {said}");
+        let told: Result<Vec<Value>, _> = text(&output.stdout).lines().map(serde_json::from_str).collect();
+        told.with_context(|| format!("{name} {args:?}"))?;
+    }
+    Ok(())
+}
+
+/// Programs that are told to use the simulator do so, wherever the environment leads.
+#[test]
+fn simulated_whatever_the_environment_names() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("demo.vhd").display().to_string();
+    let state = folder.path().join("state").display().to_string();
+    for (name, args) in [
+        ("snapshot", &["--simulated", "--output", &file][..]),
+        (
+            "doctor",
+            &[
+                "--simulated",
+                "--set",
+                "independent_compute=true",
+                "--set",
+                "connection_url=http://127.0.0.1:1",
+            ],
+        ),
+        ("instances", &["--simulated", "--simulator-state", &state, "list"]),
+    ] {
+        let output = tool(name).args(args).env("XENAPI_URL", "http://127.0.0.1:1").output()?;
+        assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+    }
+    Ok(())
+}
+
+/// Numbers that do not fit are refused, and not folded into ones that do.
+#[test]
+fn numbers_without_measure() -> Result<()> {
+    for (name, args) in [
+        ("volumes", &["extend", "web1", "data", "--gib", "17179869185"][..]),
+        ("spawn", &["--swap-mib", "17592186044417"]),
+        ("spawn", &["--memory-min-mib", "17592186044417"]),
+        ("spawn", &["--ephemeral-gib", "17179869185"]),
+    ] {
+        let output = tool(name).args(args).output()?;
+        assert_eq!(output.status.code(), Some(2), "{name} {args:?}: {}", text(&output.stderr));
+    }
     Ok(())
 }

@@ -54,7 +54,10 @@ fn a_day_of_an_instance() -> Result<()> {
     );
     assert_eq!(run("instances", &["power", "web1", "off", "--hard"])?[0]["state"], "Halted");
     run("instances", &["resize", "web1", "--flavor", "2:1024:2"])?;
-    assert_eq!(run("instances", &["list"])?[0]["state"], "Halted (resized)");
+    let listed = run("instances", &["list"])?;
+    assert_eq!((&listed[0]["state"], &listed[0]["resized"]), (&"Halted".into(), &true.into()));
+    let people = tool("instances", &state, &["list"])?;
+    assert!(str::from_utf8(&people.stdout)?.contains("Halted (resized)"), "{people:?}");
     run("instances", &["revert", "web1"])?;
     let listed = run("instances", &["list"])?;
     assert_eq!((&listed[0]["vcpus"], &listed[0]["state"]), (&1.into(), &"Halted".into()));
@@ -72,10 +75,15 @@ fn a_day_of_an_instance() -> Result<()> {
     let node = listed[0]["node"].as_str().context("a node")?;
     let plan = run("migrate", &["web1", "--to", node, "--plan"])?;
     assert_eq!(plan[0]["node"], node);
-    let moved = run("migrate", &["web1", "--simulated-pool", "--cold"])?;
+    let plan = run("migrate", &["web1", "--simulated-pool", "--plan"])?;
+    assert!(plan[0]["node"].as_str().is_some_and(|other| other != node), "{plan:?}");
+    let wrong = tool("migrate", &state, &["web1", "--simulated-pool", "--plan", "--over", "nowhere"])?;
+    assert!(str::from_utf8(&wrong.stderr)?.contains("nowhere"), "{wrong:?}");
+    let moved = run("migrate", &["web1", "--simulated-pool", "--cold", "--hard", "--flavor", "1:256:0"])?;
     assert_eq!(moved[0]["state"], "Running, to be confirmed or reverted");
     // It is kept where it was until somebody decides.
-    assert_eq!(run("instances", &["list"])?[0]["state"], "Halted (moved)");
+    let kept = run("instances", &["list"])?;
+    assert_eq!((&kept[0]["state"], &kept[0]["moved"]), (&"Halted".into(), &true.into()));
     run("instances", &["destroy", "web1"])?;
     assert!(run("instances", &["list"])?.is_empty());
     Ok(())
@@ -208,8 +216,16 @@ fn images_out_and_in_and_from_a_disc() -> Result<()> {
 
     let cached = run("images", &["cache", "--id", "one", "--image", &at("vhd")])?;
     assert_eq!(run("images", &["list"])?, cached);
-    assert_eq!(run("images", &["evict", "--keep-mib", "0", "--dry-run"])?, cached);
-    assert_eq!(run("images", &["evict", "--keep-mib", "0"])?, cached);
+    let told = run("images", &["evict", "--keep-mib", "0", "--dry-run"])?;
+    assert!(
+        told[0]["would"][0].as_str().is_some_and(|step| step.starts_with("remove image \"one\"")),
+        "{told:?}"
+    );
+    assert_eq!(run("images", &["list"])?, cached);
+    let nowhere = tool("images", &state, &["evict", "--keep-mib", "0", "--sr", "nowhere"])?;
+    assert!(str::from_utf8(&nowhere.stderr)?.contains("no SR matches \"nowhere\""), "{nowhere:?}");
+    let named = ["evict", "--keep-mib", "0", "--sr", "Local storage"];
+    assert_eq!(run("images", &named)?, cached);
     // It prints one object for all of them.
     assert_eq!(run("images", &["list"])?[0]["images"], Value::Array(vec![]));
 

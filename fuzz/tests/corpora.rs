@@ -8,9 +8,11 @@ macro_rules! targets {
     ($($name:ident)*) => { [$((stringify!($name), env!(concat!("CARGO_BIN_EXE_", stringify!($name))))),*] };
 }
 
-const TARGETS: [(&str, &str); 20] = targets! {
-    chunked chunked_disk config_drive datetime disk_archive disk_stream envelope guest_agent jsonrpc_roundtrip nova_conf
-    partition_table plugin_arguments plugin_pickle qcow2_layout qcow2_parse router vhd_layout vhd_parse xmlrpc_decode xmlrpc_roundtrip
+const TARGETS: [(&str, &str); 28] = targets! {
+    chunked chunked_disk config_drive datetime disk_archive disk_stream envelope guest_agent guest_archive
+    jsonrpc_roundtrip known_hosts nbd nova_conf owner_key packed_disk partition_table plugin_arguments
+    plugin_pickle qcow2_layout qcow2_parse query router rrd vhd_inspect vhd_layout vhd_parse xmlrpc_decode
+    xmlrpc_roundtrip
 };
 
 #[test]

@@ -1,8 +1,10 @@
-//! Recordings of a real XAPI server (`golden/`), as values.
+//! Recordings of a real XAPI server (`golden/`), as values, and what else the tests of several crates need.
 //!
 //! One [`Scenario`] is a list of HTTP exchanges in the order in which they were made; see
 //! `testdata/README.md` for the meaning of the fields. Nothing here interprets RPC bodies: that
 //! is what the tests are about.
+
+pub mod openstack;
 
 use std::collections::BTreeMap;
 use std::io::Read;

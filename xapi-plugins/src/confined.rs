@@ -14,6 +14,9 @@ use rustix::io::Errno;
 /// Links that are followed for one path; the kernel follows as many.
 const MAX_LINKS: usize = 40;
 
+/// What is read of a guest's file: far more than one of keys or of passwords has, and no more than dom0 can spare.
+const MAX_CONTENT_BYTES: u64 = 4 << 20;
+
 /// The root of a guest's file system.
 pub(crate) struct Root {
     dir: OwnedFd,
@@ -37,13 +40,14 @@ impl Root {
         Ok(Self { dir: fs::open(path, folder_flags(), Mode::empty())? })
     }
 
-    /// The content of a plain file; `None` when there is none.
+    /// Whether there is a plain file, of whatever size.
+    pub(crate) fn has(&self, path: &str) -> io::Result<bool> {
+        Ok(found(self.place(path, None).and_then(|place| plain(&place)))?.is_some())
+    }
+
+    /// The content of a plain file; `None` when there is none. One of more than 4 MiB is refused.
     pub(crate) fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
-        match self.place(path, None).and_then(|place| content(&place)) {
-            Ok((content, _)) => Ok(Some(content)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e),
-        }
+        found(self.place(path, None).and_then(|place| content(&place, &plain(&place)?)))
     }
 
     /// Writes a file whole or not at all. Folders that are missing are made, for root alone when the file
@@ -51,10 +55,10 @@ impl Root {
     pub(crate) fn write(&self, path: &str, bytes: &[u8], mode: u32, put: Put) -> io::Result<()> {
         let folder_mode = if mode & 0o077 == 0 { 0o700 } else { 0o755 };
         let place = self.place(path, Some(Mode::from_raw_mode(folder_mode)))?;
-        let (old, stat) = match content(&place) {
-            Ok((old, stat)) => (old, Some(stat)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => (Vec::new(), None),
-            Err(e) => return Err(e),
+        let stat = found(plain(&place))?;
+        let old = match &stat {
+            Some(stat) if put == Put::Append => content(&place, stat)?,
+            _ => Vec::new(),
         };
         // A name that is there already is a leftover of a call that was killed, or bait: it goes unopened.
         let part = format!(".{}.xapi-plugins", place.name);
@@ -69,9 +73,7 @@ impl Root {
         }?;
         let written = (|| {
             let mut file = File::from(fd);
-            if put == Put::Append {
-                file.write_all(&old)?;
-            }
+            file.write_all(&old)?;
             file.write_all(bytes)?;
             let mode = stat.as_ref().map_or(mode, |stat| stat.st_mode & 0o7777);
             if let Some(stat) = &stat {
@@ -140,17 +142,37 @@ fn enter(here: &OwnedFd, name: &str, make: Option<Mode>) -> io::Result<OwnedFd> 
     }
 }
 
-fn content(place: &Place) -> io::Result<(Vec<u8>, fs::Stat)> {
-    // Looked at before it is opened: opening a pipe waits, opening a device does something.
-    let stat = fs::statat(&place.folder, &place.name, AtFlags::SYMLINK_NOFOLLOW)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(wrong("it is not a plain file"));
+/// What there is, if anything.
+fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(it) => Ok(Some(it)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
     }
+}
+
+/// Looks at a file before anybody opens it: opening a pipe waits, opening a device does something.
+fn plain(place: &Place) -> io::Result<fs::Stat> {
+    let stat = fs::statat(&place.folder, &place.name, AtFlags::SYMLINK_NOFOLLOW)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(stat),
+        _ => Err(wrong("it is not a plain file")),
+    }
+}
+
+/// The content of a file. Its size is the guest's word: one without blocks costs it nothing, and dom0 all it has.
+fn content(place: &Place, stat: &fs::Stat) -> io::Result<Vec<u8>> {
+    let too_large = || wrong(&format!("it has more than {MAX_CONTENT_BYTES} bytes"));
+    let len =
+        u64::try_from(stat.st_size).ok().filter(|len| *len <= MAX_CONTENT_BYTES).ok_or_else(too_large)?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(fs::openat(&place.folder, &place.name, flags, Mode::empty())?);
+    let file = File::from(fs::openat(&place.folder, &place.name, flags, Mode::empty())?);
     let mut content = Vec::new();
-    file.read_to_end(&mut content)?;
-    Ok((content, stat))
+    // A damaged file system may have another size for who reads than for who asks.
+    match file.take(len + 1).read_to_end(&mut content)? as u64 > len {
+        true => Err(too_large()),
+        false => Ok(content),
+    }
 }
 
 fn folder_flags() -> OFlags {
@@ -244,6 +266,31 @@ mod tests {
         std::fs::hard_link(world.at("secret"), world.at("guest/etc/passwd")).unwrap();
         world.root.write("/etc/passwd", b"guest", 0o600, Put::Append).unwrap();
         world.host_is_untouched();
+    }
+
+    /// A sparse file of terabytes is a few bytes of a guest's disk.
+    #[test]
+    fn files_without_end_are_not_read() {
+        let world = world();
+        let file = File::create(world.at("guest/etc/shadow")).unwrap();
+        file.set_len(1 << 30).unwrap();
+        assert!(world.root.has("/etc/shadow").unwrap());
+        for refused in [
+            world.root.read("/etc/shadow").map(drop),
+            world.root.write("/etc/shadow", b"more", 0o600, Put::Append),
+        ] {
+            assert!(refused.unwrap_err().to_string().contains("more than 4194304 bytes"));
+        }
+        assert_eq!(std::fs::read_dir(world.at("guest/etc")).unwrap().count(), 1);
+        file.set_len(MAX_CONTENT_BYTES + 1).unwrap();
+        assert!(world.root.read("/etc/shadow").is_err());
+        file.set_len(MAX_CONTENT_BYTES).unwrap();
+        assert_eq!(world.root.read("/etc/shadow").unwrap().unwrap().len() as u64, MAX_CONTENT_BYTES);
+        // What takes its place does not read it.
+        file.set_len(1 << 30).unwrap();
+        world.write("/etc/shadow", "new").unwrap();
+        assert_eq!(world.root.read("/etc/shadow").unwrap().unwrap(), b"new");
+        assert!(!world.root.has("/etc/passwd").unwrap());
     }
 
     #[test]

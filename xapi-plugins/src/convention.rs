@@ -239,7 +239,7 @@ impl Args {
         }
     }
 
-    #[cfg(test)]
+    /// Arguments that are texts.
     pub(crate) fn of(args: &[(&str, &str)]) -> Self {
         let texts = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Self { texts, ..Self::default() }

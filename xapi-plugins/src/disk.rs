@@ -2,7 +2,8 @@
 //! loop devices for its partitions, mounts. Both go when their guard does, and what a call that was killed
 //! left behind goes when the next one takes the disk.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,24 +36,31 @@ impl<'a> Disk<'a> {
     /// outlived its call still works on the disk, nobody else does.
     ///
     /// # Errors
-    /// When it cannot be opened, something else of the control domain uses it (a mount, LVM), or another
-    /// call does for longer than a minute.
+    /// When it cannot be opened, it is mounted, or something else of the control domain, such as LVM or another call, uses
+    /// it for longer than a minute.
     pub(crate) fn open(dom0: &'a dyn Dom0, path: &Path) -> Result<Self, Error> {
-        let file = dom0.open_disk(path).map_err(|e| Error::file(path, &e))?;
+        let failed = |e: std::io::Error| Error::file(path, &e);
         let mut waited = Duration::ZERO;
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(std::fs::TryLockError::WouldBlock) if waited < LOCK_LIMIT => {}
-                Err(std::fs::TryLockError::WouldBlock) => {
-                    let text = format!("{}: another call has been working on it", path.display());
-                    return Err(Error::Other(format!("{text} for {} s", LOCK_LIMIT.as_secs())));
-                }
-                Err(std::fs::TryLockError::Error(e)) => return Err(Error::file(path, &e)),
+        let file = loop {
+            // Whoever has a block device open here has it alone, so it opens when another call has closed it.
+            let busy = match dom0.open_disk(path) {
+                Ok(file) => match file.try_lock() {
+                    Ok(()) => break file,
+                    Err(TryLockError::WouldBlock) => {
+                        let text = format!("{}: another call has been working on it", path.display());
+                        Error::Other(format!("{text} for {} s", LOCK_LIMIT.as_secs()))
+                    }
+                    Err(TryLockError::Error(e)) => return Err(failed(e)),
+                },
+                Err(e) if e.kind() == ErrorKind::ResourceBusy && !is_mounted(dom0, path) => failed(e),
+                Err(e) => return Err(failed(e)),
+            };
+            if waited >= LOCK_LIMIT {
+                return Err(busy);
             }
             dom0.sleep(LOCK_POLL);
             waited += LOCK_POLL;
-        }
+        };
         let disk = Self { dom0, path: path.to_owned(), file };
         disk.remove_leftovers()?;
         Ok(disk)
@@ -101,6 +109,9 @@ impl<'a> Disk<'a> {
         for offset in (0..len).step_by(PIECE_BYTES) {
             let piece = (PIECE_BYTES as u64).min(len - offset);
             self.dom0.report(step, offset, len);
+            if self.dom0.is_unwanted() {
+                return Err(Error::Cancelled(format!("{step} {}", self.path.display())));
+            }
             let bytes = self.read(offset, piece)?;
             if bytes != other.read(offset, piece)? {
                 differs(offset, &bytes)?;
@@ -183,6 +194,18 @@ impl Attached<'_> {
         self.is_attached = false;
         Ok(detach(self.dom0, &self.device)?)
     }
+}
+
+/// Whether a disk or a partition of it is mounted as such, which no call of a plugin does.
+fn is_mounted(dom0: &dyn Dom0, disk: &Path) -> bool {
+    let device = std::fs::canonicalize(disk).unwrap_or_else(|_| disk.to_owned());
+    let device = device.to_string_lossy();
+    let mounts = dom0.read_to_string(Path::new("/proc/mounts")).unwrap_or_default();
+    let rest_of = |line: &str| line.split(' ').next()?.strip_prefix(&*device).map(str::to_owned);
+    mounts
+        .lines()
+        .filter_map(rest_of)
+        .any(|rest| rest.is_empty() || rest.starts_with(|c: char| c.is_ascii_digit() || c == 'p'))
 }
 
 /// Unmounts, again while somebody else looks at it.

@@ -25,6 +25,7 @@ pub fn arguments(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let pairs = text.split('\0').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     let map: BTreeMap<String, String> = pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+    validated(&text);
     for function in plugins::PLUGINS.iter().flat_map(|(_, functions)| *functions) {
         let args = function.arguments(&map);
         if function.convention == Convention::Plain {
@@ -41,9 +42,60 @@ fn exercise(function: &Function, text: &str) {
     }
 }
 
+/// A text as what functions take for a device, a folder, a name, an address or a command: what is accepted leads nowhere
+/// else and starts nothing else.
+fn validated(text: &str) {
+    if let Some(device) = plugins::accepted::device(text) {
+        let device = device.to_str().expect("a text");
+        let rest = device.strip_prefix("/dev/xvd").or(device.strip_prefix("/dev/sm/backend/"));
+        let rest = rest.expect("a disk of a guest");
+        assert!(rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"-/".contains(&b)), "{device}");
+    }
+    if let Some(folder) = plugins::accepted::sr(text) {
+        panic!("{}: no SR is plugged here", folder.display());
+    }
+    if plugins::accepted::kernel(text) {
+        assert!(
+            !text.contains('/') && !text.starts_with(['.', '-']) && !text.starts_with("cache-"),
+            "{text:?}"
+        );
+    }
+    if plugins::accepted::url(text) {
+        let bytes = text.bytes();
+        assert!(
+            text.starts_with("http")
+                && bytes.into_iter().all(|b| b.is_ascii_graphic() && !b"\"'@#\\$`".contains(&b))
+        );
+        // A line of curl's file stays one.
+        assert_eq!(plugins::accepted::option(text), format!("url = \"{text}\""));
+    }
+    let option = plugins::accepted::option(text);
+    assert!(!option.contains(['\n', '\r']) && option.ends_with('"'), "{option:?}");
+    if let Some(header) = plugins::accepted::header(text) {
+        assert!(!header.contains(['\n', '\r', '\0']), "{header:?}");
+    }
+    if let Some(script) = plugins::accepted::boot_menu(text) {
+        assert!(script.lines().any(|line| line == format!("chain {text}")), "{script}");
+    }
+    let words: Vec<&str> = text.split(' ').collect();
+    if plugins::accepted::command(&words, text) {
+        let starts = |word: &&str| word.contains("modprobe") || *word == "exec";
+        let of_tables = ["ip", "iptables-restore", "ip6tables-restore", "iptables-save", "ip6tables-save"];
+        assert!(!(of_tables.contains(&words[0]) && words.iter().any(starts)), "{text:?}");
+        let plain: Vec<&str> = words[1..].iter().copied().filter(|word| !word.starts_with('-')).collect();
+        if words[0] == "ip" && plain.first() == Some(&"netns") {
+            assert!(plain.len() <= 3 && !text.contains('/') && !plain.contains(&".."), "{text:?}");
+        }
+        assert!(words[0] != "sysctl" || !text.contains(".."), "{text:?}");
+    }
+}
+
 /// Requests and answers of the dom0 protocol: read or refused, and what is read is the same when it is written again.
 fn protocol(bytes: &[u8]) {
-    use dom0_protocol::{CopyDisk, FetchKernel, Inject, RemoveKernels, Reply, Report, WriteDisk};
+    use dom0_protocol::{
+        AutoConfigureDisk, CacheKernel, Cancel, CopyDisk, Describe, FetchKernel, GenerateDisk, Inject,
+        PlaceKernel, Progress, RemoveKernels, Reply, Report, ResizeDown, WriteDisk,
+    };
     fn both_ways<C: dom0_protocol::Call + PartialEq + std::fmt::Debug>(text: &str) {
         let Ok(request) = dom0_protocol::Request::<C>::decode(text) else { return };
         let again = dom0_protocol::encode(&request.params, request.job.as_deref());
@@ -57,11 +109,17 @@ fn protocol(bytes: &[u8]) {
         }
     }
     let text = String::from_utf8_lossy(bytes);
-    both_ways::<CopyDisk>(&text);
-    both_ways::<FetchKernel>(&text);
-    both_ways::<Inject>(&text);
-    both_ways::<RemoveKernels>(&text);
-    both_ways::<WriteDisk>(&text);
+    macro_rules! all {
+        ($($call:ty)*) => {
+            // A request that is added is tried, too.
+            assert_eq!([$(<$call as dom0_protocol::Call>::FUNCTION),*], dom0_protocol::FUNCTIONS);
+            $(both_ways::<$call>(&text);)*
+        };
+    }
+    all! {
+        Describe Progress Cancel AutoConfigureDisk ResizeDown GenerateDisk CopyDisk WriteDisk CacheKernel PlaceKernel
+        RemoveKernels FetchKernel Inject
+    }
     if let Ok(reply) = Reply::<Option<Report>>::decode(&text) {
         assert_eq!(Reply::decode(&reply.encode()), Ok(reply));
     }
@@ -125,6 +183,11 @@ mod tests {
         #[test]
         fn any_request(text in r#"\{"version":\{"major":1,"minor":[0-9]\}(,"job":"[a-z/]{1,3}")?,("params":\{("(dev|source|url|name|digest)":("[a-z\\\\"]{0,2}"|1|null),?|"(size_bytes|max_bytes)":[0-9]{1,20},?|"(names|pieces|zeros|files)":\[(("a"|\[[0-9],[0-9]\]|\["[a-z]","AA=="\]),?)?\],?|"headers":\{("a":"b")?\},?){0,5}\}|"answer":(null|\{"step":"a","done":1,"total":2\}))\}"#) {
             protocol(text.as_bytes());
+        }
+
+        #[test]
+        fn any_text(text in r#"(/dev/)?(xvd[a-z]{1,3}|sm/backend/[0-9a-f/-]{0,80}|/run/sr-mount/[.a-f0-9/]{0,4}|[a-z./-]{0,6})|https?://[!-~]{0,12}|(cache-|[.-])?[a-z0-9._-]{0,9}|(ip|sysctl|iptables-restore)( (-[a-zM]{1,2}|--mod[a-z=/]{0,8}|netns|exec|net[./a-z]{0,9}=?|[a-z]{1,4})){0,4}|[ -~\n]{0,20}"#) {
+            validated(&text);
         }
 
         #[test]

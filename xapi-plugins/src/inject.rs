@@ -86,7 +86,7 @@ impl Injection {
             move |e: io::Error| (path, e)
         };
         if let Some(path) = &self.agent_path
-            && root.read(path).map_err(at(path))?.is_some()
+            && root.has(path).map_err(at(path))?
         {
             return Ok(false);
         }
@@ -250,5 +250,15 @@ mod tests {
             assert!(matches!(refused, Err(Error::Argument { .. })), "{name} {value}");
         }
         assert!(Injection::of(&Args::of(&[("ssh_key", ""), ("agent_path", "/x")])).is_err());
+        let files = |count: usize, len: usize| {
+            let content = BASE64_STANDARD.encode(vec![b'x'; len]);
+            let all: Vec<_> = (0..count).map(|n| (format!("/etc/{n}"), content.clone())).collect();
+            Injection::of(&Args::of(&[("files", &serde_json::to_string(&all).expect("text"))]))
+        };
+        assert!(files(MAX_FILES, 1).is_ok() && files(1, MAX_BYTES).is_ok());
+        for too_much in [files(MAX_FILES + 1, 1), files(1, MAX_BYTES + 1)] {
+            let refused = too_much.err().expect("it is refused").to_string();
+            assert!(refused.contains("use a config drive"), "{refused}");
+        }
     }
 }

@@ -16,7 +16,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What it does not do: keep anything between two calls, start a shell, or run anywhere but in dom0.
+//! What it does not do: keep anything between two calls, have a shell run what it was told, or run anywhere but in dom0.
 
 pub mod around;
 #[cfg(test)]
@@ -44,7 +44,6 @@ use std::process::ExitCode;
 use xenapi_wire::Failure;
 use xenapi_wire::plugin::{PluginCall, encode_response};
 
-use around::Around;
 use dom0::Dom0;
 
 /// Carries out a call and writes what the plugin prints.
@@ -89,7 +88,7 @@ fn run(plugin: &str, argument: &str, dom0: &dyn Dom0) -> Result<String, Failure>
     let function = plugins::find(plugin, &call.function)
         .ok_or_else(|| Failure::new("UNKNOWN_XENAPI_PLUGIN_FUNCTION", [call.function.as_str()]))?;
     let args = function.arguments(&call.args).map(|args| args.in_session(call.session));
-    let outcome = args.and_then(|args| (function.body)(&Around::for_job(dom0, args.job()), &args));
+    let outcome = args.and_then(|args| around::as_job(dom0, args.job(), |dom0| (function.body)(dom0, &args)));
     outcome.map_or_else(|error| function.failure(plugin, &error), |value| Ok(function.result(&value)))
 }
 

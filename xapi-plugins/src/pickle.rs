@@ -67,6 +67,27 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    fn memoise(&mut self, start: usize) -> Result<(), PickleError> {
+        let key = self.line()?.to_owned();
+        let Some(Slot::Value(top)) = self.stack.last() else {
+            return Err(PickleError::Malformed("stack", start));
+        };
+        // A container is memoised while it is empty and filled afterwards. Nothing that is
+        // accepted here refers back to a container, so its later content does not matter.
+        let top = top.clone();
+        self.memo.insert(key, top);
+        Ok(())
+    }
+
+    fn recall(&mut self, start: usize) -> Result<(), PickleError> {
+        let key = self.line()?;
+        let value = self.memo.get(key).ok_or(PickleError::Malformed("memo", start))?.clone();
+        if matches!(value, Pickle::List(_) | Pickle::Dict(_)) {
+            return Err(PickleError::Malformed("reference to a container", start));
+        }
+        self.push(Slot::Value(value))
+    }
+
     fn run(mut self) -> Result<Pickle, PickleError> {
         loop {
             let start = self.at;
@@ -97,24 +118,8 @@ impl<'a> Reader<'a> {
                     let dict = pairs(items).ok_or(PickleError::Malformed("dict", start))?;
                     self.push(Slot::Value(Pickle::Dict(dict)))?;
                 }
-                'p' => {
-                    let key = self.line()?.to_owned();
-                    let Some(Slot::Value(top)) = self.stack.last() else {
-                        return Err(PickleError::Malformed("stack", start));
-                    };
-                    // A container is memoised while it is empty and filled afterwards. Nothing that is
-                    // accepted here refers back to a container, so its later content does not matter.
-                    let top = top.clone();
-                    self.memo.insert(key, top);
-                }
-                'g' => {
-                    let key = self.line()?;
-                    let value = self.memo.get(key).ok_or(PickleError::Malformed("memo", start))?.clone();
-                    if matches!(value, Pickle::List(_) | Pickle::Dict(_)) {
-                        return Err(PickleError::Malformed("reference to a container", start));
-                    }
-                    self.push(Slot::Value(value))?;
-                }
+                'p' => self.memoise(start)?,
+                'g' => self.recall(start)?,
                 's' => {
                     let (value, key) = (self.pop(start)?, self.pop(start)?);
                     match (self.stack.last_mut(), key) {
@@ -322,6 +327,13 @@ mod tests {
         ] {
             assert_eq!(loads(pickle), Ok(value), "{pickle:?}");
         }
+    }
+
+    #[test]
+    fn more_values_than_anybody_sends_are_refused() {
+        let list = |values: usize| format!("(l{}.", "I1\na".repeat(values));
+        assert!(loads(&list(MAX_VALUES - 2)).is_ok());
+        assert_eq!(loads(&list(MAX_VALUES + 1)), Err(PickleError::TooLarge(MAX_VALUES)));
     }
 
     #[test]

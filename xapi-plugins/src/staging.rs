@@ -4,36 +4,64 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Component, Path, PathBuf};
-use std::time::Duration;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with, statvfs};
 
 use crate::convention::Args;
-use crate::dom0::Dom0;
+use crate::dom0::{Dom0, Folder};
 use crate::plugins::{Error, is_uuid};
+use crate::xapi::inventory;
 
 const PREFIX: &str = ".xapi-plugins-";
+/// After this nobody works in the folder of another host: a transfer may take a day, and its disks are checked after it.
+const FOREIGN_LIMIT: Duration = Duration::from_secs(2 * 86_400);
+/// Stands for a host without an inventory, while it runs.
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 /// `vhd-util check` reads all of a disk's metadata, perhaps over a slow network.
 const CHECK_LIMIT: Duration = Duration::from_secs(3_600);
 /// `vhd-util check` of a disk that was in use: not an error.
 const EXIT_IN_USE: i32 = 22;
+/// A twentieth of an SR stays free, and no more than this: others' thin disks grow there.
+const MAX_RESERVE_BYTES: u64 = 16 << 30;
 
-/// The folder of a file-based SR, an argument of many functions.
-pub(crate) fn sr_path(args: &Args) -> Result<PathBuf, Error> {
-    let text = args.required("sr_path")?;
-    let path = Path::new(text);
-    let plain = path.components().skip(1).all(|part| matches!(part, Component::Normal(_)));
-    let refused = |reason: &str| Error::Argument { name: "sr_path", reason: format!("{text:?} {reason}") };
-    if !path.is_absolute() || !plain || path.components().count() < 3 || text.contains('\0') {
-        return Err(refused("is not the folder of an SR, such as /var/run/sr-mount/UUID"));
-    }
-    if !path.is_dir() {
-        return Err(refused("is no folder of this host: is the SR file-based and plugged here?"));
-    }
-    Ok(path.to_owned())
+/// What an image must leave free of the file system that a folder is on.
+pub(crate) fn reserve_bytes(folder: &Path) -> io::Result<u64> {
+    let found = statvfs(folder)?;
+    Ok((found.f_blocks.saturating_mul(found.f_frsize) / 20).min(MAX_RESERVE_BYTES))
 }
 
-/// A folder for one call. It goes when this does; one of a call that was killed goes with the next call.
+/// What is free of the file system that a folder is on.
+pub(crate) fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let found = statvfs(folder)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// The folder of a file-based SR, an argument of many functions: one that SM has plugged, `/run/sr-mount/UUID`, by this
+/// name or another that leads there, such as `/var/run/sr-mount/UUID` or, of a `file` SR, the folder itself. What comes
+/// back has no links.
+pub(crate) fn sr_path(dom0: &dyn Dom0, args: &Args) -> Result<PathBuf, Error> {
+    let text = args.required("sr_path")?;
+    let refused = |reason: &str| Error::Argument { name: "sr_path", reason: format!("{text:?} {reason}") };
+    let not_there = || refused("is no folder of this host: is the SR file-based and plugged here?");
+    if !Path::new(text).is_absolute() {
+        return Err(refused("is not the folder of an SR, such as /var/run/sr-mount/UUID"));
+    }
+    let path = fs::canonicalize(text).ok().filter(|path| path.is_dir()).ok_or_else(not_there)?;
+    let repositories = dom0.folder(Folder::Repositories);
+    let plugged = dom0.list(&repositories).unwrap_or_default();
+    let mut plugged = plugged.iter().filter(|name| is_uuid(name));
+    match plugged.any(|name| fs::canonicalize(repositories.join(name)).is_ok_and(|found| found == path)) {
+        true => Ok(path),
+        false => {
+            Err(refused(&format!("is no SR that is plugged here: none of {} is it", repositories.display())))
+        }
+    }
+}
+
+/// A folder for one call. It goes when this does; one of a call that was killed goes with the next call of its host.
 pub(crate) struct Staging {
     path: PathBuf,
     /// Holds a lock, by which others see that the folder is in use.
@@ -41,11 +69,12 @@ pub(crate) struct Staging {
 }
 
 impl Staging {
-    pub(crate) fn new(sr: &Path) -> Result<Self, Error> {
+    pub(crate) fn new(dom0: &dyn Dom0, sr: &Path) -> Result<Self, Error> {
         let at = |e: io::Error| Error::file(sr, &e);
-        sweep(sr).map_err(at)?;
+        let own = prefix(dom0)?;
+        sweep(sr, &own).map_err(at)?;
         for attempt in 0..1_000 {
-            let path = sr.join(format!("{PREFIX}{}-{attempt}", std::process::id()));
+            let path = sr.join(format!("{own}{}-{attempt}", std::process::id()));
             match fs::DirBuilder::new().mode(0o700).create(&path) {
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
                 made => made.map_err(at)?,
@@ -77,21 +106,47 @@ impl Drop for Staging {
     }
 }
 
-/// Removes the folders of calls that are no more.
-fn sweep(sr: &Path) -> io::Result<()> {
+/// How the names of this host's folders begin.
+fn prefix(dom0: &dyn Dom0) -> Result<String, Error> {
+    let host: Result<_, Error> = inventory(dom0, "INSTALLATION_UUID").or_else(|no_inventory| {
+        let boot = dom0.read_to_string(Path::new(BOOT)).map_err(|_| no_inventory)?;
+        Ok(boot.trim().to_owned())
+    });
+    match host? {
+        host if is_uuid(&host) => Ok(format!("{PREFIX}{host}-")),
+        odd => {
+            Err(Error::Other(format!("this host has the name {odd:?} in its inventory, which is no uuid")))
+        }
+    }
+}
+
+/// Removes the folders of calls that are no more. Locks of folders are not seen by other hosts of a shared SR, so theirs
+/// must be old, too.
+fn sweep(sr: &Path, own: &str) -> io::Result<()> {
     for entry in fs::read_dir(sr)? {
         let entry = entry?;
-        let is_staging =
-            entry.file_name().to_string_lossy().starts_with(PREFIX) && entry.file_type()?.is_dir();
-        if !is_staging {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if !name.starts_with(PREFIX) || !entry.file_type()?.is_dir() {
             continue;
         }
         let path = entry.path();
-        if File::open(&path).is_ok_and(|folder| folder.try_lock().is_ok()) {
+        let may_go = name.starts_with(own) || is_old(&path);
+        if may_go && File::open(&path).is_ok_and(|folder| folder.try_lock().is_ok()) {
             let _ = fs::remove_dir_all(path);
         }
     }
     Ok(())
+}
+
+/// Whether nothing has come into a folder, or into one in it, for longer than any call takes.
+fn is_old(folder: &Path) -> bool {
+    let inner = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    inner.chain([folder.to_owned()]).all(|path| {
+        let changed = fs::symlink_metadata(path).and_then(|found| found.modified());
+        let age = changed.ok().and_then(|changed| SystemTime::now().duration_since(changed).ok());
+        age.is_some_and(|age| age > FOREIGN_LIMIT)
+    })
 }
 
 /// Brings the VHDs `0.vhd` (the leaf), `1.vhd` … of a folder into an SR: under uuids from the end of
@@ -117,6 +172,7 @@ pub(crate) fn import_vhds(
     let staged: Vec<PathBuf> = names.iter().map(|uuid| folder.join(format!("{uuid}.vhd"))).collect();
     for (number, path) in staged.iter().enumerate() {
         rename(&folder.join(format!("{number}.vhd")), path)?;
+        make_private(path)?;
     }
     for pair in staged.windows(2).rev() {
         vhd_util(dom0, &["modify", "-n", text(&pair[0])?, "-p", text(&pair[1])?])?;
@@ -226,20 +282,27 @@ fn check_parent(dom0: &dyn Dom0, path: &Path, parent: Option<&Path>) -> Result<(
     }
 }
 
-/// Renames; from another file system, copies and then renames.
+/// Moves a file to where nothing is; from another file system, copies it first.
 fn bring(dom0: &dyn Dom0, from: &Path, to: &Path) -> Result<(), Error> {
-    // A rename would replace it.
-    if to.exists() {
-        return Err(Error::file(to, &io::ErrorKind::AlreadyExists.into()));
-    }
-    match fs::rename(from, to) {
+    match place(from, to) {
         Err(e) if e.kind() == io::ErrorKind::CrossesDevices => {
-            let staging = Staging::new(to.parent().unwrap_or(to))?;
+            let staging = Staging::new(dom0, to.parent().unwrap_or(to))?;
             let part = staging.path().join("part");
             copy(dom0, from, &part)?;
-            rename(&part, to)
+            place(&part, to)
         }
-        done => done.map_err(|e| Error::file(to, &e)),
+        done => done,
+    }
+    .map_err(|e| Error::file(to, &e))
+}
+
+/// Gives a file another name that nothing has, in one step: what comes there meanwhile stays. A link can do so on every
+/// file system that has links, NFS too; one that has none, such as SMB's, may know a rename that can.
+fn place(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Ok(()) => fs::remove_file(from),
+        Err(e) if matches!(e.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::CrossesDevices) => Err(e),
+        Err(_) => Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?),
     }
 }
 
@@ -248,6 +311,16 @@ pub(crate) fn copy(dom0: &dyn Dom0, from: &Path, to: &Path) -> Result<(), Error>
     let limit = Duration::from_secs(12 * 3_600);
     dom0.run("cp", &["--sparse=always", "--", text(from)?, text(to)?], "", limit)?;
     Ok(())
+}
+
+/// Whatever mode an image chose, its disks are root's alone. A file system without modes has those of its mount.
+fn make_private(path: &Path) -> Result<(), Error> {
+    match fs::set_permissions(path, fs::Permissions::from_mode(0o600)) {
+        Err(e) if !matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
+            Err(Error::file(path, &e))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), Error> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use xenapi_wire::xmlrpc::{decode_call, encode_response};
 use xenapi_wire::{Failure, Limits, Value};
 
-use crate::dom0::{Between, CommandError, Dom0, Finished, Piped, Real};
+use crate::dom0::{Between, CommandError, Dom0, Finished, Folder, Piped, Real};
 
 type Store = BTreeMap<String, String>;
 type Action = Box<dyn Fn(&mut Store)>;
@@ -25,6 +25,8 @@ pub(crate) struct Fake {
     answers: BTreeMap<&'static str, Finished>,
     disks: BTreeMap<PathBuf, File>,
     failing: Option<&'static str>,
+    /// How many times a disk is still in use when it is opened.
+    busy: Cell<u32>,
     /// What XAPI answers to a method: a text or a failure's code; else an empty text.
     xapi: Vec<(&'static str, Result<&'static str, &'static str>)>,
     commands: RefCell<Vec<String>>,
@@ -42,6 +44,12 @@ impl Fake {
         let file = tempfile::tempfile().unwrap();
         file.set_len(sectors * 512).unwrap();
         self.disks.insert(path.into(), file);
+        self
+    }
+
+    /// Somebody else has every disk open, so many times.
+    pub(crate) fn busy(self, times: u32) -> Self {
+        self.busy.set(times);
         self
     }
 
@@ -160,6 +168,10 @@ impl Dom0 for Fake {
     }
 
     fn open_disk(&self, path: &Path) -> io::Result<File> {
+        if let Some(left) = self.busy.get().checked_sub(1) {
+            self.busy.set(left);
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
         self.disks.get(path).ok_or(io::ErrorKind::NotFound)?.try_clone()
     }
 
@@ -178,12 +190,13 @@ impl Dom0 for Fake {
         }
     }
 
-    fn execute(
+    fn execute_unless(
         &self,
         program: &str,
         args: &[&str],
         stdin: &str,
         _: Duration,
+        _: &dyn Fn() -> bool,
     ) -> Result<Finished, CommandError> {
         let mut line = std::iter::once(program).chain(args.iter().copied()).collect::<Vec<_>>().join(" ");
         if !stdin.is_empty() {
@@ -255,11 +268,27 @@ fn xenstore(store: &mut Store, program: &str, args: &[&str]) -> Finished {
 type Instead<'a> = dyn Fn(&str, &[&str]) -> Option<Finished> + 'a;
 
 /// This machine, except for some of the programs that are started.
-pub(crate) struct Except<'a>(pub(crate) Box<Instead<'a>>);
+pub(crate) struct Except<'a> {
+    instead: Box<Instead<'a>>,
+    repositories: Option<PathBuf>,
+    /// What is started in a pipe instead of a program.
+    programs: Vec<(&'static str, String)>,
+}
 
 impl<'a> Except<'a> {
     pub(crate) fn new(instead: impl Fn(&str, &[&str]) -> Option<Finished> + 'a) -> Self {
-        Self(Box::new(instead))
+        Self { instead: Box::new(instead), repositories: None, programs: Vec::new() }
+    }
+
+    /// With another program in pipes.
+    pub(crate) fn with_program(mut self, name: &'static str, path: &Path) -> Self {
+        self.programs.push((name, path.to_str().unwrap().to_owned()));
+        self
+    }
+
+    /// With its SRs elsewhere.
+    pub(crate) fn with_repositories(self, folder: &Path) -> Self {
+        Self { repositories: Some(folder.to_owned()), ..self }
     }
 }
 
@@ -288,6 +317,11 @@ impl Killing {
 }
 
 impl Dom0 for Except<'_> {
+    fn folder(&self, of: Folder) -> PathBuf {
+        let own = self.repositories.as_ref().filter(|_| of == Folder::Repositories);
+        own.cloned().unwrap_or_else(|| Real.folder(of))
+    }
+
     fn exists(&self, path: &Path) -> bool {
         Real.exists(path)
     }
@@ -352,17 +386,18 @@ impl Dom0 for Except<'_> {
         Real.remove_dir(path)
     }
 
-    fn execute(
+    fn execute_unless(
         &self,
         program: &str,
         args: &[&str],
         stdin: &str,
         limit: Duration,
+        unwanted: &dyn Fn() -> bool,
     ) -> Result<Finished, CommandError> {
-        if let Some(finished) = (self.0)(program, args) {
+        if let Some(finished) = (self.instead)(program, args) {
             return Ok(finished);
         }
-        Real.execute(program, args, stdin, limit)
+        Real.execute_unless(program, args, stdin, limit, unwanted)
     }
 
     fn pipe(
@@ -372,7 +407,13 @@ impl Dom0 for Except<'_> {
         handed: &str,
         between: &mut Between<'_>,
     ) -> Result<Piped, CommandError> {
-        Real.pipe(first, second, handed, between)
+        let with = |words: &[&'_ str]| -> Vec<String> {
+            let own = |word: &str| self.programs.iter().find(|(name, _)| *name == word);
+            words.iter().map(|word| own(word).map_or(*word, |(_, path)| path).to_owned()).collect()
+        };
+        let (first, second) = (with(first), with(second));
+        let [first, second] = [&first, &second].map(|of| of.iter().map(String::as_str).collect::<Vec<_>>());
+        Real.pipe(&first, &second, handed, between)
     }
 
     fn xapi(&self, request: &str) -> io::Result<Vec<u8>> {
@@ -384,14 +425,8 @@ impl Dom0 for Except<'_> {
 /// others lacks them.
 #[expect(clippy::print_stderr, reason = "a skip is to be seen")]
 pub(crate) fn is_possible(tools: &[&str]) -> bool {
-    let has = |tool: &&str| {
-        std::process::Command::new("sh")
-            .args(["-c", "command -v \"$0\"", tool])
-            .output()
-            .unwrap()
-            .status
-            .success()
-    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let has = |tool: &&str| std::env::split_paths(&path).any(|folder| folder.join(tool).is_file());
     let mut missing: Vec<&str> = tools.iter().copied().filter(|tool| !has(tool)).collect();
     if !std::process::Command::new("losetup").arg("--find").output().is_ok_and(|out| out.status.success()) {
         missing.push("loop devices (root)");

@@ -1,5 +1,7 @@
-//! What users of a crate may have that the workspace's own build never shows: other features, older dependencies.
+//! What users of a crate may have that the workspace's own build never shows: other features, older
+//! dependencies, an older Rust.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -15,9 +17,11 @@ struct Metadata {
 #[derive(Deserialize)]
 struct Package {
     name: String,
-    features: std::collections::BTreeMap<String, Vec<String>>,
+    features: BTreeMap<String, Vec<String>>,
     /// An empty list means that it is not published.
     publish: Option<Vec<String>>,
+    /// The oldest Rust that it says it can do with.
+    rust_version: Option<String>,
 }
 
 /// `cargo xtask features`: each published crate builds alone, without features, with each one, and with all.
@@ -50,6 +54,35 @@ pub(crate) fn minimal_versions() -> Result<()> {
     })();
     fs::write(&lock, kept)?;
     result
+}
+
+/// `cargo xtask msrv`: everything that users build compiles with the oldest Rust that the crates say they can do with.
+///
+/// Where that is not installed, this is said, and is no failure: it cannot be had where nothing can be downloaded.
+pub(crate) fn oldest_rust() -> Result<()> {
+    let packages = published()?;
+    let versions: BTreeSet<&str> =
+        packages.iter().filter_map(|package| package.rust_version.as_deref()).collect();
+    for version in versions {
+        let rustup = |arguments: &[&str]| {
+            let mut rustup = Command::new("rustup");
+            rustup.current_dir(crate::root()).args(["run", version, "cargo"]).args(arguments);
+            crate::hide_this_package(&mut rustup);
+            rustup
+        };
+        if !rustup(&["--version"]).output().is_ok_and(|output| output.status.success()) {
+            println!(
+                "LEFT OUT: Rust {version} is not installed; rustup toolchain install {version} --profile minimal"
+            );
+            continue;
+        }
+        let mut check = rustup(&["check", "--locked", "--workspace", "--lib", "--bins", "--examples"]);
+        check.args(["--exclude", "fuzz", "--exclude", "benches"]).env("CARGO_TARGET_DIR", "target/msrv");
+        if !check.status()?.success() {
+            bail!("it does not build with Rust {version}, which Cargo.toml promises");
+        }
+    }
+    Ok(())
 }
 
 fn published() -> Result<Vec<Package>> {
@@ -93,6 +126,7 @@ mod tests {
             name: "x".into(),
             features: features.iter().map(|name| ((*name).to_owned(), Vec::new())).collect(),
             publish: None,
+            rust_version: None,
         };
         assert_eq!(selections(&package(&[])), [""]);
         assert_eq!(selections(&package(&["default", "http"])), ["", "http"]);

@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
-const USAGE: &str = "usage: fuzz [TARGET...] [--minutes=N | --seconds=N] [--jobs=N] [--seed=N] [--minimise]";
-
 struct Options {
     targets: Vec<String>,
     seconds: u64,
+    /// How long one input may take; on a busy machine a program may stand still for many seconds.
+    timeout_seconds: u64,
     /// How many targets run at a time.
     jobs: usize,
     /// 0 draws other inputs each time.
@@ -42,6 +42,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     rows.sort_by(|one, other| one.target.cmp(&other.target));
     print(&rows, options.seconds);
     if options.minimise {
+        seed()?;
         each(&options, minimise)?;
     }
     match rows.iter().filter(|row| row.finding.is_some()).count() {
@@ -51,15 +52,16 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
 }
 
 fn options(arguments: &[&str]) -> Result<Options> {
-    let mut options = Options { targets: Vec::new(), seconds: 60, jobs: 1, seed: 0, minimise: false };
+    let mut options =
+        Options { targets: Vec::new(), seconds: 60, timeout_seconds: 10, jobs: 1, seed: 0, minimise: false };
     for argument in arguments {
         match argument.split_once('=') {
             Some(("--minutes", n)) => options.seconds = 60 * n.parse::<u64>()?,
             Some(("--seconds", n)) => options.seconds = n.parse()?,
+            Some(("--timeout", n)) => options.timeout_seconds = n.parse()?,
             Some(("--jobs", n)) => options.jobs = n.parse::<usize>()?.max(1),
             Some(("--seed", n)) => options.seed = n.parse()?,
             _ if *argument == "--minimise" => options.minimise = true,
-            _ if argument.starts_with('-') => bail!("{USAGE}"),
             _ => options.targets.push((*argument).to_owned()),
         }
     }
@@ -110,7 +112,8 @@ fn fuzz(target: &str, options: &Options) -> Result<Row> {
     eprintln!("{target} ...");
     let mut cargo = cargo_fuzz("run", &["--sanitizer", "none", target]);
     cargo.args([folder("corpus", target)?, folder("corpora", target)?]);
-    cargo.args(["--", "-print_final_stats=1", "-timeout=10", "-rss_limit_mb=2048"]);
+    cargo.args(["--", "-print_final_stats=1", "-rss_limit_mb=2048"]);
+    cargo.arg(format!("-timeout={}", options.timeout_seconds));
     cargo.args([format!("-max_total_time={}", options.seconds), format!("-seed={}", options.seed)]);
     let output = cargo.output().context("cargo fuzz")?;
     Ok(row(target, output.status.success(), &String::from_utf8_lossy(&output.stderr)))
@@ -142,6 +145,15 @@ fn print(rows: &[Row], seconds: u64) {
             println!("\n{}:\n{finding}", row.target);
         }
     }
+}
+
+/// Has `corpus` the recordings and what other programs make, of which `corpora` is then made, too.
+fn seed() -> Result<()> {
+    let script = crate::root().join("fuzz/seed.sh");
+    if !Command::new(&script).status().with_context(|| script.display().to_string())?.success() {
+        bail!("{} fails", script.display());
+    }
+    Ok(())
 }
 
 /// Puts into `corpora` the few inputs of 4 KiB at most that go through every edge that any such input goes through.

@@ -30,7 +30,7 @@ pub(crate) fn run() -> Result<()> {
         bail!("failed: {quiet}\n{}", String::from_utf8_lossy(&output.stdout));
     }
     let path = root.join("docs/spawn.svg");
-    fs::write(&path, picture(command, &output.stdout))?;
+    fs::write(&path, picture(command, &output.stdout)?)?;
     println!("{}", path.display());
     Ok(())
 }
@@ -39,16 +39,20 @@ fn command(readme: &str) -> Option<&str> {
     readme.split("<!-- run -->").nth(1)?.lines().find(|line| line.starts_with("cargo "))
 }
 
-/// The screen after all that was written to it, below the command.
-fn picture(command: &str, written: &[u8]) -> String {
+/// The screen after all that was written to it, below the command. A line that does not fit is refused: it would be shown
+/// broken in two, in the middle of a word.
+fn picture(command: &str, written: &[u8]) -> Result<String> {
     let mut terminal = vt100::Parser::new(ROWS, COLUMNS, 0);
     terminal.process(format!("$ {command}\r\n").as_bytes());
     terminal.process(written);
+    if let Some(row) = (0..ROWS.get()).find(|row| terminal.screen().row_wrapped(*row)) {
+        bail!("line {} of what {command} prints is longer than {COLUMNS} characters", row + 1);
+    }
     let rows: Vec<String> =
         terminal.screen().rows_formatted(0, COLUMNS.get()).map(|row| format!("{row}\u{1b}[0m")).collect();
     let text: Vec<String> = terminal.screen().rows(0, COLUMNS.get()).collect();
     let used = text.iter().rposition(|row| !row.trim().is_empty()).map_or(0, |last| last + 1);
-    anstyle_svg::Term::new().render_svg(&rows[..used].join("\n"))
+    Ok(anstyle_svg::Term::new().render_svg(&rows[..used].join("\n")))
 }
 
 #[cfg(test)]
@@ -63,8 +67,16 @@ mod tests {
 
     #[test]
     fn what_was_drawn_over_is_gone() {
-        let svg = picture("spawn", b"\x1b[32mstarting\x1b[0m\r\n50 %\r100 %\r\n\x1b[1A\x1b[2Kdone\r\n");
+        let svg =
+            picture("spawn", b"\x1b[32mstarting\x1b[0m\r\n50 %\r100 %\r\n\x1b[1A\x1b[2Kdone\r\n").unwrap();
         assert!(svg.contains("starting") && svg.contains("done") && svg.contains("$ spawn"), "{svg}");
         assert!(!svg.contains("50 %") && !svg.contains("100 %"), "{svg}");
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_refused() {
+        let fits = "x".repeat(COLUMNS.get().into());
+        assert!(picture("spawn", fits.as_bytes()).is_ok());
+        assert!(picture("spawn", (fits + "y").as_bytes()).is_err());
     }
 }

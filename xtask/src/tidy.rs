@@ -1,6 +1,7 @@
 //! `cargo xtask tidy`: what no compiler checks about how the workspace is built.
 
 mod arrows;
+mod first_page;
 mod sources;
 mod stability;
 
@@ -65,6 +66,7 @@ pub(crate) fn run() -> Result<()> {
         findings.extend(manifest(&root, package)?);
         findings.extend(sources::check(&root, package)?);
         if package.is_library() {
+            findings.extend(first_page::check(&root, package)?);
             findings.extend(stability::check(&stability, &package.name, &sources::closed(&root, package)?));
         }
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::metadata::openstack::ContentIndex;
 use crate::metadata::{Version, ec2, network, openstack};
 use crate::redacted::Redacted;
-use crate::{Ec2MetaData, Error, MetaData, NetworkData, Tree};
+use crate::{Ec2MetaData, Error, MetaData, NetworkData, Tree, wiped};
 
 /// What goes on the drive of one instance.
 ///
@@ -108,18 +108,18 @@ impl ConfigDrive {
         for (version, directory) in Version::ALL {
             let mut add =
                 |name: &str, content: Bytes| tree.insert(format!("openstack/{directory}/{name}"), content);
-            add(openstack::FILE, to_bytes(&self.meta_data.to_json(version, &index)))?;
+            add(openstack::FILE, to_bytes(self.meta_data.to_json(version, &index)))?;
             if let Some(data) = &self.user_data {
                 add("user_data", data.clone())?;
             }
             if version >= Version::Havana {
-                add("vendor_data.json", to_bytes(&self.vendor_data))?;
+                add("vendor_data.json", to_bytes(self.vendor_data.clone()))?;
             }
             if version >= Version::Liberty {
-                add(network::FILE, to_bytes(&network_data))?;
+                add(network::FILE, to_bytes(network_data.clone()))?;
             }
             if version >= Version::NewtonTwo {
-                add("vendor_data2.json", to_bytes(&self.vendor_data2))?;
+                add("vendor_data2.json", to_bytes(self.vendor_data2.clone()))?;
             }
         }
         Ok(tree)
@@ -127,7 +127,7 @@ impl ConfigDrive {
 
     fn add_ec2(&self, tree: &mut Tree) -> Result<(), Error> {
         let Some(ec2) = &self.ec2 else { return Ok(()) };
-        let meta_data = to_bytes(&ec2.to_json(&self.meta_data.hostname, &self.meta_data.keys)?);
+        let meta_data = to_bytes(ec2.to_json(&self.meta_data.hostname, &self.meta_data.keys)?);
         for version in ec2::VERSIONS {
             tree.insert(format!("ec2/{version}/{}", ec2::FILE), meta_data.clone())?;
             if let Some(data) = &self.user_data {
@@ -194,8 +194,8 @@ pub(crate) fn check_user_data(file: &'static str, data: &[u8]) -> Result<(), Err
 /// What a gzip file begins with.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-fn to_bytes(value: &Value) -> Bytes {
-    value.to_string().into()
+fn to_bytes(value: Value) -> Bytes {
+    wiped::json(value).into()
 }
 
 /// The guest's agent opens this path as root, so that it must say plainly where it leads.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
+use zeroize::Zeroize;
+
 /// A disk image. Chunks that are all zeros take no memory, so that an image of 64 MiB with a few
 /// small files costs a few hundred kilobytes.
 #[derive(Clone, PartialEq, Eq)]
@@ -14,6 +16,13 @@ pub struct Image {
 
 /// The unit of what is stored or not. Image lengths are multiples of it.
 const CHUNK_BYTES: usize = 64 << 10;
+
+impl Drop for Image {
+    /// A password may be among the files.
+    fn drop(&mut self) {
+        self.chunks.values_mut().for_each(Zeroize::zeroize);
+    }
+}
 
 impl Image {
     /// An image of zeros.

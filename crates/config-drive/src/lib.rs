@@ -39,6 +39,7 @@ mod options;
 mod redacted;
 mod tree;
 mod vfat;
+mod wiped;
 
 pub use drive::ConfigDrive;
 pub use error::Error;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::redacted::Redacted;
+use crate::wiped::{self, Wiped};
 use crate::{
     Addressing, Error, Ipv6Mode, KeyKind, Link, LinkKind, MetaData, NetworkData, Route, Service, Tree,
 };
@@ -59,7 +60,7 @@ impl NoCloud {
     /// [`Error::InvalidField`] for a field that a guest could not use, or that this layout cannot say.
     pub fn tree(&self) -> Result<Tree, Error> {
         let mut tree = Tree::new();
-        tree.insert(FILE, to_yaml(&self.meta_data()?))?;
+        tree.insert(FILE, to_yaml(self.meta_data()?))?;
         crate::drive::check_user_data("user-data", &self.user_data)?;
         tree.insert("user-data", self.user_data.clone())?;
         if let Some(data) = &self.vendor_data {
@@ -67,7 +68,7 @@ impl NoCloud {
         }
         if let Some(data) = &self.network_data {
             data.check()?;
-            tree.insert("network-config", to_yaml(&network_config(data)))?;
+            tree.insert("network-config", to_yaml(network_config(data)))?;
         }
         Ok(tree)
     }
@@ -132,17 +133,17 @@ impl fmt::Debug for NoCloud {
 }
 
 /// JSON is YAML but for characters that YAML wants escaped: controls, and what it takes for line ends.
-fn to_yaml(value: &Value) -> Bytes {
-    let mut yaml = String::new();
-    for c in value.to_string().chars() {
+fn to_yaml(value: Value) -> Bytes {
+    let (json, mut yaml) = (wiped::json(value), Wiped::default());
+    for c in json.text().chars() {
         match c {
             '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
-                yaml.push_str(&format!("\\u{:04x}", u32::from(c)));
+                yaml.push(format!("\\u{:04x}", u32::from(c)).as_bytes());
             }
-            c => yaml.push(c),
+            c => yaml.push(c.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
-    yaml.push('\n');
+    yaml.push(b"\n");
     yaml.into()
 }
 
@@ -187,7 +188,7 @@ fn addresses(link: &Link, data: &NetworkData) -> Map<String, Value> {
             Addressing::Router { mode: Ipv6Mode::Slaac | Ipv6Mode::Dhcpv6Stateless, .. } => set("accept-ra"),
             Addressing::Static { address, prefix } => {
                 addresses.push(format!("{address}/{prefix}"));
-                routes.extend(network.routes.iter().map(route));
+                routes.extend(network.routes_away().map(route));
                 servers.extend(&network.services);
                 continue;
             }

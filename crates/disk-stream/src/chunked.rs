@@ -83,7 +83,7 @@ impl Decoder {
         let (offset, len) = (u64::from_le_bytes(*offset), u32::from_le_bytes(*len));
         self.head.clear();
         let end = offset.checked_add(u64::from(len));
-        if end.is_none_or(|end| end > self.size.next_multiple_of(512)) {
+        if end.is_none_or(|end| end > self.size.checked_next_multiple_of(512).unwrap_or(u64::MAX)) {
             return Err(self.wrong(HEAD, "goes beyond the end of the disk"));
         }
         if len == 0 && offset != 0 {

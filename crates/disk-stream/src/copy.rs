@@ -20,6 +20,8 @@ pub(crate) enum Step {
     Move { from: u64, len: u64, to: u64 },
     /// Bytes of the format.
     Put { bytes: Bytes, to: u64 },
+    /// The last bytes of the format, which belong to the end of a device.
+    Footer { bytes: Bytes, to: u64 },
 }
 
 /// Does all that `next` says, in no order, and finds the image unchanged at the end. `next` is asked by one
@@ -64,6 +66,10 @@ impl Step {
             Self::Put { bytes, to } => {
                 progress.add_wire(bytes.len());
                 return target.write_at(to, &bytes);
+            }
+            Self::Footer { bytes, to } => {
+                progress.add_wire(bytes.len());
+                return target.write_footer(to, &bytes);
             }
             Self::Move { from, len, to } => (from, len, to),
         };

@@ -8,11 +8,12 @@ use vhd::layout::{Layout, Parent};
 
 use crate::body::DiskBody;
 use crate::error::Error;
-use crate::image::{Format, Image};
+use crate::image::Image;
+use crate::layer::identity;
 use crate::progress::{Progress, Stage};
 use crate::reader::{Found, Reader};
 use crate::sink::Saved;
-use crate::target::Existing;
+use crate::target::{Existing, resolved};
 use crate::upload::{Upload, blocking};
 
 /// Bytes compared at a time.
@@ -25,7 +26,11 @@ impl Image {
     /// # Errors
     /// [`Error::Read`] and [`Error::Changed`].
     pub fn differing_blocks(&self, base: &Self, progress: &Progress) -> Result<BlockSet, Error> {
-        let size = self.virtual_size();
+        self.differing_within(self.virtual_size(), base, progress)
+    }
+
+    /// The same of a disk of `size` bytes, which has zeros behind the end of this one, and `base` may not.
+    fn differing_within(&self, size: u64, base: &Self, progress: &Progress) -> Result<BlockSet, Error> {
         progress.begin(Stage::Scanning, 0, size);
         let mut set = BlockSet::new(size, BLOCK_SIZE);
         let (mut ours, mut theirs) = (self.reader(), base.reader());
@@ -37,7 +42,8 @@ impl Image {
                 at = set.block_bytes(block).end;
                 continue;
             }
-            let next = |reader: &mut Reader| Ok(reader.next_data(at, size)?.map_or(size, |data| data.start));
+            let next =
+                |reader: &mut Reader| Ok(reader.next_likely(at, size)?.map_or(size, |data| data.start));
             let start = next(&mut ours)?.min(next(&mut theirs)?);
             if start > at {
                 at = start;
@@ -56,9 +62,10 @@ impl Image {
             theirs.read(at, &mut its[..len])?;
             if mine[..len] != its[..len] {
                 let same = mine.iter().zip(&*its).take_while(|(a, b)| a == b).count() as u64;
-                set.insert((at + same) / u64::from(BLOCK_SIZE));
+                let block = (at + same) / u64::from(BLOCK_SIZE);
+                set.insert(block);
                 // The rest of the piece may lie in another block.
-                at = (at + same).next_multiple_of(512).max(at + 512).min(size);
+                at = set.block_bytes(block).end;
             } else {
                 at += len as u64;
             }
@@ -75,8 +82,8 @@ impl Image {
     /// uuid and by its time of modification.
     ///
     /// # Errors
-    /// [`Error::DoesNotFit`] when `base` is larger than this disk; otherwise as
-    /// [`Image::save_vhd`].
+    /// [`Error::DoesNotFit`] when `base`, or this disk, is larger than what is made; [`Error::Refused`] when `path` is
+    /// `base` or below it; otherwise as [`Image::save_vhd`].
     pub fn save_difference(
         &self,
         base: &Self,
@@ -84,7 +91,20 @@ impl Image {
         existing: Existing,
         upload: &Upload,
     ) -> Result<Saved, Error> {
+        // The way to the parent begins where the file is, and not where a link to it is.
+        let path = &resolved(path, existing);
+        if let Ok(metadata) = path.metadata()
+            && existing == Existing::Replace
+            && base.layers().iter().any(|layer| layer.file_identity() == identity(&metadata))
+        {
+            let why = "it is the parent that the difference is to have, or below it; write to another file";
+            return Err(Error::Refused { path: path.to_owned(), why: why.to_owned() });
+        }
         let plan = self.plan_difference(base, path, upload)?;
+        // What takes its own place is a parent only, if it was.
+        let leaf = &self.layers()[0];
+        let own = path.metadata().is_ok_and(|metadata| identity(&metadata) == leaf.file_identity());
+        let plan = plan.hidden(own && leaf.link().hidden);
         self.save_planned(plan.into(), path, existing, upload)
     }
 
@@ -106,7 +126,7 @@ impl Image {
     }
 
     fn plan_difference(&self, base: &Self, path: &Path, upload: &Upload) -> Result<Layout, Error> {
-        let size = upload.virtual_size.unwrap_or(self.virtual_size()).max(self.virtual_size());
+        let size = self.size_for(upload)?;
         if base.virtual_size() > size {
             let (path, virtual_size) = (base.path().to_owned(), base.virtual_size());
             return Err(Error::DoesNotFit { path, virtual_size, asked: size });
@@ -116,7 +136,7 @@ impl Image {
         let failed = |source| Error::Layout { path: self.path().to_owned(), source };
         // What cannot be laid out is told before disks are compared.
         Layout::differencing(&parameters, &parent, BlockSet::new(size, BLOCK_SIZE)).map_err(failed)?;
-        let blocks = self.differing_blocks(base, &upload.progress)?;
+        let blocks = self.differing_within(size, base, &upload.progress)?;
         let plan = Layout::differencing(&parameters, &parent, blocks).map_err(failed)?;
         Ok(if upload.aligned { plan.aligned() } else { plan })
     }
@@ -145,10 +165,10 @@ pub(crate) fn parent_of(base: &Image, child: &Path) -> Result<Parent, Error> {
         let source = vhd::Error::ParentPath { path: path.display().to_string(), why: "it is not Unicode" };
         return Err(Error::Layout { path: child.to_owned(), source });
     };
-    if base.format() == Format::Qcow2 {
+    if !base.layers()[0].can_be_parent() {
         let source = vhd::Error::ParentPath {
             path: path.to_owned(),
-            why: "a qcow2 image cannot be the parent of a VHD; convert it first",
+            why: "only a VHD or a raw disk can be the parent of a VHD; convert it first",
         };
         return Err(Error::Layout { path: child.to_owned(), source });
     }

@@ -1,9 +1,9 @@
 //! Files without a name. `image-store` has its own: neither crate may know the other, and this is all that they would share.
 
-use std::fs::{File, Permissions};
+use std::fs::{File, Metadata, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
@@ -20,24 +20,50 @@ pub(crate) enum Draft {
     Named(NamedTempFile),
 }
 
-/// The target's permissions follow the umask, as for any new file.
-const MODE: u32 = 0o666;
+/// Who may read a new file; one that replaces another is as that was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Whom the umask lets, as of any new file.
+    Umask,
+    /// Its owner alone: what arrives as a stream may be a guest's disk, with keys and passwords in it.
+    Owner,
+}
+
+impl Access {
+    fn mode(self) -> u32 {
+        match self {
+            Self::Umask => 0o666,
+            Self::Owner => 0o600,
+        }
+    }
+}
 
 impl Draft {
-    pub(crate) fn beside(path: &Path) -> io::Result<Self> {
+    pub(crate) fn beside(path: &Path, access: Access) -> io::Result<Self> {
         let Some(name) = path.file_name() else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"));
         };
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        if let Ok(file) = open(folder(path), flags, Mode::from_raw_mode(MODE)).map(File::from)
+        if let Ok(file) = open(folder(path), flags, Mode::from_raw_mode(access.mode())).map(File::from)
             && place(&file).try_exists().unwrap_or(false)
         {
             return Ok(Self::Nameless(file));
         }
         let prefix = format!(".{}.", name.to_string_lossy());
         let mut builder = tempfile::Builder::new();
-        builder.prefix(&prefix).suffix(".partial").permissions(Permissions::from_mode(MODE));
+        builder.prefix(&prefix).suffix(".partial").permissions(Permissions::from_mode(access.mode()));
         Ok(Self::Named(builder.tempfile_in(folder(path))?))
+    }
+
+    /// Takes permissions and owner of the file that it will replace. To give a file away is not allowed to everybody: then
+    /// it is the user's own, and nobody else may do more with it than before.
+    pub(crate) fn resemble(&self, old: &Metadata) -> io::Result<()> {
+        let file = self.as_file();
+        match fchown(file, Some(old.uid()), Some(old.gid())) {
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
+            _ => {}
+        }
+        file.set_permissions(Permissions::from_mode(old.mode() & 0o777))
     }
 
     pub(crate) fn as_file(&self) -> &File {

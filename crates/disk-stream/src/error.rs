@@ -37,6 +37,26 @@ pub enum Error {
         /// What it is.
         format: &'static str,
     },
+    /// The image is in a format that is read from its beginning to its end only, as it comes through a pipe.
+    #[error("{} is {format}, which is read from its beginning to its end only: make another file of it with disk convert", path.display())]
+    ForwardOnly {
+        /// The image.
+        path: PathBuf,
+        /// What it is.
+        format: &'static str,
+    },
+    /// The image is named as a format, and nothing in it is of that format or of another that is known.
+    #[error(
+        "{} is named as {format} and does not look like one: it may be damaged or cut short; declare what it is, as raw \
+         if its bytes are those of the disk",
+        path.display()
+    )]
+    Misnamed {
+        /// The image.
+        path: PathBuf,
+        /// What its name says.
+        format: &'static str,
+    },
     /// A raw image without a byte.
     #[error("{} is empty: a disk has at least one byte", path.display())]
     Empty {
@@ -59,13 +79,35 @@ pub enum Error {
         /// What is wrong, and where.
         source: qcow2::Error,
     },
+    /// The image is in a format that somebody else reads, and malformed.
+    #[error("{} cannot be used", path.display())]
+    Source {
+        /// The image.
+        path: PathBuf,
+        /// What is wrong, as its reader says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The image holds only what differs from another one.
-    #[error("{} is a differencing VHD, which is nothing without its parent {parent:?}; give the whole disk", path.display())]
+    #[error("{} holds only what differs from its parent {parent:?}, and is nothing without it; give the whole disk", path.display())]
     Differencing {
         /// The image.
         path: PathBuf,
         /// The parent's name, or its uuid where no name is given.
         parent: String,
+    },
+    /// A target that is another disk than the parent of what would be applied to it.
+    #[error(
+        "the parent of {} is {expected}, {} is {found}: applied to it, it may make another disk", path.display(), target.display()
+    )]
+    OtherParent {
+        /// The difference.
+        path: PathBuf,
+        /// What it would be applied to.
+        target: PathBuf,
+        /// The parent's uuid.
+        expected: String,
+        /// The target's uuid.
+        found: String,
     },
     /// A differencing VHD whose parent is nowhere it may be looked for.
     #[error("the parent {parent:?} of {} is not found{}", path.display(), if tried.is_empty() { " (no usable locator)".to_owned() } else { format!(" ({tried})") })]
@@ -127,14 +169,15 @@ pub enum Error {
         /// The device.
         path: PathBuf,
     },
-    /// A device that cannot hold the disk. Nothing of the disk was written.
-    #[error("{} has {len} bytes, the disk {size}", path.display())]
+    /// A device that cannot hold the disk. Nothing was written, unless the disk arrived as an archive of chunks, which
+    /// shows its size as it comes.
+    #[error("{} has {len} bytes, and {size} are needed", path.display())]
     DeviceTooSmall {
         /// The device.
         path: PathBuf,
         /// Its length in bytes.
         len: u64,
-        /// The disk's size in bytes.
+        /// How many bytes the disk takes in its format.
         size: u64,
     },
     /// Somebody writes the image while it is read.
@@ -179,7 +222,7 @@ pub enum Error {
     /// A stream that does not tell what it is.
     #[error(
         "the received stream is no dynamic VHD, no qcow2 image and no archive of a disk; \
-         a raw disk has to be named as one, with its size"
+         a raw disk has to be named as one, with its size, and so has a fixed VHD"
     )]
     UnknownStream,
     /// A stream that cannot be written anew while it passes.
@@ -252,8 +295,8 @@ pub enum Error {
         /// The limit in bytes.
         limit: u64,
     },
-    /// Somebody else has the file open to change it.
-    #[error("{} is in use by another program that changes it; wait for that to end", path.display())]
+    /// Somebody else has the file open and locked: to change it, or because a guest runs on it.
+    #[error("{} is in use by another program, which has locked it; wait for that to end", path.display())]
     InUse {
         /// The file.
         path: PathBuf,
@@ -288,4 +331,20 @@ pub enum Error {
     /// The worker thread ended without an answer, as when the runtime shuts down.
     #[error("the transfer was interrupted")]
     Interrupted,
+}
+
+impl Error {
+    /// Whether a stream that cannot be read as it comes can be once all of it is there.
+    pub fn is_not_streamable(&self) -> bool {
+        let qcow2 = matches!(self, Self::Qcow2Stream(qcow2::Error::NotStreamable(_)));
+        qcow2 || matches!(self, Self::OutOfOrder | Self::Unplanned)
+    }
+
+    /// What the reader of a format finds wrong with an image.
+    pub fn of_source(
+        file: &crate::layer::DiskFile,
+        what: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Source { path: file.path().to_owned(), source: what.into() }
+    }
 }

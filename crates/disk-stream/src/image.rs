@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::layer::{DiskFile, Layer};
 use crate::parents::{Parents, find_parents};
 use crate::reader::Reader;
+use crate::source::BlockSource;
 
 /// An open disk image. Clones share the files.
 ///
@@ -28,6 +29,8 @@ struct Inner {
     layers: Vec<Layer>,
     /// Only for a chain.
     top: Option<TopMap>,
+    /// For each layer, the byte of the disk up to which it is seen: where the smallest disk above it ends.
+    ends: Vec<u64>,
     warnings: Vec<ChainWarning>,
 }
 
@@ -40,6 +43,20 @@ pub enum Format {
     Vhd(DiskType),
     /// A qcow2 image.
     Qcow2,
+    /// A format of this name, which somebody else reads: see [`BlockSource`].
+    Other(&'static str),
+}
+
+impl Format {
+    /// Its name: `raw`, `vhd`, `qcow2`, or what its reader calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Vhd(_) => "vhd",
+            Self::Qcow2 => "qcow2",
+            Self::Other(name) => name,
+        }
+    }
 }
 
 /// What an image is said to be.
@@ -80,8 +97,27 @@ pub struct Opening {
     pub rules: Rules,
     /// What a VHD may claim.
     pub limits: Limits,
-    /// Whether the footer at the end must be there.
+    /// Whether the footer at the end must be there, and which one counts.
     pub end_footer: EndFooterPolicy,
+    /// What sectors are that a bitmap says are not there.
+    pub bitmaps: Bitmaps,
+    /// Where [`coalesce`](crate::coalesce()) keeps the journal of a merge into a block device, in whose own folder it would be gone
+    /// when the machine is started anew; a file is called by the uuid of the VHD, or by the path of a raw disk. Without this,
+    /// `xenapi-rs/merges` in `$XDG_STATE_HOME`, or else in `/var/lib` for root and in `~/.local/state` for others.
+    pub journals: Option<PathBuf>,
+}
+
+/// What sectors of a block are whose bitmap says that they are not there. In a differencing VHD they are the parent's
+/// whatever is said here; in a dynamic one they should be zero in the file, and readers disagree where they are not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Bitmaps {
+    /// Zero, as blktap has it.
+    #[default]
+    Honour,
+    /// What the file has there, as QEMU and Xen Orchestra have it.
+    Ignore,
+    /// Zero; where the file has anything else there, reading fails with [`vhd::Error::AbsentData`].
+    Refuse,
 }
 
 impl Image {
@@ -119,6 +155,18 @@ impl Image {
     /// [`Error::Archive`].
     pub fn open_with(path: &Path, opening: &Opening) -> Result<Self, Error> {
         Self::of_file(DiskFile::open(path)?, opening)
+    }
+
+    /// Opens a file or block device as a disk in a format that is not known here: `open` looks at it and makes its
+    /// reader. Blocking. The image is whole, and can do what any other can but be the parent of a VHD.
+    ///
+    /// # Errors
+    /// [`Error::Open`], [`Error::NotADisk`], [`Error::Empty`], and those of `open`.
+    pub fn of_source(
+        path: &Path,
+        open: impl FnOnce(&DiskFile) -> Result<Box<dyn BlockSource>, Error>,
+    ) -> Result<Self, Error> {
+        Ok(Self::of_layers(vec![Layer::of_source(DiskFile::open(path)?, open)?], Vec::new()))
     }
 
     pub(crate) fn of_file(file: DiskFile, opening: &Opening) -> Result<Self, Error> {
@@ -193,12 +241,23 @@ impl Image {
         Some(Self::of_layers(layers, Vec::new()))
     }
 
+    /// The leaf without what is below it.
+    pub(crate) fn leaf_alone(&self) -> Self {
+        Self::of_layers(vec![self.leaf().clone()], Vec::new())
+    }
+
     /// Of layers that belong together.
     fn of_layers(layers: Vec<Layer>, warnings: Vec<ChainWarning>) -> Self {
         let of_layer = |layer| Layer::map(layer).ok_or_else(|| layer.virtual_size());
         let top =
             (layers.len() > 1).then(|| TopMap::new(layers[0].virtual_size(), layers.iter().map(of_layer)));
-        Self(Arc::new(Inner { layers, top, warnings }))
+        let smallest = |least: &mut u64, layer: &Layer| {
+            let end = *least;
+            *least = end.min(layer.virtual_size());
+            Some(end)
+        };
+        let ends = layers.iter().scan(u64::MAX, smallest).collect();
+        Self(Arc::new(Inner { layers, top, ends, warnings }))
     }
 
     /// Oddities of the chain.
@@ -225,6 +284,11 @@ impl Image {
 
     fn leaf(&self) -> &Layer {
         &self.0.layers[0]
+    }
+
+    /// For how many bytes from `at` on a layer is seen. Behind the end of a disk above it there are zeros.
+    pub(crate) fn seen(&self, layer: usize, at: u64) -> u64 {
+        self.0.ends[layer].saturating_sub(at)
     }
 
     /// The first layer to ask for a byte, and for how many bytes that is the answer.

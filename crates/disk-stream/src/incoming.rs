@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use vhd::format::DiskType;
-use vhd::{Ahead, Decoder, Event};
+use vhd::{Ahead, Decoder, Event, FixedDecoder, Structure};
 
 use crate::chunked;
 use crate::error::Error;
+use crate::progress::Progress;
 use crate::sink::Saved;
 use crate::tar;
 
@@ -15,7 +16,10 @@ use crate::tar;
 pub(crate) enum Incoming {
     /// Its first sector tells.
     Unknown(Vec<u8>),
+    /// A VHD, whose first sector tells of which type.
+    AnyVhd(Vec<u8>),
     Vhd(Box<Decoder>),
+    FixedVhd(FixedDecoder),
     Qcow2(Box<qcow2::Decoder>),
     Tar(Box<tar::Decoder>),
     /// A later record may replace an earlier one.
@@ -36,58 +40,55 @@ pub(crate) enum Part<'a> {
     Data(u64, &'a [u8]),
 }
 
+/// What becomes of a stream.
+pub(crate) trait Outlet {
+    fn take(&mut self, part: Part<'_>, progress: &Progress) -> Result<(), Error>;
+}
+
+/// Takes what a stream tells.
+type Take<'t> = dyn FnMut(Part<'_>) -> Result<(), Error> + 't;
+
 /// Bytes that tell what a stream is.
 const SECTOR: usize = 512;
 
 impl Incoming {
     /// Takes bytes, and hands on what they tell.
+    pub(crate) fn pour(
+        &mut self,
+        bytes: &[u8],
+        outlet: &mut impl Outlet,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        self.feed(bytes, &mut |part| outlet.take(part, progress))
+    }
+
+    /// Takes bytes, and hands on what they tell.
     ///
     /// # Errors
     /// What is wrong with the stream, and what `take` says.
-    pub(crate) fn feed(
-        &mut self,
-        bytes: &[u8],
-        take: &mut dyn FnMut(Part<'_>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    pub(crate) fn feed(&mut self, bytes: &[u8], take: &mut Take<'_>) -> Result<(), Error> {
         let mut input = bytes;
         match self {
-            Self::Unknown(first) => {
+            Self::Unknown(first) | Self::AnyVhd(first) => {
                 let missing = (SECTOR - first.len()).min(input.len());
                 first.extend_from_slice(&input[..missing]);
                 if first.len() < SECTOR {
                     return Ok(());
                 }
                 let first = std::mem::take(first);
-                *self = Self::recognise(&first)?;
+                *self = self.recognise(&first)?;
                 self.feed(&first, take)?;
                 self.feed(&input[missing..], take)
             }
-            Self::Vhd(decoder) => {
-                while let Some(event) = decoder.feed(&mut input).map_err(Error::Stream)? {
-                    match event {
-                        Event::Footer(footer) if footer.disk_type == DiskType::Differencing => {
-                            return Err(Error::PartOfDisk);
-                        }
-                        Event::Footer(footer) => take(Part::Size(footer.current_size))?,
-                        Event::Table { .. } => take(Part::Plan(&mut decoder.allocation()))?,
-                        Event::Data { virtual_offset, bytes } => take(Part::Data(virtual_offset, bytes))?,
-                        _ => {}
-                    }
-                }
-                Ok(())
+            Self::Vhd(decoder) => feed_vhd(decoder, input, take),
+            Self::FixedVhd(decoder) => {
+                let parts = decoder.feed(bytes).map_err(Error::Stream)?;
+                parts
+                    .into_iter()
+                    .filter(|(_, bytes)| !bytes.is_empty())
+                    .try_for_each(|(at, bytes)| take(Part::Data(at, bytes)))
             }
-            Self::Qcow2(decoder) => {
-                while let Some(event) = decoder.feed(&mut input).map_err(Error::Qcow2Stream)? {
-                    match event {
-                        qcow2::Event::Header(header) => take(Part::Size(header.virtual_size))?,
-                        qcow2::Event::Tables { .. } => take(Part::Plan(&mut decoder.allocation()))?,
-                        qcow2::Event::Data { virtual_offset, bytes } => {
-                            take(Part::Data(virtual_offset, bytes))?;
-                        }
-                    }
-                }
-                Ok(())
-            }
+            Self::Qcow2(decoder) => feed_qcow2(decoder, input, take),
             Self::Tar(decoder) => {
                 while let Some((at, bytes)) = decoder.feed(&mut input).map_err(Error::Tar)? {
                     take(Part::Data(at, bytes))?;
@@ -133,12 +134,14 @@ impl Incoming {
         }
     }
 
-    fn recognise(first: &[u8]) -> Result<Self, Error> {
+    fn recognise(&self, first: &[u8]) -> Result<Self, Error> {
         if vhd::format::Footer::has_cookie(first) {
             Ok(Self::Vhd(Box::default()))
+        } else if matches!(self, Self::AnyVhd(_)) {
+            Ok(Self::FixedVhd(FixedDecoder::default()))
         } else if qcow2::Header::is_qcow2(first) {
             Ok(Self::Qcow2(Box::default()))
-        } else if tar::Decoder::recognises(first) {
+        } else if tar::is_archive(first) {
             Ok(Self::Tar(Box::default()))
         } else {
             Err(Error::UnknownStream)
@@ -153,9 +156,17 @@ impl Incoming {
         let saved = |virtual_size, stream_len, blocks| Saved { virtual_size, stream_len, blocks };
         match self {
             Self::Unknown(_) => Err(Error::UnknownStream),
+            Self::AnyVhd(first) => {
+                let (at, missing) = (first.len() as u64, (SECTOR - first.len()) as u64);
+                Err(Error::Stream(vhd::Error::Truncated { what: Structure::EndFooter, at, missing }))
+            }
             Self::Vhd(decoder) => {
                 let summary = decoder.finish().map_err(Error::Stream)?;
                 Ok(saved(summary.footer.current_size, summary.stream_len, summary.blocks))
+            }
+            Self::FixedVhd(decoder) => {
+                let summary = decoder.finish().map_err(Error::Stream)?;
+                Ok(saved(summary.footer.current_size, summary.stream_len, 0))
             }
             Self::Qcow2(decoder) => {
                 let position = decoder.position();
@@ -175,4 +186,30 @@ impl Incoming {
             Self::Raw { position, size } => Err(Error::Length { got: position, expected: size }),
         }
     }
+}
+
+fn feed_vhd(decoder: &mut Decoder, mut input: &[u8], take: &mut Take<'_>) -> Result<(), Error> {
+    while let Some(event) = decoder.feed(&mut input).map_err(Error::Stream)? {
+        match event {
+            Event::Footer(footer) if footer.disk_type == DiskType::Differencing => {
+                return Err(Error::PartOfDisk);
+            }
+            Event::Footer(footer) => take(Part::Size(footer.current_size))?,
+            Event::Table { .. } => take(Part::Plan(&mut decoder.allocation()))?,
+            Event::Data { virtual_offset, bytes } => take(Part::Data(virtual_offset, bytes))?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn feed_qcow2(decoder: &mut qcow2::Decoder, mut input: &[u8], take: &mut Take<'_>) -> Result<(), Error> {
+    while let Some(event) = decoder.feed(&mut input).map_err(Error::Qcow2Stream)? {
+        match event {
+            qcow2::Event::Header(header) => take(Part::Size(header.virtual_size))?,
+            qcow2::Event::Tables { .. } => take(Part::Plan(&mut decoder.allocation()))?,
+            qcow2::Event::Data { virtual_offset, bytes } => take(Part::Data(virtual_offset, bytes))?,
+        }
+    }
+    Ok(())
 }

@@ -3,7 +3,9 @@
 //! XAPI acknowledges nothing on the way: what it has written is known when the task of a whole transfer has
 //! succeeded. So a disk is sent in several transfers, batches, of XAPI's `chunked` framing, which may hold
 //! any blocks; a journal beside the image notes which blocks were in one that succeeded, and what they
-//! were. After a break, in the connection or of this program, only the others are sent.
+//! were. After a break, in the connection or of this program, only the others are sent. Before a transfer begins, it is
+//! noted of each of its blocks that nobody knows what the target has there: if it breaks off and the block is
+//! zeros by the next time, it has to be sent all the same.
 //!
 //! ```text
 //! xenapi-rs upload 1          header: lines of text up to an empty one
@@ -11,17 +13,17 @@
 //! size 42949672960            of the disk, in bytes
 //! source 17-1234-1763712000.5 file, length and time of modification of each layer
 //!
-//! number, digest, check       one record of 24 bytes for each accepted block, little-endian
+//! number, digest, check       records of 24 bytes, little-endian; of a block, the last one holds
 //! ```
 
 use std::fmt::Write as _;
 use std::fs::File;
 use std::hash::Hasher;
-use std::io::{self, Read};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use twox_hash::XxHash64;
 use vhd::BlockSet;
@@ -30,15 +32,18 @@ use vhd::format::BLOCK_SIZE;
 use crate::body::DiskBody;
 use crate::error::Error;
 use crate::image::Image;
+use crate::layer::identity;
 use crate::pool::PIECE;
 use crate::produce::{ChunkedStream, Piece, Produce};
 use crate::progress::Progress;
 use crate::repair::lock;
 use crate::scan::{Zeros, scan_while};
+use crate::target::folder;
 
 const MAGIC: &str = "xenapi-rs upload 1\n";
 const RECORD: usize = 24;
-/// Instead of the digest of a block that was accepted and has to be sent again.
+/// Instead of the digest of a block of which the target may have anything: it was sent by a transfer of which the end is not
+/// known, or was accepted and is different now.
 const STALE: u64 = u64::MAX;
 /// A header is shorter.
 const HEADER: usize = 64 << 10;
@@ -52,16 +57,49 @@ const HEADER: usize = 64 << 10;
 /// Digests are XXH64: they find what changed by accident, and are no proof against malice. When all is
 /// accepted, a [`Verifier`](crate::Verifier) of an export compares every byte.
 ///
-/// Memory: 8 bytes for each accepted block (8 MiB for 2 TiB).
+/// Memory: while it is opened, 8 bytes for each block of the disk (8 MiB for 2 TiB); then only sets of blocks.
 #[derive(Debug)]
 pub struct UploadJournal {
-    path: PathBuf,
-    file: File,
-    /// Where the next record is written: bytes of the file.
-    end: u64,
+    log: Arc<Log>,
     image: Image,
     missing: BlockSet,
     accepted: u64,
+}
+
+/// The file, to which transfers write as well.
+#[derive(Debug)]
+struct Log {
+    path: PathBuf,
+    written: Mutex<Written>,
+}
+
+#[derive(Debug)]
+struct Written {
+    file: File,
+    /// Where the next record is written: bytes of the file.
+    end: u64,
+    /// The blocks whose last record is [`STALE`].
+    stale: BlockSet,
+}
+
+/// What a journal says of the blocks of a disk.
+struct Known {
+    /// By the number of the block, as far as one has a record.
+    digests: Vec<u64>,
+    blocks: BlockSet,
+}
+
+/// What the journal of an upload says that was begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BegunUpload {
+    /// What [`UploadJournal::open`] was given, with its letters beyond printable ASCII as [`str::escape_default`] writes them.
+    pub target: String,
+    /// Whether it is of a disk of this size in these very files, to which nobody has written since. Of a device, nobody knows
+    /// the latter.
+    pub same_source: bool,
+    /// Whether anything may have arrived.
+    pub sent: bool,
 }
 
 /// What [`UploadJournal::accept`] wants when the transfer of a batch has succeeded.
@@ -90,112 +128,59 @@ impl UploadJournal {
         let mut file =
             File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
         lock(&file, path)?;
+        // Whoever had it may have put another one in its place while this one was waiting to be locked.
+        if identity(&file.metadata().map_err(failed)?) != identity(&path.metadata().map_err(failed)?) {
+            return Err(Error::InUse { path: path.to_owned() });
+        }
         let mut head = Vec::new();
         (&mut file).take(HEADER as u64).read_to_end(&mut head).map_err(failed)?;
         let header = header_of(image, target)?;
         let wanted = scan_while(image, BLOCK_SIZE, zeros, &Progress::new(), &AtomicBool::new(true))?;
-        let mut journal =
-            Self { path: path.to_owned(), file, end: 0, image: image.clone(), missing: wanted, accepted: 0 };
-        // A header that did not get to its end was not followed by anything.
-        let Some(len) = head.windows(2).position(|pair| pair == b"\n\n").map(|at| at + 2) else {
-            if !MAGIC.as_bytes().starts_with(&head[..head.len().min(MAGIC.len())]) {
-                return Err(journal.refused("it is not the journal of an upload"));
-            }
-            return journal.begin(&header);
+        let Some(known) = header_in(path, &head)? else {
+            let stale = BlockSet::new(image.virtual_size(), BLOCK_SIZE);
+            let log = Arc::new(Log::begin(path, file, &header, stale)?);
+            return Ok(Self { log, image: image.clone(), missing: wanted, accepted: 0 });
         };
-        let known = String::from_utf8_lossy(&head[..len]).into_owned();
-        if !known.starts_with(MAGIC) {
-            return Err(journal.refused("it is not the journal of an upload"));
-        }
         let same = |name: &str| line(&known, name) == line(&header, name);
         if !same("target ") || !same("size ") {
-            return Err(journal.refused("it is of an upload of another disk, or to another target"));
+            return Err(refused(path, "it is of an upload of another disk, or to another target"));
         }
-        let accepted = journal.records(len as u64)?;
-        let changed = !same("source ");
-        journal.judge(&accepted, changed)?;
-        if changed {
+        let (known, end) = Known::read(&file, known.len() as u64, image.virtual_size()).map_err(failed)?;
+        // Of a device, nobody knows when it was written.
+        let changed = !same("source ") || image.layers().iter().any(|layer| layer.disk_file().is_device());
+        let (stale, missing) = known.judge(image, &wanted, changed)?;
+        let accepted = known.blocks.len() - stale.len();
+        let log = if changed {
             // Written anew, because what it says of the source is no longer so.
-            journal.begin(&header)?.rewrite(&accepted)
+            Log::rewrite(path, &header, &known, stale)?
         } else {
-            Ok(journal)
-        }
+            Log { path: path.to_owned(), written: Mutex::new(Written { file, end, stale }) }
+        };
+        Ok(Self { log: Arc::new(log), image: image.clone(), missing, accepted })
     }
 
-    fn refused(&self, why: &str) -> Error {
-        Error::Refused { path: self.path.clone(), why: why.to_owned() }
-    }
-
-    fn failed(&self, source: io::Error) -> Error {
-        Error::Write { path: self.path.clone(), source }
-    }
-
-    fn begin(mut self, header: &str) -> Result<Self, Error> {
-        self.file.set_len(0).map_err(|source| self.failed(source))?;
-        self.file.write_all_at(header.as_bytes(), 0).map_err(|source| self.failed(source))?;
-        self.file.sync_all().map_err(|source| self.failed(source))?;
-        self.end = header.len() as u64;
-        Ok(self)
-    }
-
-    /// After a change of the source: what still holds, and what was accepted and does not hold: if that is
-    /// zeros now, nothing but the journal knows that they have to be sent.
-    fn rewrite(mut self, accepted: &[(u64, u64)]) -> Result<Self, Error> {
-        let stale = |block| if self.missing.contains(block) { Some(STALE) } else { None };
-        let records: Vec<(u64, u64)> =
-            accepted.iter().map(|(block, digest)| (*block, stale(*block).unwrap_or(*digest))).collect();
-        self.append(&records)?;
-        Ok(self)
-    }
-
-    /// The accepted blocks and their digests. What a crash left half-written ends them.
-    fn records(&mut self, from: u64) -> Result<Vec<(u64, u64)>, Error> {
-        let mut records = Vec::new();
-        let mut reader = io::BufReader::new(&self.file);
-        io::Seek::seek(&mut reader, io::SeekFrom::Start(from)).map_err(|source| self.failed(source))?;
-        self.end = from;
-        let mut record = [0; RECORD];
-        while reader.read_exact(&mut record).is_ok() {
-            let [block, digest, check] = words(&record);
-            if check != check_of(block, digest) || block >= self.missing.capacity() {
-                break;
-            }
-            records.push((block, digest));
-            self.end += RECORD as u64;
-        }
-        Ok(records)
-    }
-
-    /// Takes from what is missing what was accepted and is still the same.
-    fn judge(&mut self, accepted: &[(u64, u64)], changed: bool) -> Result<(), Error> {
-        let mut reader = self.image.reader();
-        let mut buffer = vec![0; PIECE];
-        // The last record of a block is the one that holds.
-        let mut latest: std::collections::BTreeMap<u64, u64> = std::collections::BTreeMap::new();
-        latest.extend(accepted.iter().copied());
-        let mut missing = BlockSet::new(self.image.virtual_size(), BLOCK_SIZE);
-        for (block, digest) in &latest {
-            let mut sum = XxHash64::with_seed(0);
-            let bytes = self.missing.block_bytes(*block);
-            let mut at = bytes.start;
-            while changed && at < sectors(bytes.end) {
-                // At most a piece.
-                let len = usize::try_from(sectors(bytes.end) - at).unwrap_or(PIECE).min(PIECE);
-                reader.read(at, &mut buffer[..len])?;
-                sum.write(&buffer[..len]);
-                at += len as u64;
-            }
-            if *digest == STALE || changed && sum.finish() != *digest {
-                missing.insert(*block);
-            } else {
-                self.accepted += 1;
-            }
-        }
-        for block in self.missing.iter().filter(|block| !latest.contains_key(block)) {
-            missing.insert(block);
-        }
-        self.missing = missing;
-        Ok(())
+    /// What the journal at `path` says, if there is one: to where an upload of `image` goes on, and whether it should.
+    /// [`UploadJournal::open`] takes another image of the same size, too, and compares. Blocking.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for what is no journal; [`Error::Open`], [`Error::Changed`].
+    pub fn begun(path: &Path, image: &Image) -> Result<Option<BegunUpload>, Error> {
+        let failed = |source| Error::Open { path: path.to_owned(), source };
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut head = Vec::new();
+        (&file).take(HEADER as u64).read_to_end(&mut head).map_err(failed)?;
+        let Some(known) = header_in(path, &head)? else { return Ok(None) };
+        let header = header_of(image, "")?;
+        let same = |name: &str| line(&known, name) == line(&header, name);
+        Ok(Some(BegunUpload {
+            target: line(&known, "target ").unwrap_or_default().to_owned(),
+            same_source: same("size ") && same("source "),
+            sent: file.metadata().map_err(failed)?.len() > known.len() as u64,
+        }))
     }
 
     /// The blocks that are still to be sent.
@@ -212,7 +197,7 @@ impl UploadJournal {
     /// `None` when all were accepted.
     ///
     /// Each batch is a transfer of its own, which XAPI begins with attaching the disk: some seconds. One of
-    /// 1 GiB or more makes that not matter.
+    /// 1 GiB or more makes that not matter. It needs the journal, and notes there what it is about to send before it gives out its first byte.
     pub fn batch(&self, bytes: u64, progress: Progress) -> Option<(DiskBody, Receipt)> {
         let most = usize::try_from(bytes / u64::from(BLOCK_SIZE)).unwrap_or(usize::MAX).max(1);
         let mut blocks = BlockSet::new(self.image.virtual_size(), BLOCK_SIZE);
@@ -225,7 +210,9 @@ impl UploadJournal {
         let sent = Digests::default();
         let len = ChunkedStream::stream_len(&blocks);
         let stream = ChunkedStream::new(self.image.reader(), blocks.clone());
-        let produce = Observed { stream, sum: XxHash64::with_seed(0), sent: sent.clone() };
+        // Whoever has given up the journal must not find it locked because a body is still there.
+        let first = Some((Arc::downgrade(&self.log), blocks.clone()));
+        let produce = Observed { first, stream, sum: XxHash64::with_seed(0), sent: sent.clone() };
         let body = DiskBody::new(Box::new(produce), len, self.image.virtual_size(), progress);
         Some((body, Receipt { blocks, sent }))
     }
@@ -240,28 +227,12 @@ impl UploadJournal {
         let Receipt { blocks, sent } = receipt;
         let sent = std::mem::take(&mut *sent.lock().unwrap_or_else(PoisonError::into_inner));
         if sent.len() as u64 != blocks.len() {
-            return Err(self.refused("a transfer is said to have succeeded that was not sent to its end"));
+            let why = "a transfer is said to have succeeded that was not sent to its end";
+            return Err(refused(&self.log.path, why));
         }
-        self.append(&sent)?;
-        let mut missing = BlockSet::new(self.image.virtual_size(), BLOCK_SIZE);
-        self.missing.iter().filter(|block| !blocks.contains(*block)).for_each(|block| {
-            missing.insert(block);
-        });
+        self.log.accept(&sent)?;
+        self.missing = without(&self.missing, |block| blocks.contains(block));
         self.accepted += blocks.len();
-        self.missing = missing;
-        Ok(())
-    }
-
-    fn append(&mut self, records: &[(u64, u64)]) -> Result<(), Error> {
-        let mut bytes = Vec::with_capacity(records.len() * RECORD);
-        for (block, digest) in records {
-            for word in [*block, *digest, check_of(*block, *digest)] {
-                bytes.extend_from_slice(&word.to_le_bytes());
-            }
-        }
-        self.file.write_all_at(&bytes, self.end).map_err(|source| self.failed(source))?;
-        self.file.sync_data().map_err(|source| self.failed(source))?;
-        self.end += bytes.len() as u64;
         Ok(())
     }
 
@@ -270,12 +241,161 @@ impl UploadJournal {
     /// # Errors
     /// [`Error::Write`].
     pub fn remove(self) -> Result<(), Error> {
-        std::fs::remove_file(&self.path).map_err(|source| self.failed(source))
+        std::fs::remove_file(&self.log.path).map_err(|source| self.log.failed(source))
+    }
+}
+
+fn refused(path: &Path, why: &str) -> Error {
+    Error::Refused { path: path.to_owned(), why: why.to_owned() }
+}
+
+/// The blocks of a set that are not left out.
+fn without(set: &BlockSet, left_out: impl Fn(u64) -> bool) -> BlockSet {
+    let mut rest = BlockSet::new(set.virtual_size(), set.block_size());
+    set.iter().filter(|block| !left_out(*block)).for_each(|block| {
+        rest.insert(block);
+    });
+    rest
+}
+
+impl Log {
+    fn failed(&self, source: io::Error) -> Error {
+        Error::Write { path: self.path.clone(), source }
+    }
+
+    fn begin(path: &Path, file: File, header: &str, stale: BlockSet) -> Result<Self, Error> {
+        let write = || {
+            file.set_len(0)?;
+            file.write_all_at(header.as_bytes(), 0)?;
+            file.sync_all()
+        };
+        write().map_err(|source| Error::Write { path: path.to_owned(), source })?;
+        let end = header.len() as u64;
+        Ok(Self { path: path.to_owned(), written: Mutex::new(Written { file, end, stale }) })
+    }
+
+    /// After a change of the source: what still holds, and what was sent and does not hold: if that is
+    /// zeros now, nothing but the journal knows that they have to be sent. So the old one is there until the new one is whole.
+    fn rewrite(path: &Path, header: &str, known: &Known, stale: BlockSet) -> Result<Self, Error> {
+        let failed = |source| Error::Write { path: path.to_owned(), source };
+        let fresh = tempfile::Builder::new().prefix(".upload.").tempfile_in(folder(path)).map_err(failed)?;
+        lock(fresh.as_file(), path)?;
+        let write = |file: &File| {
+            let mut writer = BufWriter::new(file);
+            writer.write_all(header.as_bytes())?;
+            for (block, digest) in known.records() {
+                let digest = if stale.contains(block) { STALE } else { digest };
+                writer.write_all(&record_of(block, digest))?;
+            }
+            writer.flush()?;
+            drop(writer);
+            file.sync_all()
+        };
+        write(fresh.as_file()).map_err(failed)?;
+        let file = fresh.persist(path).map_err(|error| failed(error.error))?;
+        let end = header.len() as u64 + known.blocks.len() * RECORD as u64;
+        File::open(folder(path)).and_then(|folder| folder.sync_all()).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), written: Mutex::new(Written { file, end, stale }) })
+    }
+
+    /// Notes that nobody will know what the target has in these blocks. Those of which that is noted already are left out.
+    fn doubt(&self, blocks: &BlockSet) -> Result<(), Error> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = blocks.iter().filter(|block| !written.stale.contains(*block));
+        let bytes: Vec<u8> = new.flat_map(|block| record_of(block, STALE)).collect();
+        written.append(&bytes).map_err(|source| self.failed(source))?;
+        blocks.iter().for_each(|block| {
+            written.stale.insert(block);
+        });
+        Ok(())
+    }
+
+    fn accept(&self, sent: &[(u64, u64)]) -> Result<(), Error> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes: Vec<u8> = sent.iter().flat_map(|(block, digest)| record_of(*block, *digest)).collect();
+        written.append(&bytes).map_err(|source| self.failed(source))?;
+        let mut accepted = BlockSet::new(written.stale.virtual_size(), BLOCK_SIZE);
+        sent.iter().for_each(|(block, _)| {
+            accepted.insert(*block);
+        });
+        written.stale = without(&written.stale, |block| accepted.contains(block));
+        Ok(())
+    }
+}
+
+impl Written {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if !bytes.is_empty() {
+            self.file.write_all_at(bytes, self.end)?;
+            self.file.sync_data()?;
+            self.end += bytes.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+impl Known {
+    /// The records from byte `from` of the journal on, and where they end. What a crash left half-written ends them.
+    fn read(file: &File, from: u64, virtual_size: u64) -> io::Result<(Self, u64)> {
+        let blocks = BlockSet::new(virtual_size, BLOCK_SIZE);
+        let (mut known, mut end) = (Self { digests: Vec::new(), blocks }, from);
+        let mut reader = BufReader::new(file);
+        reader.seek(SeekFrom::Start(from))?;
+        let mut record = [0; RECORD];
+        while reader.read_exact(&mut record).is_ok() {
+            let [block, digest, check] = words(&record);
+            if check != check_of(block, digest) || block >= known.blocks.capacity() {
+                break;
+            }
+            // Counted as blocks are, of which that many fit into memory.
+            let at = usize::try_from(block).map_err(io::Error::other)?;
+            if known.digests.is_empty() {
+                known.digests = vec![0; usize::try_from(known.blocks.capacity()).map_err(io::Error::other)?];
+            }
+            known.digests[at] = digest;
+            known.blocks.insert(block);
+            end += RECORD as u64;
+        }
+        Ok((known, end))
+    }
+
+    fn records(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let digest = |block: u64| usize::try_from(block).ok().and_then(|at| self.digests.get(at));
+        self.blocks.iter().filter_map(move |block| Some((block, *digest(block)?)))
+    }
+
+    /// What was sent and does not hold, and all that is missing, of the blocks that are `wanted` and of those.
+    fn judge(&self, image: &Image, wanted: &BlockSet, changed: bool) -> Result<(BlockSet, BlockSet), Error> {
+        let mut reader = image.reader();
+        let mut buffer = vec![0; PIECE];
+        let mut stale = BlockSet::new(image.virtual_size(), BLOCK_SIZE);
+        for (block, digest) in self.records() {
+            let mut sum = XxHash64::with_seed(0);
+            let bytes = wanted.block_bytes(block);
+            let mut at = bytes.start;
+            while changed && digest != STALE && at < sectors(bytes.end) {
+                // At most a piece.
+                let len = usize::try_from(sectors(bytes.end) - at).unwrap_or(PIECE).min(PIECE);
+                reader.read(at, &mut buffer[..len])?;
+                sum.write(&buffer[..len]);
+                at += len as u64;
+            }
+            if digest == STALE || changed && sum.finish() != digest {
+                stale.insert(block);
+            }
+        }
+        let mut missing = without(wanted, |block| self.blocks.contains(block));
+        stale.iter().for_each(|block| {
+            missing.insert(block);
+        });
+        Ok((stale, missing))
     }
 }
 
 /// Notes the digest of each block that is read.
 struct Observed {
+    /// What is to be noted before the first byte is given out, and where.
+    first: Option<(Weak<Log>, BlockSet)>,
     stream: ChunkedStream,
     sum: XxHash64,
     sent: Digests,
@@ -283,6 +403,9 @@ struct Observed {
 
 impl Produce for Observed {
     fn next(&mut self) -> Result<Option<Piece>, Error> {
+        if let Some((log, blocks)) = self.first.take() {
+            log.upgrade().ok_or(Error::Interrupted)?.doubt(&blocks)?;
+        }
         let piece = self.stream.next()?;
         if let Some(piece) = piece.as_ref().filter(|piece| piece.data) {
             self.sum.write(&piece.bytes);
@@ -308,6 +431,13 @@ fn sectors(bytes: u64) -> u64 {
     bytes.next_multiple_of(512)
 }
 
+fn record_of(block: u64, digest: u64) -> [u8; RECORD] {
+    let mut record = [0; RECORD];
+    let words = [block, digest, check_of(block, digest)].map(u64::to_le_bytes);
+    record.copy_from_slice(words.as_flattened());
+    record
+}
+
 fn words(record: &[u8; RECORD]) -> [u64; 3] {
     let (words, _) = record.as_chunks::<8>();
     std::array::from_fn(|at| u64::from_le_bytes(words[at]))
@@ -331,6 +461,16 @@ fn header_of(image: &Image, target: &str) -> Result<String, Error> {
     header.push_str("\n\n");
     image.check_unchanged()?;
     Ok(header)
+}
+
+/// The header that a journal begins with; one that did not get to its end was not followed by anything.
+fn header_in(path: &Path, head: &[u8]) -> Result<Option<String>, Error> {
+    let none = || refused(path, "it is not the journal of an upload");
+    if !MAGIC.as_bytes().starts_with(&head[..head.len().min(MAGIC.len())]) {
+        return Err(none());
+    }
+    let Some(end) = head.windows(2).position(|pair| pair == b"\n\n") else { return Ok(None) };
+    String::from_utf8(head[..end + 2].to_vec()).map(Some).map_err(|_| none())
 }
 
 fn line<'a>(header: &'a str, name: &str) -> Option<&'a str> {

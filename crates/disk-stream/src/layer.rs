@@ -5,16 +5,18 @@ use std::io::{self, Seek, SeekFrom};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::OFlags;
-use vhd::DiskMap;
 use vhd::chain::Link;
-use vhd::format::{DiskType, ParentPath, Timestamp};
+use vhd::format::{DiskType, ParentLocator, ParentPath, Timestamp};
+use vhd::{DiskMap, Warning};
 
 use crate::error::Error;
 use crate::image::{Declared, Format, Opening};
-use crate::source::{self, BlockSource};
+use crate::scan::is_believed;
+use crate::source::{self, BlockSource, Source};
+use crate::upload::now;
 
 /// A layer of an image. Clones share the file.
 #[derive(Debug, Clone)]
@@ -23,12 +25,12 @@ pub struct Layer(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     file: DiskFile,
-    source: Box<dyn BlockSource>,
+    source: Source,
 }
 
-/// A file or a block device, open for reading.
+/// A file or a block device, or a part of one that is a member of an archive, open for reading.
 #[derive(Debug)]
-pub(crate) struct DiskFile {
+pub struct DiskFile {
     /// Of a member of an archive, its name behind that of the archive.
     path: PathBuf,
     file: Arc<File>,
@@ -40,6 +42,7 @@ pub(crate) struct DiskFile {
     device: bool,
     modified: (i64, i64),
     identity: Identity,
+    tells_holes: OnceLock<bool>,
 }
 
 /// Device, inode, and the byte of the file with which it begins.
@@ -55,15 +58,23 @@ impl Layer {
         Ok(Self(Arc::new(Inner { file, source })))
     }
 
+    pub(crate) fn of_source(
+        file: DiskFile,
+        open: impl FnOnce(&DiskFile) -> Result<Box<dyn BlockSource>, Error>,
+    ) -> Result<Self, Error> {
+        let source = Source::Other(open(&file)?);
+        Ok(Self(Arc::new(Inner { file, source })))
+    }
+
     /// What it is.
     pub fn format(&self) -> Format {
-        self.0.source.format()
+        self.source().format()
     }
 
     /// What people want to know of its format beside its size, as names and values. Nothing for VHDs, of
     /// which [`Layer::map`] tells all.
     pub fn details(&self) -> Vec<(&'static str, String)> {
-        self.0.source.details()
+        self.source().details()
     }
 
     /// The path it was opened by; of a member of an archive, the archive's with its name behind it.
@@ -78,12 +89,12 @@ impl Layer {
 
     /// Footer, header and block map of a VHD; `None` for other formats.
     pub fn map(&self) -> Option<&DiskMap> {
-        self.0.source.vhd()
+        self.0.source.map()
     }
 
     /// The size of its disk in bytes.
     pub fn virtual_size(&self) -> u64 {
-        self.0.source.virtual_size()
+        self.source().virtual_size()
     }
 
     /// Bytes that the file takes on its file system; of a member of an archive, its length.
@@ -104,6 +115,14 @@ impl Layer {
         link.written(self.written())
     }
 
+    /// What is odd about a VHD and does not stand in the way of reading it, as of now and as far as it was read
+    /// ([`Warning::AbsentData`]); nothing for other formats.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let Some(map) = self.map() else { return Vec::new() };
+        let seen = self.vhd().and_then(source::vhd::Vhd::seen);
+        map.warnings().iter().copied().chain(map.future(now())).chain(seen).collect()
+    }
+
     /// When it was last written.
     pub fn written(&self) -> Timestamp {
         Timestamp::from_unix(u64::try_from(self.0.file.modified.0).unwrap_or_default())
@@ -115,22 +134,37 @@ impl Layer {
     /// # Errors
     /// [`Error::Read`] and [`Error::Changed`].
     pub fn parent_paths(&self) -> Result<Vec<ParentPath>, Error> {
-        let mut paths = Vec::new();
+        Ok(self.locators()?.iter().filter_map(|(locator, bytes)| locator.path(bytes)).collect())
+    }
+
+    /// Its locators and what they point to; those that point to nothing are left out.
+    pub(crate) fn locators(&self) -> Result<Vec<(ParentLocator, Vec<u8>)>, Error> {
+        let mut locators = Vec::new();
         for locator in self.map().and_then(DiskMap::header).iter().flat_map(|header| &header.locators) {
             let Some(range) = locator.range(self.file_len()) else { continue };
             let mut bytes = vec![0; locator.len as usize];
             self.0.file.read_at(range.start, &mut bytes)?;
-            paths.extend(locator.path(&bytes));
+            locators.push((*locator, bytes));
         }
-        Ok(paths)
+        Ok(locators)
+    }
+
+    /// What another format than VHD calls the image without which it is no whole disk, as it stands there. It is not looked
+    /// for.
+    pub fn backing_file(&self) -> Option<&str> {
+        self.source().backing_file()
     }
 
     pub(crate) fn is_differencing(&self) -> bool {
         self.map().is_some_and(|map| map.footer().disk_type == DiskType::Differencing)
+            || self.backing_file().is_some()
     }
 
     /// The parent's name, or its uuid where no name is given.
     pub(crate) fn parent_name(&self) -> Option<String> {
+        if let Some(name) = self.backing_file() {
+            return Some(name.to_owned());
+        }
         let header = self.map()?.header()?;
         let name = &header.parent_name;
         Some(if name.is_empty() { header.parent_uuid.to_string() } else { name.clone() })
@@ -138,6 +172,12 @@ impl Layer {
 
     pub(crate) fn identity(&self) -> Identity {
         self.0.file.identity
+    }
+
+    /// That of the file or device it is in; of a member of an archive, the archive's.
+    pub(crate) fn file_identity(&self) -> Identity {
+        let (device, inode, _) = self.0.file.identity;
+        (device, inode, 0)
     }
 
     pub(crate) fn check_unchanged(&self) -> Result<(), Error> {
@@ -148,8 +188,17 @@ impl Layer {
         &self.0.file
     }
 
+    pub(crate) fn vhd(&self) -> Option<&source::vhd::Vhd> {
+        self.0.source.vhd()
+    }
+
     pub(crate) fn source(&self) -> &dyn BlockSource {
-        &*self.0.source
+        self.0.source.blocks()
+    }
+
+    /// Whether it can be the parent of a VHD and be written as one: a VHD, or the disk's bytes and nothing else.
+    pub(crate) fn can_be_parent(&self) -> bool {
+        self.map().is_some() || self.format() == Format::Raw
     }
 }
 
@@ -182,6 +231,7 @@ impl DiskFile {
             device: kind.is_block_device(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             identity: identity(&metadata),
+            tells_holes: OnceLock::new(),
         })
     }
 
@@ -194,15 +244,19 @@ impl DiskFile {
             start: bytes.start,
             len: bytes.end - bytes.start,
             identity: (device, inode, bytes.start),
+            tells_holes: OnceLock::new(),
             ..*self
         }
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// The path it was opened by; of a member of an archive, the archive's with its name behind it.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(crate) fn len(&self) -> u64 {
+    /// Its length in bytes when it was opened, more than 0.
+    #[expect(clippy::len_without_is_empty, reason = "what is empty is not opened")]
+    pub fn len(&self) -> u64 {
         self.len
     }
 
@@ -213,6 +267,19 @@ impl DiskFile {
 
     pub(crate) fn is_device(&self) -> bool {
         self.device
+    }
+
+    /// Whether what the file system says of data and holes is believed: of a file, unless it is plainly wrong.
+    pub(crate) fn tells_holes(&self) -> bool {
+        *self.tells_holes.get_or_init(|| {
+            let said = self.seek(0, rustix::fs::SeekFrom::Data);
+            !self.device && is_believed(said, self.len, |at, buffer| self.read_at(at, buffer))
+        })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn telling_holes(self, tells: bool) -> Self {
+        Self { tells_holes: tells.into(), ..self }
     }
 
     /// Seconds and nanoseconds.
@@ -237,9 +304,16 @@ impl DiskFile {
         }
     }
 
-    /// Fills the buffer from this byte of the file on.
-    pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+    /// Fills the buffer from this byte of the file on. Blocking.
+    ///
+    /// # Errors
+    /// [`Error::Read`], also for bytes behind the end, and [`Error::Changed`] when the file has become shorter.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
         let len = buffer.len();
+        if offset.checked_add(len as u64).is_none_or(|end| end > self.len) {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "they are behind its end");
+            return Err(Error::Read { path: self.path.clone(), offset, len, source });
+        }
         self.file.read_exact_at(buffer, self.start + offset).map_err(|source| match source.kind() {
             // Nothing is read behind the length found at opening.
             io::ErrorKind::UnexpectedEof => {
@@ -250,8 +324,12 @@ impl DiskFile {
     }
 }
 
-/// Of a whole file.
+/// Of a whole file, or of a device by whatever name.
 pub(crate) fn identity(metadata: &std::fs::Metadata) -> Identity {
+    if metadata.file_type().is_block_device() {
+        // No file has the inode 0.
+        return (metadata.rdev(), 0, 0);
+    }
     (metadata.dev(), metadata.ino(), 0)
 }
 

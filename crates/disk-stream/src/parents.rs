@@ -5,12 +5,12 @@
 //! without leaving it, and are recognised by their uuid.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, statat};
-use vhd::chain::{ChainError, Link, by_uuid};
+use rustix::io::Errno;
+use vhd::chain::{ChainError, by_uuid};
 use vhd::format::ParentPath;
 
 use crate::error::Error;
@@ -92,19 +92,36 @@ fn among(leaf: Layer, paths: &[PathBuf], opening: &Opening) -> Result<Vec<Layer>
         }
     }
     let mut known = HashSet::from([leaf.identity()]);
-    let mut candidates = vec![leaf];
+    let (mut links, mut places) = (vec![leaf.link()], vec![(leaf.path().to_owned(), leaf.identity())]);
     for file in files {
-        // What cannot be opened is nobody's parent; what is needed and missing is told below.
-        if let Ok(layer) = Layer::open(&file, Declared::Vhd, opening)
-            && known.insert(layer.identity())
-        {
-            candidates.push(layer);
+        match Layer::open(&file, Declared::Vhd, opening) {
+            // Of many disks, few are opened at a time.
+            Ok(layer) if known.insert(layer.identity()) => {
+                links.push(layer.link());
+                places.push((file, layer.identity()));
+            }
+            Err(error @ Error::Open { .. }) if has_no_files_left(&error) => return Err(error),
+            // What cannot be opened is nobody's parent; what is needed and missing is told below.
+            Ok(_) | Err(_) => {}
         }
     }
-    let links: Vec<Link> = candidates.iter().map(Layer::link).collect();
-    let failed = |source| Error::Chain { path: candidates[0].path().to_owned(), source };
+    let failed = |source| Error::Chain { path: leaf.path().to_owned(), source };
     let order = by_uuid(&links, 0, &opening.rules).map_err(failed)?;
-    Ok(order.into_iter().map(|place| candidates[place].clone()).collect())
+    let mut layers = vec![leaf];
+    for (path, identity) in order[1..].iter().map(|place| &places[*place]) {
+        let layer = Layer::open(path, Declared::Vhd, opening)?;
+        if layer.identity() != *identity {
+            return Err(Error::Changed { path: path.clone(), what: "another file has its name" });
+        }
+        layers.push(layer);
+    }
+    Ok(layers)
+}
+
+/// Whether a file was not opened because too many are.
+fn has_no_files_left(error: &Error) -> bool {
+    let Error::Open { source, .. } = error else { return false };
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| source.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 fn within(leaf: Layer, folder: &Path, opening: &Opening) -> Result<Vec<Layer>, Error> {
@@ -182,9 +199,12 @@ impl Search<'_> {
     }
 
     fn note(&mut self, path: &str, why: impl std::fmt::Display) {
-        let comma = if self.tried.is_empty() { "" } else { "; " };
-        // Writing to a string does not fail.
-        let _infallible = write!(self.tried, "{comma}{path:?}: {why}");
+        let said = format!("{path:?}: {why}");
+        // Several locators name the same file.
+        if !self.tried.contains(&said) {
+            let comma = if self.tried.is_empty() { "" } else { "; " };
+            self.tried.push_str(&format!("{comma}{said}"));
+        }
     }
 
     fn open(&mut self, beside: &Path, path: &str) -> Option<(PathBuf, Layer)> {

@@ -79,9 +79,12 @@ impl Source {
     }
 }
 
+/// The pieces of an image in order, as far as what they are made of can be read.
+pub(crate) type Planned = Box<dyn Iterator<Item = Result<Segment, Error>> + Send>;
+
 /// An image that is going to be written, in whatever format.
 pub(crate) struct Plan {
-    pub(crate) segments: Box<dyn Iterator<Item = Segment> + Send>,
+    pub(crate) segments: Planned,
     /// Exact length of the image in bytes.
     pub(crate) stream_len: u64,
     /// The disk's size in bytes.
@@ -90,6 +93,8 @@ pub(crate) struct Plan {
     pub(crate) data_len: u64,
     /// Blocks of a VHD; 0 of another format.
     pub(crate) blocks: u32,
+    /// Whether the last segment is a footer, which on a device stands at the device's end.
+    pub(crate) footer: bool,
 }
 
 impl From<Layout> for Plan {
@@ -101,7 +106,8 @@ impl From<Layout> for Plan {
             virtual_size: layout.footer().current_size,
             data_len: u64::from(blocks) * u64::from(BLOCK_SIZE),
             blocks,
-            segments: Box::new(layout.into_segments()),
+            footer: true,
+            segments: Box::new(layout.into_segments().map(Ok)),
         }
     }
 }
@@ -114,17 +120,17 @@ where
         let (stream_len, virtual_size) = (layout.stream_len(), layout.virtual_size());
         let data_len = layout.allocated();
         let segments = layout.into_segments().map(|segment| match segment {
-            qcow2::Segment::Meta(bytes) => Segment::Meta(bytes.into()),
-            qcow2::Segment::Payload { virtual_offset, len } => Segment::Payload { virtual_offset, len },
+            qcow2::Segment::Meta(bytes) => Ok(Segment::Meta(bytes.into())),
+            qcow2::Segment::Payload { virtual_offset, len } => Ok(Segment::Payload { virtual_offset, len }),
         });
-        Self { segments: Box::new(segments), stream_len, virtual_size, data_len, blocks: 0 }
+        Self { segments: Box::new(segments), stream_len, virtual_size, data_len, blocks: 0, footer: false }
     }
 }
 
 /// An image by its plan.
 pub(crate) struct PlannedStream {
     source: Source,
-    segments: std::iter::Peekable<Box<dyn Iterator<Item = Segment> + Send>>,
+    segments: std::iter::Peekable<Planned>,
     data_len: u64,
     payload: std::ops::Range<u64>,
     virtual_end: u64,
@@ -141,7 +147,7 @@ impl PlannedStream {
 impl Produce for PlannedStream {
     fn next(&mut self) -> Result<Option<Piece>, Error> {
         if self.payload.is_empty() {
-            let bytes = match self.segments.next() {
+            let bytes = match self.segments.next().transpose()? {
                 None => return Ok(None),
                 Some(Segment::Payload { virtual_offset, len }) => {
                     self.payload = virtual_offset..virtual_offset + len;
@@ -174,16 +180,17 @@ impl Produce for PlannedStream {
     }
 }
 
-/// The disk's bytes, all of them.
+/// The disk's bytes, all of them, and what the format has behind them.
 pub(crate) struct RawStream {
     source: Source,
     at: u64,
     end: u64,
+    tail: Bytes,
 }
 
 impl RawStream {
-    pub(crate) fn new(reader: Reader, len: u64) -> Self {
-        Self { source: Source::new(reader), at: 0, end: len }
+    pub(crate) fn new(reader: Reader, len: u64, tail: Bytes) -> Self {
+        Self { source: Source::new(reader), at: 0, end: len, tail }
     }
 }
 
@@ -191,7 +198,8 @@ impl Produce for RawStream {
     fn next(&mut self) -> Result<Option<Piece>, Error> {
         let left = self.end - self.at;
         if left == 0 {
-            return Ok(None);
+            let tail = std::mem::take(&mut self.tail);
+            return Ok((!tail.is_empty()).then(|| Piece::meta(tail, self.end)));
         }
         let piece = self.source.reader.piece(self.at)?;
         let (bytes, data) = match piece {

@@ -8,7 +8,6 @@ use crate::error::Error;
 use crate::image::Image;
 use crate::layer::DiskFile;
 use crate::scan::{likely_extent, next_extent};
-use crate::source::vhd::in_block;
 use crate::source::{Extent, Memo};
 
 /// Reads the content of a disk; keeps the table that it used last, for each layer.
@@ -81,14 +80,19 @@ impl Reader {
 
     /// The layers that hold parts of what starts at `at`, when bitmaps there are mixed; `None` when
     /// none of them has a block there.
-    fn mixed(&self, at: u64) -> Result<Option<Mixed>, Error> {
+    fn mixed(&mut self, at: u64) -> Result<Option<Mixed>, Error> {
         let left = self.image.virtual_size().saturating_sub(at);
         let (first, len) = self.image.first_layer(at);
         let mut mixed = Mixed { blocks: Vec::new(), len: len.min(left) };
         for layer in first.unwrap_or(usize::MAX)..self.image.layers().len() {
             let own = &self.image.layers()[layer];
-            let place = match own.map() {
-                Some(map) => map.place(at),
+            let seen = self.image.seen(layer, at);
+            if seen == 0 {
+                break;
+            }
+            mixed.len = mixed.len.min(seen);
+            let place = match own.vhd() {
+                Some(vhd) => vhd.place(own.disk_file(), at, &mut self.memos[layer])?,
                 None if own.source().is_flat() => {
                     let left = own.virtual_size().saturating_sub(at);
                     (left > 0).then_some(Place::File { offset: at, len: left })
@@ -107,8 +111,8 @@ impl Reader {
                     break;
                 }
                 Some(Place::Unallocated { len }) => mixed.len = mixed.len.min(len),
-                // Behind the end of a smaller parent.
-                None => {}
+                // Behind the end of a smaller parent there is nothing more.
+                None => break,
             }
         }
         Ok((!mixed.blocks.is_empty()).then_some(mixed))
@@ -126,14 +130,14 @@ impl Reader {
         let mut own = Vec::new();
         let end = at + part.len() as u64;
         for (layer, block) in blocks.iter().rev() {
-            let Some(block) = block else {
-                self.image.layers()[*layer].disk_file().read_at(at, part)?;
+            let file = self.image.layers()[*layer].disk_file();
+            let (Some(block), Some(vhd)) = (block, self.image.layers()[*layer].vhd()) else {
+                file.read_at(at, part)?;
                 continue;
             };
-            let file = self.image.layers()[*layer].disk_file();
             let mut from = at;
             while from < end {
-                let (extent, len) = in_block(file, block, from, &mut self.memos[*layer])?;
+                let (extent, len) = vhd.in_block(file, block, from, &mut self.memos[*layer])?;
                 let behind = end.min(from + len);
                 if extent != Extent::Absent {
                     if own.is_empty() {
@@ -163,7 +167,8 @@ impl Reader {
     }
 
     /// As [`Reader::next_data`], for whoever looks at the bytes anyway: of a flat image, the end of what the
-    /// file system calls data is not looked for, which costs it a step for each of its pages.
+    /// file system calls data is not looked for, which costs it a step for each of its pages. Whoever asks piece by piece
+    /// pays them again and again: minutes for a full disk of 2 GiB in tmpfs.
     pub(crate) fn next_likely(&mut self, from: u64, end: u64) -> Result<Option<Range<u64>>, Error> {
         self.next(from, end, likely_extent)
     }
@@ -204,9 +209,22 @@ impl Reader {
         let mut len = len.min(left);
         for layer in first.unwrap_or(usize::MAX)..self.image.layers().len() {
             let (memo, layer_file) = (&mut self.memos[layer], &self.image.layers()[layer]);
+            let seen = self.image.seen(layer, at);
+            if seen == 0 {
+                break;
+            }
+            len = len.min(seen);
             let found = layer_file.source().extent(layer_file.disk_file(), at, memo)?;
-            // Behind the end of a smaller parent.
-            let Some((extent, own)) = found else { continue };
+            // Behind the end of a smaller parent there is nothing more.
+            let Some((extent, own)) = found else { break };
+            if own == 0 {
+                // Nobody would ever get past it.
+                let file = layer_file.disk_file();
+                return Err(Error::of_source(
+                    file,
+                    "its reader knows of no byte at a place inside of the disk",
+                ));
+            }
             len = len.min(own);
             let offset = match extent {
                 Extent::Absent => continue,

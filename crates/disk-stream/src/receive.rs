@@ -1,6 +1,5 @@
 //! Taking a body apart on a thread that may block.
 
-use std::os::fd::AsFd;
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -26,12 +25,6 @@ pub trait Consume: Send + 'static {
     /// # Errors
     /// When the stream is not complete, or what was made of it cannot be kept.
     fn finish(self) -> Result<Self::Output, Error>;
-}
-
-/// Lets a pipe hold 1 MiB, the most that the system allows everybody: with the usual 64 KiB its two ends
-/// wait for each other. Does nothing to what is no pipe, or where the system allows less.
-pub fn enlarge_pipe(pipe: impl AsFd) {
-    let _as_it_was = rustix::pipe::fcntl_setpipe_size(pipe, 1 << 20);
 }
 
 /// Frames that wait between network and consumer.

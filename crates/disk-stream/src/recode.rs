@@ -5,13 +5,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::ops::Range;
 
 use rustix::io::Errno;
-use rustix::pipe::{SpliceFlags, splice};
 use vhd::format::{BLOCK_SIZE, round_up_to_block};
 use vhd::layout::{Layout, Segment, Segments};
 use vhd::{Ahead, BlockSet, zero};
 
 use crate::error::Error;
-use crate::incoming::{Incoming, Part};
+use crate::incoming::{Incoming, Outlet, Part};
+use crate::pipe::Passage;
 use crate::pool::zeros;
 use crate::progress::Progress;
 use crate::receive::Consume;
@@ -79,10 +79,11 @@ impl Recode<File> {
     /// What is wrong with the stream, [`Error::Input`] and [`Error::Output`].
     pub fn feed_all(mut self, mut input: &File, progress: &Progress) -> Result<Saved, Error> {
         let mut buffer = vec![0; READ as usize];
+        let passage = Passage::between(input, &self.output.writer);
         let mut may_splice = true;
         loop {
             let most = match self.incoming.ahead() {
-                Ahead::Data(range) if may_splice => match self.pass(input, &range)? {
+                Ahead::Data(range) if may_splice => match self.pass(passage, input, &range)? {
                     Some(0) => return self.finish(),
                     Some(len) => {
                         progress.add_data(usize::try_from(len).unwrap_or(usize::MAX));
@@ -116,30 +117,27 @@ impl Recode<File> {
 
     /// Moves the first of these bytes of the disk from `input` to the output, and tells how many: none at the
     /// end. `None` when they have to be read, because the system cannot do it, or because they are not planned.
-    fn pass(&mut self, input: &File, range: &Range<u64>) -> Result<Option<u64>, Error> {
+    fn pass(&mut self, passage: Passage, input: &File, range: &Range<u64>) -> Result<Option<u64>, Error> {
         self.output.advance(range.start)?;
         let Some(plan) = &mut self.output.plan else { return Err(Error::Unplanned) };
         if plan.payload.start != range.start || plan.payload.is_empty() {
             return Ok(None);
         }
         let len = usize::try_from(range.end.min(plan.payload.end) - range.start).unwrap_or(usize::MAX);
-        loop {
-            match splice(input, None, &self.output.writer, None, len, SpliceFlags::empty()) {
-                Ok(len) => {
-                    let len = len as u64;
-                    plan.payload.start += len;
-                    self.incoming.pass_data(len);
-                    return Ok(Some(len));
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::INVAL | Errno::NOSYS | Errno::PERM | Errno::OPNOTSUPP) => return Ok(None),
-                Err(error) => return Err(Error::Output(error.into())),
+        match passage.pass(input, &self.output.writer, len) {
+            Ok(len) => {
+                let len = len as u64;
+                plan.payload.start += len;
+                self.incoming.pass_data(len);
+                Ok(Some(len))
             }
+            Err(Errno::INVAL | Errno::NOSYS | Errno::PERM | Errno::OPNOTSUPP) => Ok(None),
+            Err(error) => Err(Error::Output(error.into())),
         }
     }
 }
 
-impl<W: Write> Output<W> {
+impl<W: Write> Outlet for Output<W> {
     fn take(&mut self, part: Part<'_>, progress: &Progress) -> Result<(), Error> {
         match part {
             Part::Size(size) => {
@@ -156,7 +154,9 @@ impl<W: Write> Output<W> {
             }
         }
     }
+}
 
+impl<W: Write> Output<W> {
     fn plan(
         &mut self,
         extents: &mut dyn Iterator<Item = Range<u64>>,
@@ -246,8 +246,7 @@ impl<W: Write + Send + 'static> Consume for Recode<W> {
     type Output = Saved;
 
     fn feed(&mut self, bytes: &[u8], progress: &Progress) -> Result<(), Error> {
-        let Self { incoming, output } = self;
-        incoming.feed(bytes, &mut |part| output.take(part, progress))
+        self.incoming.pour(bytes, &mut self.output, progress)
     }
 
     fn finish(self) -> Result<Saved, Error> {

@@ -5,14 +5,15 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use vhd::DiskMap;
-use vhd::format::{FOOTER_LEN, HEADER_LEN, SECTOR};
+use vhd::format::{FOOTER_LEN, Footer, HEADER_LEN, SECTOR};
+use vhd::{DiskMap, Structure};
 
 use crate::coalesce::same_file;
 use crate::difference::parent_of;
 use crate::error::Error;
 use crate::image::{Declared, Image, Opening};
 use crate::layer::{DiskFile, Layer};
+use crate::parents::Parents;
 use crate::progress::Progress;
 use crate::repair::lock;
 
@@ -24,7 +25,8 @@ use crate::repair::lock;
 /// ones are.
 ///
 /// The new path is appended, about 2 KiB, then the header is written. Killed in between, the child is what it
-/// was, but for the header itself, which a note beside it (`.NAME.relink`) then completes: call this again.
+/// was. Where a loss of power leaves the header with a sector of each, a note beside the child (`.NAME.relink`) has the old one,
+/// which the next call puts back before it begins anew: what the new parent holds by then was not compared.
 ///
 /// # Errors
 /// As [`Image::open_with`]; [`Error::Refused`], before anything is written, when the disks differ, when the
@@ -34,7 +36,7 @@ pub fn relink(child: &Path, base: &Image, opening: &Opening, progress: &Progress
     let file = File::options().read(true).write(true).open(child).map_err(failed)?;
     lock(&file, child)?;
     let note = Note::of(child);
-    note.complete(&file)?;
+    note.undo(&file)?;
     let image = Image::open_with(child, opening)?;
     let refused = |why: &str| Err(Error::Refused { path: child.to_owned(), why: why.to_owned() });
     let (Some(old), Some(map)) = (image.parent(), image.map()) else {
@@ -59,8 +61,15 @@ pub fn relink(child: &Path, base: &Image, opening: &Opening, progress: &Progress
         return refused(&why);
     }
     let header = append(&file, leaf.disk_file(), map, base, child)?;
-    note.write(map.footer().data_offset, &header)?;
-    note.complete(&file)
+    let offset = map.footer().data_offset;
+    note.write(&file, offset, &header)?;
+    write_header(&file, child, offset, &header)?;
+    note.remove()
+}
+
+fn write_header(file: &File, child: &Path, offset: u64, header: &[u8]) -> Result<(), Error> {
+    let written = file.write_all_at(header, offset).and_then(|()| file.sync_all());
+    written.map_err(|source| Error::Write { path: child.to_owned(), source })
 }
 
 /// Appends the new locators and, once more, the footer; the new header.
@@ -75,9 +84,7 @@ fn append(
     let parent = parent_of(base, child)?;
     let layout = |source| Error::Layout { path: child.to_owned(), source };
     let (locators, mut bytes) = parent.locators(leaf.len()).map(|(l, b)| (l, b.to_vec())).map_err(layout)?;
-    let mut footer = [0; FOOTER_LEN];
-    leaf.read_at(0, &mut footer)?;
-    bytes.extend_from_slice(&footer);
+    bytes.extend_from_slice(&believed(leaf, map)?);
     file.write_all_at(&bytes, leaf.len()).map_err(failed)?;
     file.sync_all().map_err(failed)?;
     let Some(header) = map.header() else {
@@ -88,47 +95,100 @@ fn append(
     Ok(header.to_bytes())
 }
 
-/// The header that is to be written: a header is two sectors, and the power may fail between them.
+/// The footer that the file was opened by. Where the one in front is another, or damaged, it must not be at both ends.
+fn believed(leaf: &DiskFile, map: &DiskMap) -> Result<[u8; FOOTER_LEN], Error> {
+    let mut front = [0; FOOTER_LEN];
+    leaf.read_at(0, &mut front)?;
+    let same = Footer::parse(&front, 0, Structure::FrontFooter).is_ok_and(|footer| footer == *map.footer());
+    // With what it has in places that nobody knows.
+    Ok(if same { front } else { map.footer().to_bytes() })
+}
+
+/// What to do when only a part of a header was written: it is two sectors, and the power may fail between them.
+///
+/// It says for which file it is: its length, its front footer, the header before and the one that is to be written. By now another
+/// file may have the name.
 struct Note {
     path: PathBuf,
     child: PathBuf,
 }
 
-const MAGIC: &[u8; 16] = b"xenapi-rs relink";
+const MAGIC: &[u8; 18] = b"xenapi-rs relink 2";
+const NOTE_LEN: usize = MAGIC.len() + 16 + FOOTER_LEN + 2 * HEADER_LEN;
+
+/// Where the note of what happens to a file is.
+pub(crate) fn note_of(child: &Path) -> PathBuf {
+    let name = child.file_name().unwrap_or_default().to_string_lossy();
+    child.with_file_name(format!(".{name}.relink"))
+}
 
 impl Note {
     fn of(child: &Path) -> Self {
-        let name = child.file_name().unwrap_or_default().to_string_lossy();
-        Self { path: child.with_file_name(format!(".{name}.relink")), child: child.to_owned() }
+        Self { path: note_of(child), child: child.to_owned() }
     }
 
-    fn write(&self, offset: u64, header: &[u8]) -> Result<(), Error> {
+    fn write(&self, child: &File, offset: u64, header: &[u8]) -> Result<(), Error> {
+        let unread = |source| Error::Open { path: self.child.clone(), source };
+        let (mut footer, mut old) = ([0; FOOTER_LEN], [0; HEADER_LEN]);
+        child.read_exact_at(&mut footer, 0).map_err(unread)?;
+        child.read_exact_at(&mut old, offset).map_err(unread)?;
+        let len = child.metadata().map_err(unread)?.len();
+        let note = [&MAGIC[..], &offset.to_le_bytes(), &len.to_le_bytes(), &footer, &old, header].concat();
         let failed = |source| Error::Create { path: self.path.clone(), source };
         let folder = self.path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut file = tempfile::Builder::new().prefix(".relink.").tempfile_in(folder).map_err(failed)?;
-        file.write_all(&[&MAGIC[..], &offset.to_le_bytes(), header].concat()).map_err(failed)?;
+        file.write_all(&note).map_err(failed)?;
         file.as_file().sync_all().map_err(failed)?;
         file.persist(&self.path).map_err(|error| failed(error.error))?;
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
     }
 
-    /// Writes the header that was noted, if one was.
-    fn complete(&self, file: &File) -> Result<(), Error> {
+    /// Puts back the header that was there, if another one was noted, this is the file that it is for, and only a part of
+    /// it was written.
+    fn undo(&self, file: &File) -> Result<(), Error> {
         let note = match std::fs::read(&self.path) {
             Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(source) => return Err(Error::Open { path: self.path.clone(), source }),
             Ok(note) => note,
         };
-        let parts = note.strip_prefix(MAGIC).and_then(<[u8]>::split_first_chunk::<8>);
-        let Some((offset, header)) = parts.filter(|(_, header)| header.len() == HEADER_LEN) else {
-            let why = "it is not the note of a new parent".to_owned();
-            return Err(Error::Refused { path: self.path.clone(), why });
-        };
-        let failed = |source| Error::Write { path: self.child.clone(), source };
-        file.write_all_at(header, u64::from_le_bytes(*offset)).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
+        let refused = |why: &str| Err(Error::Refused { path: self.path.clone(), why: why.to_owned() });
+        if !note.starts_with(MAGIC) || note.len() != NOTE_LEN {
+            return refused("it is not the note of a new parent");
+        }
+        let (numbers, rest) = note[MAGIC.len()..].split_at(16);
+        let number = |at: usize| numbers[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let (footer, headers) = rest.split_at(FOOTER_LEN);
+        let (old, new) = headers.split_at(HEADER_LEN);
+        let (offset, len) = (number(0), number(8));
+        let unread = |source| Error::Open { path: self.child.clone(), source };
+        let (mut front, mut now) = ([0; FOOTER_LEN], [0; HEADER_LEN]);
+        let there = file.metadata().map_err(unread)?.len() == len
+            && file.read_exact_at(&mut front, 0).is_ok()
+            && file.read_exact_at(&mut now, offset).is_ok();
+        // Of each sector, the old or the new one: any of both may be there.
+        let sectors = now.chunks(512).zip(old.chunks(512)).zip(new.chunks(512));
+        if there && front == *footer && sectors.into_iter().all(|((now, old), new)| now == old || now == new)
+        {
+            if now != *old && now != *new {
+                write_header(file, &self.child, offset, old)?;
+            }
+        } else if Layer::open(&self.child, Declared::Vhd, &alone()).is_err() {
+            // Another file that is whole needs no note.
+            return refused(
+                "it is the note of another file than the one that has its name now; remove it if that is right",
+            );
+        }
+        self.remove()
+    }
+
+    fn remove(&self) -> Result<(), Error> {
         std::fs::remove_file(&self.path).map_err(|source| Error::Write { path: self.path.clone(), source })
     }
+}
+
+/// To look at it.
+fn alone() -> Opening {
+    Opening { parents: Parents::Ignore, ..Opening::default() }
 }
 
 /// Writes what a differencing VHD has onto `target`, a raw disk or a VHD, whose disk becomes the one that
@@ -139,7 +199,7 @@ impl Note {
 /// content nobody can see. The target's own parents are neither needed nor changed.
 ///
 /// # Errors
-/// As [`coalesce`](crate::coalesce).
+/// As [`coalesce`](crate::coalesce), and [`Error::OtherParent`].
 pub fn apply(
     delta: &Path,
     target: &Path,
@@ -157,15 +217,8 @@ pub fn apply(
     let own = onto.link().uuid;
     if !trusted && onto.map().is_some() && parent.uuid != own {
         let name = |uuid: Option<uuid::Uuid>| uuid.map_or("a raw disk".to_owned(), |uuid| uuid.to_string());
-        let why = format!(
-            "its parent is {}, {} is {}: applied to it, it may make another disk; say so if that is meant",
-            name(parent.uuid),
-            target.display(),
-            name(own)
-        );
-        return refused(why);
+        let (path, target) = (delta.to_owned(), target.to_owned());
+        return Err(Error::OtherParent { path, target, expected: name(parent.uuid), found: name(own) });
     }
-    crate::coalesce::merge(&child, &onto, &alone, progress, &mut |file, at, bytes| {
-        file.write_all_at(bytes, at)
-    })
+    crate::coalesce::merge(&child, &onto, None, progress, &mut |file, at, bytes| file.write_all_at(bytes, at))
 }

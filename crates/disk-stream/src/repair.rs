@@ -3,19 +3,21 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
-use rustix::fs::{FlockOperation, SeekFrom, flock, seek};
+use rustix::fs::{FlockOperation, SeekFrom, fcntl_lock, flock, seek};
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
-use vhd::format::Timestamp;
 use vhd::inspect::{Grade, Inspection, Plan, Repair, Report};
 
 use crate::archive;
 use crate::error::Error;
+use crate::image::Opening;
 use crate::layer::DiskFile;
+use crate::progress::{Progress, Stage};
+use crate::upload::now;
 
 /// A VHD file under inspection.
 #[derive(Debug)]
@@ -48,17 +50,26 @@ impl Inspected {
     /// # Errors
     /// [`Error::Open`] and [`Error::Read`]. What is wrong with the VHD is in the report.
     pub fn open(path: &Path, thorough: bool) -> Result<Self, Error> {
-        Self::of(path, thorough, false)
+        Self::open_with(path, thorough, &Opening::default())
     }
 
-    fn of(path: &Path, thorough: bool, writable: bool) -> Result<Self, Error> {
+    /// As [`Inspected::open`], with what a VHD may claim and which footer counts where two disagree as in `opening`, of which
+    /// nothing else is used. Blocking.
+    ///
+    /// # Errors
+    /// As [`Inspected::open`].
+    pub fn open_with(path: &Path, thorough: bool, opening: &Opening) -> Result<Self, Error> {
+        Self::of(path, &inspection(thorough, opening), false, &Progress::new())
+    }
+
+    fn of(path: &Path, inspection: &Inspection, writable: bool, progress: &Progress) -> Result<Self, Error> {
         let failed = |source| Error::Open { path: path.to_owned(), source };
         let file = File::options().read(true).write(writable).open(path).map_err(failed)?;
         if writable {
             lock(&file, path)?;
         }
         let len = seek(&file, SeekFrom::End(0)).map_err(|e| failed(e.into()))?;
-        let report = inspect_file(path, &file, len, thorough)?;
+        let report = inspect_file(path, &file, len, inspection, progress)?;
         Ok(Self { path: path.to_owned(), file, len, report })
     }
 
@@ -72,9 +83,28 @@ impl Inspected {
         self.len
     }
 
+    /// Refuses what is no usable disk, as [`Inspected::repair`] does: there is nothing that a repair could put right.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]; [`Error::Format`] for what another [`Opening`] would make usable.
+    pub fn refuse_fatal(&self) -> Result<(), Error> {
+        use vhd::Error::{FooterMismatch, TableTooLarge, TooLarge};
+        if self.report.grade() != Some(Grade::Fatal) {
+            return Ok(());
+        }
+        if let Some(source @ (FooterMismatch { .. } | TooLarge { .. } | TableTooLarge { .. })) =
+            self.report.error.clone()
+        {
+            return Err(Error::Format { path: self.path.clone(), source });
+        }
+        let what: Vec<&str> = self.report.findings.iter().map(|finding| &*finding.what).collect();
+        let why = format!("it is not a usable disk ({}); restore it from a copy", what.join("; "));
+        Err(Error::Refused { path: self.path.clone(), why })
+    }
+
     /// Puts right everything that can be without losing a byte. Blocking.
     ///
-    /// The file is locked against others who lock (`flock`), and inspected again under the lock. Footers are
+    /// The file is locked against others who lock (`flock`), what QEMU has locked is refused, and it is inspected again under the lock. Footers are
     /// written one after the other, each on the disk before the next, so that one good footer is there at
     /// any moment; what follows the footer is cut last. The rest of the file is read before and after
     /// and compared, and the repairs are looked for once more at the end.
@@ -83,25 +113,44 @@ impl Inspected {
     /// [`Error::InUse`]; [`Error::Refused`] when it is not a usable disk; [`Error::Write`];
     /// [`Error::NotKept`] when the file does not hold what was written.
     pub fn repair(path: &Path) -> Result<Repaired, Error> {
-        let found = Self::of(path, false, true)?;
-        if found.report.grade() == Some(Grade::Fatal) {
-            let what: Vec<&str> = found.report.findings.iter().map(|finding| &*finding.what).collect();
-            let why = format!("it is not a usable disk ({}); restore it from a copy", what.join("; "));
-            return Err(Error::Refused { path: path.to_owned(), why });
-        }
-        let repairs = found.report.repairs();
-        let plan = found.report.plan(&repairs, Uuid::new_v4());
-        found.apply(repairs, &plan)
+        Self::repair_with(path, &Opening::default(), &Progress::new())
     }
 
-    fn apply(&self, repairs: Vec<Repair>, plan: &Plan) -> Result<Repaired, Error> {
+    /// As [`Inspected::repair`], for what can be used as `opening` says: where two footers disagree, the one that counts is
+    /// written in the place of the other. `progress` tells how far each of the two comparing looks at the file is, in its bytes.
+    /// Blocking.
+    ///
+    /// # Errors
+    /// As [`Inspected::repair`].
+    pub fn repair_with(path: &Path, opening: &Opening, progress: &Progress) -> Result<Repaired, Error> {
+        let inspection = inspection(false, opening);
+        let found = Self::of(path, &inspection, true, &Progress::new())?;
+        found.refuse_fatal()?;
+        let repairs = found.report.repairs();
+        let plan = found.report.plan(&repairs, Uuid::new_v4());
+        let failed = |source| Error::Open { path: path.to_owned(), source };
+        if plan.truncate.is_some() && found.file.metadata().map_err(failed)?.file_type().is_block_device() {
+            let why = "what follows its footer cannot be cut off a device; convert it to a file, and that onto the device"
+                .to_owned();
+            return Err(Error::Refused { path: path.to_owned(), why });
+        }
+        found.apply(repairs, &plan, &inspection, progress)
+    }
+
+    fn apply(
+        &self,
+        repairs: Vec<Repair>,
+        plan: &Plan,
+        inspection: &Inspection,
+        progress: &Progress,
+    ) -> Result<Repaired, Error> {
         let failed = |source| Error::Write { path: self.path.clone(), source };
         let lost = |what: String| Error::NotKept { path: self.path.clone(), what };
         let mut written: Vec<Range<u64>> =
             plan.writes.iter().map(|(at, bytes)| *at..at + bytes.len() as u64).collect();
         written.sort_by_key(|range| range.start);
         let end = self.len.min(plan.truncate.unwrap_or(u64::MAX));
-        let before = self.digest(&written, end)?;
+        let before = self.digest(&written, end, progress)?;
         for (at, bytes) in &plan.writes {
             self.file.write_all_at(bytes, *at).map_err(failed)?;
             self.file.sync_all().map_err(failed)?;
@@ -110,11 +159,11 @@ impl Inspected {
             self.file.set_len(len).map_err(failed)?;
             self.file.sync_all().map_err(failed)?;
         }
-        if self.digest(&written, end)? != before {
+        if self.digest(&written, end, progress)? != before {
             return Err(lost("bytes changed that nobody wrote".to_owned()));
         }
         let len = seek(&self.file, SeekFrom::End(0)).map_err(|e| failed(e.into()))?;
-        let left = inspect_file(&self.path, &self.file, len, false)?;
+        let left = inspect_file(&self.path, &self.file, len, inspection, &Progress::new())?;
         if let Some(finding) = left.findings.iter().find(|finding| finding.repair.is_some()) {
             return Err(lost(finding.what.clone()));
         }
@@ -122,7 +171,8 @@ impl Inspected {
     }
 
     /// Of all bytes before `end` that no range covers.
-    fn digest(&self, without: &[Range<u64>], end: u64) -> Result<String, Error> {
+    fn digest(&self, without: &[Range<u64>], end: u64, progress: &Progress) -> Result<String, Error> {
+        progress.begin(Stage::Scanning, 0, end);
         let mut hash = Sha256::new();
         let mut buffer = vec![0; 1 << 20];
         let mut at = 0;
@@ -133,6 +183,7 @@ impl Inspected {
                 read_at(&self.path, &self.file, at, &mut buffer[..len])?;
                 hash.update(&buffer[..len]);
                 at += len as u64;
+                progress.reach(at);
             }
             at = at.max(gap.end);
         }
@@ -142,6 +193,8 @@ impl Inspected {
 
 /// Locks a file that is going to be changed, until it is closed.
 pub(crate) fn lock(file: &File, path: &Path) -> Result<(), Error> {
+    // First: where one kind of lock is made of the other, as on NFS, ours would be in our own way.
+    refuse_locked(file, path)?;
     flock(file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
         let path = path.to_owned();
         match io::Error::from(error) {
@@ -151,36 +204,76 @@ pub(crate) fn lock(file: &File, path: &Path) -> Result<(), Error> {
     })
 }
 
+/// Whether somebody has locked ranges of a file, open for writing, as QEMU does with the images of a running guest. Such a
+/// lock of our own would go as soon as this process closes the file by any of its names, so that none is kept. File
+/// systems that have no such locks have nobody who holds one.
+pub(crate) fn refuse_locked(file: &File, path: &Path) -> Result<(), Error> {
+    match fcntl_lock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::AGAIN | Errno::ACCESS) => return Err(Error::InUse { path: path.to_owned() }),
+        Err(_) => {}
+        Ok(()) => drop(fcntl_lock(file, FlockOperation::NonBlockingUnlock)),
+    }
+    Ok(())
+}
+
 /// Looks at a VHD file or block device, or at each layer in a tar archive of them, from the leaf on; each with its path, of
 /// a layer that of the archive with its name behind it. Blocking; see [`Inspected::open`].
 ///
 /// # Errors
 /// [`Error::Open`], [`Error::Read`] and, for an archive that is none of one disk, [`Error::Archive`].
 pub fn inspect(path: &Path, thorough: bool) -> Result<Vec<(PathBuf, Report)>, Error> {
+    inspect_with(path, thorough, &Opening::default(), &Progress::new())
+}
+
+/// As [`inspect`], with what a VHD may claim and which footer counts where two disagree as in `opening`, of which nothing
+/// else is used. `progress` tells how far in a file it has looked, in its bytes. Blocking.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn inspect_with(
+    path: &Path,
+    thorough: bool,
+    opening: &Opening,
+    progress: &Progress,
+) -> Result<Vec<(PathBuf, Report)>, Error> {
     let files = match DiskFile::open(path) {
         Ok(file) => archive::files(&file)?,
         // The report says what is wrong with it.
         Err(Error::Empty { .. }) => None,
         Err(error) => return Err(error),
     };
+    let inspection = inspection(thorough, opening);
     let Some(files) = files else {
-        return Ok(vec![(path.to_owned(), Inspected::open(path, thorough)?.report)]);
+        return Ok(vec![(path.to_owned(), Inspected::of(path, &inspection, false, progress)?.report)]);
     };
     let inspect = |file: DiskFile| {
-        let report = inspection(thorough).run(file.len(), |at, buffer| file.read_at(at, buffer))?;
+        progress.begin(Stage::Scanning, 0, file.len());
+        let report = inspection.run(file.len(), |at, buffer| {
+            progress.reach(at + buffer.len() as u64);
+            file.read_at(at, buffer)
+        })?;
         Ok((file.path().to_owned(), report))
     };
     files.into_iter().map(inspect).collect()
 }
 
-fn inspect_file(path: &Path, file: &File, len: u64, thorough: bool) -> Result<Report, Error> {
-    inspection(thorough).run(len, |at, buffer| read_at(path, file, at, buffer))
+fn inspect_file(
+    path: &Path,
+    file: &File,
+    len: u64,
+    inspection: &Inspection,
+    progress: &Progress,
+) -> Result<Report, Error> {
+    progress.begin(Stage::Scanning, 0, len);
+    inspection.run(len, |at, buffer| {
+        progress.reach(at + buffer.len() as u64);
+        read_at(path, file, at, buffer)
+    })
 }
 
-fn inspection(thorough: bool) -> Inspection {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let now = Some(Timestamp::from_unix(now.as_secs()));
-    Inspection { now, bitmaps: thorough, ..Inspection::default() }
+fn inspection(thorough: bool, opening: &Opening) -> Inspection {
+    let (limits, end_footer) = (opening.limits.clone(), opening.end_footer);
+    Inspection { limits, end_footer, now: Some(now()), bitmaps: thorough }
 }
 
 fn read_at(path: &Path, file: &File, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {

@@ -120,10 +120,10 @@ impl Scan<'_> {
 
 /// The next part of the file from `at` on that may hold data.
 ///
-/// A file system that cannot tell, and every block device, holds data everywhere.
+/// A file system that cannot tell or is not believed, and every block device, holds data everywhere.
 pub(crate) fn next_extent(file: &DiskFile, at: u64, end: u64) -> Option<Range<u64>> {
     let start = next_data(file, at, end)?;
-    if file.is_device() {
+    if !file.tells_holes() {
         return Some(start..end);
     }
     let hole = file.seek(start, SeekFrom::Hole).ok().filter(|hole| *hole > start);
@@ -139,15 +139,111 @@ pub(crate) fn likely_extent(file: &DiskFile, at: u64, end: u64) -> Option<Range<
 /// The size of a VHD's block, in which holes are looked for.
 const LIKELY: u64 = 2 << 20;
 
-/// `ENXIO` means that only a hole is left.
 fn next_data(file: &DiskFile, at: u64, end: u64) -> Option<u64> {
-    if file.is_device() {
-        return (at < end).then_some(at);
-    }
-    match file.seek(at, SeekFrom::Data) {
+    let start = if file.tells_holes() { data_from(file.seek(at, SeekFrom::Data), at) } else { Some(at) };
+    start.filter(|start| *start < end)
+}
+
+/// Where data begin, from `at` on, after what the file system says: `ENXIO` means that only a hole is left, anything else
+/// that it cannot tell.
+fn data_from(said: rustix::io::Result<u64>, at: u64) -> Option<u64> {
+    match said {
         Ok(start) => Some(start.max(at)),
         Err(Errno::NXIO) => None,
         Err(_) => Some(at),
     }
-    .filter(|start| *start < end)
+}
+
+/// Places at which a file is looked at that is said to be one hole, and bytes at each.
+const SAMPLES: u64 = 16;
+const SAMPLE: u64 = 4096;
+
+/// Whether to believe a file system that says so of where the data of a file of `len` bytes begin: some, over a network or
+/// in a process, call a file that they know nothing of a hole, data and all.
+pub(crate) fn is_believed(
+    said: rustix::io::Result<u64>,
+    len: u64,
+    mut read_at: impl FnMut(u64, &mut [u8]) -> Result<(), Error>,
+) -> bool {
+    if said != Err(Errno::NXIO) {
+        return true;
+    }
+    let mut buffer = [0; SAMPLE as usize];
+    let last = len.saturating_sub(SAMPLE);
+    (0..SAMPLES).all(|sample| {
+        let at = u64::try_from(u128::from(last) * u128::from(sample) / u128::from(SAMPLES - 1)).unwrap_or(0);
+        let bytes = &mut buffer[..usize::try_from(len).unwrap_or(usize::MAX).min(SAMPLE as usize)];
+        // What cannot be read says so again when it is.
+        read_at(at, bytes).is_ok() && zero::is_zero(bytes)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    #[test]
+    fn what_file_systems_say_of_data() {
+        for (said, at, data) in [
+            (Ok(100), 100, Some(100)),
+            (Ok(4096), 100, Some(4096)),
+            // It tells of the page.
+            (Ok(0), 100, Some(100)),
+            // At the tail: nothing comes any more.
+            (Err(Errno::NXIO), 100, None),
+            (Err(Errno::INVAL), 100, Some(100)),
+            (Err(Errno::OPNOTSUPP), 0, Some(0)),
+            (Err(Errno::IO), 7, Some(7)),
+        ] {
+            assert_eq!(data_from(said, at), data, "{said:?} from {at}");
+        }
+    }
+
+    #[test]
+    fn a_hole_that_holds_data_is_none() {
+        const LEN: u64 = 10 << 20;
+        let disk = |data: Option<u64>| {
+            move |at: u64, bytes: &mut [u8]| {
+                assert!(at + bytes.len() as u64 <= LEN);
+                bytes.fill(0);
+                if let Some(place) = data.and_then(|data| data.checked_sub(at))
+                    && let Some(byte) = bytes.get_mut(usize::try_from(place).unwrap())
+                {
+                    *byte = 1;
+                }
+                Ok(())
+            }
+        };
+        assert!(is_believed(Err(Errno::NXIO), LEN, disk(None)));
+        for data in [0, 511, LEN - 1] {
+            assert!(!is_believed(Err(Errno::NXIO), LEN, disk(Some(data))), "a byte at {data}");
+            // Some data are known: it knows of the file.
+            assert!(is_believed(Ok(8192), LEN, disk(Some(data))));
+        }
+        assert!(!is_believed(Err(Errno::NXIO), 1, |_, bytes| {
+            bytes[0] = 1;
+            Ok(())
+        }));
+    }
+
+    /// Holes are a shortcut: without them, the disk is the same.
+    #[test]
+    fn without_holes_the_disk_is_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk");
+        let file = std::fs::File::create(&path).unwrap();
+        file.set_len(9 << 20).unwrap();
+        file.write_all_at(&[7; 5000], 5 << 20).unwrap();
+        let sets = [true, false].map(|tells| {
+            let file = DiskFile::open(&path).unwrap().telling_holes(tells);
+            let everything = next_extent(&file, 0, 9 << 20) == Some(0..9 << 20);
+            assert_eq!(likely_extent(&file, 0, 9 << 20).unwrap().start == 0, !tells);
+            assert_eq!(everything, !tells);
+            let image = Image::of_file(file, &crate::Opening::default()).unwrap();
+            scan(&image, 2 << 20, Zeros::Detect, &Progress::new()).unwrap()
+        });
+        assert_eq!(sets[0], sets[1]);
+        assert_eq!(sets[0].len(), 1);
+    }
 }

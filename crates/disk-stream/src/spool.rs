@@ -21,7 +21,7 @@ pub enum Reading {
     Random,
 }
 
-/// Looks at the beginning of a stream, whose bytes somebody keeps meanwhile: 16 MiB at most.
+/// Looks at the beginning of a stream, whose bytes somebody keeps meanwhile: 16 MiB at most, unless [`Preview::up_to`] says more.
 ///
 /// Only a qcow2 image is ever [`Reading::Random`]: one whose tables do not precede its data, or that has compressed
 /// clusters. What is wrong with a stream is told by those who read it.
@@ -29,6 +29,7 @@ pub enum Reading {
 pub struct Preview {
     reading: Reading,
     seen: u64,
+    limit: u64,
     decoder: qcow2::Decoder,
 }
 
@@ -42,7 +43,13 @@ impl Preview {
             Declared::Unknown | Declared::Qcow2 => Reading::Unknown,
             Declared::Raw | Declared::Vhd => Reading::Forward,
         };
-        Self { reading, seen: 0, decoder: qcow2::Decoder::default() }
+        Self { reading, seen: 0, limit: LOOK, decoder: qcow2::Decoder::default() }
+    }
+
+    /// Of a stream whose first bytes are kept where there is more room: at most so many.
+    #[must_use]
+    pub fn up_to(self, limit: u64) -> Self {
+        Self { limit, ..self }
     }
 
     /// Takes the next bytes, which are not empty.
@@ -55,7 +62,7 @@ impl Preview {
             match self.decoder.feed(&mut bytes) {
                 Ok(Some(qcow2::Event::Header(_))) => {}
                 Ok(Some(_)) => self.reading = Reading::Forward,
-                Ok(None) if self.seen > LOOK => self.reading = Reading::Random,
+                Ok(None) if self.seen > self.limit => self.reading = Reading::Random,
                 Ok(None) => break,
                 Err(qcow2::Error::NotStreamable(_)) => self.reading = Reading::Random,
                 Err(_) => self.reading = Reading::Forward,

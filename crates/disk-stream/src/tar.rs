@@ -129,6 +129,12 @@ pub enum TarError {
     },
 }
 
+/// Whether an archive of a disk, as XAPI exports it with `format=tar`, begins so: 512 bytes tell.
+pub fn is_archive(first: &[u8]) -> bool {
+    let member = first.get(..RECORD).and_then(Member::parse);
+    member.is_some_and(|member| member.chunk().is_some_and(|(_, number)| number == 0))
+}
+
 /// Reads an archive forward only.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
@@ -163,7 +169,8 @@ enum State {
         expected: String,
         text: Vec<u8>,
     },
-    Ended,
+    /// Zeros, so many bytes of them so far.
+    Ended(usize),
 }
 
 impl Default for State {
@@ -173,16 +180,10 @@ impl Default for State {
 }
 
 impl Decoder {
-    /// Whether an archive of a disk begins so: 512 bytes.
-    pub(crate) fn recognises(first: &[u8]) -> bool {
-        let Some(member) = first.get(..RECORD).and_then(Member::parse) else { return false };
-        member.chunk().is_some_and(|(_, number)| number == 0)
-    }
-
     /// The next data, as where they are on the disk and what they are; `None` when all of `input` is taken.
     pub(crate) fn feed<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<(u64, &'a [u8])>, TarError> {
         while !input.is_empty() {
-            match std::mem::replace(&mut self.state, State::Ended) {
+            match std::mem::take(&mut self.state) {
                 State::Header(mut header) => {
                     self.state = if self.collect(&mut header, RECORD, input) {
                         self.chunk(&header)?
@@ -230,9 +231,14 @@ impl Decoder {
                     }
                     self.state = State::default();
                 }
-                State::Ended => {
-                    // Padding; whoever writes archives in blocks of 10 KiB adds more of it.
+                State::Ended(zeros) => {
+                    // Whoever writes archives in blocks of 10 KiB adds more of them. Anything else is a disk that goes
+                    // on behind a header that was lost, or another archive.
+                    if let Some(behind) = input.iter().position(|byte| *byte != 0) {
+                        return Err(TarError::Header { at: self.position + behind as u64 });
+                    }
                     self.position += input.len() as u64;
+                    self.state = State::Ended(zeros.saturating_add(input.len()));
                     *input = &[];
                 }
             }
@@ -243,7 +249,7 @@ impl Decoder {
     /// The size of the disk, when the archive is complete.
     pub(crate) fn finish(self) -> Result<u64, TarError> {
         match (self.state, self.last) {
-            (State::Ended, Some((number, len))) => Ok(number * self.chunk_size + len),
+            (State::Ended(END..), Some((number, len))) => Ok(number * self.chunk_size + len),
             _ => Err(TarError::Truncated { at: self.position }),
         }
     }
@@ -264,7 +270,7 @@ impl Decoder {
     fn chunk(&mut self, header: &[u8]) -> Result<State, TarError> {
         let at = self.position - RECORD as u64;
         if vhd::zero::is_zero(header) {
-            return Ok(State::Ended);
+            return Ok(State::Ended(RECORD));
         }
         let member = Member::parse(header).ok_or(TarError::Header { at })?;
         let wrong = |why| TarError::Member { at, name: member.name.clone(), why };

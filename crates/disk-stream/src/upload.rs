@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use uuid::Uuid;
 use vhd::Layout;
-use vhd::format::{BLOCK_SIZE, Timestamp, round_up_to_block};
+use vhd::format::{BLOCK_SIZE, Footer, SECTOR, Timestamp, round_up_to_block};
 use vhd::layout::{Dialect, Parameters};
 
 use crate::body::DiskBody;
@@ -75,9 +76,22 @@ impl Image {
     /// # Errors
     /// [`Error::DoesNotFit`].
     pub fn raw_body(&self, upload: Upload) -> Result<DiskBody, Error> {
-        let len = self.at_least(upload.virtual_size.unwrap_or(self.virtual_size()))?;
-        let produce = RawStream::new(self.reader(), len);
+        let len = self.size_for(&upload)?;
+        let produce = RawStream::new(self.reader(), len, Bytes::new());
         Ok(DiskBody::new(Box::new(produce), len, len, upload.progress))
+    }
+
+    /// The disk as a fixed VHD: all its bytes, those of a whole number of sectors, and a footer behind them. No host takes
+    /// that; other programs do.
+    ///
+    /// # Errors
+    /// [`Error::DoesNotFit`], and [`Error::Layout`] for a disk larger than a VHD can be.
+    pub fn fixed_vhd_body(&self, upload: Upload) -> Result<DiskBody, Error> {
+        let footer = self.plan_fixed(&upload)?;
+        let (size, tail) = (footer.current_size, Bytes::copy_from_slice(&footer.to_bytes()));
+        let len = size + tail.len() as u64;
+        let produce = RawStream::new(self.reader(), size, tail);
+        Ok(DiskBody::new(Box::new(produce), len, size, upload.progress))
     }
 
     /// The disk as a qcow2 image with only what is allocated, all tables before the data: the form for
@@ -110,6 +124,7 @@ impl Image {
     pub async fn chunked_body(&self, upload: Upload) -> Result<DiskBody, Error> {
         let image = self.clone();
         blocking(move |wanted| {
+            image.refuse_part()?;
             let set = scan_while(&image, CHUNKED_GRAIN, upload.zeros, &upload.progress, wanted)?;
             let len = ChunkedStream::stream_len(&set);
             let produce = ChunkedStream::new(image.reader(), set);
@@ -129,6 +144,7 @@ impl Image {
     pub async fn tar_body(&self, upload: Upload, checksum: TarChecksum) -> Result<DiskBody, Error> {
         let image = self.clone();
         blocking(move |wanted| {
+            image.refuse_part()?;
             let set = scan_while(&image, tar::CHUNK, upload.zeros, &upload.progress, wanted)?;
             let too_large = || Error::TooLargeForTar { path: image.path().to_owned() };
             let produce = TarStream::new(image.reader(), set, checksum).ok_or_else(too_large)?;
@@ -147,7 +163,7 @@ impl Image {
     /// The plan of the whole disk as a qcow2 image. Blocking.
     pub(crate) fn plan_qcow2(&self, upload: &Upload, wanted: &AtomicBool) -> Result<Plan, Error> {
         let failed = |source| Error::Qcow2 { path: self.path().to_owned(), source };
-        let size = self.at_least(upload.virtual_size.unwrap_or(self.virtual_size()))?;
+        let size = self.size_for(upload)?;
         // Sizes are judged before the disk is looked through.
         qcow2::Layout::new(size, |_| None).map_err(failed)?;
         // A cluster has 64 KiB.
@@ -159,8 +175,9 @@ impl Image {
     /// The plan of the whole disk as a VHD. Blocking.
     pub(crate) fn plan(&self, upload: &Upload, wanted: &AtomicBool) -> Result<Layout, Error> {
         let layout = |source| Error::Layout { path: self.path().to_owned(), source };
+        self.refuse_part()?;
         let virtual_size = match upload.virtual_size {
-            Some(size) => self.at_least(size)?,
+            Some(_) => self.size_for(upload)?,
             None => round_up_to_block(self.virtual_size()).unwrap_or(u64::MAX),
         };
         let parameters = upload.parameters(virtual_size);
@@ -171,7 +188,23 @@ impl Image {
         Ok(if upload.aligned { plan.aligned() } else { plan })
     }
 
-    fn at_least(&self, asked: u64) -> Result<u64, Error> {
+    /// The footer of the disk as a fixed VHD.
+    pub(crate) fn plan_fixed(&self, upload: &Upload) -> Result<Footer, Error> {
+        let failed = |source| Error::Layout { path: self.path().to_owned(), source };
+        let size = self.size_for(upload)?;
+        let size = size.checked_next_multiple_of(SECTOR).unwrap_or(u64::MAX);
+        let layout = Layout::fixed(&upload.parameters(size)).map_err(failed)?;
+        Ok(layout.footer().clone())
+    }
+
+    /// The size that is asked for, or its own.
+    pub(crate) fn size_for(&self, upload: &Upload) -> Result<u64, Error> {
+        self.refuse_part()?;
+        self.at_least(upload.virtual_size.unwrap_or(self.virtual_size()))
+    }
+
+    /// As [`Image::size_for`], also of a difference without its parent, which is no disk.
+    pub(crate) fn at_least(&self, asked: u64) -> Result<u64, Error> {
         if asked < self.virtual_size() {
             let virtual_size = self.virtual_size();
             return Err(Error::DoesNotFit { path: self.path().to_owned(), virtual_size, asked });
@@ -180,7 +213,7 @@ impl Image {
     }
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     Timestamp::from_unix(since.map_or(0, |since| since.as_secs()))
 }

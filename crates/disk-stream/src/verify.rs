@@ -79,7 +79,7 @@ impl Verifier {
     /// The image must be zero here.
     fn expect_zero(&mut self, bytes: Range<u64>) -> Result<(), Error> {
         let mut from = bytes.start;
-        while let Some(extent) = self.reader.next_data(from, bytes.end)? {
+        while let Some(extent) = self.reader.next_likely(from, bytes.end)? {
             from = extent.end;
             for at in extent.clone().step_by(BUFFER) {
                 let len = usize::try_from(extent.end - at).unwrap_or(BUFFER).min(BUFFER);

@@ -43,8 +43,12 @@ proptest! {
         let (leaf, disk) = write_chain(folder.path(), &layers);
         let order: Vec<PathBuf> = (0..layers.len() - 1).rev().map(|number| at(&format!("{number}.vhd"))).collect();
         let among = vec![folder.path().to_owned()];
-        for parents in [Parents::Within(folder.path().to_owned()), Parents::Order(order), Parents::Among(among)] {
-            let chain = Image::open_with(&leaf, &Opening { parents, ..Opening::default() }).unwrap();
+        let ways = [Parents::Within(folder.path().to_owned()), Parents::Order(order), Parents::Among(among)];
+        // With tables in memory, and in the files.
+        for (parents, runs) in ways.iter().flat_map(|way| [(way, u32::MAX), (way, 0)]) {
+            let mut opening = Opening { parents: parents.clone(), ..Opening::default() };
+            opening.limits.runs = runs;
+            let chain = Image::open_with(&leaf, &opening).unwrap();
             prop_assert_eq!(chain.layers().len(), layers.len());
             prop_assert!(content_of(&chain) == disk);
             // In pieces of any length, and whatever was read before.
@@ -68,7 +72,7 @@ proptest! {
         chain.save_vhd(&at("flat"), Existing::Refuse, &Upload { aligned: true, ..exact.clone() }).unwrap();
         let flat = open(&at("flat")).unwrap();
         prop_assert!(content_of(&flat) == disk);
-        prop_assert!(flat.map().unwrap().blocks().all(|block| block.data_offset % 4096 == 0));
+        prop_assert!(blocks_of(&flat).all(|block| block.data_offset % 4096 == 0));
 
         // The difference from the root, and the difference of a difference.
         let root = open(&at("0.vhd")).unwrap();
@@ -78,7 +82,7 @@ proptest! {
         prop_assert!(content_of(&applied) == disk);
         let none = applied.differing_blocks(&flat, &disk_stream::Progress::new()).unwrap();
         prop_assert!(none.is_empty());
-        let blocks = applied.map().unwrap().blocks().map(|block| u64::from(block.block)).collect::<Vec<_>>();
+        let blocks = blocks_of(&applied).map(|block| u64::from(block.block)).collect::<Vec<_>>();
         let own = content_of(&root);
         let byte = |disk: &[u8], at: usize| disk.get(at).copied().unwrap_or(0);
         let expected: Vec<u64> = (0..disk.len().div_ceil(2 << 20))

@@ -14,7 +14,8 @@ use std::os::unix::fs::symlink;
 use common::layers::{Layer, render, uuid};
 use common::*;
 use disk_stream::{
-    Consume, Declared, Error, Existing, Image, Opening, Parents, Progress, RawSink, Recode, Upload,
+    Consume, Declared, Error, Existing, Image, Inspected, Opening, Parents, Progress, RawSink, Recode,
+    Upload, coalesce,
 };
 use tempfile::{TempDir, tempdir};
 use vhd::chain::{ChainError, ChainWarning};
@@ -133,6 +134,74 @@ fn a_disk_may_replace_its_own_source() {
     open(&leaf).unwrap().save_raw(&leaf, Existing::Replace, &exact).unwrap();
     assert!(std::fs::read(&leaf).unwrap() == disk);
     assert_eq!(names(folder.path()), ["0.vhd", "1.vhd"]);
+}
+
+#[test]
+fn nothing_replaces_what_other_disks_stand_on() {
+    let (folder, disk) = pair(4 * MIB, 4 * MIB);
+    let at = |name: &str| folder.path().join(name);
+    let image = open_chain(&folder, Parents::Within(folder.path().to_owned())).unwrap();
+    let base = open(&at("0.vhd")).unwrap();
+    std::fs::write(at("other.raw"), &disk).unwrap();
+    let other = open(&at("other.raw")).unwrap();
+    std::fs::hard_link(at("0.vhd"), at("linked")).unwrap();
+    let (upload, replace) = (Upload::default(), Existing::Replace);
+    for (what, result) in [
+        ("a child onto its parent", image.save_vhd(&at("0.vhd"), replace, &upload)),
+        ("by another name", image.save_raw(&at("linked"), replace, &upload)),
+        ("a child onto the parent it gets", other.save_difference(&base, &at("0.vhd"), replace, &upload)),
+        ("the same below it", other.save_difference(&image, &at("0.vhd"), replace, &upload)),
+        ("a parent onto itself", base.save_qcow2(&at("0.vhd"), replace, &upload)),
+    ] {
+        assert!(matches!(&result, Err(Error::Refused { .. })), "{what}: {result:?}");
+    }
+    assert!(content_of(&image) == disk);
+    // What stays the same disk may take the place of its leaf.
+    let upload = Upload { uuid: image.layers()[0].link().uuid, ..upload };
+    image.save_difference(&base, &at("1.vhd"), replace, &upload).unwrap();
+    let image = open_chain(&folder, Parents::Within(folder.path().to_owned())).unwrap();
+    assert!(content_of(&image) == disk);
+}
+
+/// As QEMU does for a guest that runs.
+#[test]
+fn what_a_guest_runs_on_is_not_written() {
+    use std::io::Read;
+    if !has("qemu-io") {
+        return;
+    }
+    let (folder, disk) = pair(4 * MIB, 4 * MIB);
+    let root = folder.path().join("0.vhd");
+    let mut guest = std::process::Command::new("qemu-io")
+        .args(["-f", "raw", "-r", text(&root)])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Its prompt: it has opened the image.
+    guest.stdout.as_mut().unwrap().read_exact(&mut [0; 7]).unwrap();
+    let before = std::fs::read(&root).unwrap();
+    let opening = Opening { parents: Parents::Within(folder.path().to_owned()), ..Opening::default() };
+    let merged = coalesce(&folder.path().join("1.vhd"), &opening, &Progress::new()).map(drop);
+    let repaired = Inspected::repair(&root).map(drop);
+    std::fs::write(folder.path().join("other.raw"), &disk).unwrap();
+    let other = open(&folder.path().join("other.raw")).unwrap();
+    let replaced = other.save_raw(&root, Existing::Replace, &Upload::default()).map(drop);
+    for result in [merged, repaired] {
+        assert!(matches!(&result, Err(Error::InUse { .. })), "{result:?}");
+    }
+    // It is another disk's parent besides, which is looked at first.
+    assert!(matches!(&replaced, Err(Error::Refused { .. })), "{replaced:?}");
+    let elsewhere = tempdir().unwrap();
+    let alone = elsewhere.path().join("alone.vhd");
+    std::fs::rename(&root, &alone).unwrap();
+    let replaced = other.save_raw(&alone, Existing::Replace, &Upload::default()).map(drop);
+    assert!(matches!(&replaced, Err(Error::InUse { .. })), "{replaced:?}");
+    std::fs::rename(&alone, &root).unwrap();
+    assert!(std::fs::read(&root).unwrap() == before);
+    drop(guest.stdin.take());
+    guest.wait().unwrap();
+    coalesce(&folder.path().join("1.vhd"), &opening, &Progress::new()).unwrap();
 }
 
 /// A reader that goes away.

@@ -103,17 +103,61 @@ async fn what_a_crash_leaves_is_understood() {
     whole.accept(receipt).unwrap();
     drop(whole);
     let bytes = std::fs::read(&path).unwrap();
-    let header = bytes.len() - 7 * 24;
+    // Of each block, that it is being sent, and then what it was.
+    let (header, accepted) = (bytes.len() - 14 * 24, bytes.len() - 7 * 24);
     for len in 0..=bytes.len() {
         std::fs::write(&path, &bytes[..len]).unwrap();
-        let records = len.saturating_sub(header) as u64 / 24;
-        assert_eq!(journal(folder.path(), &image).accepted(), records, "cut to {len}");
+        let records = len.saturating_sub(accepted) as u64 / 24;
+        let cut = journal(folder.path(), &image);
+        assert_eq!((cut.accepted(), cut.missing().len()), (records, 7 - records), "cut to {len}");
     }
+    assert_eq!(len_of(&bytes), header);
     // Rubbish behind what was written, as after a loss of power.
-    let mut torn = bytes[..header + 48].to_vec();
+    let mut torn = bytes[..accepted + 48].to_vec();
     torn.extend_from_slice(&[0xff; 100]);
     std::fs::write(&path, torn).unwrap();
     assert_eq!(journal(folder.path(), &image).accepted(), 2);
+}
+
+/// What was accepted and is zero by now, only the journal knows: it is never without its records, wherever a kill comes.
+#[tokio::test]
+async fn a_journal_is_written_anew_beside_the_old_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (image, path) = (disk(folder.path()), folder.path().join("journal"));
+    let mut first = journal(folder.path(), &image);
+    let (body, receipt) = first.batch(u64::MAX, Progress::new()).unwrap();
+    collect(body).await;
+    first.accept(receipt).unwrap();
+    drop(first);
+    let before = std::fs::read(&path).unwrap();
+    std::fs::hard_link(&path, folder.path().join("old")).unwrap();
+    // A block becomes zeros.
+    let file = File::options().write(true).open(folder.path().join("disk.raw")).unwrap();
+    file.write_all_at(&[0; 100], 17 * MIB).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    drop(file);
+    let image = open(&folder.path().join("disk.raw")).unwrap();
+    for _ in 0..2 {
+        let again = journal(folder.path(), &image);
+        assert_eq!(again.missing().iter().collect::<Vec<_>>(), [8]);
+    }
+    assert_eq!(
+        std::fs::read(folder.path().join("old")).unwrap(),
+        before,
+        "nothing was written into the old one"
+    );
+    let after = std::fs::read(&path).unwrap();
+    assert_eq!(after.len(), len_of(&after) + 7 * 24, "one record of each block");
+    // What is locked is the one that has the name.
+    let again = journal(folder.path(), &image);
+    let twice = UploadJournal::open(&path, &image, "vdi-1", Zeros::Detect).unwrap_err();
+    assert!(matches!(twice, Error::InUse { .. }), "{twice:?}");
+    drop(again);
+}
+
+/// Of the header.
+fn len_of(journal: &[u8]) -> usize {
+    journal.windows(2).position(|pair| pair == b"\n\n").unwrap() + 2
 }
 
 #[tokio::test]
@@ -139,4 +183,77 @@ async fn journals_of_others_are_refused() {
     std::fs::write(&path, letter).unwrap();
     assert!(matches!(open_as(&image, "vdi-1"), Error::Refused { .. }));
     assert_eq!(std::fs::read(&path).unwrap(), letter);
+}
+
+/// Whoever goes on with an upload hears where it went and whether the source is still that, before anything is made or sent.
+#[tokio::test]
+async fn what_was_begun_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = disk(folder.path());
+    let path = folder.path().join("journal");
+    let begun = |image: &Image| UploadJournal::begun(&path, image).unwrap();
+    assert_eq!(begun(&image), None);
+    let mut first = journal(folder.path(), &image);
+    let told = begun(&image).unwrap();
+    assert_eq!((&*told.target, told.same_source, told.sent), ("vdi-1", true, false));
+    let (body, receipt) = first.batch(4 * MIB, Progress::new()).unwrap();
+    collect(body).await;
+    assert!(begun(&image).unwrap().sent, "and nobody knows how much of it");
+    first.accept(receipt).unwrap();
+    assert!(begun(&image).unwrap().sent && begun(&image).unwrap().same_source);
+    let other = folder.path().join("other.raw");
+    raw_disk(&other, SIZE, &[(0, 5)]);
+    assert!(!begun(&open(&other).unwrap()).unwrap().same_source);
+    let file = File::options().write(true).open(image.path()).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    assert!(!begun(&open(image.path()).unwrap()).unwrap().same_source);
+    drop(first);
+    let whole = std::fs::read(&path).unwrap();
+    for len in 0..len_of(&whole) {
+        std::fs::write(&path, &whole[..len]).unwrap();
+        assert_eq!(begun(&open(image.path()).unwrap()), None, "cut to {len}");
+    }
+    for text in ["a letter", "xenapi-rs upload 2\n\n"] {
+        std::fs::write(&path, text).unwrap();
+        let error = UploadJournal::begun(&path, &open(image.path()).unwrap()).unwrap_err();
+        assert!(matches!(error, Error::Refused { .. }), "{error:?}");
+    }
+}
+
+/// A transfer that breaks off has written some of its blocks, whoever knows which: one that is zeros by the next time would stay
+/// on the target as it was.
+#[tokio::test]
+async fn what_a_broken_transfer_may_have_written_is_sent_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = disk(folder.path());
+    let path = folder.path().join("journal");
+    let first = journal(folder.path(), &image);
+    let (unread, _) = first.batch(u64::MAX, Progress::new()).unwrap();
+    drop(unread);
+    let begun = std::fs::read(&path).unwrap().len();
+    let (body, _) = first.batch(u64::MAX, Progress::new()).unwrap();
+    collect(body).await;
+    let (body, _) = first.batch(u64::MAX, Progress::new()).unwrap();
+    collect(body).await;
+    drop(first);
+    assert_eq!(
+        std::fs::read(&path).unwrap().len(),
+        begun + 7 * 24,
+        "noted once, when the first byte is taken"
+    );
+    let file = File::options().write(true).open(image.path()).unwrap();
+    file.write_all_at(&[0; 100], 17 * MIB).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    let image = open(image.path()).unwrap();
+    for _ in 0..2 {
+        let again = journal(folder.path(), &image);
+        assert_eq!((again.accepted(), again.missing().len()), (0, 7));
+        assert!(again.missing().contains(8), "zeros now, and to be sent");
+    }
+    let mut again = journal(folder.path(), &image);
+    let (body, receipt) = again.batch(u64::MAX, Progress::new()).unwrap();
+    collect(body).await;
+    again.accept(receipt).unwrap();
+    drop(again);
+    assert_eq!(journal(folder.path(), &image).missing().len(), 0);
 }

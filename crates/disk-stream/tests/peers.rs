@@ -10,7 +10,7 @@ mod common;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use common::{MIB, content_of, open, raw_disk, sample};
+use common::{Loop, MIB, content_of, open, raw_disk, sample};
 use disk_stream::{Existing, Opening, Parents, Upload};
 use sha2::{Digest, Sha256};
 
@@ -96,15 +96,23 @@ fn sha256(disk: &[u8]) -> String {
     Sha256::digest(disk).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The files by name, each with the digest of its disk: dynamic, aligned, fixed.
+/// The files by name, each with the digest of its disk: dynamic, aligned, fixed; and one that was on a device, with the
+/// space that was left there before its last footer.
 fn files(folder: &Path) -> Vec<(&'static str, String)> {
     let image = open(&sample(folder)).unwrap();
     let aligned = Upload { aligned: true, ..Upload::default() };
     image.save_vhd(&folder.join("dynamic.vhd"), Existing::Refuse, &Upload::default()).unwrap();
     image.save_vhd(&folder.join("aligned.vhd"), Existing::Refuse, &aligned).unwrap();
     image.save_fixed_vhd(&folder.join("fixed.vhd"), Existing::Refuse, &Upload::default()).unwrap();
+    let mut names = vec!["dynamic.vhd", "aligned.vhd", "fixed.vhd"];
+    let backing = folder.join("device.vhd");
+    std::fs::write(&backing, vec![0xa5; 30 << 20]).unwrap();
+    if let Some(device) = Loop::over(&backing) {
+        image.save_vhd(&device.0, Existing::Replace, &Upload::default()).unwrap();
+        names.push("device.vhd");
+    }
     let digest = |name| (name, sha256(&content_of(&open(&folder.join(name)).unwrap())));
-    ["dynamic.vhd", "aligned.vhd", "fixed.vhd"].map(digest).to_vec()
+    names.into_iter().map(digest).collect()
 }
 
 #[test]

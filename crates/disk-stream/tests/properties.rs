@@ -127,6 +127,18 @@ fn read(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
+/// A part of the description of a stream: literal bytes, repeated ones, the header of a member, or a checksum.
+fn part() -> impl Strategy<Value = Vec<u8>> {
+    let literal = prop::collection::vec(any::<u8>(), 1..40)
+        .prop_map(|bytes| [&[u8::try_from(bytes.len() - 1).unwrap()][..], &bytes].concat());
+    let repeated = (0xf0..0xf8_u8, 0..4_u8, any::<u8>(), any::<u8>())
+        .prop_map(|(what, high, low, byte)| vec![what, high, low, byte]);
+    let member = (0..3000_u64).prop_map(|len| {
+        member("0.vhd", len).chunks(128).flat_map(|piece| [&[127][..], piece].concat()).collect()
+    });
+    prop_oneof![literal, repeated, member, (0xf8..=0xff_u8).prop_map(|what| vec![what])]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -169,6 +181,16 @@ proptest! {
         let mut stream = render(&shape).0;
         damage.into_iter().for_each(|(place, byte)| *place.get_mut(&mut stream) = byte);
         disk_stream::fuzzing::stream(&[&[cut][..], &stream].concat());
+    }
+
+    /// Descriptions of streams, in which what makes sense is more frequent than by chance.
+    #[test]
+    fn what_is_packed_is_the_disk_or_refused(
+        how: u8,
+        head in any::<[u8; 5]>(),
+        parts in prop::collection::vec(part(), 0..8),
+    ) {
+        disk_stream::fuzzing::packed(&[&[how][..], &head, &parts.concat()].concat());
     }
 
     #[test]

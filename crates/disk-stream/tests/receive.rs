@@ -29,10 +29,10 @@ fn body(bytes: &[u8]) -> impl http_body::Body<Data = Bytes, Error = Infallible> 
     StreamBody::new(Frames(frames.into_iter()))
 }
 
-struct Frames(std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>);
+struct Frames<E = Infallible>(std::vec::IntoIter<Result<Frame<Bytes>, E>>);
 
-impl futures_core::Stream for Frames {
-    type Item = Result<Frame<Bytes>, Infallible>;
+impl<E: Unpin> futures_core::Stream for Frames<E> {
+    type Item = Result<Frame<Bytes>, E>;
 
     fn poll_next(
         mut self: std::pin::Pin<&mut Self>,
@@ -74,8 +74,10 @@ fn exports_become_files() {
     take(&plain, RawSink::of_raw(&at("b.raw"), Existing::Refuse, size)).unwrap();
     assert!(std::fs::read(at("b.raw")).unwrap() == plain);
     for name in ["a.vhd", "a.raw", "b.raw"] {
-        let allocated = std::fs::metadata(at(name)).unwrap().blocks() * 512;
+        let found = std::fs::metadata(at(name)).unwrap();
+        let allocated = found.blocks() * 512;
         assert!(allocated < 8 * MIB, "{name}: {allocated} bytes for 6 MiB of data");
+        assert_eq!(found.mode() & 0o777, 0o600, "{name}: a guest's disk is its owner's alone");
     }
     assert_eq!(names(folder.path()), ["a.raw", "a.vhd", "b.raw", "sample.raw"], "nothing is left behind");
     if has("qemu-img") {
@@ -184,6 +186,35 @@ fn a_dropped_transfer_leaves_nothing() {
         assert!(late.is_err());
     });
     assert!(names(folder.path()).is_empty());
+}
+
+/// Whoever waited for more of it says so, and after how much.
+#[test]
+fn where_a_transfer_stopped_is_told() {
+    let (folder, source) = (tempdir().unwrap(), tempdir().unwrap());
+    let (vhd, _) = streams(&open(&sample(source.path())).unwrap());
+    let path = folder.path().join("disk");
+    // In the header, in the table, in a bitmap, and in the data of a block.
+    for stop in [700, 1540, 2100, (3 << 20) + 7] {
+        let body = || {
+            let frames =
+                vhd[..stop].chunks(65536).map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece))));
+            let late = Err(std::io::Error::from(std::io::ErrorKind::TimedOut));
+            StreamBody::new(Frames(frames.chain([late]).collect::<Vec<_>>().into_iter()))
+        };
+        let kept =
+            block_on(receive(body(), VhdSink::create(&path, Existing::Refuse).unwrap(), Progress::new()));
+        let flat =
+            block_on(receive(body(), RawSink::of_vhd(&path, Existing::Refuse).unwrap(), Progress::new()));
+        for error in [kept.map(drop).unwrap_err(), flat.map(drop).unwrap_err()] {
+            assert!(
+                matches!(error, Error::Body { position, .. } if position == stop as u64),
+                "{stop}: {error:?}"
+            );
+            assert!(error.to_string().contains(&format!("after {stop} bytes")), "{error}");
+        }
+        assert!(names(folder.path()).is_empty());
+    }
 }
 
 /// Frames, then silence.

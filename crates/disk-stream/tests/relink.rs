@@ -8,6 +8,8 @@ use std::path::Path;
 
 use common::{MIB, content_of, has, names, open, raw_disk, run, text};
 use disk_stream::{Declared, Error, Existing, Image, Opening, Parents, Progress, Upload, apply, relink};
+use vhd::EndFooterPolicy;
+use vhd::format::Footer;
 
 /// `base.raw`, `base.vhd` of it, `child.vhd` on that, and `disk.raw`, which the child shows.
 fn chain(folder: &Path) -> Vec<u8> {
@@ -83,7 +85,7 @@ fn another_disk_is_no_parent() {
 }
 
 #[test]
-fn a_torn_header_is_completed() {
+fn a_torn_header_is_put_back() {
     let folder = tempfile::tempdir().unwrap();
     let disk = chain(folder.path());
     let path = |name: &str| folder.path().join(name);
@@ -97,11 +99,46 @@ fn a_torn_header_is_completed() {
     let mut torn = new.clone();
     torn[512..1024].copy_from_slice(&old[512..1024]);
     std::fs::write(path("child.vhd"), &torn).unwrap();
-    let note = [&b"xenapi-rs relink"[..], &512_u64.to_le_bytes(), &new[512..1536]].concat();
-    std::fs::write(path(".child.vhd.relink"), note).unwrap();
+    let len = (new.len() as u64).to_le_bytes();
+    let headers = [&old[512..1536], &new[512..1536]].concat();
+    let note = [&b"xenapi-rs relink 2"[..], &512_u64.to_le_bytes(), &len, &new[..512], &headers].concat();
+    std::fs::write(path(".child.vhd.relink"), &note).unwrap();
     assert!(Image::open_with(&path("child.vhd"), &within(folder.path())).is_err());
     relink(&path("child.vhd"), &other, &within(folder.path()), &Progress::new()).unwrap();
     assert!(shown(folder.path(), "child.vhd") == disk);
+    assert!(!path(".child.vhd.relink").exists());
+    // The new parent is not taken before it is compared: it may have changed since it was noted.
+    let before = [&new[..512], &old[512..1536], &new[1536..]].concat();
+    for left in [&torn, &before] {
+        std::fs::write(path("child.vhd"), left).unwrap();
+        std::fs::write(path(".child.vhd.relink"), &note).unwrap();
+        let differs = open(&path("disk.raw")).unwrap();
+        let error =
+            relink(&path("child.vhd"), &differs, &within(folder.path()), &Progress::new()).unwrap_err();
+        assert!(matches!(error, Error::Refused { .. }), "{error:?}");
+        assert!(std::fs::read(path("child.vhd")).unwrap() == before && !path(".child.vhd.relink").exists());
+    }
+    // A note is for one file: another one that has its name by now is left as it is.
+    open(&path("disk.raw"))
+        .unwrap()
+        .save_difference(&open(&path("base.vhd")).unwrap(), &path("child.vhd"), Existing::Replace, &upload)
+        .unwrap();
+    let written = std::fs::read(path("child.vhd")).unwrap();
+    std::fs::write(path(".child.vhd.relink"), &note).unwrap();
+    let error = relink(
+        &path("child.vhd"),
+        &open(&path("disk.raw")).unwrap(),
+        &within(folder.path()),
+        &Progress::new(),
+    );
+    assert!(matches!(error, Err(Error::Refused { .. })), "the disks differ: {error:?}");
+    assert!(std::fs::read(path("child.vhd")).unwrap() == written && !path(".child.vhd.relink").exists());
+    // Nor is it kept where the file is replaced.
+    std::fs::write(path(".child.vhd.relink"), &note).unwrap();
+    open(&path("disk.raw"))
+        .unwrap()
+        .save_difference(&open(&path("base.vhd")).unwrap(), &path("child.vhd"), Existing::Replace, &upload)
+        .unwrap();
     assert!(!path(".child.vhd.relink").exists());
     // Rubbish in its place is nobody's note.
     std::fs::write(path(".child.vhd.relink"), b"something else").unwrap();
@@ -136,7 +173,7 @@ fn a_difference_is_applied_to_any_copy_of_its_parent() {
     let other = aside.path().join("other.vhd");
     open(&path("base.raw")).unwrap().save_vhd(&other, Existing::Refuse, &Upload::default()).unwrap();
     let error = apply(&other, Declared::Unknown, false).unwrap_err();
-    assert!(matches!(error, Error::Refused { .. }), "{error:?}");
+    assert!(matches!(error, Error::OtherParent { .. }), "{error:?}");
     apply(&other, Declared::Unknown, true).unwrap();
     assert!(content_of(&open(&other).unwrap()) == disk);
     // A whole disk is no difference, and beside the child, its parent has to be merged into.
@@ -144,4 +181,48 @@ fn a_difference_is_applied_to_any_copy_of_its_parent() {
         disk_stream::apply(&path("base.vhd"), &raw, Declared::Raw, true, &Progress::new()).unwrap_err();
     assert!(matches!(error, Error::Refused { .. }), "{error:?}");
     assert!(content_of(&Image::open_with(&path("child.vhd"), &within(folder.path())).unwrap()) == disk);
+}
+
+/// The footer in front is not copied to the end, which is the sound one.
+#[test]
+fn a_damaged_front_footer_stays_the_only_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = chain(folder.path());
+    let path = |name: &str| folder.path().join(name);
+    let file = File::options().read(true).write(true).open(path("child.vhd")).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 100).unwrap();
+    file.write_all_at(&[!byte[0]], 100).unwrap();
+    relink(&path("child.vhd"), &open(&path("base.raw")).unwrap(), &within(folder.path()), &Progress::new())
+        .unwrap();
+    std::fs::remove_file(path("base.vhd")).unwrap();
+    assert!(shown(folder.path(), "child.vhd") == disk);
+    disk_stream::Inspected::repair(&path("child.vhd")).unwrap();
+    assert!(shown(folder.path(), "child.vhd") == disk);
+}
+
+/// Of two that disagree, the one that was believed is at the new end.
+#[test]
+fn the_footer_that_is_believed_is_appended() {
+    for policy in [EndFooterPolicy::FrontCounts, EndFooterPolicy::EndCounts] {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = chain(folder.path());
+        let path = |name: &str| folder.path().join(name);
+        let file = File::options().read(true).write(true).open(path("child.vhd")).unwrap();
+        let end = file.metadata().unwrap().len() - 512;
+        let mut bytes = [0; 512];
+        file.read_exact_at(&mut bytes, end).unwrap();
+        let mut other = Footer::parse(&bytes, end, vhd::Structure::EndFooter).unwrap();
+        other.current_size += 2 * MIB;
+        other.geometry = vhd::format::Geometry::for_size(other.current_size);
+        file.write_all_at(&other.to_bytes(), if policy == EndFooterPolicy::FrontCounts { end } else { 0 })
+            .unwrap();
+        let opening = Opening { end_footer: policy, ..within(folder.path()) };
+        relink(&path("child.vhd"), &open(&path("base.raw")).unwrap(), &opening, &Progress::new()).unwrap();
+        let opened = Image::open_with(&path("child.vhd"), &opening).unwrap();
+        assert!(content_of(&opened) == disk, "{policy:?}");
+        let end = file.metadata().unwrap().len() - 512;
+        file.read_exact_at(&mut bytes, end).unwrap();
+        assert_eq!(Footer::parse(&bytes, end, vhd::Structure::EndFooter).unwrap().current_size, 20 * MIB);
+    }
 }

@@ -7,8 +7,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use disk_stream::{Declared, Error, Existing, Image, Inspected, Upload};
+use disk_stream::{Declared, Error, Existing, Image, Inspected, Opening, Progress, Upload};
 use tempfile::TempDir;
+use vhd::EndFooterPolicy;
 use vhd::inspect::{Grade, Repair};
 
 struct Bench {
@@ -75,4 +76,26 @@ fn a_file_that_somebody_else_changes() {
     assert!(matches!(Inspected::repair(&bench.path), Err(Error::InUse { .. })));
     drop(other);
     assert!(Inspected::repair(&bench.path).is_ok());
+}
+
+/// Nobody can know which of two footers is right but who is asked.
+#[test]
+fn the_footer_that_counts_is_put_at_both_ends() {
+    let bench = bench();
+    let end = bench.good.len() - 512;
+    let mut other = bench.good.clone();
+    other[end + 68] ^= 1;
+    vhd::fuzzing::make_sum(&mut other[end..], 64);
+    fs::write(&bench.path, &other).unwrap();
+    let error = Inspected::repair(&bench.path).unwrap_err();
+    assert!(matches!(error, Error::Format { source: vhd::Error::FooterMismatch { .. }, .. }), "{error:?}");
+    assert!(fs::read(&bench.path).unwrap() == other);
+    let opening = Opening { end_footer: EndFooterPolicy::FrontCounts, ..Opening::default() };
+    assert!(Inspected::open_with(&bench.path, false, &opening).unwrap().refuse_fatal().is_ok());
+    let progress = Progress::new();
+    let repaired = Inspected::repair_with(&bench.path, &opening, &progress).unwrap();
+    let now = progress.snapshot();
+    assert!(now.virtual_size > 0 && now.virtual_bytes <= now.virtual_size, "{now:?}");
+    assert_eq!(repaired.repairs, [Repair::EndFooter(end as u64)]);
+    assert!(fs::read(&bench.path).unwrap() == bench.good);
 }

@@ -7,44 +7,16 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::path::Path;
 
 use common::layers::{layers, render};
-use common::{MIB, collect, content_of, has, names, open, raw_disk, run, sample, text};
+use common::{
+    MIB, Shared, collect, content_of, feed, fixed_upload, has, names, open, raw_disk, run, sample, text,
+};
 use disk_stream::{
-    Consume, Digesting, Error, Existing, Image, Progress, RawSink, Recode, TarChecksum, TarError, Upload,
+    Digesting, Error, Existing, Image, Progress, RawSink, Recode, TarChecksum, TarError, Upload, enlarge_pipe,
 };
 use proptest::prelude::*;
-use vhd::format::Timestamp;
-
-/// Feeds a stream in pieces of odd lengths.
-fn feed<C: Consume>(mut consumer: C, stream: &[u8], progress: &Progress) -> Result<C::Output, Error> {
-    for piece in stream.chunks(70_001) {
-        consumer.feed(piece, progress)?;
-    }
-    consumer.finish()
-}
-
-/// A writer whose bytes others can look at.
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-fn fixed_upload() -> Upload {
-    Upload { uuid: Some(uuid::Uuid::from_u128(7)), timestamp: Some(Timestamp(5)), ..Upload::default() }
-}
 
 async fn vhd_of(image: &Image) -> Vec<u8> {
     collect(image.vhd_body(fixed_upload()).await.unwrap()).await
@@ -53,14 +25,17 @@ async fn vhd_of(image: &Image) -> Vec<u8> {
 fn recode(stream: &[u8]) -> Result<(Vec<u8>, u64), Error> {
     let output = Shared::default();
     let saved = feed(Recode::new(output.clone(), fixed_upload()), stream, &Progress::new())?;
-    let bytes = std::mem::take(&mut *output.0.lock().unwrap());
-    Ok((bytes, saved.stream_len))
+    Ok((output.take(), saved.stream_len))
 }
 
 /// The same by way of two pipes, or a file and a pipe, between which data go without being looked at.
-fn recode_pipes(stream: &[u8], from_file: bool) -> Result<(Vec<u8>, u64), Error> {
+fn recode_pipes(stream: &[u8], from_file: bool, large: bool) -> Result<(Vec<u8>, u64), Error> {
     let (input, mut feeder) = std::io::pipe().unwrap();
     let (mut result, output) = std::io::pipe().unwrap();
+    if large {
+        enlarge_pipe(&input);
+        enlarge_pipe(&output);
+    }
     let file = tempfile::tempfile().unwrap();
     file.write_all_at(stream, 0).unwrap();
     let input = if from_file {
@@ -98,13 +73,14 @@ proptest! {
         cut in prop::option::of(any::<prop::sample::Index>()),
         damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
         from_file in any::<bool>(),
+        large in any::<bool>(),
     ) {
         let mut stream = render(&layer, 0, None, &mut Vec::new());
         if let Some((place, byte)) = damage {
             *place.get_mut(&mut stream) = byte;
         }
         stream.truncate(cut.map_or(usize::MAX, |cut| cut.index(stream.len())));
-        match (recode(&stream), recode_pipes(&stream, from_file)) {
+        match (recode(&stream), recode_pipes(&stream, from_file, large)) {
             (Ok(seen), Ok(unseen)) => prop_assert!(seen == unseen),
             (Err(seen), Err(unseen)) => prop_assert_eq!(seen.to_string(), unseen.to_string()),
             (seen, unseen) => prop_assert!(false, "{:?}, {:?}", seen.err(), unseen.err()),
@@ -121,12 +97,12 @@ async fn a_vhd_written_anew_is_ours() {
     assert_eq!(again.len() as u64, len);
     assert!(again == vhd, "what is canonical stays as it is");
     for from_file in [false, true] {
-        assert!(recode_pipes(&vhd, from_file).unwrap() == (again.clone(), len));
+        assert!(recode_pipes(&vhd, from_file, true).unwrap() == (again.clone(), len));
     }
     for cut in [100, 2000, vhd.len() / 2, vhd.len() - 1] {
         let output = Shared::default();
         feed(Recode::new(output.clone(), fixed_upload()), &vhd[..cut], &Progress::new()).unwrap_err();
-        let written = output.0.lock().unwrap().clone();
+        let written = output.take();
         assert!(written.len() < vhd.len() && vhd.starts_with(&written), "cut at {cut}: a beginning at most");
     }
 }
@@ -207,8 +183,11 @@ async fn blocks_in_any_order_make_a_raw_disk_and_no_pipe() {
     let output = Shared::default();
     let error = feed(Recode::new(output.clone(), fixed_upload()), &vhd, &Progress::new()).unwrap_err();
     assert!(matches!(error, Error::OutOfOrder), "{error:?}");
-    assert!(output.0.lock().unwrap().is_empty(), "nothing was written before it was known");
+    assert!(output.take().is_empty(), "nothing was written before it was known");
 }
+
+/// Behind the first chunk of 1 MiB and its checksum, of archives with chunks of that size.
+const HEADER_OF_THE_SECOND: usize = 512 + MIB as usize + 2 * 512;
 
 #[tokio::test]
 async fn archives() {
@@ -228,13 +207,20 @@ async fn archives() {
         let take = |stream: &[u8]| {
             feed(RawSink::of_any(&path, Existing::Refuse).unwrap(), stream, &Progress::new()).unwrap_err()
         };
-        for cut in [0, 100, 512, 5000, tar.len() / 2, tar.len() - 1024] {
+        for cut in [0, 100, 512, 5000, tar.len() / 2, tar.len() - 1024, tar.len() - 512] {
             take(&tar[..cut]);
         }
         let mut wrong = tar.clone();
         wrong[600] ^= 1;
         let error = take(&wrong);
         assert!(matches!(error, Error::Tar(TarError::Checksum { .. })), "{error:?}");
+        // A disk does not end where a header was lost, nor is there another one behind it.
+        let mut lost = tar.clone();
+        lost[HEADER_OF_THE_SECOND..][..512].fill(0);
+        for stream in [lost, [&tar[..], &tar].concat(), [&tar[..], b"rest"].concat()] {
+            let error = take(&stream);
+            assert!(matches!(error, Error::Tar(TarError::Header { .. })), "{error:?}");
+        }
         assert_eq!(names(folder.path()), ["sample.raw"]);
         if has("tar") {
             let archive = folder.path().join("disk.tar");
@@ -341,68 +327,4 @@ async fn progress_counts_what_is_allocated() {
     let now = progress.snapshot();
     assert_eq!((now.data_bytes, now.data_size), (6 * MIB, 6 * MIB));
     assert_eq!((now.virtual_bytes, now.virtual_size), (900 * MIB, 900 * MIB));
-}
-
-/// A block device over a file, if the machine allows one.
-struct Loop(PathBuf);
-
-impl Loop {
-    fn over(file: &Path) -> Option<Self> {
-        let made = Command::new("losetup").args(["--find", "--show"]).arg(file).output().ok()?;
-        if !made.status.success() {
-            eprintln!("skipped: no loop devices here: {}", String::from_utf8_lossy(&made.stderr));
-            return None;
-        }
-        Some(Self(String::from_utf8(made.stdout).ok()?.trim().into()))
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        drop(Command::new("losetup").arg("--detach").arg(&self.0).output());
-    }
-}
-
-#[tokio::test]
-async fn devices_are_complete_or_marked() {
-    let folder = tempfile::tempdir().unwrap();
-    let image = open(&sample(folder.path())).unwrap();
-    let vhd = vhd_of(&image).await;
-    let disk = content_of(&image);
-    let backing = folder.path().join("backing");
-    let rubbish = vec![0xa5; 30 << 20];
-    std::fs::write(&backing, &rubbish).unwrap();
-    let Some(device) = Loop::over(&backing) else { return };
-    let refused = RawSink::of_vhd(&device.0, Existing::Refuse).unwrap_err();
-    assert!(matches!(refused, Error::Exists { .. }), "{refused:?}");
-    let content = |at: u64, len: usize| {
-        let mut bytes = vec![1; len];
-        File::open(&device.0).unwrap().read_exact_at(&mut bytes, at).unwrap();
-        bytes
-    };
-    assert!(content(0, 4096) == rubbish[..4096]);
-
-    feed(RawSink::of_vhd(&device.0, Existing::Replace).unwrap(), &vhd, &Progress::new()).unwrap();
-    assert!(content(0, disk.len()) == disk);
-    assert!(
-        vhd::zero::is_zero(&content(disk.len() as u64, rubbish.len() - disk.len())),
-        "nothing old is left"
-    );
-
-    // Broken off, it is marked, and nobody takes it for a disk.
-    let mut sink = RawSink::of_vhd(&device.0, Existing::Replace).unwrap();
-    sink.feed(&vhd[..vhd.len() / 2], &Progress::new()).unwrap();
-    drop(sink);
-    let error = open(&device.0).unwrap_err();
-    assert!(matches!(error, Error::Incomplete { .. }), "{error:?}");
-
-    image.save_raw(&device.0, Existing::Replace, &Upload::default()).unwrap();
-    assert!(content(0, disk.len()) == disk);
-    let large = folder.path().join("large.raw");
-    raw_disk(&large, 31 * MIB, &[]);
-    let error = open(&large).unwrap().save_raw(&device.0, Existing::Replace, &Upload::default()).unwrap_err();
-    assert!(matches!(error, Error::DeviceTooSmall { .. }), "{error:?}");
-    assert!(content(0, disk.len()) == disk, "what does not fit destroys nothing");
-    let error = image.save_vhd(&device.0, Existing::Replace, &Upload::default()).unwrap_err();
-    assert!(matches!(error, Error::Create { .. }), "{error:?}");
 }

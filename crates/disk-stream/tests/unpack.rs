@@ -3,67 +3,22 @@
 mod common;
 
 use std::fs::File;
-use std::io::Write;
 use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
+use common::archive::{altered, gzip, member, tar};
 use common::layers::{Layer, layers, render, uuid};
 use common::*;
 use disk_stream::{
     Compression, Declared, Error, Existing, Format, Identified, Identity, Image, Opening, PackBody, Package,
     Packed, Packing, Parents, Problem, Progress, Rest, Unpack, Upload,
 };
-use flate2::write::GzEncoder;
 use http_body_util::{BodyExt, Full, StreamBody};
 use proptest::prelude::*;
 use tempfile::tempdir;
 use uuid::Uuid;
 use vhd::format::{BLOCK_SIZE, DiskType, Footer, Timestamp};
 use vhd::layout::Parent;
-
-/// A tar member as GNU tar writes it.
-fn member(name: &str, kind: u8, size: u64, content: &[u8]) -> Vec<u8> {
-    let mut head = vec![0; 512];
-    head[..name.len()].copy_from_slice(name.as_bytes());
-    head[100..108].copy_from_slice(b"0000644\0");
-    head[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
-    head[156] = kind;
-    head[257..265].copy_from_slice(b"ustar  \0");
-    seal(&mut head);
-    head.extend_from_slice(content);
-    head.resize(head.len().next_multiple_of(512), 0);
-    head
-}
-
-/// An archive of `0.vhd`, whose header is changed.
-fn altered(content: &[u8], change: impl Fn(&mut [u8])) -> Vec<u8> {
-    let mut all = member("0.vhd", b'0', content.len() as u64, content);
-    change(&mut all[..512]);
-    seal(&mut all[..512]);
-    all.resize(all.len() + 1024, 0);
-    all
-}
-
-fn seal(head: &mut [u8]) {
-    head[148..156].fill(b' ');
-    let sum: u32 = head[..512].iter().map(|byte| u32::from(*byte)).sum();
-    head[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-}
-
-fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut all = member("./", b'5', 0, b"");
-    for (name, content) in members {
-        all.extend(member(name, b'0', content.len() as u64, content));
-    }
-    all.resize(all.len() + 10240, 0);
-    all
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
 
 /// As a network brings it: in pieces of odd lengths.
 async fn open(bytes: &[u8], options: Unpack) -> Result<Packed, Error> {
@@ -209,12 +164,39 @@ fn fixed(disk: &[u8]) -> Vec<u8> {
     [disk, &footer.to_bytes()].concat()
 }
 
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+}
+
+/// A frame that says the checksum of its content, as the tool of that name writes it.
+fn zstd_with_sum(bytes: &[u8]) -> Vec<u8> {
+    let mut frame = zstd(bytes);
+    frame[4] |= 4;
+    let sum = twox_hash::XxHash64::oneshot(0, bytes).to_le_bytes();
+    [&frame[..], &sum[..4]].concat()
+}
+
+/// One with a checksum, of another disk's data.
+fn zstd_other(bytes: &[u8]) -> Vec<u8> {
+    let mut frame = zstd_with_sum(bytes);
+    let sum = frame.len() - 4;
+    let mut other = bytes.to_vec();
+    other[7000] ^= 1;
+    frame.splice(..sum, zstd_with_sum(&other)[..zstd(&other).len()].iter().copied());
+    frame
+}
+
+/// A frame of one block as it is, which says that it has this length.
+fn zstd_of_length(bytes: &[u8], len: u64) -> Vec<u8> {
+    let block = u32::try_from(bytes.len()).unwrap() << 3 | 1;
+    let head = [&[0x28, 0xb5, 0x2f, 0xfd, 0xe0][..], &len.to_le_bytes(), &block.to_le_bytes()[..3]].concat();
+    [&head[..], bytes].concat()
+}
+
 #[tokio::test]
 async fn every_packing_is_recognised() {
     let (dynamic, disk) = one_disk(10 * MIB);
     let fixed = fixed(&disk);
-    let zstd =
-        |bytes: &[u8]| ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest);
     let (raw, blocks, flat) = (Format::Raw, Format::Vhd(DiskType::Dynamic), Format::Vhd(DiskType::Fixed));
     let (gz, zs) = (Some(Compression::Gzip), Some(Compression::Zstd));
     let prefixed = |head: &mut [u8]| {
@@ -226,6 +208,7 @@ async fn every_packing_is_recognised() {
         head[124..136].copy_from_slice(&[&[0x80, 0, 0, 0][..], &len.to_be_bytes()].concat());
     };
     let longer = |name: &str| member("././@LongLink", b'L', name.len() as u64, name.as_bytes());
+    let endless = member("0.vhd", b'0', len, &dynamic);
     // (what, bytes, compression, archive, format, whether the size is known)
     let cases = [
         ("raw", disk.clone(), None, false, raw, true),
@@ -235,9 +218,11 @@ async fn every_packing_is_recognised() {
         ("dynamic.gz", gzip(&dynamic), gz, false, blocks, true),
         ("fixed.gz", gzip(&fixed), gz, false, raw, false),
         ("raw.zst", zstd(&disk), zs, false, raw, false),
+        ("raw.zst with a checksum", zstd_with_sum(&disk), zs, false, raw, false),
         ("dynamic.zst", zstd(&dynamic), zs, false, blocks, true),
         ("0.vhd.tar", tar(&[("./0.vhd", &dynamic)]), None, true, blocks, true),
         ("0.vhd.tar.gz", gzip(&tar(&[("0.vhd", &dynamic)])), gz, true, blocks, true),
+        ("tar.gz without an end mark", gzip(&endless), gz, true, blocks, true),
         ("fixed in tar.gz", gzip(&tar(&[("0.vhd", &fixed)])), gz, true, flat, true),
         ("any.vhd in tar.zst", zstd(&tar(&[("my disk.vhd", &dynamic)])), zs, true, blocks, true),
         ("with a leftover", tar(&[("swap.vhd", b"what"), ("0.vhd", &dynamic)]), None, true, blocks, true),
@@ -307,12 +292,16 @@ async fn bad_input_is_refused_with_a_reason_and_leaves_nothing() {
     let mut bad_crc = gzip(&disk);
     let len = bad_crc.len();
     bad_crc[len - 6] ^= 1;
+    let mut bad_xxh = zstd_with_sum(&disk);
+    *bad_xxh.last_mut().unwrap() ^= 1;
     let bomb = gzip(&vec![0; 64 << 20]);
     let link = [member("0.vhd", b'2', 0, b""), vec![0; 1024]].concat();
     let longer = |name: &str| member("././@LongLink", b'L', name.len() as u64, name.as_bytes());
+    let mut cut_trailer = gzip(&member("0.vhd", b'0', dynamic.len() as u64, &dynamic));
+    cut_trailer.truncate(cut_trailer.len() - 3);
     let endless = [tar(&[("0.vhd", &dynamic)]), vec![0; 5 << 20]].concat();
     let pax = |text: &str| {
-        [member("x", b'x', text.len() as u64, text.as_bytes()), tar(&[("0.vhd", &dynamic)])].concat()
+        [member("x", b'x', text.len() as u64, text.as_bytes()), altered(&dynamic, |_| ())].concat()
     };
     let sized = |field: &[u8; 12]| altered(&dynamic, |head| head[124..136].copy_from_slice(field));
     let (many, _) = chain(&vec![layer(MIB, vec![]); 31]);
@@ -345,6 +334,15 @@ async fn bad_input_is_refused_with_a_reason_and_leaves_nothing() {
         ("nothing, compressed", gzip(b""), "is empty"),
         ("cut gzip", gzip(&disk)[..2000].to_vec(), "gzip stream is damaged or cut short"),
         ("gzip with another checksum", bad_crc, "gzip stream is damaged"),
+        ("zstd with another checksum", bad_xxh, "zstd stream is damaged"),
+        (
+            "zstd cut in its checksum",
+            zstd_with_sum(&disk)[..zstd(&disk).len() + 3].to_vec(),
+            "zstd stream is damaged",
+        ),
+        ("zstd with a block that is another one", zstd_other(&disk), "zstd stream is damaged"),
+        ("zstd of another length", zstd_of_length(&disk[..4096], 4097), "zstd stream is damaged"),
+        ("two zstd frames", zstd(&disk).repeat(2), "zstd stream is damaged"),
         ("compressed twice", gzip(&gzip(&disk)), "compressed twice"),
         ("a bomb", gzip(&[bomb.clone(), bomb].concat()), "compressed twice"),
         ("a bomb of zeros", gzip(&vec![0; 64 << 20]), "does not fit into 10485760 bytes"),
@@ -355,6 +353,7 @@ async fn bad_input_is_refused_with_a_reason_and_leaves_nothing() {
             tar(&[("0.vhd", &dynamic)])[..512 + 512 + dynamic.len()].to_vec(),
             "without its end mark",
         ),
+        ("no end mark, and gzip cut in its own", cut_trailer, "gzip stream is damaged or cut short"),
         ("a header's checksum", bad_sum, "checksum of a header"),
         ("size too small", lying(dynamic.len() as u64 - 512), "is not a usable VHD"),
         ("size too large", lying(dynamic.len() as u64 + 512), "is not a usable VHD"),
@@ -555,4 +554,31 @@ async fn layers_that_came_one_by_one_are_a_chain() {
     for (file, last) in [("full", false), ("first", true), ("disk.raw", true)] {
         assert!(BodyExt::collect(layer(file, 0, last)).await.is_err(), "{file}");
     }
+}
+
+/// What lies behind the end of a layer is zero for those on it, and would show what the layer below it has there.
+#[test]
+fn a_layer_smaller_than_its_parent_is_refused() {
+    let layer = |size, writes| Layer { block_size: BLOCK_SIZE, size, writes };
+    let (files, _) = chain(&[
+        layer(8 * MIB, vec![(0, 100, 1), (10_000, 100, 2)]),
+        layer(4 * MIB, vec![(50, 10, 3)]),
+        layer(8 * MIB, vec![(60, 10, 4)]),
+    ]);
+    let members: Vec<_> =
+        ["0.vhd", "1.vhd", "2.vhd"].into_iter().zip(files.iter().map(Vec::as_slice)).collect();
+    let archive = tar(&members);
+    let refused = runtime().block_on(unpacked(&archive, Unpack::default(), 8 * MIB)).unwrap_err();
+    let Error::Packed(problem) = &refused else { panic!("{refused:?}") };
+    assert!(
+        matches!(&**problem, Problem::ChildSmaller { name, size, parent }
+            if name == "1.vhd" && *size == 4 * MIB && *parent == 8 * MIB),
+        "{problem:?}"
+    );
+    // Where it is, it can be read, as what it says does.
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("archive.tar");
+    std::fs::write(&path, archive).unwrap();
+    let image = common::open(&path).unwrap();
+    assert!(content_of(&image)[4 << 20..].iter().all(|byte| *byte == 0));
 }

@@ -38,6 +38,18 @@ calls! {
         of: String,
     }
 
+    /// End a job on this host that nobody wants any more: it ends with
+    /// [`FailureKind::Cancelled`](crate::FailureKind::Cancelled), and takes away what it has put around its
+    /// disks. What only reads, copies or formats ends at once. A program that is changing a file system is
+    /// waited for, and none is begun after it: what was done so far is whole, and can be gone on with.
+    /// Answers whether the job was under way; one that has yet to begin has to be ended once more.
+    "cancel" Cancel -> bool {
+        /// The job's name.
+        of: String,
+        /// The disks that it changes are thrown away: nothing is waited for.
+        at_once: bool,
+    }
+
     /// Grow the only partition of a disk and its file system (ext2, ext3, ext4, xfs, btrfs) to the disk.
     "auto_configure_disk" AutoConfigureDisk -> Resized {
         /// What XAPI calls the attached VDI (`VBD.device`): `xvdb`, `sm/backend/…`.

@@ -40,6 +40,8 @@ pub enum FailureKind {
     File,
     /// XAPI on the host refused a call.
     Xapi,
+    /// Its job was ended, as somebody asked for that.
+    Cancelled,
     /// Trying again may help.
     Retryable,
     /// Something else.

@@ -28,7 +28,8 @@
 //!
 //! # Progress
 //!
-//! Who gives a request a `job`, a name of its own, can ask the same host how far it is: [`Progress`].
+//! Who gives a request a `job`, a name of its own, can ask the same host how far it is, [`Progress`], and
+//! have it ended, [`Cancel`], which came with version 1.1.
 
 mod calls;
 mod failure;
@@ -47,7 +48,7 @@ pub const PLUGIN: &str = "dom0_protocol.py";
 /// The argument that carries a request.
 pub const ARGUMENT: &str = "request";
 /// What this crate speaks.
-pub const VERSION: Version = Version { major: 1, minor: 0 };
+pub const VERSION: Version = Version { major: 1, minor: 1 };
 /// The longest name of a job.
 pub const MAX_JOB_LEN: usize = 64;
 

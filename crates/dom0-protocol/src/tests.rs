@@ -11,12 +11,12 @@ where
 {
     let text = encode(params, Some("job-1"))[ARGUMENT].clone();
     let request: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(request, json!({"version": {"major": 1, "minor": 0}, "job": "job-1", "params": wire}));
+    assert_eq!(request, json!({"version": {"major": 1, "minor": 1}, "job": "job-1", "params": wire}));
     assert_eq!(Request::<C>::decode(&text).unwrap().params, *params, "{}", C::FUNCTION);
     let reply = Reply::Answer(answer);
     let text = reply.encode();
     let message: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(message, json!({"version": {"major": 1, "minor": 0}, "answer": answer_wire}));
+    assert_eq!(message, json!({"version": {"major": 1, "minor": 1}, "answer": answer_wire}));
     assert_eq!(Reply::<C::Answer>::decode(&text).unwrap(), reply);
     assert!(FUNCTIONS.contains(&C::FUNCTION));
 }
@@ -31,7 +31,7 @@ fn every_request_and_its_answer() {
     let description =
         Description { protocol: VERSION, program: "0.1.0".into(), functions: vec!["describe".into()] };
     let description_wire =
-        json!({"protocol": {"major": 1, "minor": 0}, "program": "0.1.0", "functions": ["describe"]});
+        json!({"protocol": {"major": 1, "minor": 1}, "program": "0.1.0", "functions": ["describe"]});
     both_ways(&Describe {}, &json!({}), description, &description_wire);
     let report = Report { step: "copying".into(), done: 1, total: 2 };
     let report_wire = json!({"step": "copying", "done": 1, "total": 2});
@@ -72,7 +72,9 @@ fn every_request_and_its_answer() {
     });
     both_ways(&fetch, &fetch_wire, "/boot/guest/k".into(), &json!("/boot/guest/k"));
     assert!(!format!("{fetch:?}").contains("s3cr3t"));
-    assert_eq!(FUNCTIONS.len(), 12);
+    let cancel = Cancel { of: "job-2".into(), at_once: true };
+    both_ways(&cancel, &json!({"of": "job-2", "at_once": true}), false, &json!(false));
+    assert_eq!(FUNCTIONS.len(), 13);
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! What the fuzz target and the property tests run.
 
+mod owner;
+
+pub use self::owner::owner_key;
 use crate::{Command, Digest, Error, Offer};
 
 /// Takes bytes for an agent's answer, its public number and a sealed password.

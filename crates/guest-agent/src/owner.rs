@@ -113,6 +113,11 @@ impl OwnerKey {
         Ok(BASE64_STANDARD.encode(padded))
     }
 
+    /// The numbers, the exponent first, in as few bytes as it takes.
+    pub(crate) fn numbers(&self) -> [Vec<u8>; 2] {
+        [&self.exponent, &self.modulus].map(BigUint::to_bytes_be)
+    }
+
     fn len_bytes(&self) -> usize {
         usize::try_from(self.modulus.bits().div_ceil(8)).expect("a key that is in memory")
     }

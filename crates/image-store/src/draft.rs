@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
 use tempfile::NamedTempFile;
 
-/// As in `disk-stream`, which this crate does not know: a file in the folder of its place, which takes its name when it is complete. The system removes what has no name
-/// when the process ends, however that ends.
+/// As in `disk-stream`, which this crate does not know: a file in the folder of its place, which takes its
+/// name when it is complete. The system removes what has no name when the process ends, however that ends.
 #[derive(Debug)]
 pub(crate) enum Draft {
     Nameless(File),

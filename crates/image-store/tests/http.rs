@@ -118,6 +118,29 @@ fn answer(turn: &Turn, head: &str, body: &[u8]) -> (String, Vec<u8>) {
     )
 }
 
+/// What ends with the connection ends where the server dies, too: without a digest nobody would know.
+#[tokio::test]
+async fn a_content_without_length_and_end_needs_a_digest() {
+    let body = content(100_000);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/image", listener.local_addr().unwrap());
+    let sent = body.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            read_request(&mut socket).await;
+            let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").await;
+            let _ = socket.write_all(&sent).await;
+            let _ = socket.shutdown().await;
+        }
+    });
+    let source = || HttpSource::new(Client::default(), &url).unwrap().retry(quick());
+    let error = read(&source()).await.unwrap_err();
+    assert!(error.to_string().contains("neither its length nor its end; give a digest"), "{error}");
+    let digest = Digest::of(Algorithm::Sha256, &body);
+    assert_eq!(read(&source().digest(digest)).await.unwrap(), body);
+}
+
 async fn read(source: &HttpSource) -> Result<Vec<u8>, Error> {
     let mut content = source.open().await?.content;
     let mut all = Vec::new();
@@ -219,6 +242,34 @@ async fn a_silent_server_is_given_up() {
     assert!(error.to_string().contains("nothing moved"), "{error}");
 }
 
+/// It moves the image to where it belongs before it says that it has it.
+#[tokio::test]
+async fn a_server_may_take_longer_to_store_an_image_than_to_take_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let idle = Duration::from_millis(300);
+    tokio::spawn(async move {
+        for is_stored in [true, false] {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            read_request(&mut socket).await;
+            match is_stored {
+                true => tokio::time::sleep(idle * 5).await,
+                false => std::future::pending().await,
+            }
+            let _ = socket.write_all(b"HTTP/1.1 201 X\r\nContent-Length: 0\r\n\r\n").await;
+        }
+    });
+    let put = async |stored| {
+        let timeouts = Timeouts { idle, stored, ..Timeouts::default() };
+        let client = Client::new(Trust::SystemRoots, timeouts);
+        let sink = HttpSink::new(client, &url).unwrap().retry(Retry::never());
+        sink.store(&|| Box::pin(async { Ok(image(content(5000), None)) })).await
+    };
+    assert_eq!(put(Duration::from_secs(60)).await.unwrap().len, 5000);
+    let error = put(Duration::from_millis(700)).await.unwrap_err();
+    assert!(error.to_string().contains("nothing moved for 0.7 s"), "{error}");
+}
+
 #[tokio::test]
 async fn redirects_are_followed_but_not_for_ever() {
     let server = Server::start(content(10), vec![GOOD]).await;
@@ -317,5 +368,112 @@ mod tls {
         assert_eq!(get(Trust::Pinned(vec![fingerprint.clone()])).await.unwrap(), content(1000));
         let error = get(Trust::Pinned(vec!["00".repeat(32).parse().unwrap()])).await.unwrap_err().to_string();
         assert!(error.contains(&fingerprint.to_string()), "{error}");
+    }
+}
+
+mod glance {
+    use std::collections::BTreeMap;
+
+    use image_store::glance::{Credentials, Glance, GlanceSink, Keystone, NewImage};
+
+    use super::*;
+
+    /// Keystone and Glance at one port: images by id, with their content once they have any.
+    #[derive(Default)]
+    struct Service {
+        images: BTreeMap<String, Option<Vec<u8>>>,
+        created: usize,
+        /// How many requests get no answer after they have been carried out, of those that make images and those that
+        /// remove them.
+        lost: [usize; 2],
+    }
+
+    impl Service {
+        /// Status, further headers and body; `None` when the answer is lost.
+        fn answer(&mut self, url: &str, head: &str, sent: Vec<u8>) -> Option<(u16, &'static str, String)> {
+            let mut words = head.split(' ');
+            let (method, path) = (words.next().unwrap(), words.next().unwrap());
+            let id = path.split('/').nth(3).unwrap_or_default().to_owned();
+            let mut is_lost = |which: usize| {
+                let left = self.lost[which].checked_sub(1);
+                self.lost[which] = left.unwrap_or(0);
+                left.is_some()
+            };
+            let record = |id: &str, content: &Option<Vec<u8>>| {
+                let status = if content.is_some() { "active" } else { "queued" };
+                let size = content.as_ref().map(Vec::len);
+                serde_json::json!({"id": id, "status": status, "size": size}).to_string()
+            };
+            Some(match (method, path) {
+                ("POST", "/v3/auth/tokens") => {
+                    let endpoint = serde_json::json!({"interface": "public", "url": url});
+                    let catalog = serde_json::json!([{"type": "image", "endpoints": [endpoint]}]);
+                    let granted = serde_json::json!({"token": {"catalog": catalog}});
+                    (201, "X-Subject-Token: token\r\n", granted.to_string())
+                }
+                ("POST", _) => {
+                    let asked: serde_json::Value = serde_json::from_slice(&sent).unwrap();
+                    let id =
+                        asked["id"].as_str().map_or_else(|| format!("own-{}", self.created), str::to_owned);
+                    self.created += 1;
+                    self.images.insert(id.clone(), None);
+                    if is_lost(0) {
+                        return None;
+                    }
+                    (201, "", record(&id, &None))
+                }
+                ("DELETE", _) => {
+                    let found = self.images.contains_key(&id);
+                    if is_lost(1) {
+                        return None;
+                    }
+                    self.images.remove(&id);
+                    (if found { 204 } else { 404 }, "", String::new())
+                }
+                ("PUT", _) => {
+                    self.images.insert(id, Some(sent));
+                    (204, "", String::new())
+                }
+                _ => match self.images.get(&id) {
+                    Some(content) => (200, "", record(&id, content)),
+                    None => (404, "", String::new()),
+                },
+            })
+        }
+    }
+
+    /// A lost answer is no image less: what was made is found by its id.
+    #[tokio::test]
+    async fn an_image_of_whose_making_nobody_heard_is_removed() {
+        // The last one is not removed before there is an image.
+        for lost in [[0, 0], [1, 0], [2, 0], [1, 4]] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let service = Arc::new(Mutex::new(Service { lost, ..Service::default() }));
+            let (kept, own) = (Arc::clone(&service), url.clone());
+            tokio::spawn(async move {
+                loop {
+                    let (mut socket, _) = listener.accept().await.unwrap();
+                    let (head, sent) = read_request(&mut socket).await;
+                    let answer = kept.lock().unwrap().answer(&own, &head, sent);
+                    let Some((status, headers, body)) = answer else { continue };
+                    let len = body.len();
+                    let text = format!(
+                        "HTTP/1.1 {status} X\r\n{headers}Content-Length: {len}\r\nConnection: close\r\n\r\n{body}"
+                    );
+                    let _ = socket.write_all(text.as_bytes()).await;
+                    let _ = socket.shutdown().await;
+                }
+            });
+            let login = Credentials::password("admin", "secret", "admin");
+            let keystone = Keystone::new(Client::default(), &url, login).unwrap();
+            let glance = Glance::new(keystone).retry(quick());
+            let sink = GlanceSink::new(glance, NewImage::new("one", "bare", "raw"));
+            let stored = sink.store(&|| Box::pin(async { Ok(image(content(5000), None)) })).await.unwrap();
+            let service = service.lock().unwrap();
+            let left: Vec<_> = service.images.iter().map(|(id, bytes)| (id, bytes.is_some())).collect();
+            assert_eq!(left, [(&stored.place, true)], "{lost:?}");
+            assert_eq!(service.created, 1 + lost[0], "{lost:?}");
+        }
     }
 }

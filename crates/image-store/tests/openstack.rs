@@ -1,19 +1,8 @@
 //! Images in a real Glance, with tokens of a real Keystone.
 //!
-//! `OPENSTACK_PYTHON` names the Python of an environment with both:
-//!
-//! ```text
-//! python3 -m venv venv && venv/bin/pip install --no-deps -r .ci/openstack.txt
-//! OPENSTACK_PYTHON=$PWD/venv/bin/python cargo test -p image-store --test openstack
-//! ```
-//!
-//! Without it the tests are skipped, or fail if `CI` is `true`; empty, it says that they are left out on purpose.
+//! `testdata::openstack` says what has to be installed for them; without it they are skipped.
 #![cfg(feature = "http")]
-#![expect(clippy::print_stderr, reason = "a skipped test says so")]
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use image_store::glance::{Credentials, Glance, GlanceSink, GlanceSource, Keystone, NewImage};
@@ -22,57 +11,21 @@ use image_store::{
     Algorithm, Content, Declared, Digest, Error, FileSink, Image, ImageSink, ImageSource, Pending, Retry,
     Stored,
 };
+use testdata::openstack::{self, OpenStack};
 
-#[derive(serde::Deserialize)]
-struct World {
-    auth_url: String,
-    glance: String,
-    password: String,
-    token: String,
-    credential_id: String,
-    credential_secret: String,
-}
+struct World(&'static OpenStack);
 
-/// The services: they end when this process does, because that closes their standard input.
-static SERVICES: Mutex<Option<(Child, BufReader<ChildStdout>)>> = Mutex::new(None);
-
-fn world() -> Option<&'static World> {
-    static WORLD: OnceLock<Option<World>> = OnceLock::new();
-    WORLD.get_or_init(start).as_ref()
-}
-
-fn start() -> Option<World> {
-    let named = std::env::var_os("OPENSTACK_PYTHON");
-    let Some(python) = named.clone().filter(|python| !python.is_empty()) else {
-        assert!(
-            named.is_some() || std::env::var("CI").as_deref() != Ok("true"),
-            "OPENSTACK_PYTHON is not set"
-        );
-        eprintln!("skipped: OPENSTACK_PYTHON does not name a Python that has glance and keystone");
-        return None;
-    };
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/openstack/serve.py");
-    let mut child = Command::new(&python)
-        .arg(script)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("cannot run {}: {error}", python.display()));
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    stdout.read_line(&mut line).unwrap();
-    assert!(!line.is_empty(), "the services did not start; what they said is above");
-    *SERVICES.lock().unwrap() = Some((child, stdout));
-    Some(serde_json::from_str(&line).unwrap())
+fn world() -> Option<World> {
+    openstack::get().map(World)
 }
 
 impl World {
     fn admin(&self) -> Credentials {
-        Credentials::password("admin", &*self.password, "admin")
+        Credentials::password("admin", &*self.0.password, "admin")
     }
 
     fn keystone(&self, credentials: Credentials) -> Keystone {
-        Keystone::new(Client::default(), &self.auth_url, credentials).unwrap()
+        Keystone::new(Client::default(), &self.0.auth_url, credentials).unwrap()
     }
 
     fn glance(&self) -> Glance {
@@ -166,8 +119,8 @@ async fn an_image_goes_there_and_comes_back() {
     // To a file, by the other ways to log in, and by the other interface, whose address ends with /v2/.
     let directory = tempfile::tempdir().unwrap();
     let logins = [
-        Credentials::application(&*world.credential_id, &*world.credential_secret),
-        Credentials::token(&*world.token),
+        Credentials::application(&*world.0.credential_id, &*world.0.credential_secret),
+        Credentials::token(&*world.0.token),
     ];
     for (number, login) in logins.into_iter().enumerate() {
         let glance = Glance::new(world.keystone(login).region("one").interface("internal"));
@@ -227,7 +180,7 @@ async fn credentials_that_are_wrong_are_not_tried_again_and_not_shown() {
     let Some(world) = world() else { return };
     let logins = [
         Credentials::password("admin", "a wrong secret", "admin"),
-        Credentials::application(&*world.credential_id, "a wrong secret"),
+        Credentials::application(&*world.0.credential_id, "a wrong secret"),
         Credentials::token("gAAAAAB-a-wrong-secret"),
         Credentials::password("nobody", "a wrong secret", "admin"),
     ];
@@ -249,7 +202,7 @@ async fn credentials_that_are_wrong_are_not_tried_again_and_not_shown() {
 async fn attempts_go_from_endpoint_to_endpoint() {
     let Some(world) = world() else { return };
     let keystone = world.keystone(world.admin());
-    let (dead, alive) = (world.nowhere(), &world.glance);
+    let (dead, alive) = (world.nowhere(), &world.0.glance);
     let glance = |urls: &[&str]| Glance::new(keystone.clone()).retry(quick()).endpoints(urls).unwrap();
     // Wherever it begins, of four attempts at least one arrives.
     for _ in 0..4 {

@@ -1,22 +1,30 @@
 //! What tests and fuzz targets share: reading an image in memory, the slow way, and writing one to be read.
 
+use std::convert::Infallible;
 use std::ops::Range;
 
-use crate::{CLUSTER, Decoder, Error, Event, Layout, Limits, Map, Piece, ReadError, Segment};
+use crate::{CLUSTER, Decoder, Error, Event, Layout, Limits, Map, Piece, ReadError, Segment, Window};
 
 /// The map of an image in memory.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn map(file: &[u8], limits: &Limits) -> Result<Map, Error> {
-    Map::read(file.len() as u64, limits, |offset, buffer: &mut [u8]| {
+    Map::read(file.len() as u64, limits, reading(file)).map_err(of_memory)
+}
+
+fn reading(file: &[u8]) -> impl FnMut(u64, &mut [u8]) -> Result<(), Infallible> {
+    |offset, buffer| {
         buffer.copy_from_slice(slice(file, offset, buffer.len() as u64));
-        Ok::<(), std::convert::Infallible>(())
-    })
-    .map_err(|error| match error {
+        Ok(())
+    }
+}
+
+fn of_memory(error: ReadError<Infallible>) -> Error {
+    match error {
         ReadError::Format(error) => error,
         ReadError::Io(never) => match never {},
-    })
+    }
 }
 
 fn slice(file: &[u8], offset: u64, len: u64) -> &[u8] {
@@ -30,10 +38,11 @@ fn slice(file: &[u8], offset: u64, len: u64) -> &[u8] {
 /// # Errors
 /// The first thing that is wrong.
 pub fn read(map: &Map, file: &[u8], most: u64) -> Result<Vec<(u64, Vec<u8>)>, Error> {
-    let mut found = Vec::new();
+    let (mut found, mut window) = (Vec::new(), Window::default());
     let mut at = 0;
     while at < map.header().virtual_size.min(most) {
-        let table = map.table(at).expect("inside of the disk");
+        let table =
+            map.table(at, &mut window, reading(file)).map_err(of_memory)?.expect("inside of the disk");
         let entries = table.offset.map_or(&[][..], |offset| slice(file, offset, table.len));
         let (piece, len) = map.piece(&table, entries, at)?;
         assert!(len > 0 && at + len <= map.header().virtual_size, "a piece of {len} bytes at {at}");
@@ -100,10 +109,17 @@ fn check(file: &[u8], limits: &Limits) {
     const MOST: u64 = 8 << 20;
     let streamed = decode(file, 1 << 16, limits);
     assert_eq!(streamed, decode(file, 4097, limits));
-    let Ok(map) = map(file, limits) else {
+    let opened = map(file, limits);
+    let in_file = map(file, &Limits { kept_entries: 0, ..limits.clone() });
+    assert_eq!(opened.as_ref().err(), in_file.as_ref().err());
+    let Ok(map) = opened else {
         assert!(streamed.is_err(), "what can be read forward can be read at random");
         return;
     };
+    if let Ok(in_file) = in_file {
+        let (kept, asked) = (read(&map, file, MOST), read(&in_file, file, MOST));
+        assert!(kept == asked, "where the first table is makes no difference");
+    }
     let read = read(&map, file, MOST);
     if let Ok(streamed) = streamed {
         let pieces = read.expect("what can be read forward can be read at random");

@@ -18,6 +18,7 @@ const COMPRESSION_TYPE: u64 = 1 << 3;
 const EXTENDED_L2: u64 = 1 << 4;
 
 const DATA_FILE_NAME: u32 = 0x4441_5441;
+const BACKING_FORMAT: u32 = 0xe279_2aca;
 
 /// How compressed clusters are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,11 @@ pub struct Header {
     pub corrupt: bool,
     /// Number of internal snapshots.
     pub snapshots: u32,
+    /// The image of which this one holds only what differs, as its name stands there ("?" where it cannot be read). Its data
+    /// are refused ([`Error::BackingFile`]) by everything else in this crate.
+    pub backing_file: Option<String>,
+    /// What that is said to be.
+    pub backing_format: Option<String>,
     /// Where the table of reference counts is: bytes of the file.
     pub refcount_table: std::ops::Range<u64>,
 }
@@ -62,11 +68,24 @@ impl Header {
         first.starts_with(&MAGIC)
     }
 
+    /// The image of which the one that begins so holds only what differs, as its name stands there; of damaged ones, and those
+    /// that are not read by this crate, too.
+    pub fn backing_file_of(first: &[u8]) -> Option<String> {
+        (Self::is_qcow2(first) && first.len() >= 20).then(|| backing_file(first)).flatten()
+    }
+
     /// Reads the header in the first bytes of a file: 4 KiB, or all of a shorter one.
     ///
     /// # Errors
-    /// [`Error`], when it is damaged, or says what is not read by this crate.
+    /// [`Error`], when it is damaged, or says what is not read by this crate. A backing file is told, and is refused where data
+    /// would be read.
     pub fn parse(head: &[u8], limits: &Limits) -> Result<Self, Error> {
+        let header = Self::read(head)?;
+        header.check(limits)?;
+        Ok(header)
+    }
+
+    fn read(head: &[u8]) -> Result<Self, Error> {
         if !Self::is_qcow2(head) {
             return Err(Error::NotQcow2);
         }
@@ -99,7 +118,7 @@ impl Header {
             return Err(Error::Subclusters(cluster_bits));
         }
         let refcounts = u64_at(head, 48);
-        let header = Self {
+        Ok(Self {
             version,
             virtual_size: u64_at(head, 24),
             cluster_bits,
@@ -110,8 +129,18 @@ impl Header {
             dirty: features & DIRTY != 0,
             corrupt: features & CORRUPT != 0,
             snapshots: u32_at(head, 60),
+            backing_file: backing_file(head),
+            backing_format: extensions.backing_format,
             refcount_table: refcounts..refcounts.saturating_add(u64::from(u32_at(head, 56)) << cluster_bits),
-        };
+        })
+    }
+
+    /// As [`Header::parse`], of an image that is a whole disk.
+    pub(crate) fn of_whole(head: &[u8], limits: &Limits) -> Result<Self, Error> {
+        let header = Self::read(head)?;
+        if let Some(name) = header.backing_file {
+            return Err(Error::BackingFile(name));
+        }
         header.check(limits)?;
         Ok(header)
     }
@@ -178,20 +207,21 @@ fn refuse(head: &[u8], features: u64, extensions: &Extensions) -> Result<(), Err
     if features & EXTERNAL_DATA != 0 {
         return Err(Error::ExternalData(extensions.data_file.clone()));
     }
-    let (offset, len) = (u64_at(head, 8), u32_at(head, 16));
-    if offset != 0 {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let name = start.checked_add(len as usize).and_then(|end| head.get(start..end));
-        let name = name.map_or("?".into(), |name| String::from_utf8_lossy(name));
-        return Err(Error::BackingFile(name.into_owned()));
-    }
     Ok(())
+}
+
+fn backing_file(head: &[u8]) -> Option<String> {
+    let (offset, len) = (u64_at(head, 8), u32_at(head, 16));
+    let start = usize::try_from(offset).unwrap_or(usize::MAX);
+    let name = start.checked_add(len as usize).and_then(|end| head.get(start..end));
+    (offset != 0).then(|| name.map_or("?".into(), |name| String::from_utf8_lossy(name).into_owned()))
 }
 
 /// What stands between the header and the end of its cluster.
 struct Extensions {
     header_len: u32,
     data_file: String,
+    backing_format: Option<String>,
 }
 
 impl Extensions {
@@ -201,7 +231,7 @@ impl Extensions {
         if (header_len as usize) < least || u64::from(header_len) > cluster_size || header_len % 8 != 0 {
             return Err(Error::HeaderLength(header_len));
         }
-        let mut found = Self { header_len, data_file: "?".to_owned() };
+        let mut found = Self { header_len, data_file: "?".to_owned(), backing_format: None };
         let mut at = header_len as usize;
         // An end that is not there is the end of what was read: extensions behind it tell nothing needed.
         while let Some(start) = head.get(at..at + 8) {
@@ -213,10 +243,11 @@ impl Extensions {
             if behind as u64 > cluster_size {
                 return Err(Error::Extension(at as u64));
             }
-            if kind == DATA_FILE_NAME
-                && let Some(name) = head.get(at + 8..behind)
-            {
-                found.data_file = String::from_utf8_lossy(name).into_owned();
+            let text = || head.get(at + 8..behind).map(|name| String::from_utf8_lossy(name).into_owned());
+            match kind {
+                DATA_FILE_NAME => found.data_file = text().unwrap_or(found.data_file),
+                BACKING_FORMAT => found.backing_format = text(),
+                _ => {}
             }
             at = behind.next_multiple_of(8);
         }

@@ -1,9 +1,9 @@
 //! Reading and writing the qcow2 disk format, without IO.
 //!
-//! As `vhd`, this crate decides and its callers move bytes: it opens no file and no socket.
+//! As `vhd`, this crate decides and its callers move bytes.
 //!
-//! * [`Header`] is what an image says of itself. What this crate does not read (a backing file, an
-//!   external data file, encryption, features it does not know) is refused there, by name.
+//! * [`Header`] is what an image says of itself. What this crate does not read (an external data file, encryption,
+//!   features it does not know) is refused there, by name; a backing file is told there, and refused by all else.
 //! * [`Map`] answers where a byte of the disk is, in a file that can be read at any place. Versions 2 and
 //!   3, clusters of 512 bytes to 2 MiB, subclusters, clusters of zeros, clusters compressed by
 //!   deflate and Zstandard.
@@ -39,11 +39,12 @@
 //! file and outside of header and tables, and no two tables are the same. Memory is bounded by
 //! [`Limits`], never by what the image claims.
 //!
-//! Not read: internal snapshots (the disk's current content is), bitmaps, reference counts. Not written:
-//! compressed clusters, and anything into an image that exists.
+//! What it does not do: open a file or a socket; read internal snapshots (the disk's current content is read), bitmaps or
+//! reference counts; write compressed clusters, or anything into an image that exists.
 
 mod cluster;
 mod error;
+mod first;
 #[doc(hidden)]
 pub mod fuzzing;
 mod header;
@@ -53,6 +54,7 @@ mod stream;
 
 pub use cluster::Compressed;
 pub use error::{Error, ReadError};
+pub use first::Window;
 pub use header::{Compression, Header, MAGIC};
 pub use layout::{CLUSTER, Layout, Segment, Segments};
 pub use map::{Map, Piece, Table};
@@ -65,6 +67,9 @@ pub struct Limits {
     pub virtual_size: u64,
     /// Most entries of the first table; 4 Mi by default (32 MiB), which is what QEMU allows.
     pub l1_entries: u32,
+    /// Most entries of a first table that a [`Map`] keeps in memory, at 16 bytes each; 256 Ki by default (4 MiB), as many as
+    /// 2 TiB in clusters of 8 KiB have. One with more is read where it is asked for, and not while it arrives.
+    pub kept_entries: u32,
     /// Most runs of clusters whose places a [`Decoder`] remembers; 512 Ki by default (12 MiB). A disk
     /// that is written in its own order has one run for each extent of data.
     pub runs: usize,
@@ -72,6 +77,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { virtual_size: 64 << 40, l1_entries: 4 << 20, runs: 512 << 10 }
+        Self { virtual_size: 64 << 40, l1_entries: 4 << 20, kept_entries: 256 << 10, runs: 512 << 10 }
     }
 }

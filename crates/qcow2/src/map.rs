@@ -2,22 +2,21 @@
 
 use std::ops::Range;
 
-use crate::cluster::{self, Compressed, OFFSET};
+use crate::cluster::{self, Compressed};
+use crate::first::{Entry, First, Rules, Window};
 use crate::header::{HEAD_LEN, Header};
 use crate::{Error, Limits, ReadError};
 
 /// Where the second tables of a disk are: header and first table, checked as a whole.
 ///
-/// Memory: 16 bytes for each second table that the disk may have, which for 2 TiB in clusters of
-/// 64 KiB are 4096.
+/// Memory: 16 bytes for each entry of the first table, of which 2 TiB in clusters of 64 KiB have 4096. A table with more
+/// than [`Limits::kept_entries`] stays in the file; 10 bits for each second table then say where in the file these are (16
+/// while it is opened): 5 MiB for 2 TiB in clusters of 2 KiB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Map {
     header: Header,
     len: u64,
-    /// Offsets; 0 where there is no table.
-    l1: Vec<u64>,
-    /// The same without the zeros, ascending.
-    tables: Vec<u64>,
+    first: First,
 }
 
 /// The part of a disk that one entry of the first table stands for.
@@ -62,49 +61,20 @@ impl Map {
         // At most HEAD_LEN.
         let mut head = vec![0; usize::try_from(len).unwrap_or(HEAD_LEN).min(HEAD_LEN)];
         read_at(0, &mut head).map_err(ReadError::Io)?;
-        let header = Header::parse(&head, limits)?;
+        let header = Header::of_whole(&head, limits)?;
         let l1 = header.l1_range();
         if l1.end > len {
             return Err(Error::Truncated { what: "L1 table", at: len, missing: l1.end - len }.into());
         }
-        // Bounded by the limits.
-        let mut bytes = vec![0; usize::try_from(l1.end - l1.start).unwrap_or(usize::MAX)];
-        read_at(l1.start, &mut bytes).map_err(ReadError::Io)?;
-        Ok(Self::new(header, len, &bytes)?)
+        let first = First::read(&Rules::of(&header, len), limits, read_at)?;
+        Ok(Self { header, len, first })
     }
 
     /// From the bytes of the first table, as many as the disk needs. `len` is the file's, or
     /// `u64::MAX` where it is not known.
     pub(crate) fn new(header: Header, len: u64, l1: &[u8]) -> Result<Self, Error> {
-        let words = l1.as_chunks::<8>().0.iter().map(|entry| u64::from_be_bytes(*entry));
-        let mut map = Self { header, len, l1: Vec::with_capacity(l1.len() / 8), tables: Vec::new() };
-        let own = map.header.l1_range();
-        for (entry, index) in words.zip(0_u32..) {
-            let wrong = |why| Error::L1Entry { index, entry, why };
-            let offset = entry & OFFSET;
-            let end = offset + map.header.cluster_size();
-            if entry & !(OFFSET | 1 << 63) != 0 {
-                return Err(wrong("reserved bits are set"));
-            }
-            if !offset.is_multiple_of(map.header.cluster_size()) {
-                return Err(wrong("it is not at the start of a cluster"));
-            }
-            if offset != 0 && (offset < own.end && own.start < end) {
-                return Err(wrong("the table would overlap the L1 table"));
-            }
-            if offset != 0 && end > len {
-                return Err(Error::Truncated { what: "L2 table", at: len, missing: end - len });
-            }
-            map.l1.push(offset);
-        }
-        map.tables = map.l1.iter().copied().filter(|offset| *offset != 0).collect();
-        map.tables.sort_unstable();
-        if let Some(twice) = map.tables.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]) {
-            let index = map.l1.iter().rposition(|offset| *offset == twice).unwrap_or_default();
-            let index = u32::try_from(index).unwrap_or(u32::MAX);
-            return Err(Error::L1Entry { index, entry: twice, why: "another entry has the same table" });
-        }
-        Ok(map)
+        let first = First::new(&Rules::of(&header, len), l1)?;
+        Ok(Self { header, len, first })
     }
 
     /// What the image says of itself.
@@ -112,43 +82,58 @@ impl Map {
         &self.header
     }
 
-    /// The second tables, in bytes of the file, ascending.
+    /// The second tables of a first one that is in memory, in bytes of the file, ascending.
     pub(crate) fn tables(&self) -> &[u64] {
-        &self.tables
+        self.first.kept().map_or(&[], |(_, tables)| tables)
     }
 
-    /// What the second tables describe, in the order of the tables in the file: first bytes on the disk.
+    /// What these describe, in the order of the tables in the file: first bytes on the disk.
     pub(crate) fn tables_in_order(&self) -> Vec<u64> {
         let reach = self.header.table_reach();
-        let mut tables: Vec<(u64, u64)> = self
-            .l1
-            .iter()
-            .zip(0..)
-            .filter(|(offset, _)| **offset != 0)
-            .map(|(o, i)| (*o, i * reach))
-            .collect();
+        let l1 = self.first.kept().map_or(&[][..], |(l1, _)| l1);
+        let mut tables: Vec<(u64, u64)> =
+            l1.iter().zip(0..).filter(|(offset, _)| **offset != 0).map(|(o, i)| (*o, i * reach)).collect();
         tables.sort_unstable();
         tables.into_iter().map(|(_, place)| place).collect()
     }
 
     /// The table for the byte `at` of the disk; `None` behind its end. Where there is no table, neighbours
     /// without one are joined.
-    pub fn table(&self, at: u64) -> Option<Table> {
-        let size = self.header.virtual_size;
-        if at >= size {
-            return None;
+    ///
+    /// A first table that is not in memory is read by `read_at`, a piece at a time; `window` keeps the last one, of this
+    /// map and of no other.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`] when `read_at` fails; [`Error::L1Entry`] when the first table has changed since it was checked.
+    pub fn table<E>(
+        &self,
+        at: u64,
+        window: &mut Window,
+        read_at: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
+    ) -> Result<Option<Table>, ReadError<E>> {
+        if at >= self.header.virtual_size {
+            return Ok(None);
         }
-        let reach = self.header.table_reach();
-        let index = usize::try_from(at / reach).ok()?;
-        let offset = Some(*self.l1.get(index)?).filter(|offset| *offset != 0);
-        let empty = |offset: &&u64| **offset == 0;
-        let entries = match offset {
-            Some(_) => 1,
-            None => self.l1[index..].iter().take_while(empty).count(),
+        let index = at / self.header.table_reach();
+        let found = self.first.entry(&Rules::of(&self.header, self.len), index, window, read_at)?;
+        Ok(found.map(|found| self.table_at(index, found)))
+    }
+
+    /// The same where the first table is in memory.
+    pub(crate) fn kept_table(&self, at: u64) -> Option<Table> {
+        let index = at / self.header.table_reach();
+        self.first.kept_entry(index).map(|found| self.table_at(index, found))
+    }
+
+    fn table_at(&self, index: u64, found: Entry) -> Table {
+        let (offset, entries) = match found {
+            Entry::Table(offset) => (Some(offset), 1),
+            Entry::Nothing { entries } => (None, entries),
         };
-        let start = index as u64 * reach;
-        let bytes = start..size.min(start + entries as u64 * reach);
-        Some(Table { offset, len: self.header.cluster_size(), bytes })
+        let reach = self.header.table_reach();
+        let start = index * reach;
+        let bytes = start..self.header.virtual_size.min(start + entries * reach);
+        Table { offset, len: self.header.cluster_size(), bytes }
     }
 
     /// What the byte `at` of the disk is, and for how many bytes that goes on, after a second table whose
@@ -229,7 +214,7 @@ impl Map {
             Some("its data would be the L1 table")
         } else if in_the_way(&self.header.refcount_table) {
             Some("its data would be the table of reference counts")
-        } else if self.tables.binary_search(&offset).is_ok() {
+        } else if self.first.has(offset, self.header.cluster_bits) {
             Some("its data would be an L2 table")
         } else {
             None

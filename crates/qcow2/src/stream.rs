@@ -116,9 +116,13 @@ impl Decoder {
                 if !collect(head, HEAD_LEN as u64, input, &mut self.position) {
                     return Ok(None);
                 }
-                let header = Header::parse(head, &self.limits)?;
+                let header = Header::of_whole(head, &self.limits)?;
                 if header.cluster_size() < HEAD_LEN as u64 {
                     return Err(Error::NotStreamable("its clusters are smaller than 4 KiB"));
+                }
+                let first = header.l1_range();
+                if (first.end - first.start) / 8 > u64::from(self.limits.kept_entries) {
+                    return Err(Error::NotStreamable("its first table is too large to be kept"));
                 }
                 self.state = State::First { header: header.clone(), bytes: Vec::new() };
                 Ok(Some(Event::Header(header)))
@@ -140,7 +144,7 @@ impl Decoder {
             }
             State::Second { map, places, next, bytes, runs } => {
                 let Some(place) = places.get(*next).copied() else { return self.begin_data().map(Some) };
-                let table = map.table(place).ok_or(Error::EmptyDisk)?;
+                let table = map.kept_table(place).ok_or(Error::EmptyDisk)?;
                 let wanted = table.offset.unwrap_or_default();
                 if !(skip(wanted, input, &mut self.position)
                     && collect(bytes, table.len, input, &mut self.position))
@@ -156,27 +160,12 @@ impl Decoder {
                 Ok(None)
             }
             State::Data { runs, .. } => {
-                let Some(run) = runs.front_mut() else {
+                if runs.is_empty() {
                     // What follows the last data belongs to nobody.
                     self.position += input.len() as u64;
                     *input = &[];
-                    return Ok(None);
-                };
-                if !skip(run.offset, input, &mut self.position) || input.is_empty() {
-                    return Ok(None);
                 }
-                let len = usize::try_from(run.len).unwrap_or(usize::MAX).min(input.len());
-                let (bytes, rest) = input.split_at(len);
-                let virtual_offset = run.at;
-                *input = rest;
-                self.position += len as u64;
-                run.offset += len as u64;
-                run.at += len as u64;
-                run.len -= len as u64;
-                if run.len == 0 {
-                    runs.pop_front();
-                }
-                Ok(Some(Event::Data { virtual_offset, bytes }))
+                Ok(data(runs, input, &mut self.position))
             }
         }
     }
@@ -209,7 +198,7 @@ impl Decoder {
         match self.state {
             // A short image is no streamable one, but has more precise errors.
             State::Head(head) => {
-                let header = Header::parse(&head, &self.limits)?;
+                let header = Header::of_whole(&head, &self.limits)?;
                 cut("L1 table", header.l1_range().end)
             }
             State::First { header, .. } => cut("L1 table", header.l1_range().end),
@@ -223,6 +212,26 @@ impl Decoder {
             },
         }
     }
+}
+
+/// Data of the first of the runs that are still to come.
+fn data<'a>(runs: &mut VecDeque<Run>, input: &mut &'a [u8], position: &mut u64) -> Option<Event<'a>> {
+    let run = runs.front_mut()?;
+    if !skip(run.offset, input, position) || input.is_empty() {
+        return None;
+    }
+    let len = usize::try_from(run.len).unwrap_or(usize::MAX).min(input.len());
+    let (bytes, rest) = input.split_at(len);
+    let virtual_offset = run.at;
+    *input = rest;
+    *position += len as u64;
+    run.offset += len as u64;
+    run.at += len as u64;
+    run.len -= len as u64;
+    if run.len == 0 {
+        runs.pop_front();
+    }
+    Some(Event::Data { virtual_offset, bytes })
 }
 
 /// Passes over what is before byte `to`; whether it was reached.

@@ -50,10 +50,17 @@ fn put64(file: &mut [u8], at: usize, value: u64) {
     file[at..at + 8].copy_from_slice(&value.to_be_bytes());
 }
 
-/// What is wrong with an image, wherever it is found.
+/// What is wrong with an image, wherever it is found, and wherever its first table is.
 fn verdict(file: &[u8]) -> Option<Error> {
-    let limits = Limits::default();
-    map(file, &limits).and_then(|map| read(&map, file, u64::MAX)).err()
+    let of = |limits| map(file, &limits).and_then(|map| read(&map, file, u64::MAX)).err();
+    let verdict = of(Limits::default());
+    assert_eq!(of(in_file()), verdict);
+    verdict
+}
+
+/// The first table is not in memory.
+fn in_file() -> Limits {
+    Limits { kept_entries: 0, ..Limits::default() }
 }
 
 #[test]
@@ -260,6 +267,66 @@ fn what_cannot_be_read_forward_is_told_before_data() {
     }
     let scattered = Limits { runs: 1, ..Limits::default() };
     assert!(matches!(decode(&good(), 4096, &scattered), Err(Error::NotStreamable(_))));
+    // A table that would stay in the file is not there yet.
+    let large = Limits { kept_entries: 0, ..Limits::default() };
+    assert!(matches!(decode(&good(), 4096, &large), Err(Error::NotStreamable(_))));
+    assert!(decode(&good(), 4096, &Limits::default()).is_ok());
+}
+
+#[test]
+fn a_first_table_that_changes_is_noticed_where_it_is_not_in_memory() {
+    let file = good();
+    let map = map(&file, &in_file()).expect("a good image");
+    for entry in [8, 6 * CLUSTER as u64, 1 << 56, 99 * CLUSTER as u64] {
+        let mut changed = file.clone();
+        put64(&mut changed, l1(1), entry);
+        assert_eq!(read(&map, &changed, 2 << 20), read(&map, &file, 2 << 20));
+        let error = read(&map, &changed, u64::MAX).expect_err("another table");
+        assert!(matches!(error, Error::L1Entry { index: 1, .. }), "{error:?}");
+    }
+}
+
+/// The second tables of a large first one, in disorder, with a hole: all are found, and nothing else is.
+#[test]
+fn many_tables_in_disorder() {
+    // Two groups of 65,536 clusters, 512 bytes each; a table for 32 KiB.
+    let (entries, clusters) = (4000_u64, 100_000_u64);
+    let mut file = vec![0; 512 * usize::try_from(clusters).expect("in memory")];
+    let head = good();
+    file[..112].copy_from_slice(&head[..112]);
+    put32(&mut file, 20, 9);
+    put64(&mut file, 24, entries << 15);
+    put32(&mut file, 36, u32::try_from(entries).expect("small"));
+    put64(&mut file, 40, 4096);
+    put64(&mut file, 48, 512);
+    put32(&mut file, 56, 1);
+    put64(&mut file, 512, 1024);
+    for index in (0..entries).filter(|index| !(1000..3500).contains(index)) {
+        // Even ones are tables, and each has one cluster of data behind itself.
+        let table = 200 + index * 9_973 % 49_000 * 2;
+        let at = |byte: u64| usize::try_from(byte).expect("in memory");
+        put64(&mut file, at(4096 + index * 8), table * 512);
+        put64(&mut file, at(table * 512 + 8 * (index % 64)), (table + 1) * 512);
+        file[at((table + 1) * 512)..][..8].copy_from_slice(&index.to_le_bytes());
+    }
+    let both = [Limits::default(), in_file()].map(|limits| {
+        let map = map(&file, &limits).expect("a good image");
+        read(&map, &file, u64::MAX).expect("good tables")
+    });
+    assert_eq!(both[0].len(), 1500);
+    assert!(both[0] == both[1]);
+    // One of them becomes data of another, or its table.
+    let entry = |index: usize| u64::from_be_bytes(*file[4096 + index * 8..].first_chunk().expect("inside"));
+    let (first, last) = (usize::try_from(entry(0)).expect("in memory"), entry(3999));
+    let mut lies = file.clone();
+    put64(&mut lies, first, last);
+    assert!(matches!(
+        verdict(&lies),
+        Some(Error::L2Entry { at: 0, why: "its data would be an L2 table", .. })
+    ));
+    let mut lies = file.clone();
+    put64(&mut lies, 4096, last);
+    assert!(matches!(verdict(&lies), Some(Error::L1Entry { index: 3999, .. })));
 }
 
 #[test]

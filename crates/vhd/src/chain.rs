@@ -304,7 +304,7 @@ impl TopMap {
             let number = u16::try_from(number).unwrap_or(NONE - 1);
             match layer {
                 Ok(vhd) if vhd.header().is_some() => {
-                    vhd.blocks().for_each(|block| map.cover(number, block.bytes));
+                    vhd.allocated().for_each(|bytes| map.cover(number, bytes));
                 }
                 Ok(fixed) => map.cover(number, 0..fixed.virtual_size()),
                 Err(size) => map.cover(number, 0..size),

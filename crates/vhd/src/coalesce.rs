@@ -6,20 +6,37 @@
 //! not change while its data are copied under it. The copy can be begun anew at any point: the same blocks
 //! go to the same places.
 
-use crate::format::{DiskType, FOOTER_LEN, SECTOR};
-use crate::map::{BlockPlace, DiskMap, Place};
+use crate::format::{DiskType, FOOTER_LEN, SECTOR, UNALLOCATED, bitmap_len};
+use crate::map::{BlockPlace, DiskMap, Place, ReadError, Window};
 
 /// What to write into the parent.
+///
+/// Memory: four bytes for each block of the child.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Plan {
     /// Where the parent's footer ends up, in bytes of its file; `None` when it stays where it is.
     pub footer_at: Option<u64>,
-    /// The child's blocks, in the order of the disk.
-    pub merges: Vec<Merge>,
     /// Whether absent sectors of a new block are the grandparent's: then its bitmap is the child's. A disk
     /// without a parent gets whole blocks.
     pub differencing: bool,
+    /// The sector of the parent's file to which each of the child's blocks goes, in their order.
+    sectors: Vec<u32>,
+    /// The sector at which new blocks begin.
+    area: u32,
+    /// Where the parent's table is, in bytes of its file.
+    table_offset: u64,
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError<E> {
+    /// They cannot be merged.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A table could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError<E>),
 }
 
 /// Why a child cannot be merged into its parent.
@@ -44,6 +61,15 @@ pub enum Refusal {
         child: u64,
         /// Of the parent, in bytes.
         parent: u64,
+    },
+    /// A merge that was begun cannot be gone on with where it was: the child or the parent has become another one. Planned anew,
+    /// with an area that begins where the parent's footer is now, it loses nothing.
+    #[error(
+        "blocks of the parent lie at or behind byte {area}, where new ones go, and are not of this merge"
+    )]
+    Area {
+        /// Where the new blocks would begin, in bytes of the parent's file.
+        area: u64,
     },
     /// The parent's file would have more sectors than its table can count.
     #[error("the parent's file would become larger than 2 TiB")]
@@ -76,54 +102,95 @@ impl Plan {
     /// Plans the merge of a differencing disk into a dynamic or differencing one.
     ///
     /// `area` is the byte of the parent's file where new blocks begin: where its footer was when the merge
-    /// was begun, whether that was just now or before an interruption.
+    /// was begun, whether that was just now or before an interruption. Whatever the parent has there since then must be of
+    /// this plan ([`Refusal::Area`]). `read_parent` is what [`DiskMap::read`] had for the
+    /// parent's file; nothing may have been written there since then.
     ///
     /// # Errors
-    /// [`Refusal`].
-    pub fn new(child: &DiskMap, parent: &DiskMap, area: u64) -> Result<Self, Refusal> {
+    /// [`Refusal`], and those of [`DiskMap::place`].
+    pub fn new<E>(
+        child: &DiskMap,
+        parent: &DiskMap,
+        area: u64,
+        mut read_parent: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
+    ) -> Result<Self, PlanError<E>> {
         let (Some(own), Some(header)) = (child.header(), parent.header()) else {
-            return Err(Refusal::Flat);
+            return Err(Refusal::Flat.into());
         };
         if own.block_size != header.block_size {
-            return Err(Refusal::BlockSizes { child: own.block_size, parent: header.block_size });
+            return Err(Refusal::BlockSizes { child: own.block_size, parent: header.block_size }.into());
         }
         if child.virtual_size() != parent.virtual_size() {
-            return Err(Refusal::Sizes { child: child.virtual_size(), parent: parent.virtual_size() });
+            let (child, parent) = (child.virtual_size(), parent.virtual_size());
+            return Err(Refusal::Sizes { child, parent }.into());
         }
         let area = area.next_multiple_of(SECTOR);
-        let (mut merges, mut next) = (Vec::new(), area);
-        for block in child.blocks() {
-            let existing = match parent.place(block.bytes.start) {
-                Some(Place::Block(place)) => Some(place),
-                _ => None,
-            };
-            // One that is there already since an interrupted merge has its place in the area, too.
-            let len = u64::from(block.bitmap_len) + u64::from(header.block_size);
-            let is_new = existing.as_ref().is_none_or(|place| place.bitmap_offset >= area);
-            let place = BlockPlace {
-                bitmap_offset: next,
-                data_offset: next + u64::from(block.bitmap_len),
-                ..block.clone()
-            };
-            let merge = match existing {
-                Some(parent) if !is_new => Merge { child: block, parent, entry: None },
-                _ => {
-                    let sector = u32::try_from(next / SECTOR).ok().filter(|sector| *sector != u32::MAX);
-                    let number = block.block;
-                    let sector = sector.ok_or(Refusal::FileTooLarge)?;
-                    let at = header.table_offset + u64::from(number) * 4;
-                    next += len;
-                    Merge {
-                        child: block,
-                        parent: place,
-                        entry: Some(Entry { at, bytes: sector.to_be_bytes() }),
+        let len = u64::from(bitmap_len(own.block_size)) + u64::from(own.block_size);
+        let sector = |at: u64| u32::try_from(at / SECTOR).ok().filter(|sector| *sector != UNALLOCATED);
+        let (mut sectors, mut window, mut next, mut back) = (Vec::new(), Window::default(), area, 0_u64);
+        for extent in child.allocated() {
+            for start in extent.step_by(own.block_size as usize) {
+                let old = match parent.place(start, &mut window, &mut read_parent)? {
+                    // One that is there already since an interrupted merge has its place in the area, too.
+                    Some(Place::Block(place)) if place.bitmap_offset == next => {
+                        back += 1;
+                        None
                     }
-                }
-            };
-            merges.push(merge);
+                    Some(Place::Block(place)) if place.bitmap_offset >= area => {
+                        return Err(Refusal::Area { area }.into());
+                    }
+                    Some(Place::Block(place)) => Some(place.bitmap_offset),
+                    _ => None,
+                };
+                sectors.push(sector(old.unwrap_or(next)).ok_or(Refusal::FileTooLarge)?);
+                next += if old.is_none() { len } else { 0 };
+            }
         }
-        let differencing = parent.footer().disk_type == DiskType::Differencing;
-        Ok(Self { footer_at: (next > area).then_some(next), merges, differencing })
+        // Nothing else may be there: it would be written over.
+        if parent.data_end() > area {
+            for block in parent.blocks(&mut read_parent) {
+                if block?.bitmap_offset >= area {
+                    back = back.checked_sub(1).ok_or(Refusal::Area { area })?;
+                }
+            }
+        }
+        Ok(Self {
+            footer_at: (next > area).then_some(next),
+            differencing: parent.footer().disk_type == DiskType::Differencing,
+            sectors,
+            // Where not even the area can be counted, no block is in it.
+            area: sector(area).unwrap_or(UNALLOCATED),
+            table_offset: header.table_offset,
+        })
+    }
+
+    /// How many blocks are merged.
+    pub fn blocks(&self) -> u64 {
+        self.sectors.len() as u64
+    }
+
+    /// The blocks of the `child` that it was made for, in the order of the disk. `read_child` is what [`DiskMap::read`] had for
+    /// the child's file.
+    ///
+    /// # Errors
+    /// For each block those of [`DiskMap::place`].
+    pub fn merges<E>(
+        &self,
+        child: &DiskMap,
+        read_child: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
+    ) -> impl Iterator<Item = Result<Merge, ReadError<E>>> {
+        child.blocks(read_child).zip(&self.sectors).map(|(child, sector)| {
+            let child = child?;
+            let bitmap_offset = u64::from(*sector) * SECTOR;
+            let data_offset = bitmap_offset + u64::from(child.bitmap_len);
+            let at = self.table_offset + u64::from(child.block) * 4;
+            let entry = Entry { at, bytes: sector.to_be_bytes() };
+            Ok(Merge {
+                parent: BlockPlace { bitmap_offset, data_offset, ..child.clone() },
+                entry: (*sector >= self.area).then_some(entry),
+                child,
+            })
+        })
     }
 
     /// Length of the parent's file when everything is written, in bytes, if it grows.

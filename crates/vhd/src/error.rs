@@ -90,6 +90,17 @@ pub enum Error {
     /// A dynamic disk starts with a footer that says it is a fixed one.
     #[error("the first sector is the footer of a fixed disk; a fixed disk has its only footer at the end")]
     FrontFooterFixed,
+    /// blktap 0.1 and older: the bits of its bitmaps stand in another order, so that its sectors would be taken for others.
+    #[error(
+        "it was written by blktap {major}.{minor}, whose bitmaps are in another byte order and which blktap itself refuses: \
+         take another copy of the disk"
+    )]
+    OldBlktap {
+        /// Major version.
+        major: u16,
+        /// Minor version.
+        minor: u16,
+    },
     /// A disk of no bytes.
     #[error("the disk has a size of 0 bytes")]
     EmptyDisk,
@@ -169,6 +180,14 @@ pub enum Error {
         /// What it overlaps.
         other: Neighbour,
     },
+    /// The table is not the one that was checked when the VHD was opened.
+    #[error(
+        "the block allocation table at byte {at} has changed since the VHD was opened: somebody writes to it"
+    )]
+    TableChanged {
+        /// Where the part of it that has changed begins.
+        at: u64,
+    },
     /// A stream would have to be read backwards.
     #[error(
         "cannot be read as a stream: the {what} at byte {offset} lies before byte {position}, which was already passed"
@@ -206,6 +225,14 @@ pub enum Error {
         at: u64,
         /// How many bytes are too many (at least).
         len: u64,
+    },
+    /// Data that the bitmap says are not there: nobody can tell which of both is true.
+    #[error("block {block} has data at byte {at} of which its bitmap says that they are not there")]
+    AbsentData {
+        /// The block's number on the virtual disk.
+        block: u32,
+        /// Where the first sector with such data is, in bytes.
+        at: u64,
     },
     /// A differencing disk that names no parent.
     #[error("a differencing disk that names no parent: no uuid, no name, no locator")]

@@ -1,12 +1,18 @@
 //! What the fuzz targets and the property tests run: arbitrary input, and an oracle.
 
+mod inspect;
+
 use std::ops::Range;
 
 use uuid::Uuid;
 
-use crate::format::{BLOCK_SIZE, Timestamp};
+pub use self::inspect::inspect;
+use crate::format::{BLOCK_SIZE, DiskType, Footer, Timestamp};
 use crate::layout::{Dialect, Layout, Parameters, Segment};
-use crate::{Decoder, DiskMap, EndFooterPolicy, Error, Event, Limits, Place, Summary, bitmap};
+use crate::{
+    Decoder, DiskMap, EndFooterPolicy, Error, Event, FixedDecoder, Limits, Place, Summary, Warning, Window,
+    bitmap,
+};
 
 /// Runs `stream` through `decoder` in pieces whose lengths are taken from `cuts` in turn (0 counts
 /// as 1; no cuts, one piece), and returns the events with adjacent data and gaps joined.
@@ -68,6 +74,15 @@ fn note(found: &mut Vec<Found>, event: Event<'_>) {
 /// When the readers disagree; see `agree`.
 pub fn parse(bytes: &[u8]) {
     agree(bytes);
+    let size = bytes.len() as u64;
+    if size > 0 {
+        // A guest may have written anything into a fixed disk.
+        let creator = Dialect::XenapiRs.creator();
+        let footer = Footer::new(DiskType::Fixed, size, Uuid::from_u128(1), Timestamp(2), creator);
+        let file = [bytes, &footer.to_bytes()].concat();
+        agree(&file);
+        assert_eq!(fixed(&file, &[]).1.map(|summary| summary.footer), Ok(footer));
+    }
     if bytes.len() > 2048 {
         let mut file = bytes.to_vec();
         make_sum(&mut file[..512], 64);
@@ -76,6 +91,29 @@ pub fn parse(bytes: &[u8]) {
         file.copy_within(..512, end);
         agree(&file);
     }
+}
+
+/// What a stream is as a fixed disk that ends somewhere: its data, in one piece, and what is known at the end.
+///
+/// # Panics
+/// When the data do not follow each other.
+pub fn fixed(stream: &[u8], cuts: &[usize]) -> (Vec<u8>, Result<Summary, Error>) {
+    let (mut decoder, mut data, mut rest) = (FixedDecoder::default(), Vec::new(), stream);
+    let mut cuts = cuts.iter().cycle();
+    while !rest.is_empty() {
+        let len = cuts.next().map_or(rest.len(), |cut| (*cut).clamp(1, rest.len()));
+        let (piece, behind) = rest.split_at(len);
+        rest = behind;
+        match decoder.feed(piece) {
+            Ok(parts) => parts.into_iter().for_each(|(at, bytes)| {
+                assert_eq!(at, data.len() as u64);
+                data.extend_from_slice(bytes);
+            }),
+            Err(error) => return (data, Err(error)),
+        }
+    }
+    assert_eq!(decoder.position(), stream.len() as u64);
+    (data, decoder.finish())
 }
 
 /// Writes the checksum of a structure into its field.
@@ -98,9 +136,22 @@ fn agree(stream: &[u8]) {
         assert_eq!(whole.0, pieces.0);
     }
     let known = decode(Decoder::with_len(stream.len() as u64), stream, &[]);
-    drop(decode(Decoder::fixed(stream.len() as u64), stream, &[3, 1000]));
     let map = map(stream, EndFooterPolicy::Required);
     drop(self::map(stream, EndFooterPolicy::FrontSuffices));
+    let as_fixed = fixed(stream, &[]);
+    assert_eq!(as_fixed, fixed(stream, &[1, 511, 7, 4096]));
+    assert_eq!(as_fixed.0, stream[..stream.len().saturating_sub(512)]);
+    let announced = decode(Decoder::fixed(stream.len() as u64), stream, &[3, 1000]).1;
+    assert_eq!(as_fixed.1, announced, "of a known and of an unknown length");
+    if !Footer::has_cookie(stream) {
+        // A footer of 511 bytes is for files only, and so are zeros around one.
+        let of_file = |warning: &Warning| {
+            matches!(warning, Warning::ShortEndFooter | Warning::Gap(_) | Warning::Trailing(_))
+        };
+        let is_fixed =
+            |map: &DiskMap| map.footer().disk_type == DiskType::Fixed && !map.warnings().iter().any(of_file);
+        assert_eq!(as_fixed.1.is_ok(), map.as_ref().is_ok_and(is_fixed));
+    }
     if known.1.is_ok() {
         let map = map.expect("what can be read forward can be read at random");
         for found in &known.0 {
@@ -152,7 +203,7 @@ pub fn layout(size: u64, extents: &[Range<u64>], dialect: Dialect, cuts: &[usize
     let summary = summary.expect("own streams decode");
     assert_eq!((u64::from(summary.blocks), summary.stream_len, &summary.footer), (blocks, len, &footer));
     let map = map(&stream, EndFooterPolicy::Required).expect("own files open");
-    let uneven = (!size.is_multiple_of(512)).then_some(crate::Warning::UnevenSize(size));
+    let uneven = (!size.is_multiple_of(512)).then_some(Warning::UnevenSize(size));
     assert_eq!(map.warnings(), uneven.as_slice());
     let mut covered = crate::BlockSet::new(size, BLOCK_SIZE);
     for found in &found {
@@ -199,15 +250,56 @@ pub fn render(layout: Layout, content: impl Fn(u64) -> u8) -> Vec<u8> {
 /// # Panics
 /// When the map asks for bytes that the file does not have.
 pub fn map(file: &[u8], policy: EndFooterPolicy) -> Result<DiskMap, Error> {
-    let read_at = |offset: u64, buffer: &mut [u8]| {
-        let start = usize::try_from(offset).expect("reads stay inside of the file");
-        buffer.copy_from_slice(&file[start..start + buffer.len()]);
-        Ok::<(), std::convert::Infallible>(())
+    map_with(file, policy, &Limits::default())
+}
+
+/// The same with other limits than the default ones.
+///
+/// # Errors
+/// Those of [`DiskMap::read`].
+///
+/// # Panics
+/// When the map is another one where its table stays in the file.
+pub fn map_with(file: &[u8], policy: EndFooterPolicy, limits: &Limits) -> Result<DiskMap, Error> {
+    let read = |offset: u64, buffer: &mut [u8]| read_at(file, offset, buffer);
+    let map = |limits| {
+        DiskMap::read(file.len() as u64, policy, limits, read).map_err(|error| match error {
+            crate::ReadError::Format(error) => error,
+            crate::ReadError::Io { source, .. } => match source {},
+        })
     };
-    DiskMap::read(file.len() as u64, policy, &Limits::default(), read_at).map_err(|error| match error {
-        crate::ReadError::Format(error) => error,
-        crate::ReadError::Io { source, .. } => match source {},
-    })
+    // A table that stays in the file says the same.
+    let (found, listed) = (map(limits), map(&Limits { runs: 0, ..limits.clone() }));
+    match (&found, &listed) {
+        (Ok(found), Ok(listed)) => {
+            let of =
+                |map: &DiskMap| map.blocks(read).map(|block| block.expect("it is there")).collect::<Vec<_>>();
+            assert_eq!(of(found), of(listed));
+            assert_eq!(found.allocation(BLOCK_SIZE), listed.allocation(BLOCK_SIZE));
+            assert_eq!(found.allocated_blocks(), listed.allocated_blocks());
+            assert_eq!((found.data_end(), found.warnings()), (listed.data_end(), listed.warnings()));
+        }
+        (Err(found), Err(listed)) => assert_eq!(found, listed),
+        _ => panic!("{found:?}, and with its table in the file {listed:?}"),
+    }
+    found
+}
+
+/// What a map reads of a file in memory.
+///
+/// # Errors
+/// None.
+///
+/// # Panics
+/// When bytes are asked for that the file does not have.
+pub fn read_at(file: &[u8], offset: u64, buffer: &mut [u8]) -> Result<(), std::convert::Infallible> {
+    let start = usize::try_from(offset).expect("reads stay inside of the file");
+    buffer.copy_from_slice(&file[start..start + buffer.len()]);
+    Ok(())
+}
+
+fn place(map: &DiskMap, file: &[u8], window: &mut Window, at: u64) -> Option<Place> {
+    map.place(at, window, |offset, buffer| read_at(file, offset, buffer)).expect("the table does not change")
 }
 
 /// Bytes of the disk, byte by byte: slow and obviously right.
@@ -216,8 +308,9 @@ pub fn map(file: &[u8], policy: EndFooterPolicy) -> Result<DiskMap, Error> {
 /// When `bytes` lie behind the end of the disk or data behind the end of the file.
 pub fn read(map: &DiskMap, file: &[u8], bytes: Range<u64>) -> Vec<u8> {
     let at = |offset: u64| file[usize::try_from(offset).expect("inside of the file")];
+    let mut window = Window::default();
     bytes
-        .map(|byte| match map.place(byte).expect("inside of the disk") {
+        .map(|byte| match place(map, file, &mut window, byte).expect("inside of the disk") {
             Place::File { offset, .. } => at(offset),
             Place::Unallocated { .. } => 0,
             Place::Block(block) => {

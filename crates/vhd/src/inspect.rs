@@ -13,9 +13,12 @@ use crate::format::{FOOTER_LEN, Geometry, Timestamp, footer_sum};
 use crate::limits::Limits;
 use crate::map::{DiskMap, EndFooterPolicy, ReadError};
 
+mod batmap;
 mod checks;
+mod places;
 mod writer;
 
+use places::Places;
 pub use writer::Writer;
 
 /// Programs that read VHDs.
@@ -107,6 +110,8 @@ pub struct Report {
     pub writer: Option<Writer>,
     /// The map, when the VHD can be read.
     pub map: Option<DiskMap>,
+    /// Why it cannot be read. Another [`Inspection`] may read it.
+    pub error: Option<Error>,
     /// All deviations, the worst first.
     pub findings: Vec<Finding>,
     /// Whether somebody encrypted the data (blktap's key hash); they cannot be read without the key.
@@ -116,6 +121,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// Adds what was found by somebody who knows more than this one file.
+    pub fn add(&mut self, finding: Finding) {
+        self.findings.push(finding);
+        self.findings.sort_by_key(|finding| std::cmp::Reverse(finding.grade));
+    }
+
     /// The worst grade; `None` when nothing deviates.
     pub fn grade(&self) -> Option<Grade> {
         self.findings.iter().map(|finding| finding.grade).max()
@@ -194,6 +205,9 @@ pub struct Inspection {
     pub limits: Limits,
     /// The time now, to know the future by; `None` leaves times alone.
     pub now: Option<Timestamp>,
+    /// Which footer counts where both are sound and disagree: [`EndFooterPolicy::FrontCounts`] or
+    /// [`EndFooterPolicy::EndCounts`], whose repair writes that one to both ends. With any other, nobody knows.
+    pub end_footer: EndFooterPolicy,
     /// Read the sector bitmaps, and the data of sectors that are said to be absent.
     pub bitmaps: bool,
 }
@@ -212,16 +226,25 @@ impl Inspection {
         let mut report = Report {
             writer: None,
             map: None,
+            error: None,
             findings: Vec::new(),
             encrypted: false,
             good_footer: None,
             end_at: len.saturating_sub(FOOTER_LEN as u64),
         };
-        let map = self.read_map(len, &mut read_at, &mut found, &mut report.end_at)?;
+        let map = match self.read_map(len, &mut read_at, &mut found, &mut report.end_at)? {
+            Ok(map) => Some(map),
+            Err(error) => {
+                found.add(Grade::Fatal, error.to_string());
+                report.error = Some(error);
+                None
+            }
+        };
+        let chosen = self.end_footer == EndFooterPolicy::FrontCounts;
         if let Some(map) = map {
             report.writer = Some(Writer::of(map.footer().creator));
             checks::footer(&map, self.now, &mut found);
-            let good = checks::good_footer_at(&map, report.end_at);
+            let good = checks::good_footer_at(&map, report.end_at, chosen);
             let mut bytes = [0; FOOTER_LEN];
             // A footer of 511 bytes lacks its last one, a zero.
             let have = usize::try_from(len - good).unwrap_or(FOOTER_LEN).min(FOOTER_LEN);
@@ -229,8 +252,15 @@ impl Inspection {
             report.good_footer = Some(bytes);
             checks::footers(&map, len, &mut report.end_at, &mut found);
             if let Some(header) = map.header() {
+                let mut front = [0; FOOTER_LEN];
+                read_at(0, &mut front)?;
+                checks::copies(&map, &front, &bytes, &mut found);
+                checks::disagreeing(&map, chosen, report.end_at, &mut found);
                 checks::header(&map, header, len, &mut found);
-                report.encrypted = checks::batmap(&map, header, len, &mut read_at, &mut found)?;
+                let places = Places { map: &map, header, len };
+                places::locators(&places, &mut read_at, &mut found)?;
+                places::blocks(&places, &mut read_at, &mut found)?;
+                report.encrypted = batmap::check(&map, header, len, &mut read_at, &mut found)?;
                 if self.bitmaps {
                     checks::bitmaps(&map, &mut read_at, &mut found)?;
                 }
@@ -249,19 +279,30 @@ impl Inspection {
         read_at: &mut impl FnMut(u64, &mut [u8]) -> Result<(), E>,
         found: &mut Findings,
         end_at: &mut u64,
-    ) -> Result<Option<DiskMap>, E> {
-        let mut read =
-            |len| match DiskMap::read(len, EndFooterPolicy::FrontSuffices, &self.limits, &mut *read_at) {
-                Ok(map) => Ok(Ok(map)),
-                Err(ReadError::Format(error)) => Ok(Err(error)),
-                Err(ReadError::Io { source, .. }) => Err(source),
-            };
+    ) -> Result<Result<DiskMap, Error>, E> {
+        let mut read_by = |len, policy| match DiskMap::read(len, policy, &self.limits, &mut *read_at) {
+            Ok(map) => Ok(Ok(map)),
+            Err(ReadError::Format(error)) => Ok(Err(error)),
+            Err(ReadError::Io { source, .. }) => Err(source),
+        };
+        let chosen = matches!(self.end_footer, EndFooterPolicy::FrontCounts | EndFooterPolicy::EndCounts);
+        // Damage is told as it is; only between two that are sound has somebody to choose.
+        let mut read = |len| match read_by(len, EndFooterPolicy::FrontSuffices)? {
+            Err(Error::FooterMismatch { .. }) if chosen => read_by(len, self.end_footer),
+            read => Ok(read),
+        };
         let error = match read(len)? {
-            Ok(map) => return Ok(Some(map)),
+            Ok(map) => {
+                if let Some(end) = checks::trailing(&map, len, found) {
+                    *end_at = end - FOOTER_LEN as u64;
+                }
+                return Ok(Ok(map));
+            }
             Err(error) => error,
         };
-        match error {
+        match &error {
             Error::TrailingData { at, len: extra } => {
+                let at = *at;
                 if let Ok(map) = read(at)? {
                     *end_at = at - FOOTER_LEN as u64;
                     found
@@ -271,7 +312,7 @@ impl Inspection {
                         )
                         .refused(&[Reader::VhdUtil, Reader::VhdTool, Reader::XenOrchestra])
                         .repair(Repair::Truncate(at));
-                    return Ok(Some(map));
+                    return Ok(Ok(map));
                 }
             }
             Error::Truncated { what: Structure::EndFooter, at, missing } if len > FOOTER_LEN as u64 => {
@@ -285,13 +326,12 @@ impl Inspection {
                         )
                         .refused(&[Reader::VhdUtil, Reader::XenOrchestra])
                         .repair(Repair::EndFooter(footer_at));
-                    return Ok(Some(map));
+                    return Ok(Ok(map));
                 }
             }
             _ => {}
         }
-        found.add(Grade::Fatal, error.to_string());
-        Ok(None)
+        Ok(Err(error))
     }
 }
 
@@ -300,12 +340,17 @@ struct Findings(Vec<Finding>);
 
 impl Findings {
     fn add(&mut self, grade: Grade, what: String) -> &mut Finding {
-        self.0.push(Finding { grade, what, refused_by: &[], misread_by: &[], repair: None });
+        self.0.push(Finding::new(grade, what));
         self.0.last_mut().expect("just pushed")
     }
 }
 
 impl Finding {
+    /// That nobody in particular stumbles over.
+    pub fn new(grade: Grade, what: impl Into<String>) -> Self {
+        Self { grade, what: what.into(), refused_by: &[], misread_by: &[], repair: None }
+    }
+
     fn refused(&mut self, by: &'static [Reader]) -> &mut Self {
         self.refused_by = by;
         self

@@ -55,7 +55,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    fn creator(self) -> Creator {
+    pub(crate) fn creator(self) -> Creator {
         match self {
             Self::XenapiRs => Creator::XENAPI_RS,
             Self::Xapi => Creator::XAPI,
@@ -163,6 +163,38 @@ impl Layout {
         Self::sparse(footer, Some((parent, locators)), data, blocks)
     }
 
+    /// Plans a differencing VHD that names its parent as another one does, whose header is `like`: with these of its locators,
+    /// each with the bytes that it points to.
+    ///
+    /// # Errors
+    /// As [`Layout::dynamic`].
+    pub fn layer(
+        parameters: &Parameters,
+        like: &DynamicHeader,
+        locators: &[(ParentLocator, Vec<u8>)],
+        blocks: BlockSet,
+    ) -> Result<Self, Error> {
+        let footer = footer(parameters, DiskType::Differencing)?;
+        let (mut data, mut placed) = (Vec::new(), Vec::new());
+        for (locator, bytes) in locators {
+            let offset = (FOOTER_LEN + HEADER_LEN + data.len()) as u64;
+            data.extend_from_slice(bytes);
+            data.resize(data.len().next_multiple_of(512), 0);
+            // A path is far shorter than 4 GiB.
+            let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            let space = len.next_multiple_of(512);
+            placed.push(ParentLocator { platform: locator.platform, space, len, offset });
+        }
+        let mut layout = Self::sparse(footer, None, data.into(), blocks)?;
+        if let Body::Dynamic { header, .. } = &mut layout.body {
+            header.parent_uuid = like.parent_uuid;
+            header.parent_timestamp = like.parent_timestamp;
+            header.parent_name.clone_from(&like.parent_name);
+            header.locators = placed;
+        }
+        Ok(layout)
+    }
+
     fn sparse(
         footer: Footer,
         parent: Option<(&Parent, Vec<ParentLocator>)>,
@@ -194,6 +226,13 @@ impl Layout {
         if let Body::Dynamic { aligned, .. } = &mut self.body {
             *aligned = true;
         }
+        self
+    }
+
+    /// The same, with blktap's mark of a disk that is only the parent of others.
+    #[must_use]
+    pub fn hidden(mut self, hidden: bool) -> Self {
+        self.footer.hidden = u8::from(hidden);
         self
     }
 

@@ -1,10 +1,9 @@
 //! The VHD disk format, without IO.
 //!
-//! This crate decides, its callers move bytes: it opens no file and no socket, reads no clock and
-//! draws no random number.
+//! This crate decides, its callers move bytes.
 //!
 //! * [`Decoder`] reads a VHD from a stream, whoever wrote it, and refuses what is malformed before
-//!   data are given out.
+//!   data are given out; [`FixedDecoder`] a fixed one of unknown length.
 //! * [`DiskMap`] does the same for a file that can be read at any place, and answers where a byte
 //!   of the disk is.
 //! * [`Layout`] plans a new VHD from what is allocated: its exact length, then its pieces.
@@ -34,6 +33,8 @@
 //!
 //! * [`chain`] judges whether disks are layers of each other, [`mod@coalesce`] plans how one of them is
 //!   merged into its parent, [`inspect`] says what is odd about a disk and how to repair it.
+//!
+//! What it does not do: open a file or a socket, read a clock, or draw a random number.
 
 pub mod bitmap;
 mod blocks;
@@ -55,7 +56,7 @@ pub mod zero;
 pub use blocks::BlockSet;
 pub use error::{Error, Neighbour, Structure};
 pub use layout::Layout;
-pub use limits::Limits;
-pub use map::{BlockPlace, DiskMap, EndFooterPolicy, Place, ReadError, Warning};
-pub use parse::{Ahead, Decoder, Event, Summary};
+pub use limits::{Limits, Surplus};
+pub use map::{BlockPlace, DiskMap, EndFooterPolicy, Place, ReadError, Warning, Window};
+pub use parse::{Ahead, Decoder, Event, FixedDecoder, Summary};
 pub use probe::{Probe, probe};

@@ -4,16 +4,21 @@ use std::ops::Range;
 
 use crate::blocks::BlockSet;
 use crate::error::{Error, Structure};
-use crate::format::{DiskType, DynamicHeader, FOOTER_LEN, Footer, HEADER_LEN, SECTOR, UNALLOCATED};
+use crate::format::{Creator, DiskType, DynamicHeader, FOOTER_LEN, Footer, HEADER_LEN, SECTOR, Timestamp};
 use crate::limits::Limits;
-use crate::parse::check_fixed;
-use crate::probe::end_footer;
-use crate::table::{self, Placed, Shape};
+use crate::table::{self, Rules, Shape};
+
+mod ends;
+mod kept;
+
+pub use kept::Window;
+use kept::{Checked, Table};
 
 /// Where the bytes of a disk are: footer, header and table of a VHD file, checked as a whole.
 ///
-/// Memory: eight bytes for each block in the file, at most four for each block of the disk (4 MiB
-/// for 2 TiB); up to 16 for each block of the disk while it is made.
+/// Memory: twelve bytes for each run of blocks that follow each other on the disk and in the file, as far as there are at
+/// most [`Limits::runs`] of them. A table with more stays in the file, to be read where it is needed, and takes a bit for
+/// each block of the disk (128 KiB for 2 TiB), and four bytes for each block while it is checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskMap {
     footer: Footer,
@@ -27,15 +32,8 @@ struct Dynamic {
     shape: Shape,
     table: Table,
     allocated: u32,
-}
-
-/// The block allocation table in whichever form is smaller.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Table {
-    /// As in the file: what is looked up is decoded then.
-    Dense(Vec<u8>),
-    /// Only what is allocated, by block. Chains have many layers with few blocks each.
-    Sparse(Vec<Placed>),
+    /// Where the last block ends in the file, or the table or a locator if that lies behind; in bytes.
+    data_end: u64,
 }
 
 /// Why a map could not be made.
@@ -56,7 +54,8 @@ pub enum ReadError<E> {
     },
 }
 
-/// Whether a file must end with its footer.
+/// Whether a file must end with its footer, and which of two footers counts. Of a fixed disk there is only the one at the
+/// end: see [`Limits::padding`] for where that may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EndFooterPolicy {
     /// It must; what a broken-off copy or a running writer leaves is refused. blktap overwrites
@@ -65,6 +64,11 @@ pub enum EndFooterPolicy {
     Required,
     /// The copy at the start is enough.
     FrontSuffices,
+    /// The copy at the start counts, whatever is at the end; where that says something else,
+    /// [`Warning::FootersDisagree`] tells.
+    FrontCounts,
+    /// The one at the end counts, whatever is at the start.
+    EndCounts,
 }
 
 /// An oddity that does not stand in the way of reading.
@@ -83,6 +87,17 @@ pub enum Warning {
     /// The end footer has 511 bytes.
     #[error("the end footer lacks its last byte")]
     ShortEndFooter,
+    /// Both footers are sound and disagree; which one counts was said by the caller.
+    #[error(
+        "the footers at the start and at the end disagree about the {0}; the one that was asked for is used"
+    )]
+    FootersDisagree(&'static str),
+    /// So many bytes follow the footer: zeros, unless [`Limits::surplus`] allows more.
+    #[error("{0} bytes follow the footer, as on a device larger than the VHD")]
+    Trailing(u64),
+    /// So many bytes lie between a fixed disk and its footer: zeros, unless [`Limits::surplus`] allows more.
+    #[error("{0} bytes lie between the disk and its footer, as on a device larger than the VHD")]
+    Gap(u64),
     /// Feature bit 1 is clear.
     #[error("the feature bits are {0:#x}, bit 1 must be set")]
     Features(u32),
@@ -101,6 +116,24 @@ pub enum Warning {
     /// The header's link to a next header is not all ones.
     #[error("the dynamic header's data offset is {0:#x} instead of all ones")]
     HeaderLink(u64),
+    /// blktap's name, and a version that blktap does not know: the latest is 1.3.
+    #[error("the creator is blktap {major}.{minor}, a version that blktap does not know")]
+    CreatorVersion {
+        /// Major version.
+        major: u16,
+        /// Minor version.
+        minor: u16,
+    },
+    /// It was created in the future: see [`DiskMap::future`].
+    #[error("it was created {0} s in the future; is the clock right?")]
+    Future(u32),
+    /// A bitmap of a dynamic disk leaves out sectors of this block that have data in the file. Only whoever reads data sees
+    /// that.
+    #[error(
+        "the bitmap of block {0} leaves out sectors that have data in the file: they are zero, as XenServer has it; other \
+         readers do not look at bitmaps"
+    )]
+    AbsentData(u32),
     /// The size is not a whole number of sectors.
     #[error("the size of {0} bytes is not a whole number of sectors")]
     UnevenSize(u64),
@@ -124,9 +157,6 @@ pub enum Place {
         len: u64,
     },
 }
-
-/// Entries looked at for one answer, so that many answers about a large gap stay cheap.
-const LOOK_AHEAD: u32 = 4096;
 
 /// A block in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,23 +196,19 @@ impl DiskMap {
         let mut read = |offset: u64, buffer: &mut [u8]| {
             read_at(offset, buffer).map_err(|source| ReadError::Io { offset, len: buffer.len(), source })
         };
-        let Some(end_at) = len.checked_sub(FOOTER_LEN as u64) else {
-            let missing = FOOTER_LEN as u64 - len;
-            return Err(Error::Truncated { what: Structure::EndFooter, at: len, missing }.into());
-        };
-        let (mut front, mut last) = ([0; FOOTER_LEN], [0; FOOTER_LEN]);
-        read(end_at, &mut last)?;
-        read(0, &mut front)?;
         let mut warnings = Vec::new();
-        let (footer, end) = choose_footer(&front, &last, len, &mut warnings)?;
+        let (footer, end) = ends::find(len, policy, limits, &mut read, &mut warnings)?;
         footer_warnings(&footer, &mut warnings);
         if footer.disk_type == DiskType::Fixed {
-            check_fixed(&footer, end.map_or(len, |end| end + FOOTER_LEN as u64), limits)?;
+            let at = end.unwrap_or(len - FOOTER_LEN as u64);
+            ends::fixed(&footer, at, limits, &mut read, &mut warnings)?;
             return Ok(Self { footer, dynamic: None, warnings });
         }
         table::check_footer(&footer, limits)?;
 
-        let within = |what, structure_end: u64, otherwise: Error| match structure_end.checked_sub(len) {
+        // What claims to be the footer at the end, sound or not, is no part of anything else: a repair writes it anew.
+        let before = end.unwrap_or(len);
+        let within = |what, structure_end: u64, otherwise: Error| match structure_end.checked_sub(before) {
             None | Some(0) => Ok(()),
             Some(missing) if end.is_none() => Err(Error::Truncated { what, at: len, missing }),
             Some(_) => Err(otherwise),
@@ -198,25 +224,21 @@ impl DiskMap {
         let table_end = offset + u64::from(entries) * 4;
         within(Structure::Table, table_end, Error::TableOffset { offset, entries })?;
 
-        let mut table = vec![0; shape.blocks as usize * 4];
-        read(offset, &mut table)?;
-        let placed = table::place(&table, &footer, &header, &shape, end)?;
+        let rules = Rules::new(&footer, &header, &shape, end);
+        let Checked { table, allocated, end: blocks_end } =
+            Table::read(&header, &shape, &rules, limits.runs, &mut read)?;
+        let table_end = header.table_offset + header.table_len();
+        // What the header refers to is not behind the disk, and no footer is between.
+        let locators = header.locators.iter().filter_map(|locator| locator.range(len));
+        let locators_end = locators.map(|range| range.end.next_multiple_of(SECTOR)).max().unwrap_or_default();
         if end.is_none() {
-            let metadata_end = (header.table_offset + header.table_len()).min(len);
-            let blocks_end =
-                placed.last().map_or(metadata_end, |last: Placed| last.offset() + shape.block_len());
-            missing_end(blocks_end, len, &footer, policy, &mut read)?;
-            warnings.push(Warning::EndFooterMissing);
+            let blocks_end = blocks_end.unwrap_or(table_end.min(len)).max(locators_end.min(len));
+            let blocks_end = blocks_end.max(ends::batmap(&footer, table_end, len, &mut read)?);
+            let behind = ends::missing(blocks_end, len, &footer, (policy, limits), &mut read)?;
+            warnings.push(behind.map_or(Warning::EndFooterMissing, Warning::Trailing));
         }
-        let allocated = u32::try_from(placed.len()).unwrap_or(u32::MAX);
-        let table = if allocated < shape.blocks / 2 {
-            let mut placed: Vec<Placed> = placed.iter().collect();
-            placed.sort_unstable_by_key(|placed| placed.block);
-            Table::Sparse(placed)
-        } else {
-            Table::Dense(table)
-        };
-        Ok(Self { footer, dynamic: Some(Dynamic { header, shape, table, allocated }), warnings })
+        let data_end = table_end.max(blocks_end.unwrap_or_default()).max(locators_end);
+        Ok(Self { footer, dynamic: Some(Dynamic { header, shape, table, allocated, data_end }), warnings })
     }
 
     /// The footer that was used.
@@ -242,6 +264,19 @@ impl DiskMap {
         batmap.starts_with(b"tdbatmap") && batmap[29] == 1
     }
 
+    /// Where the map ends of which the sector at [`DiskMap::batmap_offset`] tells, in bytes of the file, if it tells of one.
+    pub fn batmap_end(batmap: &[u8; FOOTER_LEN]) -> Option<u64> {
+        Self::batmap_range(batmap).map(|range| range.end)
+    }
+
+    /// The bytes of the file that the map has of which that sector tells.
+    pub(crate) fn batmap_range(batmap: &[u8; FOOTER_LEN]) -> Option<Range<u64>> {
+        let (offset, rest) = batmap.strip_prefix(b"tdbatmap")?.split_first_chunk()?;
+        let sectors = u32::from_be_bytes(*rest.first_chunk()?);
+        let offset = u64::from_be_bytes(*offset);
+        Some(offset..offset.checked_add(u64::from(sectors) * SECTOR)?)
+    }
+
     /// The disk's size in bytes.
     pub fn virtual_size(&self) -> u64 {
         self.footer.current_size
@@ -252,50 +287,75 @@ impl DiskMap {
         &self.warnings
     }
 
+    /// [`Warning::Future`] if its time of creation is more than half an hour ahead of `now`, which `vhd-util check` takes for
+    /// damage. No clock is read here.
+    pub fn future(&self, now: Timestamp) -> Option<Warning> {
+        let ahead = self.footer.timestamp.0.checked_sub(now.0)?;
+        (ahead > CLOCK_SLACK).then_some(Warning::Future(ahead))
+    }
+
     /// Number of blocks in the file; 0 for a fixed disk.
     pub fn allocated_blocks(&self) -> u32 {
         self.dynamic.as_ref().map_or(0, |dynamic| dynamic.allocated)
     }
 
-    /// The blocks in the file, in the order of the disk; none for a fixed disk.
-    pub fn blocks(&self) -> impl Iterator<Item = BlockPlace> + '_ {
-        self.dynamic.iter().flat_map(|dynamic| {
-            let mut from = 0;
-            std::iter::from_fn(move || {
-                let next = dynamic.next_allocated(from, u32::MAX)?;
-                from = next + 1;
-                dynamic.block(next)
-            })
+    /// The blocks in the file, in the order of the disk; none for a fixed disk. `read_at` is what [`DiskMap::read`] had.
+    ///
+    /// # Errors
+    /// For each block as [`DiskMap::place`]; it is the last answer then.
+    pub fn blocks<E>(
+        &self,
+        mut read_at: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
+    ) -> impl Iterator<Item = Result<BlockPlace, ReadError<E>>> {
+        let (mut from, mut window) = (Some(0), Window::default());
+        std::iter::from_fn(move || {
+            let dynamic = self.dynamic.as_ref()?;
+            let next = dynamic.table.next_allocated(from?)?;
+            let found = dynamic.block(next, &mut window, &mut read_at);
+            from = found.is_ok().then_some(next + 1);
+            found.transpose()
         })
     }
 
-    /// Where the last block ends in the file, or the table when there is no block; where the data of a
-    /// fixed disk end. Locators and other metadata may lie behind.
-    pub fn data_end(&self) -> u64 {
-        let Some(dynamic) = &self.dynamic else { return self.virtual_size() };
-        let table_end = dynamic.header.table_offset + dynamic.header.table_len();
-        let block_size = u64::from(dynamic.shape.block_size);
-        self.blocks().map(|block| block.data_offset + block_size).fold(table_end, u64::max)
+    /// The bytes of the disk that the blocks in the file stand for, ascending; none for a fixed disk. Neighbours may come
+    /// one by one. What the bitmaps say is not considered.
+    pub fn allocated(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        self.dynamic.iter().flat_map(|dynamic| dynamic.table.extents(dynamic.shape))
     }
 
-    /// Where the byte `virtual_offset` of the disk is, and how much follows it there.
+    /// Where the last block ends in the file, or the table or a parent locator if that lies behind; where the data of a
+    /// fixed disk end. Metadata of others may lie behind.
+    pub fn data_end(&self) -> u64 {
+        self.dynamic.as_ref().map_or(self.virtual_size(), |dynamic| dynamic.data_end)
+    }
+
+    /// Where the byte `virtual_offset` of the disk is, and how much follows it there; `None` behind the end of the disk.
     ///
-    /// `None` behind the end of the disk.
-    pub fn place(&self, virtual_offset: u64) -> Option<Place> {
-        let left = self.virtual_size().checked_sub(virtual_offset).filter(|left| *left > 0)?;
-        let Some(dynamic) = &self.dynamic else {
-            return Some(Place::File { offset: virtual_offset, len: left });
+    /// Nothing is read but for a table that is too much in disorder to be in memory ([`Limits::runs`]): a window of 16 KiB of
+    /// it with `read_at`, which is what [`DiskMap::read`] had, if it is not the one that is kept.
+    ///
+    /// # Errors
+    /// [`ReadError::Io`] when `read_at` fails, and [`Error::TableChanged`] when the table is another one than when the map was
+    /// made.
+    pub fn place<E>(
+        &self,
+        virtual_offset: u64,
+        window: &mut Window,
+        read_at: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
+    ) -> Result<Option<Place>, ReadError<E>> {
+        let Some(left) = self.virtual_size().checked_sub(virtual_offset).filter(|left| *left > 0) else {
+            return Ok(None);
         };
-        let number = virtual_offset / u64::from(dynamic.shape.block_size);
+        let Some(dynamic) = &self.dynamic else {
+            return Ok(Some(Place::File { offset: virtual_offset, len: left }));
+        };
         // Inside of the disk, whose blocks are counted in 32 bits.
-        let number = u32::try_from(number).ok()?;
-        if let Some(block) = dynamic.block(number) {
-            return Some(Place::Block(block));
+        let number = u32::try_from(virtual_offset / u64::from(dynamic.shape.block_size)).unwrap_or(u32::MAX);
+        if let Some(block) = dynamic.block(number, window, read_at)? {
+            return Ok(Some(Place::Block(block)));
         }
-        let last = dynamic.shape.blocks.min(number.saturating_add(LOOK_AHEAD));
-        let next = dynamic.next_allocated(number + 1, last);
-        let end = dynamic.start(next.unwrap_or(last)).min(self.virtual_size());
-        Some(Place::Unallocated { len: end - virtual_offset })
+        let end = dynamic.table.next_allocated(number).map_or(u64::MAX, |next| dynamic.start(next));
+        Ok(Some(Place::Unallocated { len: end.min(self.virtual_size()) - virtual_offset }))
     }
 
     /// The allocated blocks as a set of `piece_size` pieces of the disk: everything for a fixed
@@ -305,128 +365,39 @@ impl DiskMap {
         if self.dynamic.is_none() {
             set.insert_bytes(0..self.virtual_size());
         }
-        self.blocks().for_each(|block| set.insert_bytes(block.bytes));
+        self.allocated().for_each(|bytes| set.insert_bytes(bytes));
         set
     }
 }
 
 impl Dynamic {
-    fn entry(&self, block: u32) -> u32 {
-        match &self.table {
-            Table::Dense(table) => {
-                let entry = table.as_chunks::<4>().0.get(block as usize);
-                entry.map_or(UNALLOCATED, |entry| u32::from_be_bytes(*entry))
-            }
-            Table::Sparse(placed) => placed
-                .binary_search_by_key(&block, |placed| placed.block)
-                .map_or(UNALLOCATED, |at| placed[at].sector),
-        }
-    }
-
-    /// The first allocated block from `from` on and before `end`.
-    fn next_allocated(&self, from: u32, end: u32) -> Option<u32> {
-        let end = end.min(self.shape.blocks);
-        match &self.table {
-            Table::Dense(_) => (from..end).find(|block| self.entry(*block) != UNALLOCATED),
-            Table::Sparse(placed) => {
-                let at = placed.partition_point(|placed| placed.block < from);
-                placed.get(at).map(|placed| placed.block).filter(|block| *block < end)
-            }
-        }
-    }
-
     fn start(&self, block: u32) -> u64 {
         u64::from(block) * u64::from(self.shape.block_size)
     }
 
-    fn block(&self, block: u32) -> Option<BlockPlace> {
-        let sector = Some(self.entry(block)).filter(|sector| *sector != UNALLOCATED)?;
+    fn block<E>(
+        &self,
+        block: u32,
+        window: &mut Window,
+        read_at: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
+    ) -> Result<Option<BlockPlace>, ReadError<E>> {
+        // A block has at most 256 MiB and its bitmap.
+        let step = u32::try_from(self.shape.block_len() / SECTOR).unwrap_or(u32::MAX);
+        let Some(sector) = self.table.sector(block, step, window, read_at)? else { return Ok(None) };
         let start = self.start(block);
         let bitmap_offset = u64::from(sector) * SECTOR;
-        Some(BlockPlace {
+        Ok(Some(BlockPlace {
             block,
             bytes: start..self.shape.virtual_size.min(start + u64::from(self.shape.block_size)),
             bitmap_offset,
             bitmap_len: self.shape.bitmap_len,
             data_offset: bitmap_offset + u64::from(self.shape.bitmap_len),
-        })
+        }))
     }
 }
 
-/// The footer to trust, and where the end footer starts if there is one.
-fn choose_footer(
-    front: &[u8; FOOTER_LEN],
-    last: &[u8; FOOTER_LEN],
-    len: u64,
-    warnings: &mut Vec<Warning>,
-) -> Result<(Footer, Option<u64>), Error> {
-    let end_at = len - FOOTER_LEN as u64;
-    let front_has_cookie = Footer::has_cookie(front);
-    let front = Footer::parse(front, 0, Structure::FrontFooter);
-    let short = !Footer::has_cookie(last) && Footer::has_cookie(&last[1..]) && len % 512 == 511;
-    match (end_footer(last, len), front) {
-        // One sector alone is the copy at the start of a disk that was cut behind it.
-        (Ok(only), Ok(_)) if end_at == 0 && only.disk_type != DiskType::Fixed => Ok((only, None)),
-        (Ok(end), front) => {
-            if short {
-                warnings.push(Warning::ShortEndFooter);
-            }
-            match front {
-                // The first sector of a fixed disk belongs to whoever writes the disk. A footer
-                // of another type there is either a damaged file or an attempt to be misread.
-                Ok(front) if end.disk_type == DiskType::Fixed && front.disk_type == DiskType::Fixed => {}
-                Err(_) if end.disk_type == DiskType::Fixed => {}
-                Ok(front) => {
-                    if let Some(field) = front.difference(&end) {
-                        return Err(Error::FooterMismatch { field });
-                    }
-                }
-                Err(Error::Poisoned { at }) => return Err(Error::Poisoned { at }),
-                Err(_) => warnings.push(Warning::FrontFooterDamaged),
-            }
-            Ok((end, Some(end_at + u64::from(short))))
-        }
-        (Err(Error::Poisoned { at }), _) => Err(Error::Poisoned { at }),
-        (Err(_), Ok(front)) if front.disk_type == DiskType::Fixed => Err(Error::FrontFooterFixed),
-        (Err(Error::NotVhd { .. }), Ok(front)) => Ok((front, None)),
-        (Err(_), Ok(front)) => {
-            warnings.push(Warning::EndFooterDamaged);
-            Ok((front, Some(end_at)))
-        }
-        (Err(_), Err(front)) if front_has_cookie => Err(front),
-        (Err(end), Err(front)) => Err(if matches!(end, Error::NotVhd { .. }) { front } else { end }),
-    }
-}
-
-/// Says why there is no end footer, or that none is needed.
-fn missing_end<E>(
-    blocks_end: u64,
-    len: u64,
-    footer: &Footer,
-    policy: EndFooterPolicy,
-    read: &mut impl FnMut(u64, &mut [u8]) -> Result<(), ReadError<E>>,
-) -> Result<(), ReadError<E>> {
-    let whole = blocks_end + FOOTER_LEN as u64;
-    if blocks_end > len {
-        return Err(Error::Truncated { what: Structure::Data, at: len, missing: whole - len }.into());
-    }
-    let mut sector = [0; FOOTER_LEN];
-    // Less than a sector is left when the footer itself is cut.
-    let left = usize::try_from(len - blocks_end).unwrap_or(usize::MAX).min(FOOTER_LEN);
-    read(blocks_end, &mut sector[..left])?;
-    if left > 0 && left < FOOTER_LEN && footer.to_bytes()[..left.min(8)] == sector[..left.min(8)] {
-        return Err(Error::Truncated { what: Structure::EndFooter, at: len, missing: whole - len }.into());
-    }
-    if Footer::parse(&sector, blocks_end, Structure::EndFooter)
-        .is_ok_and(|end| end.difference(footer).is_none())
-    {
-        return Err(Error::TrailingData { at: whole, len: len - whole }.into());
-    }
-    match policy {
-        EndFooterPolicy::Required => Err(Error::MissingEndFooter { at: len }.into()),
-        EndFooterPolicy::FrontSuffices => Ok(()),
-    }
-}
+/// How wrong clocks may be, in seconds.
+pub(crate) const CLOCK_SLACK: u32 = 1800;
 
 fn footer_warnings(footer: &Footer, warnings: &mut Vec<Warning>) {
     let mut warn = |odd: bool, warning| {
@@ -439,6 +410,10 @@ fn footer_warnings(footer: &Footer, warnings: &mut Vec<Warning>) {
     warn(footer.uuid.is_nil(), Warning::NullUuid);
     warn(footer.hidden != 0, Warning::Hidden(footer.hidden));
     warn(footer.saved_state != 0, Warning::SavedState);
+    let Creator { application, version, .. } = footer.creator;
+    let [a, b, c, d] = version.to_be_bytes();
+    let (major, minor) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+    warn(application == *b"tap\0" && (major, minor) > (1, 3), Warning::CreatorVersion { major, minor });
     warn(!footer.current_size.is_multiple_of(SECTOR), Warning::UnevenSize(footer.current_size));
 }
 

@@ -15,12 +15,15 @@ use crate::bitmap;
 use crate::error::{Error, Structure};
 use crate::format::{DiskType, DynamicHeader, FOOTER_LEN, Footer, HEADER_LEN, SECTOR};
 use crate::limits::Limits;
+use crate::map::DiskMap;
 use crate::table::{self, Placement, Shape};
 
 mod ahead;
+mod fixed;
 mod input;
 
 pub use ahead::Ahead;
+pub use fixed::FixedDecoder;
 
 /// What a [`Decoder`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,10 +122,12 @@ enum State {
     FrontFooter,
     Header,
     Table,
+    /// The first sector of blktap's map of full blocks, which tells whether the data that follow are encrypted.
+    Batmap,
     /// The bitmap of the block with this index in `placed`.
     Bitmap(usize),
-    /// The data of that block, from this byte of the block on.
-    Data(usize, u32),
+    /// The data of that block.
+    Data(usize, Run),
     /// Behind the last block; `ended` is where a copy of the footer was last seen to end.
     Tail {
         ended: Option<u64>,
@@ -131,6 +136,14 @@ enum State {
     FixedData(u64),
     FixedFooter,
     Done,
+}
+
+/// How far the data of a block have come, and how far what the bitmap says there goes on; both in bytes of the block.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    done: u32,
+    end: u32,
+    present: bool,
 }
 
 impl Default for Decoder {
@@ -151,10 +164,11 @@ impl Decoder {
         Self::start(State::FrontFooter, Some(len))
     }
 
-    /// For a fixed disk in a stream of exactly `len` bytes. Its only footer is at the end, so the
+    /// For a fixed disk in a stream of exactly `len` bytes; [`FixedDecoder`] is for one that ends somewhere. Its only footer is at the end, so the
     /// data are given out unseen; [`Decoder::finish`] tells whether it was a VHD at all.
     pub fn fixed(len: u64) -> Self {
-        Self::start(State::FixedData(len.saturating_sub(FOOTER_LEN as u64)), Some(len))
+        let size = len.checked_sub(FOOTER_LEN as u64).filter(|size| *size > 0);
+        Self::start(size.map_or(State::FixedFooter, State::FixedData), Some(len))
     }
 
     fn start(state: State, len: Option<u64>) -> Self {
@@ -233,8 +247,9 @@ impl Decoder {
                 State::FrontFooter => self.front_footer(input)?,
                 State::Header => self.read_header(input)?,
                 State::Table => self.read_table(input)?,
+                State::Batmap => self.read_batmap(input)?,
                 State::Bitmap(index) => self.read_bitmap(input, index)?,
-                State::Data(index, done) => self.data(input, index, done),
+                State::Data(index, run) => self.data(input, index, run),
                 State::Tail { ended } => self.tail(input, ended)?,
                 State::FixedData(size) => Some(self.fixed_data(input, size)),
                 State::FixedFooter => self.fixed_footer(input)?,
@@ -345,13 +360,56 @@ impl Decoder {
             placed.last().map_or(behind, |last| last.offset() + shape.block_len()) + FOOTER_LEN as u64;
         self.placed = placed;
         self.fits(Structure::EndFooter, stream_len)?;
-        self.state = self.state_before(0);
+        let room = self.placed.first().is_some_and(|first| first.offset() >= behind + SECTOR);
+        self.state = if room && self.is_blktap() { State::Batmap } else { self.state_before(0) };
         let blocks = u32::try_from(self.placed.len()).unwrap_or(u32::MAX);
         Ok(Some(Event::Table { blocks, stream_len }))
     }
 
     fn state_before(&self, index: usize) -> State {
         if index < self.placed.len() { State::Bitmap(index) } else { State::Tail { ended: None } }
+    }
+
+    fn read_batmap<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, Error> {
+        let Some(first) = self.placed.first() else { return Err(self.truncated()) };
+        let (offset, at) = (first.offset(), self.table_end());
+        if self.position < at {
+            return Ok(Some(self.pass(input, at)));
+        }
+        let gap = self.pass_batmap(input, offset, Structure::Bitmap)?;
+        if gap.is_some() {
+            self.state = State::Bitmap(0);
+        }
+        Ok(gap)
+    }
+
+    /// Takes the first sector of blktap's map, which is part of what lies between the table and `offset`, where `before` starts.
+    fn pass_batmap<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+        offset: u64,
+        before: Structure,
+    ) -> Result<Option<Event<'a>>, Error> {
+        if self.buffer.is_empty() {
+            self.gap_to(offset, before)?;
+        }
+        if !self.collect(input, FOOTER_LEN) {
+            return Ok(None);
+        }
+        self.refuse_encrypted()?;
+        self.buffer.clear();
+        self.unused += SECTOR;
+        Ok(Some(Event::Gap { offset: self.table_end(), len: SECTOR }))
+    }
+
+    fn is_blktap(&self) -> bool {
+        self.footer.as_ref().is_some_and(|footer| footer.creator.application == *b"tap\0")
+    }
+
+    /// Looks at the sector behind the table, which is in the buffer.
+    fn refuse_encrypted(&self) -> Result<(), Error> {
+        let encrypted = self.buffer.first_chunk().is_some_and(DiskMap::is_encrypted);
+        if encrypted { Err(Error::Encrypted { at: self.table_end() }) } else { Ok(()) }
     }
 
     fn read_bitmap<'a>(&mut self, input: &mut &'a [u8], index: usize) -> Result<Option<Event<'a>>, Error> {
@@ -369,7 +427,7 @@ impl Decoder {
         }
         std::mem::swap(&mut self.bitmap, &mut self.buffer);
         self.buffer.clear();
-        self.state = State::Data(index, 0);
+        self.state = State::Data(index, self.run(shape, 0));
         let start = u64::from(placed.block) * u64::from(shape.block_size);
         let end = shape.virtual_size.min(start + u64::from(shape.block_size));
         Ok(Some(Event::Block {
@@ -378,38 +436,55 @@ impl Decoder {
         }))
     }
 
-    fn data<'a>(&mut self, input: &mut &'a [u8], index: usize, done: u32) -> Option<Event<'a>> {
-        let shape = self.shape?;
+    /// What the bitmap says from this byte of a block on, which is inside of it. Data come in pieces, runs mostly have
+    /// the length of a block, and looking for their end takes time: it is done once.
+    fn run(&self, shape: Shape, done: u32) -> Run {
+        #[cfg(test)]
+        ahead::RUNS.with(|runs| runs.set(runs.get() + 1));
         let sector = done / 512;
-        let present = bitmap::is_set(&self.bitmap, sector);
-        let run_end = bitmap::run_end(&self.bitmap, sector, shape.sectors()) * 512;
-        let len = input.len().min((run_end - done) as usize);
-        let (run, rest) = input.split_at(len);
+        let end = bitmap::run_end(&self.bitmap, sector, shape.sectors()) * 512;
+        Run { done, end, present: bitmap::is_set(&self.bitmap, sector) }
+    }
+
+    fn data<'a>(&mut self, input: &mut &'a [u8], index: usize, run: Run) -> Option<Event<'a>> {
+        let shape = self.shape?;
+        let Run { done, end, present } = run;
+        let len = input.len().min((end - done) as usize);
+        let (bytes, rest) = input.split_at(len);
         *input = rest;
         // `len` is at most the run, which fits 32 bits.
-        self.past_data(index, done, u32::try_from(len).unwrap_or(run_end - done));
+        self.past_data(index, run, u32::try_from(len).unwrap_or(end - done));
         let block = self.placed.get(index)?.block;
         let virtual_offset = u64::from(block) * u64::from(shape.block_size) + u64::from(done);
         let visible = shape.virtual_size.saturating_sub(virtual_offset).min(len as u64);
         // At most `len`, which is a usize.
-        let bytes = &run[..usize::try_from(visible).unwrap_or(len)];
+        let bytes = &bytes[..usize::try_from(visible).unwrap_or(len)];
         (present && !bytes.is_empty()).then_some(Event::Data { virtual_offset, bytes })
     }
 
-    /// Goes on behind `len` bytes of a block's data, which end where the block does, or before.
-    fn past_data(&mut self, index: usize, done: u32, len: u32) {
+    /// Goes on behind `len` bytes of a block's data, which end where the run does, or before.
+    fn past_data(&mut self, index: usize, run: Run, len: u32) {
         self.position += u64::from(len);
-        let done = done + len;
-        let block_size = self.shape.map_or(done, |shape| shape.block_size);
-        self.state = if done == block_size { self.state_before(index + 1) } else { State::Data(index, done) };
+        let done = run.done + len;
+        self.state = match self.shape {
+            Some(_) if done < run.end => State::Data(index, Run { done, ..run }),
+            Some(shape) if done < shape.block_size => State::Data(index, self.run(shape, done)),
+            _ => self.state_before(index + 1),
+        };
     }
 
     fn tail<'a>(&mut self, input: &mut &'a [u8], ended: Option<u64>) -> Result<Option<Event<'a>>, Error> {
         if self.position < self.table_end() {
             return Ok(Some(self.pass(input, self.table_end())));
         }
+        // Behind a table without a block, only this sector tells that the blocks to come will be encrypted.
+        let batmap_end = self.table_end() + SECTOR;
+        let mapped = self.placed.first().is_none() && self.is_blktap();
         if let Some(len) = self.len {
             let footer_at = len.saturating_sub(FOOTER_LEN as u64);
+            if mapped && self.position < batmap_end && batmap_end <= footer_at {
+                return self.pass_batmap(input, footer_at, Structure::EndFooter);
+            }
             if self.buffer.is_empty() && self.position < footer_at {
                 return self.skip_to(input, footer_at, Structure::EndFooter);
             }
@@ -422,6 +497,9 @@ impl Decoder {
         }
         if !self.collect(input, FOOTER_LEN) {
             return Ok(None);
+        }
+        if mapped && self.position == batmap_end {
+            self.refuse_encrypted()?;
         }
         if self.len.is_some() {
             self.check_tail(None)?;
@@ -500,6 +578,7 @@ impl Decoder {
             State::Header if self.buffer.is_empty() => (Structure::Gap, header_end),
             State::Header => (Structure::Header, header_end),
             State::Table => (Structure::Table, table_end),
+            State::Batmap => (Structure::Gap, self.expected_end()),
             State::Bitmap(_) if self.buffer.is_empty() => (Structure::Gap, self.expected_end()),
             State::Bitmap(_) => (Structure::Bitmap, self.expected_end()),
             State::Data(..) => (Structure::Data, self.expected_end()),
@@ -508,7 +587,8 @@ impl Decoder {
             State::Tail { .. } if at < table_end => (Structure::Table, table_end + footer),
             State::Tail { .. } | State::Done => (Structure::EndFooter, at.next_multiple_of(SECTOR)),
         };
-        let end = self.len.unwrap_or(end);
+        // Nothing shorter than a footer is a disk.
+        let end = self.len.map_or(end, |len| len.max(footer));
         Error::Truncated { what, at, missing: end.saturating_sub(at).max(1) }
     }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::error::{Error, Neighbour, Structure};
 use crate::format::{
-    DiskType, DynamicHeader, FOOTER_LEN, Footer, HEADER_LEN, SECTOR, UNALLOCATED, bitmap_len,
+    Creator, DiskType, DynamicHeader, FOOTER_LEN, Footer, HEADER_LEN, SECTOR, UNALLOCATED, bitmap_len,
 };
 use crate::limits::Limits;
 
@@ -43,6 +43,12 @@ pub(crate) fn check_footer(footer: &Footer, limits: &Limits) -> Result<(), Error
         && offset.checked_add(HEADER_LEN as u64).is_some();
     if footer.disk_type != DiskType::Fixed && !fits {
         return Err(Error::HeaderOffset { offset });
+    }
+    let Creator { application, version, .. } = footer.creator;
+    if footer.disk_type != DiskType::Fixed && application == *b"tap\0" && version <= 1 {
+        let [a, b, c, d] = version.to_be_bytes();
+        let (major, minor) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+        return Err(Error::OldBlktap { major, minor });
     }
     Ok(())
 }
@@ -98,11 +104,11 @@ impl Placed {
 
 /// Blocks that follow each other on the disk and in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Run {
+pub(crate) struct Run {
     /// The first one.
-    start: Placed,
-    /// How many there are before it in all; while runs are collected, how many there are in it.
-    count: u32,
+    pub(crate) start: Placed,
+    /// How many there are in it; in a [`Placement`], how many there are before it in all.
+    pub(crate) count: u32,
 }
 
 /// The allocated blocks in the order of the file, checked: apart from each other and from the metadata,
@@ -154,7 +160,121 @@ impl Placement {
 /// Entries that are looked at together.
 const STRIDE: usize = 16;
 
-/// Reads the table.
+/// What the blocks of a disk must keep away from, and how much each of them takes.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    metadata: [(Structure, Range<u64>); 3],
+    /// Where the metadata end that lie farthest behind.
+    metadata_end: u64,
+    block_len: u64,
+    /// Sectors of the file from one block to the next.
+    step: u32,
+    /// Where the file ends for them, if that is known.
+    end: Option<u64>,
+}
+
+impl Rules {
+    pub(crate) fn new(footer: &Footer, header: &DynamicHeader, shape: &Shape, end: Option<u64>) -> Self {
+        let metadata = [
+            (Structure::FrontFooter, 0..FOOTER_LEN as u64),
+            (Structure::Header, header_range(footer)),
+            (Structure::Table, header.table_offset..header.table_offset + header.table_len()),
+        ];
+        Self {
+            metadata_end: metadata.iter().map(|(_, range)| range.end).max().unwrap_or(0),
+            metadata,
+            block_len: shape.block_len(),
+            // A block has at most 256 MiB and its bitmap.
+            step: u32::try_from(shape.block_len() / SECTOR).unwrap_or(u32::MAX),
+            end,
+        }
+    }
+
+    /// Where the bytes of a run lie in the file.
+    pub(crate) fn bytes(&self, run: &Run) -> Range<u64> {
+        run.start.offset()..run.start.offset() + u64::from(run.count) * self.block_len
+    }
+
+    /// Whether runs in the order of the file can be where they are.
+    pub(crate) fn allow(&self, runs: &[Run]) -> bool {
+        let bytes = |run: &Run| self.bytes(run);
+        let apart = runs.windows(2).all(|pair| bytes(&pair[0]).end <= bytes(&pair[1]).start);
+        let low = runs.iter().take_while(|run| run.start.offset() < self.metadata_end);
+        let clear =
+            low.into_iter().all(|run| self.metadata.iter().all(|(_, part)| !overlap(part, &bytes(run))));
+        let inside = runs.last().is_none_or(|run| self.end.is_none_or(|end| bytes(run).end <= end));
+        apart && clear && inside
+    }
+
+    /// The first block, in the order of the file, that cannot be where it is, by the sectors at which they all start.
+    ///
+    /// `table` gives out the table piece by piece, to find its number.
+    pub(crate) fn refuse<E>(
+        &self,
+        sectors: &mut [u32],
+        table: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), E>,
+    ) -> Result<Option<Error>, E> {
+        sectors.sort_unstable();
+        let mut previous: Option<u32> = None;
+        let found = sectors.iter().find_map(|sector| {
+            let wrong = self.wrong(*sector, previous);
+            previous = Some(*sector);
+            Some((*sector, wrong?))
+        });
+        let Some((sector, wrong)) = found else { return Ok(None) };
+        let before = if let Wrong::Reached(before) = wrong { before } else { sector };
+        // Of two blocks at one place the second one is wrong.
+        let (mut own, mut its, mut block) = ([None; 2], None, 0);
+        table(&mut |piece| {
+            for entry in entries(piece) {
+                if entry == sector {
+                    own = [own[0].or(Some(block)), own[0].and(own[1].or(Some(block)))];
+                } else if entry == before {
+                    its = its.or(Some(block));
+                }
+                block += 1;
+            }
+        })?;
+        let (own, its) = if wrong == Wrong::Reached(sector) { (own[1], own[0]) } else { (own[0], its) };
+        // They are there unless the table changes while it is read.
+        let (block, before) = (own.unwrap_or(u32::MAX), its.unwrap_or(u32::MAX));
+        let offset = u64::from(sector) * SECTOR;
+        Ok(Some(match wrong {
+            Wrong::Meets(structure) => {
+                Error::BlockOverlap { block, offset, other: Neighbour::Structure(structure) }
+            }
+            Wrong::Reached(_) => Error::BlockOverlap { block, offset, other: Neighbour::Block(before) },
+            Wrong::Outside(end) => Error::BlockBounds { block, offset, first: FOOTER_LEN as u64, end },
+        }))
+    }
+
+    fn wrong(&self, sector: u32, previous: Option<u32>) -> Option<Wrong> {
+        let start = u64::from(sector) * SECTOR;
+        let range = start..start + self.block_len;
+        if start < self.metadata_end
+            && let Some((structure, _)) = self.metadata.iter().find(|(_, part)| overlap(part, &range))
+        {
+            return Some(Wrong::Meets(*structure));
+        }
+        if let Some(before) = previous.filter(|before| sector - before < self.step) {
+            return Some(Wrong::Reached(before));
+        }
+        self.end.filter(|end| range.end > *end).map(Wrong::Outside)
+    }
+}
+
+/// Why no block can be at some place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    /// That is there.
+    Meets(Structure),
+    /// The block at this sector, which is not behind it, reaches there.
+    Reached(u32),
+    /// It would end behind this byte.
+    Outside(u64),
+}
+
+/// Reads a table that is in memory.
 ///
 /// # Errors
 /// [`Error::BlockOverlap`] and, for a known `end`, [`Error::BlockBounds`].
@@ -165,22 +285,21 @@ pub(crate) fn place(
     shape: &Shape,
     end: Option<u64>,
 ) -> Result<Placement, Error> {
-    // A block has at most 256 MiB and its bitmap.
-    let step = u32::try_from(shape.block_len() / SECTOR).unwrap_or(u32::MAX);
-    let mut runs = collect_runs(table, shape.blocks, step);
+    let rules = Rules::new(footer, header, shape, end);
+    let mut collected = Collector::new(&rules);
+    collected.feed(table);
+    let mut runs = collected.runs;
     if !runs.is_sorted_by_key(|run| run.start) {
         runs.sort_unstable_by_key(|run| run.start);
     }
-    let bytes = |run: &Run| run.start.offset()..run.start.offset() + u64::from(run.count) * shape.block_len();
-    let apart = runs.windows(2).all(|pair| bytes(&pair[0]).end <= bytes(&pair[1]).start);
-    let metadata = metadata(footer, header);
-    let metadata_end = metadata.iter().map(|(_, range)| range.end).max().unwrap_or(0);
-    let low = runs.iter().take_while(|run| run.start.offset() < metadata_end);
-    let clear = low.into_iter().all(|run| metadata.iter().all(|(_, part)| !overlap(part, &bytes(run))));
-    let inside = runs.last().is_none_or(|run| end.is_none_or(|end| bytes(run).end <= end));
-    if !(apart && clear && inside) {
+    if !rules.allow(&runs) {
         drop(runs);
-        refuse(table, &metadata, shape, end)?;
+        let mut sectors: Vec<u32> = entries(table).filter(|sector| *sector != UNALLOCATED).collect();
+        let whole = |piece: &mut dyn FnMut(&[u8])| {
+            piece(table);
+            Ok::<(), Error>(())
+        };
+        rules.refuse(&mut sectors, whole)?.map_or(Ok(()), Err)?;
         runs = Vec::new();
     }
     let mut len = 0;
@@ -188,91 +307,71 @@ pub(crate) fn place(
         len += std::mem::replace(&mut run.count, len);
     }
     runs.shrink_to_fit();
-    Ok(Placement { runs, len, step })
+    Ok(Placement { runs, len, step: rules.step })
 }
 
-/// The blocks in the order of the table. Strides of entries that go on as the last one did, and of free
-/// ones, are found without looking at each of them.
-fn collect_runs(table: &[u8], blocks: u32, step: u32) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
-    // The sector at which the next block goes on with the last run; more than there are if it cannot.
-    let mut next = u64::MAX;
-    let table = &table[..table.len().min(blocks as usize * 4)];
-    for (stride, first) in table.chunks(STRIDE * 4).zip((0_u32..).step_by(STRIDE)) {
-        if let (Some(stride), Some(last)) =
-            (stride.as_chunks::<4>().0.first_chunk::<STRIDE>(), runs.last_mut())
-        {
-            let odd = |wanted: &dyn Fn(u32) -> u32| {
-                stride.iter().zip(0_u32..).fold(0, |odd, (e, i)| odd | (u32::from_be_bytes(*e) ^ wanted(i)))
-            };
-            let start = next as u32;
-            if u64::from(start) == next && odd(&|i| start.wrapping_add(i.wrapping_mul(step))) == 0 {
-                let count = STRIDE as u32;
-                let behind = next + u64::from(count) * u64::from(step);
-                // One that wraps around is told by the long way.
-                if behind <= u64::from(u32::MAX) {
-                    last.count += count;
-                    next = behind;
+/// Puts the entries of a table together as runs, in the order of the table. Strides of entries that go on as the last one
+/// did, and of free ones, are found without looking at each of them.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    pub(crate) runs: Vec<Run>,
+    /// The block that comes next.
+    block: u32,
+    /// The sector at which it goes on with the last run; more than there are if it cannot.
+    next: u64,
+    step: u32,
+}
+
+impl Collector {
+    pub(crate) fn new(rules: &Rules) -> Self {
+        Self { runs: Vec::new(), block: 0, next: u64::MAX, step: rules.step }
+    }
+
+    /// Takes the next entries, a whole number of them.
+    pub(crate) fn feed(&mut self, table: &[u8]) {
+        let step = self.step;
+        let (mut next, mut first) = (self.next, self.block);
+        for stride in table.chunks(STRIDE * 4) {
+            let at = first;
+            first += (stride.len() / 4) as u32;
+            if let (Some(stride), Some(last)) =
+                (stride.as_chunks::<4>().0.first_chunk::<STRIDE>(), self.runs.last_mut())
+            {
+                let odd = |wanted: &dyn Fn(u32) -> u32| {
+                    stride
+                        .iter()
+                        .zip(0_u32..)
+                        .fold(0, |odd, (e, i)| odd | (u32::from_be_bytes(*e) ^ wanted(i)))
+                };
+                let start = next as u32;
+                if u64::from(start) == next && odd(&|i| start.wrapping_add(i.wrapping_mul(step))) == 0 {
+                    let count = STRIDE as u32;
+                    let behind = next + u64::from(count) * u64::from(step);
+                    // One that wraps around is told by the long way.
+                    if behind <= u64::from(u32::MAX) {
+                        last.count += count;
+                        next = behind;
+                        continue;
+                    }
+                } else if odd(&|_| UNALLOCATED) == 0 {
+                    next = u64::MAX;
                     continue;
                 }
-            } else if odd(&|_| UNALLOCATED) == 0 {
-                next = u64::MAX;
-                continue;
+            }
+            for (sector, block) in entries(stride).zip(at..) {
+                if sector == UNALLOCATED {
+                    next = u64::MAX;
+                    continue;
+                }
+                match self.runs.last_mut() {
+                    Some(last) if u64::from(sector) == next => last.count += 1,
+                    _ => self.runs.push(Run { start: Placed { sector, block }, count: 1 }),
+                }
+                next = u64::from(sector) + u64::from(step);
             }
         }
-        for (sector, block) in entries(stride).zip(first..) {
-            if sector == UNALLOCATED {
-                next = u64::MAX;
-                continue;
-            }
-            match runs.last_mut() {
-                Some(last) if u64::from(sector) == next => last.count += 1,
-                _ => runs.push(Run { start: Placed { sector, block }, count: 1 }),
-            }
-            next = u64::from(sector) + u64::from(step);
-        }
+        (self.next, self.block) = (next, first);
     }
-    runs
-}
-
-fn metadata(footer: &Footer, header: &DynamicHeader) -> [(Structure, Range<u64>); 3] {
-    [
-        (Structure::FrontFooter, 0..FOOTER_LEN as u64),
-        (Structure::Header, header_range(footer)),
-        (Structure::Table, header.table_offset..header.table_offset + header.table_len()),
-    ]
-}
-
-/// Finds the block that cannot be where it is, one by one: only a damaged table needs that.
-fn refuse(
-    table: &[u8],
-    metadata: &[(Structure, Range<u64>); 3],
-    shape: &Shape,
-    end: Option<u64>,
-) -> Result<(), Error> {
-    let allocated = || (0..shape.blocks).zip(entries(table)).filter(|(_, sector)| *sector != UNALLOCATED);
-    // Counted first: growing would touch twice the memory.
-    let mut placed = Vec::with_capacity(allocated().count());
-    placed.extend(allocated().map(|(block, sector)| Placed { sector, block }));
-    placed.sort_unstable();
-    let block_len = shape.block_len();
-    let mut previous: Option<Placed> = None;
-    for at in &placed {
-        let range = at.offset()..at.offset() + block_len;
-        let wrong = |other| Error::BlockOverlap { block: at.block, offset: range.start, other };
-        if let Some((structure, _)) = metadata.iter().find(|(_, part)| overlap(part, &range)) {
-            return Err(wrong(Neighbour::Structure(*structure)));
-        }
-        if let Some(before) = previous.filter(|before| before.offset() + block_len > range.start) {
-            return Err(wrong(Neighbour::Block(before.block)));
-        }
-        if let Some(end) = end.filter(|end| range.end > *end) {
-            let first = FOOTER_LEN as u64;
-            return Err(Error::BlockBounds { block: at.block, offset: range.start, first, end });
-        }
-        previous = Some(*at);
-    }
-    Ok(())
 }
 
 fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
@@ -280,7 +379,7 @@ fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
 }
 
 /// The entries in `bytes`; what does not make four bytes is left over.
-fn entries(bytes: &[u8]) -> impl Iterator<Item = u32> {
+pub(crate) fn entries(bytes: &[u8]) -> impl Iterator<Item = u32> {
     bytes.as_chunks::<4>().0.iter().map(|entry| u32::from_be_bytes(*entry))
 }
 
@@ -306,9 +405,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn runs_say_what_the_entries_say(entries in tables()) {
+        fn runs_say_what_the_entries_say(entries in tables(), piece in 1..100_usize) {
             let bytes: Vec<u8> = entries.iter().flat_map(|entry| entry.to_be_bytes()).collect();
-            let runs = collect_runs(&bytes, entries.len() as u32, 9);
+            let mut collected = Collector { runs: Vec::new(), block: 0, next: u64::MAX, step: 9 };
+            // In pieces that are no strides.
+            bytes.chunks(piece * 4).for_each(|piece| collected.feed(piece));
+            let runs = collected.runs;
             let placed = |run: &Run| {
                 let Placed { sector, block } = run.start;
                 (0..run.count).map(move |i| (block + i, sector + i * 9)).collect::<Vec<_>>()

@@ -107,7 +107,8 @@ fn no_claim_costs_more_than_the_limits_allow() {
         file.copy_within(..FOOTER_LEN, end);
         for (len, fill) in [(file.len() as u64, 0), (2 << 40, 0), (2 << 40, 0xff)] {
             let (all, longest) = cost(&file[..4096], len, fill);
-            assert!(longest <= most && all <= 2 * most, "{name}: {all} bytes were read, {longest} at once");
+            // Again where it is in disorder, and once more where a block cannot be where it is said to be.
+            assert!(longest <= most && all <= 3 * most, "{name}: {all} bytes were read, {longest} at once");
         }
         match fuzzing::decode(Decoder::new(), &file, &[70_000]).1 {
             Ok(_) => accepted += 1,

@@ -3,53 +3,22 @@
 //! The rows are damages that other readers were seen to crash on, hang on or misread. Checksums are
 //! made right again after the damage, unless the checksum is the damage.
 
+mod common;
+
+use common::{MIB, TABLE, disk, end, entry, footers, front, header};
 use uuid::Uuid;
 use vhd::format::{Creator, DynamicHeader, MAX_VIRTUAL_SIZE, Timestamp};
 use vhd::fuzzing::{self, Found};
 use vhd::layout::{Dialect, Layout, Parameters};
-use vhd::{Decoder, EndFooterPolicy, Error, Neighbour, Structure, Warning};
+use vhd::{Decoder, EndFooterPolicy, Error, Limits, Neighbour, Place, ReadError, Structure, Warning, Window};
 
-const MIB: u64 = 1 << 20;
 const SIZE: u64 = 16 * MIB;
 const BLOCK: u64 = 2 * MIB + 512;
-const TABLE: usize = 1536;
 const FIRST: u64 = 2048;
 
 /// A disk of 16 MiB with blocks 1, 3 and 6.
 fn valid() -> Vec<u8> {
-    let parameters = Parameters {
-        virtual_size: SIZE,
-        uuid: Uuid::from_u128(0x1111_2222_3333_4444_8555_6666_7777_8888),
-        timestamp: Timestamp(700_000_000),
-        dialect: Dialect::XenapiRs,
-    };
-    let extents = [2 * MIB..3 * MIB, 6 * MIB..7 * MIB, 12 * MIB..13 * MIB];
-    fuzzing::render(Layout::dynamic_from_extents(&parameters, extents).unwrap(), |at| (at >> 12) as u8 | 1)
-}
-
-fn front(file: &mut [u8], at: usize, bytes: &[u8]) {
-    file[at..at + bytes.len()].copy_from_slice(bytes);
-    fuzzing::make_sum(&mut file[..512], 64);
-}
-
-fn end(file: &mut [u8], at: usize, bytes: &[u8]) {
-    let start = file.len() - 512;
-    file[start + at..start + at + bytes.len()].copy_from_slice(bytes);
-    fuzzing::make_sum(&mut file[start..], 64);
-}
-
-fn footers(file: &mut [u8], at: usize, bytes: &[u8]) {
-    front(file, at, bytes);
-    end(file, at, bytes);
-}
-
-fn header(file: &mut [u8], at: usize, bytes: &[u8]) {
-    file[512 + at..512 + at + bytes.len()].copy_from_slice(bytes);
-    fuzzing::make_sum(&mut file[512..1536], 36);
-}
-
-fn entry(file: &mut [u8], block: usize, sector: u32) {
-    file[TABLE + 4 * block..TABLE + 4 * block + 4].copy_from_slice(&sector.to_be_bytes());
+    disk([2 * MIB..3 * MIB, 6 * MIB..7 * MIB, 12 * MIB..13 * MIB])
 }
 
 /// `None`: accepted, with the data of the undamaged disk (or what is left of it by the new size).
@@ -311,6 +280,14 @@ fn footer_fields() {
     check("original size", |f| footers(f, 40, &(1_u64 << 50).to_be_bytes()), accepted());
     check("geometry", |f| footers(f, 56, &[0; 4]), accepted());
     check("geometry of Virtual PC", |f| footers(f, 28, b"vpc "), accepted());
+    for minor in [0, 1] {
+        let old = both(Error::OldBlktap { major: 0, minor: minor.into() });
+        check(
+            "bitmaps in another byte order",
+            |f| footers(f, 28, &[b't', b'a', b'p', 0, 0, 0, 0, minor]),
+            old,
+        );
+    }
 }
 
 #[test]
@@ -330,6 +307,7 @@ fn oddities_are_accepted_with_a_warning() {
     warns(&|f| footers(f, 68, &[0; 16]), Warning::NullUuid);
     warns(&|f| header(f, 8, &[0, 0, 0, 0]), Warning::HeaderLink(0xffff_ffff));
     warns(&|f| header(f, 900, &[1]), Warning::StrayBytes(Structure::Header));
+    check("tap 0.2", |f| footers(f, 28, b"tap\0\0\0\0\x02"), accepted());
     check("tap 9.9", |f| footers(f, 28, b"tap\0\0\x09\0\x09"), accepted());
     check("future", |f| footers(f, 24, &[0xff; 4]), accepted());
 }
@@ -444,6 +422,32 @@ fn places_of_the_blocks() {
     }
 }
 
+/// What was checked is what is used: a table that stays in the file may change there.
+#[test]
+fn a_table_that_changes_after_it_was_checked() {
+    let mut file = valid();
+    let mut limits = Limits::default();
+    limits.runs = 0;
+    let map = fuzzing::map_with(&file, EndFooterPolicy::Required, &limits).unwrap();
+    let blocks = |file: &[u8]| {
+        map.blocks(|at, bytes| fuzzing::read_at(file, at, bytes)).collect::<Result<Vec<_>, _>>()
+    };
+    let found = blocks(&file).unwrap();
+    assert_eq!(found.iter().map(|block| block.block).collect::<Vec<_>>(), [1, 3, 6]);
+    let (mut window, at) = (Window::default(), found[0].bytes.start);
+    let place = |file: &[u8], window: &mut Window| {
+        map.place(at, window, |at, bytes| fuzzing::read_at(file, at, bytes))
+    };
+    assert_eq!(place(&file, &mut window), Ok(Some(Place::Block(found[0].clone()))));
+    // Two blocks would be at one place.
+    entry(&mut file, 3, u32::try_from(FIRST / 512).unwrap());
+    let changed = Err(ReadError::Format(Error::TableChanged { at: TABLE as u64 }));
+    assert_eq!(blocks(&file), changed.clone().map(|_: ()| Vec::new()));
+    assert_eq!(place(&file, &mut Window::default()), changed.map(|_: ()| None));
+    // What is kept was checked.
+    assert_eq!(place(&file, &mut window), Ok(Some(Place::Block(found[0].clone()))));
+}
+
 #[test]
 fn a_block_before_the_table_is_for_files_only() {
     // Front footer, header far behind, a block between.
@@ -542,6 +546,11 @@ fn a_fixed_disk_is_judged_by_its_end() {
     assert_eq!(map.virtual_size(), 3 * MIB);
     let (_, summary) = fuzzing::decode(Decoder::fixed(file.len() as u64), &file, &[4000]);
     assert_eq!(summary.map(|s| s.stream_len), Ok(file.len() as u64));
+    let (data, summary) = fuzzing::fixed(&file, &[4000, 1, 511]);
+    assert_eq!(summary.map(|s| s.stream_len), Ok(file.len() as u64));
+    assert!(data == file[..file.len() - 512]);
+    let not_vhd = fuzzing::fixed(&file[..9000], &[]).1;
+    assert!(matches!(not_vhd, Err(Error::NotVhd { at: 8488, .. })), "{not_vhd:?}");
     let (_, cut) = fuzzing::decode(Decoder::fixed(file.len() as u64), &file[..9000], &[]);
     let missing = file.len() as u64 - 9000;
     assert_eq!(cut, Err(Error::Truncated { what: Structure::Data, at: 9000, missing }));

@@ -1,49 +1,23 @@
 //! Deviations found, graded and repaired.
 
-use std::convert::Infallible;
+mod common;
 
+use common::{MIB, disk, entry, footers, front, header, inspect, sector_of};
 use uuid::Uuid;
 use vhd::format::{Creator, Timestamp};
-use vhd::fuzzing;
+use vhd::fuzzing::{self, Found};
 use vhd::inspect::{Finding, Grade, Inspection, Reader, Repair, Report, Writer};
-use vhd::layout::{Dialect, Layout, Parameters};
-
-const MIB: u64 = 1 << 20;
+use vhd::layout::{Dialect, Layout, Parameters, Parent};
+use vhd::{BlockSet, Decoder, EndFooterPolicy, Error};
 
 fn valid() -> Vec<u8> {
-    let parameters = Parameters {
-        virtual_size: 16 * MIB,
-        uuid: Uuid::from_u128(0x1111_2222_3333_4444_8555_6666_7777_8888),
-        timestamp: Timestamp(700_000_000),
-        dialect: Dialect::XenapiRs,
-    };
-    let extents = [2 * MIB..3 * MIB, 6 * MIB..7 * MIB];
-    fuzzing::render(Layout::dynamic_from_extents(&parameters, extents).unwrap(), |at| (at >> 12) as u8 | 1)
-}
-
-fn inspect(file: &[u8]) -> Report {
-    let inspection = Inspection { now: Some(Timestamp(800_000_000)), bitmaps: true, ..Inspection::default() };
-    let read = |at: u64, buffer: &mut [u8]| {
-        let at = usize::try_from(at).unwrap();
-        buffer.copy_from_slice(&file[at..at + buffer.len()]);
-        Ok::<_, Infallible>(())
-    };
-    let Ok(report) = inspection.run(file.len() as u64, read);
-    report
+    disk([2 * MIB..3 * MIB, 6 * MIB..7 * MIB])
 }
 
 /// What is found beside that an old QEMU has to be told the size, which is so for nearly every size.
 fn found(report: &Report) -> Vec<&Finding> {
     let old = [Reader::QemuBefore10];
     report.findings.iter().filter(|finding| finding.misread_by != old).collect()
-}
-
-fn footers(file: &mut [u8], at: usize, bytes: &[u8]) {
-    let end = file.len() - 512;
-    for start in [0, end] {
-        file[start + at..start + at + bytes.len()].copy_from_slice(bytes);
-        fuzzing::make_sum(&mut file[start..start + 512], 64);
-    }
 }
 
 fn apply(file: &mut Vec<u8>, report: &Report, repairs: &[Repair]) {
@@ -96,6 +70,11 @@ fn what_is_lossless_is_repaired() {
     check_repaired("null uuid", |f| footers(f, 68, &[0; 16]), Repair::Uuid, &[(68, 84)]);
     check_repaired("geometry", |f| footers(f, 56, &[0xff, 0xff, 16, 255]), Repair::Geometry, &[]);
     check_repaired("features", |f| footers(f, 8, &[0; 4]), Repair::Features, &[]);
+    check_repaired("time of one footer", |f| front(f, 24, &[0, 0, 0, 7]), Repair::FrontFooter, &[]);
+    check_repaired("creator of one footer", |f| front(f, 28, b"caml"), Repair::FrontFooter, &[]);
+    check_repaired("size at creation of one footer", |f| front(f, 40, &[0; 8]), Repair::FrontFooter, &[]);
+    check_repaired("geometry of one footer", |f| front(f, 56, &[0, 1, 1, 1]), Repair::FrontFooter, &[]);
+    check_repaired("one footer hidden", |f| front(f, 85, &[1]), Repair::FrontFooter, &[]);
     // Xen Orchestra's way to write 700,000,000 s after 2000.
     let orchestra = |f: &mut Vec<u8>| {
         footers(f, 24, &(946_684_800_u32 + 700_000_000).to_be_bytes());
@@ -137,6 +116,28 @@ fn strange_bytes_survive_a_repair() {
     let left = inspect(&file);
     let left = found(&left);
     assert!(left.len() == 1 && left[0].repair.is_none(), "{left:?}");
+}
+
+/// What looks like a damaged footer at the end of a file may be a piece of its table: to write a footer there would be the
+/// end of the disk.
+#[test]
+fn a_footer_is_not_written_over_the_table() {
+    for (len, offset) in
+        [(1576, Error::HeaderOffset { offset: 512 }), (2060, Error::TableOffset { offset: 1536, entries: 8 })]
+    {
+        let mut file = disk([]);
+        file.truncate(len);
+        file.resize(len, 0);
+        let cookie = len - 512;
+        if cookie < 1536 {
+            header(&mut file, cookie - 512, b"conectix");
+        } else {
+            file[cookie..cookie + 8].copy_from_slice(b"conectix");
+        }
+        let report = inspect(&file);
+        assert_eq!((report.grade(), report.error.as_ref()), (Some(Grade::Fatal), Some(&offset)), "{len}");
+        assert_eq!(report.repairs(), []);
+    }
 }
 
 #[track_caller]
@@ -186,6 +187,201 @@ fn what_loses_something_is_left_alone() {
         Grade::Fatal,
         "encrypted",
     );
+}
+
+/// What `vhd-util check` and Xen Orchestra refuse, and everybody else reads.
+#[test]
+fn what_the_strict_refuse_is_told() {
+    let blktap = |file: &mut Vec<u8>| {
+        footers(file, 28, b"tap\0");
+        footers(file, 32, &0x0001_0001_u32.to_be_bytes());
+    };
+    check_found(
+        "hidden in front by an old blktap",
+        |f| {
+            blktap(f);
+            f[85] = 1;
+        },
+        Grade::Misread,
+        "differ (mark \"hidden\")",
+    );
+    check_found(
+        "the time of a parent",
+        |f| header(f, 56, &[0, 0, 0, 1]),
+        Grade::Misread,
+        "when its parent was",
+    );
+    check_found(
+        "a header elsewhere",
+        |f| {
+            // Two sectors of it move by one, and what is behind by as much.
+            f.splice(512..512, [0; 512]);
+            footers(f, 16, &1024_u64.to_be_bytes());
+            f[1024 + 16..1024 + 24].copy_from_slice(&2048_u64.to_be_bytes());
+            fuzzing::make_sum(&mut f[1024..2048], 36);
+            for entry in [2048 + 4, 2048 + 12] {
+                let sector = u32::from_be_bytes(f[entry..entry + 4].try_into().unwrap());
+                f[entry..entry + 4].copy_from_slice(&(sector + 1).to_be_bytes());
+            }
+        },
+        Grade::Misread,
+        "its header is at byte 1024",
+    );
+    check_found(
+        "the map of full blocks in a block",
+        |f| {
+            blktap(f);
+            f.splice(2048..2048, [0; 512]);
+            for block in [1, 3] {
+                let sector = sector_of(f, block);
+                entry(f, block, sector + 1);
+            }
+            f[2048..2056].copy_from_slice(b"tdbatmap");
+            f[2056..2064].copy_from_slice(&4096_u64.to_be_bytes());
+            f[2064..2072].copy_from_slice(&[0, 0, 0, 1, 0, 1, 0, 1]);
+        },
+        Grade::Misread,
+        "block 1 at byte 2560 lies over blktap's map of full blocks",
+    );
+    let parameters = Parameters {
+        virtual_size: 4 * MIB,
+        uuid: Uuid::from_u128(1),
+        timestamp: Timestamp(1),
+        dialect: Dialect::XenapiRs,
+    };
+    let mut fixed = fuzzing::render(Layout::fixed(&parameters).unwrap(), |_| 1);
+    assert!(found(&inspect(&fixed)).is_empty());
+    common::end(&mut fixed, 16, &512_u64.to_be_bytes());
+    let report = inspect(&fixed);
+    assert!(found(&report)[0].what.contains("data offset is 0x200"), "{:?}", report.findings);
+}
+
+/// Locators that `vhd-util check` refuses though they can be followed.
+#[test]
+fn locators_are_held_to_the_header_and_to_the_blocks() {
+    let parameters = Parameters {
+        virtual_size: 4 * MIB,
+        uuid: Uuid::from_u128(1),
+        timestamp: Timestamp(1),
+        dialect: Dialect::XenapiRs,
+    };
+    let parent = Parent { uuid: Uuid::from_u128(2), timestamp: Timestamp(1), path: "base.vhd".to_owned() };
+    let mut blocks = BlockSet::new(4 * MIB, 2 << 20);
+    blocks.insert(0);
+    let layout = Layout::differencing(&parameters, &parent, blocks).unwrap();
+    let child = fuzzing::render(layout, |_| 1);
+    let told = |damage: &dyn Fn(&mut Vec<u8>)| {
+        let mut file = child.clone();
+        damage(&mut file);
+        fuzzing::make_sum(&mut file[512..1536], 36);
+        let odd = inspect(&file).findings.into_iter().filter(|finding| finding.grade == Grade::Misread);
+        odd.map(|finding| finding.what).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&|_| {}), [""; 0]);
+    // Entries of 24 bytes from byte 576 of the header on.
+    let second = 512 + 576 + 24;
+    let twice = told(&|file| file.copy_within(512 + 576..second, second));
+    assert_eq!(twice, ["it has several parent locators MacX"]);
+    let other = told(&|file| file[512 + 65] = b'B');
+    assert!(
+        other.len() == 3 && other[0].contains("leads to \"base.vhd\", and the header names"),
+        "{other:?}"
+    );
+    let inside = told(&|file| {
+        let len = file.len() as u64;
+        file[second + 16..second + 24].copy_from_slice(&(len - 4096).to_be_bytes());
+    });
+    assert!(
+        inside.iter().any(|what| what.starts_with("block 0 at byte") && what.ends_with("W2ku")),
+        "{inside:?}"
+    );
+}
+
+/// Of two footers that disagree, whoever chooses one has it at both ends.
+#[test]
+fn the_footer_that_was_chosen_is_repaired_with() {
+    let mut smaller = valid();
+    common::end(&mut smaller, 48, &(8 * MIB).to_be_bytes());
+    for (policy, size) in [(EndFooterPolicy::FrontCounts, 16 * MIB), (EndFooterPolicy::EndCounts, 8 * MIB)] {
+        let mut file = smaller.clone();
+        let run = |file: &[u8], end_footer| {
+            let inspection = Inspection { now: Some(common::NOW), end_footer, ..Inspection::default() };
+            let read = |at: u64, buffer: &mut [u8]| {
+                let at = usize::try_from(at).unwrap();
+                buffer.copy_from_slice(&file[at..at + buffer.len()]);
+                Ok::<_, std::convert::Infallible>(())
+            };
+            inspection.run(file.len() as u64, read).unwrap()
+        };
+        assert_eq!(run(&file, EndFooterPolicy::Required).grade(), Some(Grade::Fatal));
+        let report = run(&file, policy);
+        assert_eq!(report.grade(), Some(Grade::Misread), "{:?}", report.findings);
+        apply(&mut file, &report, &report.repairs());
+        let map = fuzzing::map(&file, EndFooterPolicy::Required).unwrap();
+        assert_eq!(map.virtual_size(), size);
+        assert_eq!(run(&file, EndFooterPolicy::Required).repairs(), []);
+    }
+}
+
+/// A stream of an encrypted disk is refused before its first byte of data, however it comes.
+#[test]
+fn encrypted_streams_are_not_taken_for_plain() {
+    let mut file = valid();
+    file.splice(2048..2048, [0; 1024]);
+    for block in [1, 3] {
+        let sector = sector_of(&file, block);
+        entry(&mut file, block, sector + 2);
+    }
+    footers(&mut file, 28, b"tap\0");
+    footers(&mut file, 32, &0x0001_0003_u32.to_be_bytes());
+    file[2048..2056].copy_from_slice(b"tdbatmap");
+    let whole = fuzzing::decode(Decoder::new(), &file, &[]);
+    assert!(whole.1.is_ok());
+    assert_eq!(fuzzing::decode(Decoder::new(), &file, &[700, 1]).0, whole.0, "in pieces");
+    file[2048 + 29] = 1;
+    for decoder in [Decoder::new(), Decoder::with_len(file.len() as u64)] {
+        for cuts in [&[][..], &[1, 511, 70_001]] {
+            let (found, end) = fuzzing::decode(decoder.clone(), &file, cuts);
+            assert_eq!(end.map(|_| ()), Err(Error::Encrypted { at: 2048 }));
+            assert!(!found.iter().any(|found| matches!(found, Found::Data(..))));
+        }
+    }
+}
+
+/// Nor one of a disk without any block yet, whose data will be.
+#[test]
+fn encrypted_streams_without_a_block() {
+    let mut file = valid();
+    let end = file.len() - 512;
+    file.drain(2048..end);
+    file.splice(2048..2048, [0; 1024]);
+    for block in [1, 3] {
+        entry(&mut file, block, u32::MAX);
+    }
+    footers(&mut file, 28, b"tap\0");
+    footers(&mut file, 32, &0x0001_0003_u32.to_be_bytes());
+    let bare = [&file[..2048], &file[3072..]].concat();
+    file[2048..2056].copy_from_slice(b"tdbatmap");
+    let decoders = |file: &[u8]| [Decoder::new(), Decoder::with_len(file.len() as u64)];
+    let cuts = [&[][..], &[2048, 511, 1], &[1]];
+    for plain in [&bare, &file] {
+        for decoder in decoders(plain) {
+            for cuts in cuts {
+                let (found, end) = fuzzing::decode(decoder.clone(), plain, cuts);
+                assert_eq!(end.map(|summary| summary.blocks), Ok(0));
+                assert!(!found.iter().any(|found| matches!(found, Found::Data(..))));
+            }
+        }
+    }
+    assert!(!inspect(&file).encrypted);
+    file[2048 + 29] = 1;
+    for decoder in decoders(&file) {
+        for cuts in cuts {
+            let end = fuzzing::decode(decoder.clone(), &file, cuts).1;
+            assert_eq!(end.map(|_| ()), Err(Error::Encrypted { at: 2048 }));
+        }
+    }
+    assert!(inspect(&file).encrypted);
 }
 
 /// Which versions of QEMU take the geometry for the size, of whom.

@@ -63,6 +63,32 @@ proptest! {
         file.truncate(file.len() - cut / 2);
         fuzzing::parse(&file);
     }
+
+    /// Metadata damaged in few places, with any checksums made right or none, and anything behind the end: what an
+    /// inspection says of it holds, and so does what its repair promises.
+    #[test]
+    fn damaged_metadata_are_judged_and_repaired(
+        damage in prop::collection::vec((prop_oneof![0..96_usize, 512..600_usize, 1536..1552_usize, 2048..3072_usize], any::<u8>()), 0..4),
+        cut in 0..700_usize,
+        behind in prop::collection::vec(any::<u8>(), 0..3),
+        how: u8,
+    ) {
+        let parameters = Parameters {
+            virtual_size: 5 << 20,
+            uuid: Uuid::from_u128(3),
+            timestamp: Timestamp(4),
+            dialect: Dialect::Xapi,
+        };
+        let layout = Layout::dynamic_from_extents(&parameters, []).unwrap();
+        let mut file = fuzzing::render(layout, |_| 0);
+        for (at, byte) in damage {
+            let len = file.len();
+            file[at % len] = byte;
+        }
+        file.truncate(file.len() - cut.saturating_sub(100));
+        file.extend(behind);
+        fuzzing::inspect(&[&[how][..], &file].concat());
+    }
 }
 
 proptest! {

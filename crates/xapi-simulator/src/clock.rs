@@ -2,31 +2,40 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use xenapi_wire::DateTime;
 
-/// The time the simulator lives in: the machine's, or one that only moves when it is told to.
+/// The time the simulator lives in: the machine's, one that is wrong, or one that only moves when it is told to.
 #[derive(Debug)]
 pub struct Clock {
     manual: Option<watch::Sender<Timestamp>>,
+    ahead: SignedDuration,
 }
 
 impl Clock {
     /// The machine's clock.
     pub fn system() -> Self {
-        Self { manual: None }
+        Self::ahead(SignedDuration::ZERO)
+    }
+
+    /// A clock that goes as the machine's does, but is ahead of it.
+    pub fn ahead(by: SignedDuration) -> Self {
+        Self { manual: None, ahead: by }
     }
 
     /// A clock that stands still until [`Clock::advance`].
     pub fn manual(start: Timestamp) -> Self {
-        Self { manual: Some(watch::Sender::new(start)) }
+        Self { manual: Some(watch::Sender::new(start)), ahead: SignedDuration::ZERO }
     }
 
     /// The time now.
     pub fn now(&self) -> Timestamp {
-        self.manual.as_ref().map_or_else(Timestamp::now, |clock| *clock.borrow())
+        match &self.manual {
+            Some(clock) => *clock.borrow(),
+            None => Timestamp::now().saturating_add(self.ahead).unwrap_or(Timestamp::MAX),
+        }
     }
 
     /// The time now as XAPI writes it.
@@ -34,7 +43,7 @@ impl Clock {
         date(self.now())
     }
 
-    /// Moves a manual clock; a system clock moves by itself.
+    /// Moves a manual clock; others move by themselves.
     pub fn advance(&self, by: Duration) {
         if let Some(clock) = &self.manual {
             clock.send_modify(|now| *now = now.checked_add(by).unwrap_or(Timestamp::MAX));

@@ -1,8 +1,9 @@
 //! `CONNECT /console`: the screen or the terminal of a running VM, for as long as it runs.
 //!
-//! Where guests are run, it is their machine's screen and serial port. Otherwise the guest behind it is made up: a screen of colour bars that react to keys and pointer ([`rfb`]), or a terminal
-//! that greets and echoes. The connection is XAPI's: it asks who is there, answers only on the host where the VM
-//! runs, and ends with the console.
+//! Where guests are run, it is their machine's screen and serial port. Otherwise the guest behind it is made
+//! up: a screen of colour bars that react to keys and pointer ([`rfb`]), or a terminal that greets and
+//! echoes. The connection is XAPI's: it asks who is there, answers only on the host where the VM runs, and
+//! ends with the console.
 
 mod rfb;
 

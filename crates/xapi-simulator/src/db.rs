@@ -2,12 +2,22 @@
 //!
 //! Everything is read under [`Db::read`] and changed under [`Db::write`]:
 //!
-//! ```ignore
-//! let name = db.read(|view| view.object("VM", vm).map(|vm| vm.str("name_label").to_owned()))?;
+//! ```
+//! # use xapi_simulator::{db::Db, schema::Schema};
+//! # use xenapi_wire::Failure;
+//! let db = Db::in_memory(Schema::xapi());
+//! let vm = db.write(|tx| Ok::<_, Failure>(tx.create("VM", [("name_label", "web".into())])))?;
 //! let vbd = db.write(|tx| {
-//!     tx.object("VM", vm)?;
-//!     Ok(tx.create("VBD", [("VM", vm.into()), ("VDI", vdi.into()), ("type", "Disk".into())]))
+//!     tx.object("VM", &vm)?;
+//!     Ok::<_, Failure>(tx.create("VBD", [("VM", vm.as_str().into()), ("type", "Disk".into())]))
 //! })?;
+//! db.read(|view| {
+//!     let vm = view.object("VM", &vm)?;
+//!     assert_eq!(vm.str("name_label"), "web");
+//!     assert!(vm.strs("VBDs").eq([&*vbd]));
+//!     Ok::<_, Failure>(())
+//! })?;
+//! # Ok::<_, Failure>(())
 //! ```
 //!
 //! * All changes of one [`Db::write`] get one generation number, become visible at once, and are undone when the
@@ -165,16 +175,17 @@ impl Db {
         *log = None;
     }
 
-    /// Begins to keep each change, or ends it. Returns the generation from which on they are kept.
-    pub fn log_changes(&self, keep: bool) -> u64 {
+    /// Keeps each change from now on. Returns the present generation, after which all of them are known.
+    pub fn begin_log(&self) -> u64 {
         let mut state = self.lock();
         let generation = state.generation;
-        match (keep, &state.log) {
-            (true, None) => state.log = Some(Log::new(generation)),
-            (true, Some(_)) => {}
-            (false, _) => state.log = None,
-        }
+        state.log.get_or_insert_with(|| Log::new(generation));
         generation
+    }
+
+    /// Forgets the changes that were kept, and keeps no more of them.
+    pub fn end_log(&self) {
+        self.lock().log = None;
     }
 
     /// Tells the generation of each commit, for waiters.
@@ -319,7 +330,7 @@ impl View {
     }
 
     /// Each change after a generation, oldest first; nothing when some of them are not known any more, see
-    /// [`Db::log_changes`].
+    /// [`Db::begin_log`].
     pub fn each_change_since(&self, generation: u64) -> Option<impl Iterator<Item = &Change>> {
         self.log.as_ref()?.since(generation)
     }

@@ -20,7 +20,7 @@
 mod args;
 mod call;
 mod implicit;
-mod query;
+pub(crate) mod query;
 mod unmarshal;
 
 use std::collections::HashMap;

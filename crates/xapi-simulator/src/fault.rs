@@ -24,10 +24,16 @@ pub enum Fault {
     /// The call is carried out and the connection reset after so many bytes of the answer, headers included. Of an
     /// upload, so many bytes of the body are read; of a download, so many are sent.
     DropAfterBytes(usize),
+    /// The call is carried out and the connection reset in the middle of the answer's body. Not for transfers, whose
+    /// bytes are counted.
+    DropHalfway,
     /// An upload is read to its end and answered as if it were on the disk now, which stays as it was.
     LoseUpload,
     /// The call is carried out after a delay.
     Slow(Duration),
+    /// The task of an `Async.` call is announced, and goes on only after [`Faults::clear`]: a host or its storage hangs.
+    /// It is not cancelled while it waits.
+    Stuck,
     /// Nothing happens and no answer ever comes; the connection stays open until [`Faults::clear`].
     Hang,
     /// The call is carried out and no answer ever comes; the connection stays open until [`Faults::clear`].
@@ -45,6 +51,15 @@ pub enum Fault {
     RestartAfter,
     /// As [`Fault::Restart`], and afterwards another host of the pool, if it has one, is the master.
     OtherMaster,
+}
+
+/// Where an answer is cut.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Cut {
+    /// After so many bytes, headers included.
+    After(usize),
+    /// In the middle of its body.
+    Halfway,
 }
 
 /// The faults that wait for their call.
@@ -169,7 +184,7 @@ impl Faults {
 impl Fault {
     /// What happens before the request is carried out; may take until the faults are cleared.
     pub(crate) async fn before(&self, core: &Core) -> Wire {
-        if !matches!(self, Self::Hang | Self::Silence) {
+        if !matches!(self, Self::Hang | Self::Silence | Self::Stuck) {
             core.faults.count();
         }
         match self {
@@ -200,8 +215,10 @@ impl Fault {
             }
             Self::DropAfterExecution
             | Self::DropAfterBytes(_)
+            | Self::DropHalfway
             | Self::LoseUpload
             | Self::Silence
+            | Self::Stuck
             | Self::FailureAfter(_)
             | Self::RestartAfter => Wire::Go,
         }

@@ -1,4 +1,6 @@
-//! What the fuzz target of the router does, here so that the tests can run it too.
+//! What the fuzz targets do, here so that the tests can run it too.
+
+mod query;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use xenapi_types::meta::{self, Ty};
 use xenapi_wire::{Limits, Value, jsonrpc, xmlrpc};
 
+pub use self::query::query;
 use crate::{Simulator, World};
 
 /// A new pool after so many requests: what they make would gather, and one may have stopped the toolstack.

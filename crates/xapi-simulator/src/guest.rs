@@ -225,6 +225,9 @@ pub(crate) struct Off {
 /// # Errors
 /// `VM_SHUTDOWN_TIMEOUT` when a guest does not react, `TASK_CANCELLED`, `INTERNAL_ERROR` when QEMU refuses.
 pub(crate) async fn switch_off(ctx: &Ctx, vm: &str, way: Way) -> Result<Option<Off>, Failure> {
+    if way == Way::Clean && ctx.core.config().guests.ignore_requests {
+        return Err(ignored(ctx, vm).await);
+    }
     let Some(machine) = ctx.core.machines.of(vm) else { return Ok(None) };
     let awaiting = machine.await_off();
     if way == Way::Clean {
@@ -241,6 +244,25 @@ pub(crate) async fn switch_off(ctx: &Ctx, vm: &str, way: Way) -> Result<Option<O
         }
     }
     Ok(Some(Off { machine, _awaiting: awaiting }))
+}
+
+/// How long XAPI waits for a guest that was asked to come down (`domain_shutdown_total_timeout`).
+const PATIENCE: Duration = Duration::from_secs(1_200);
+
+/// The end of a request that the guest ignores: it is cancelled, by somebody or because the domain was ended
+/// by force, or XAPI's patience is over.
+async fn ignored(ctx: &Ctx, vm: &str) -> Failure {
+    let domain = || ctx.read(|view| view.find("VM", vm).map(|vm| vm.int("domid")));
+    let (asked, mut commits) = (domain(), ctx.core.db().subscribe());
+    let replaced = async { while domain() == asked && commits.changed().await.is_ok() {} };
+    tokio::select! {
+        () = cancelled(ctx) => {}
+        () = replaced => {}
+        () = ctx.core.clock().sleep(PATIENCE) => {
+            return Failure::new("VM_SHUTDOWN_TIMEOUT", [vm, &format!("{}.", PATIENCE.as_secs())]);
+        }
+    }
+    Failure::new("TASK_CANCELLED", [ctx.task.as_str()])
 }
 
 /// Waits until somebody cancels the call.

@@ -80,12 +80,25 @@ impl Simulator {
         Ok((format!("https://{local}"), fingerprint))
     }
 
-    /// Listens as every host of the pool, the master first: the master at `address`, the others at the same port of
-    /// their own addresses. Those whose address is not one of this machine are left out. From then on transfers are sent on to these ports, where real hosts name none.
+    /// Listens for plain HTTP as every host of the pool, the master first: the master at `address`, the
+    /// others at the same port of their own addresses. Those whose address is not one of this machine are
+    /// left out. From then on transfers are sent on to these ports, where real hosts name none.
     ///
     /// # Errors
-    /// When an address is taken, the master's is not ours, or no certificate can be made.
-    pub async fn listen_pool(&self, address: &str, tls: bool) -> Result<Vec<Listening>, StartError> {
+    /// When an address is taken, or the master's is not ours.
+    pub async fn listen_pool(&self, address: &str) -> Result<Vec<Listening>, StartError> {
+        self.listen_as_hosts(address, false).await
+    }
+
+    /// As [`Simulator::listen_pool`], for HTTPS, with certificates made for the occasion.
+    ///
+    /// # Errors
+    /// As there, and when no certificate can be made.
+    pub async fn listen_pool_tls(&self, address: &str) -> Result<Vec<Listening>, StartError> {
+        self.listen_as_hosts(address, true).await
+    }
+
+    async fn listen_as_hosts(&self, address: &str, tls: bool) -> Result<Vec<Listening>, StartError> {
         let core = self.core();
         let master = master(core);
         let (listener, local) = bind(address).await?;

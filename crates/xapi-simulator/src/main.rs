@@ -1,9 +1,13 @@
 //! `xapi-simulator`: a XAPI pool on a port.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
+use sd_notify::NotifyState;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use xapi_simulator::core::Config;
 use xapi_simulator::{Acceleration, Personality, Qemu, Simulator, World};
@@ -104,6 +108,7 @@ async fn main() -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_env("XAPI_SIMULATOR_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let options = Options::parse();
+    let stop = told_to_stop()?;
     let world = match &options.world {
         None => World::default(),
         Some(path) => {
@@ -129,28 +134,68 @@ async fn main() -> anyhow::Result<()> {
     if let Some(address) = &options.nbd {
         simulator.listen_nbd(address).await?;
     }
-    for listening in simulator.listen_pool(&options.listen, options.https).await? {
+    let hosts = match options.https {
+        true => simulator.listen_pool_tls(&options.listen).await?,
+        false => simulator.listen_pool(&options.listen).await?,
+    };
+    for listening in hosts {
         say(&listening.url);
         if let Some(fingerprint) = listening.fingerprint {
             say(&format!("SHA-256 fingerprint {fingerprint}"));
         }
     }
-    until_told_to_stop().await?;
+    tell_systemd(NotifyState::Ready);
+    tokio::select! {
+        () = stop => {}
+        never = tell_that_it_answers(&simulator) => match never {},
+    }
+    tell_systemd(NotifyState::Stopping);
     simulator.shutdown().context("not everything reached the disk")?;
     Ok(())
 }
 
 /// The first line is the master's URL, for scripts.
-#[allow(clippy::print_stdout)]
+#[allow(clippy::print_stdout, reason = "a command-line tool")]
 fn say(text: &str) {
     println!("{text}");
 }
 
-async fn until_told_to_stop() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot wait for Ctrl-C"),
-        _ = terminate.recv() => Ok(()),
+/// Tells systemd, if that has started it. Nothing depends on whether it hears.
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "systemd cannot be told anything");
     }
+}
+
+/// Where systemd watches: tells it, twice in the time it waits, that the pool answers.
+async fn tell_that_it_answers(simulator: &Simulator) -> Infallible {
+    let Some(patience) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
+    let mut timer = tokio::time::interval(patience / 2);
+    loop {
+        timer.tick().await;
+        match answers(simulator).await {
+            Ok(()) => tell_systemd(NotifyState::Watchdog),
+            Err(error) => tracing::warn!(%error, "the pool does not answer"),
+        }
+    }
+}
+
+/// Whatever it answers to: it has taken the connection, and read the request.
+async fn answers(simulator: &Simulator) -> std::io::Result<()> {
+    let mut connection = simulator.connect();
+    connection.write_all(b"HEAD / HTTP/1.1\r\nHost: watchdog\r\nConnection: close\r\n\r\n").await?;
+    connection.read_exact(&mut [0; "HTTP/1.1 200".len()]).await?;
+    Ok(())
+}
+
+/// From now on SIGTERM and Ctrl-C do not end the program, but this future.
+fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }

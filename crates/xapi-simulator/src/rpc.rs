@@ -9,6 +9,8 @@ use xenapi_wire::{DecodeError, EncodeError, Failure, I4, Limits, Value, jsonrpc,
 pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) params: Vec<Value>,
+    /// What its headers have for `other_config` of its task.
+    pub(crate) task_keys: Vec<(String, String)>,
 }
 
 /// What a call ended with.
@@ -45,11 +47,11 @@ impl Encoding {
 pub(crate) fn decode(path: &str, body: &[u8]) -> Result<(Encoding, Request), DecodeError> {
     if path.starts_with("/jsonrpc") {
         let call = jsonrpc::decode_call(body, &Limits::REQUEST)?;
-        let request = Request { method: call.method, params: call.params };
+        let request = Request { method: call.method, params: call.params, task_keys: Vec::new() };
         return Ok((Encoding::Json(call.version, call.id), request));
     }
     let call = xmlrpc::decode_call(body, &Limits::REQUEST)?;
-    Ok((Encoding::Xml, Request { method: call.method, params: call.params }))
+    Ok((Encoding::Xml, Request { method: call.method, params: call.params, task_keys: Vec::new() }))
 }
 
 /// Writes the answer.

@@ -233,6 +233,15 @@ impl Simulator {
         })
     }
 
+    /// Bytes of a disk, by the uuid of its VDI, for who judges what became of it: whoever uses the disk, and whether or not
+    /// its SR is attached. No call and no task of the pool's. Fewer come at the end of the disk.
+    ///
+    /// # Errors
+    /// `UUID_INVALID`; what the SR's driver says when it has no such disk.
+    pub fn peek(&self, vdi_uuid: &str, offset: u64, len: usize) -> Result<Vec<u8>, xenapi_wire::Failure> {
+        crate::transfer::peek(&self.core, vdi_uuid, offset, len)
+    }
+
     /// The connections to its ports.
     pub fn connections(&self) -> &Connections {
         &self.core.connections

@@ -355,18 +355,19 @@ impl Backend {
         Ok(Copied { copy: self.volume(copy, virtual_size), base })
     }
 
-    /// Leaves on a new disk what others wrote there before: a sector in each [`SOILED_EVERY`] bytes, at changing places.
+    /// Leaves on a new disk, or on what it grows by, what others wrote there before: a sector in each
+    /// [`SOILED_EVERY`] bytes, at changing places.
     ///
     /// # Errors
     /// What the driver says.
-    pub(crate) fn soil(&self, uuid: Uuid, virtual_size: u64) -> Result<(), Failure> {
+    pub(crate) fn soil(&self, uuid: Uuid, from: u64, virtual_size: u64) -> Result<(), Failure> {
         if self.store.is_none() {
             return Ok(());
         }
         let disk = self.disk(uuid)?;
         for (number, start) in (0..virtual_size).step_by(SOILED_EVERY as usize).enumerate() {
             let at = start + (number as u64 * 7 * 512) % SOILED_EVERY;
-            if at + 512 <= virtual_size {
+            if at >= from && at + 512 <= virtual_size {
                 disk.write_at(at, &[0xa5; 512]).map_err(|e| self.failure(46, &e))?;
             }
         }

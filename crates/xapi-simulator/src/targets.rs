@@ -84,7 +84,7 @@ impl Target {
 }
 
 impl Targets {
-    /// Adds a server.
+    /// Adds a server, which answers in the place of an earlier one of the same address and name.
     pub fn add(&self, target: Target) {
         self.lock().push(target);
     }
@@ -103,7 +103,7 @@ impl Targets {
     }
 
     fn find(&self, wanted: &Wanted) -> Option<Target> {
-        self.lock().iter().find(|target| target.fits(wanted)).cloned()
+        self.lock().iter().rev().find(|target| target.fits(wanted)).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Target>> {
@@ -150,6 +150,40 @@ impl Wanted {
         let iqn = matches!(kind, "iscsi" | "lvmoiscsi").then(|| text("targetIQN"));
         Some(Self { address, iqn, path, user, password })
     }
+}
+
+/// Has whoever plugs a drive, or takes one or a PBD away, wait for the server of the repository when it is dead: the storage
+/// manager flushes and logs out there.
+///
+/// # Errors
+/// What the storage manager says of a server it cannot reach; `TASK_CANCELLED`.
+pub(crate) async fn touch(ctx: &Ctx, pbd: Option<String>) -> Result<(), Failure> {
+    let wanted = pbd.and_then(|pbd| {
+        ctx.read(|view| {
+            let pbd = view.object("PBD", &pbd).ok()?;
+            let kind = view.object("SR", pbd.str("SR")).ok()?.str("type").to_owned();
+            Some((Wanted::of(view, &kind, pbd)?, kind))
+        })
+    });
+    let targets = &ctx.core.config().targets;
+    match wanted {
+        Some((wanted, kind)) if targets.find(&wanted).is_some_and(|target| target.dead) => {
+            wait_in_vain(ctx).await?;
+            Err(unreachable_server(&kind))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The PBD by which the host of a drive's VM reaches its disk.
+pub(crate) fn pbd_of(ctx: &Ctx, vbd: &str) -> Option<String> {
+    ctx.read(|view| {
+        let vbd = view.object("VBD", vbd).ok()?;
+        let host = view.object("VM", vbd.str("VM")).ok()?.str("resident_on").to_owned();
+        let sr = view.object("SR", view.object("VDI", vbd.str("VDI")).ok()?.str("SR")).ok()?;
+        let here = view.follow(sr, "PBDs", "PBD").find(|pbd| pbd.str("host") == host);
+        here.map(|pbd| pbd.reference().to_owned())
+    })
 }
 
 /// Makes sure that the server of a PBD answers and lets the host in; one that is dead takes its time.

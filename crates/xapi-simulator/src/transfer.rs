@@ -29,6 +29,7 @@ mod tests;
 mod whole;
 mod xva;
 
+pub(crate) use self::source::peek;
 use crate::disk::DiskError;
 use crate::dispatch::Router;
 

@@ -3,10 +3,10 @@
 //!
 //! `SEED=n cargo test -p xapi-simulator --test crashes -- --ignored --nocapture` kills it a hundred times.
 
-#![allow(missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub, reason = "a test is no library")]
 
 #[path = "storage/client.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each test uses a part of this")]
 mod client;
 #[path = "storage/program.rs"]
 mod program;

@@ -2,10 +2,10 @@
 //!
 //! Skipped, visibly, where QEMU is not installed; a failure with `CI=true`.
 
-#![allow(missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub, reason = "a test is no library")]
 
 #[path = "storage/client.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each test uses a part of this")]
 mod client;
 
 use std::fs;

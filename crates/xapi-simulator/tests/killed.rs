@@ -1,9 +1,9 @@
 //! A simulator that is killed in the middle of its work starts again with everything that it said was done.
 
-#![allow(missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub, reason = "a test is no library")]
 
 #[path = "storage/client.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "each test uses a part of this")]
 mod client;
 #[path = "storage/program.rs"]
 mod program;

@@ -23,15 +23,19 @@ use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::http::Http;
 use crate::redact::cut_out;
 use crate::retry::{Attempts, RetryPolicy};
-use crate::rpc::{Read, Rpc, Typed};
+use crate::rpc::{Caller, Read, Rpc, Typed};
 use crate::service::{Exchange, Over, RequestBody};
 use crate::session::{Session, Sessions, closed};
-use crate::task::Tasks;
+use crate::task::{Carried, Held, Tasks};
 use crate::tls::Tls;
 use crate::transfer::{LOOK_FOR_HOLDERS, Queues, TransferQueue};
 
 /// How many hosts are followed from one to the next before it is called a loop.
 const MAX_HOPS: usize = 4;
+
+/// How long a host has to let the client in, or a share of the call's time where that is less and there are other hosts
+/// to try. XAPI takes seconds; a host whose storage hangs takes connections and says nothing.
+const LOGIN_LIMIT: Duration = Duration::from_secs(60);
 
 /// A client of one pool (or of one host, which is a pool of one).
 ///
@@ -47,6 +51,9 @@ pub struct Client {
     deadline: Duration,
     retries: RetryPolicy,
     only_reads: bool,
+    pub(crate) task_owner: Option<Arc<str>>,
+    /// What the calls of this clone carry.
+    pub(crate) task_mark: Carried,
 }
 
 pub(crate) struct Inner {
@@ -54,6 +61,7 @@ pub(crate) struct Inner {
     pub(crate) rpc: Rpc,
     pub(crate) sessions: Sessions,
     pub(crate) tasks: Tasks,
+    pub(crate) held_tasks: Held,
     pub(crate) transfers: Queues,
     permits: Semaphore,
 }
@@ -181,13 +189,14 @@ impl Client {
         let tls = Arc::new(Tls::new(config.trust.clone()));
         let dialer = Dialer { connector, tls, timeout: config.timeouts.connect, service };
         let http = Http::new(dialer, config.limits.response_bytes);
-        let rpc = Rpc::new(http, config.encoding, config.limits.response_bytes);
+        let rpc = Rpc::new(http, &config);
         let sessions = Sessions::new(config.seeds[0].clone());
         let permits = Semaphore::new(config.limits.concurrent_calls.max(1));
         let transfers = Queues::new(config.limits.transfers_per_host);
         let (deadline, retries) = (config.timeouts.call, config.retries);
-        let inner = Arc::new(Inner { config, rpc, sessions, tasks: Tasks::default(), transfers, permits });
-        Self { inner, deadline, retries, only_reads: false }
+        let (tasks, held_tasks) = (Tasks::default(), Held::default());
+        let inner = Arc::new(Inner { config, rpc, sessions, tasks, held_tasks, transfers, permits });
+        Self { inner, deadline, retries, only_reads: false, task_owner: None, task_mark: None }
     }
 
     /// [`Client::new`], and logs in at once.
@@ -217,19 +226,17 @@ impl Client {
     /// When the host does not confirm the log-out. The client is closed all the same.
     pub async fn close(&self) -> Result<()> {
         let session = self.inner.sessions.close();
-        let result = match session {
-            None => Ok(()),
-            Some(session) => {
-                let course = self.course();
-                course.under_way(true);
-                self.within("session.logout", &course, async {
-                    let result = self.log_out(&session).await;
-                    self.log_out_abandoned(&session.endpoint).await;
-                    result
-                })
-                .await
-            }
+        let course = self.course();
+        course.under_way(true);
+        let ending = async {
+            let (result, endpoint) = match &session {
+                Some(session) => (self.log_out(session).await, session.endpoint.clone()),
+                None => (Ok(()), self.endpoint()),
+            };
+            self.log_out_abandoned(&endpoint).await;
+            result
         };
+        let result = self.within("session.logout", &course, ending).await;
         self.inner.rpc.http.close_idle();
         result
     }
@@ -397,7 +404,7 @@ impl Client {
         let seat = self.inner.sessions.seat();
         let _permit = self.permit(Lane::Call).await?;
         course.under_way(true);
-        let answer = self.inner.rpc.exchange(&seat, method, None, params, read).await;
+        let answer = self.inner.rpc.exchange(&seat, method, Caller::default(), params, read).await;
         course.under_way(false);
         match answer.map_err(|error| error.about(method))? {
             Ok(value) => Ok(value),
@@ -532,7 +539,7 @@ impl Client {
     async fn log_out_abandoned(&self, coordinator: &Endpoint) {
         while let Some(old) = self.inner.sessions.take_abandoned() {
             let old = Session::new(coordinator.clone(), old.reference.expose().to_owned());
-            if let Err(error) = self.log_out(&old).await {
+            if let Err(error) = soon(LOGIN_LIMIT, coordinator, self.log_out(&old)).await {
                 tracing::debug!(%error, "a session that was given up stays behind");
             }
         }
@@ -558,8 +565,8 @@ impl Client {
         params: &P,
         read: impl Read<T>,
     ) -> Result<Result<T, Failure>> {
-        let reference = Some(session.reference.expose());
-        self.inner.rpc.exchange(&session.endpoint, method, reference, params, read).await
+        let caller = Caller { session: Some(session.reference.expose()), mark: self.task_mark.as_deref() };
+        self.inner.rpc.exchange(&session.endpoint, method, caller, params, read).await
     }
 
     pub(crate) fn refuse(&self, method: &str, session: &Session, failure: Failure) -> Error {
@@ -578,6 +585,11 @@ impl Client {
         if let Some(session) = self.inner.sessions.current()? {
             return Ok(session);
         }
+        // On the heap: each call has this in its frame, and seldom goes this way.
+        Box::pin(self.log_in_anywhere()).await
+    }
+
+    async fn log_in_anywhere(&self) -> Result<Arc<Session>> {
         let _turn = self.inner.sessions.login_turn().await?;
         if let Some(session) = self.inner.sessions.current()? {
             return Ok(session);
@@ -585,9 +597,13 @@ impl Client {
         let seat = self.inner.sessions.seat();
         let others = self.inner.config.seeds.iter().filter(|seed| **seed != seat);
         let candidates: Vec<Endpoint> = std::iter::once(&seat).chain(others).cloned().collect();
+        let limit = match u32::try_from(candidates.len()) {
+            Ok(1) | Err(_) => LOGIN_LIMIT,
+            Ok(several) => LOGIN_LIMIT.min(self.deadline / several),
+        };
         let mut first_error = None;
         for candidate in candidates {
-            match self.login_at(candidate).await {
+            match soon(limit, &candidate.clone(), self.login_at(candidate)).await {
                 Ok(session) => {
                     return match self.inner.sessions.install(session) {
                         Ok(session) => {
@@ -595,8 +611,9 @@ impl Client {
                             Ok(session)
                         }
                         Err(session) => {
-                            // Closed while this went on: the session must not stay behind.
-                            self.log_out(&session).await?;
+                            // Closed while this went on: no session must stay behind.
+                            soon(limit, &session.endpoint, self.log_out(&session)).await?;
+                            self.log_out_abandoned(&session.endpoint).await;
                             Err(closed())
                         }
                     };
@@ -620,10 +637,10 @@ impl Client {
             let answer: Result<String, Failure> = self
                 .inner
                 .rpc
-                .exchange(&endpoint, METHOD, None, &params, Typed::NEW)
+                .exchange(&endpoint, METHOD, Caller::default(), &params, Typed::NEW)
                 .await
                 .map_err(|error| error.about(METHOD))?;
-            let answer = answer.map_err(|failure| cut_out(&config.password, failure, "<the password>"));
+            let answer = answer.map_err(|failure| cut_out(&config.password, failure, "(the password)"));
             match answer {
                 Ok(reference) => return Ok(Session::new(endpoint, reference)),
                 Err(failure) if failure.host_is_slave().is_some() => {
@@ -648,6 +665,16 @@ impl Client {
         }
         Err(loop_of_hosts(&endpoint).about(METHOD))
     }
+}
+
+/// Something that a host does at once when it does anything.
+async fn soon<T>(limit: Duration, host: &Endpoint, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        let message = format!("it takes connections and does not answer within {} s", limit.as_secs_f32());
+        Err(Error::new(ErrorKind::Unreachable, message)
+            .remedy("check its toolstack (xapi) and storage")
+            .at(host))
+    })
 }
 
 fn loop_of_hosts(last: &Endpoint) -> Error {

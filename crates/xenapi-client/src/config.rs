@@ -73,7 +73,8 @@ pub struct Timeouts {
     /// For a TCP connection and its TLS handshake. 20 seconds.
     pub connect: Duration,
     /// For a call as a whole, repetitions and log-in included. 1 hour: XAPI parks a call on a busy
-    /// object for up to two, and a synchronous `VM.clean_shutdown` takes twenty minutes.
+    /// object for up to two, and a synchronous `VM.clean_shutdown` takes twenty minutes. Of this a host has a minute
+    /// to let the client in, and less where the other seeds would have no time left.
     pub call: Duration,
     /// For any sign of life of a transfer: a byte moved or the task's progress changed. A transfer
     /// as a whole may take for ever. 20 minutes: before the first byte a host may wait minutes for
@@ -103,6 +104,9 @@ pub struct Limits {
     /// [`Client::transfer_queues`](crate::Client::transfer_queues)). 8. Several uploads that one producer feeds
     /// in step must not be more than this: the last ones would wait for the first, and these for data.
     pub transfers_per_host: usize,
+    /// Objects that a [`Cache`](crate::Cache) keeps, of all its classes; when there are more, it ends with an error. A
+    /// million: the largest pools have tens of thousands, and a server could go on telling of new ones for ever.
+    pub cached_objects: usize,
 }
 
 impl Config {
@@ -196,7 +200,12 @@ impl Default for Timeouts {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { concurrent_calls: 32, response_bytes: 512 << 20, transfers_per_host: 8 }
+        Self {
+            concurrent_calls: 32,
+            response_bytes: 512 << 20,
+            transfers_per_host: 8,
+            cached_objects: 1_000_000,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -49,11 +50,7 @@ impl Connect for Network {
         let endpoint = endpoint.clone();
         Box::pin(async move {
             let io: Box<dyn Io> = match endpoint.0 {
-                Place::Tcp { host, port, .. } => {
-                    let stream = TcpStream::connect((host.as_str(), port)).await?;
-                    stream.set_nodelay(true)?;
-                    Box::new(stream)
-                }
+                Place::Tcp { host, port, .. } => Box::new(open_tcp(&host, port).await?),
                 #[cfg(unix)]
                 Place::Unix(path) => Box::new(tokio::net::UnixStream::connect(path).await?),
                 #[cfg(not(unix))]
@@ -64,32 +61,71 @@ impl Connect for Network {
     }
 }
 
-/// Connections made by a closure.
+/// How long a connection may be silent before the system asks whether its other end is still there, how often it asks,
+/// and how many questions may stay without an answer.
+const ALIVE_AFTER: Duration = Duration::from_secs(30);
+const ALIVE_EVERY: Duration = Duration::from_secs(10);
+const ALIVE_PROBES: u32 = 3;
+
+async fn open_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    keep_alive(&stream)?;
+    Ok(stream)
+}
+
+/// Has the system end a connection whose other end is gone without a word, as a host that loses its power is: within a
+/// minute, where a wait for events or an answer would else go on for its whole time.
+///
+/// There is no `TCP_USER_TIMEOUT` beside it, as that also ends an upload to a host that is there and takes nothing for a
+/// while because its storage is slow.
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new().with_time(ALIVE_AFTER).with_interval(ALIVE_EVERY);
+    socket.set_tcp_keepalive(&keepalive.with_retries(ALIVE_PROBES))
+}
+
+/// Connections made by a closure: through a proxy or a tunnel, or to addresses of its own. To an `https` endpoint the client
+/// speaks TLS on them, as on those of [`Network`].
 pub fn connect_fn<F, Fut, S>(open: F) -> impl Connect
 where
     F: Fn(&Endpoint) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = io::Result<S>> + Send + 'static,
     S: Io,
 {
-    struct FromFn<F>(F);
+    FromFn { open, is_private: false }
+}
 
-    impl<F, Fut, S> Connect for FromFn<F>
-    where
-        F: Fn(&Endpoint) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = io::Result<S>> + Send + 'static,
-        S: Io,
-    {
-        fn connect(&self, endpoint: &Endpoint) -> Connecting {
-            let opening = (self.0)(endpoint);
-            Box::pin(async move { Ok(Box::new(opening.await?) as Box<dyn Io>) })
-        }
+/// Pipes in this process made by a closure, as to a simulator: they are used as they are for an `https` endpoint too,
+/// without TLS and whatever [`Config::trust`](crate::Config::trust) says. What leaves the process is for [`connect_fn`].
+pub fn private_connect_fn<F, Fut, S>(open: F) -> impl Connect
+where
+    F: Fn(&Endpoint) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = io::Result<S>> + Send + 'static,
+    S: Io,
+{
+    FromFn { open, is_private: true }
+}
 
-        fn is_private(&self) -> bool {
-            true
-        }
+struct FromFn<F> {
+    open: F,
+    is_private: bool,
+}
+
+impl<F, Fut, S> Connect for FromFn<F>
+where
+    F: Fn(&Endpoint) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = io::Result<S>> + Send + 'static,
+    S: Io,
+{
+    fn connect(&self, endpoint: &Endpoint) -> Connecting {
+        let opening = (self.open)(endpoint);
+        Box::pin(async move { Ok(Box::new(opening.await?) as Box<dyn Io>) })
     }
 
-    FromFn(open)
+    fn is_private(&self) -> bool {
+        self.is_private
+    }
 }
 
 /// Connections with TLS where it belongs, and errors that say what is wrong.
@@ -176,4 +212,20 @@ fn untrusted(error: io::Error) -> Error {
     Error::new(ErrorKind::Unreachable, message)
         .remedy("hosts that know only TLS 1.0 or 1.1 are not supported")
         .because(error)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_host_that_is_gone_is_noticed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = open_tcp("127.0.0.1", listener.local_addr().unwrap().port()).await.unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        let times = [socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap()];
+        assert_eq!(times.map(|time| time.as_secs()), [30, 10]);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+    }
 }

@@ -21,7 +21,6 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result, root_cause};
 use crate::event::name;
 use crate::handler::head;
-use crate::http::page_text;
 use crate::own_session::OwnSession;
 use crate::service::arriving;
 use crate::session::Session;
@@ -119,7 +118,7 @@ impl Client {
             return Ok(TokioIo::new(hyper::upgrade::on(response).await.map_err(broken)?));
         }
         let page = read_some(arriving(response.into_body()), Duration::from_secs(1)).await;
-        let message = format!("the host answered HTTP {status}: {}", page_text(&page));
+        let message = format!("the host answered HTTP {status}: {}", session.secrets().page(&page));
         Err(Error::new(ErrorKind::Failure, message).remedy("check that the VM runs, and on which host"))
     }
 }

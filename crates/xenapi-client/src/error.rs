@@ -193,6 +193,11 @@ impl Error {
         self.0.diagnosis.as_ref()
     }
 
+    /// What to do, if something is known that may help: the end of its sentence, behind the semicolon.
+    pub fn advice(&self) -> Option<&str> {
+        self.0.remedy.as_deref()
+    }
+
     /// The URL of the host that this is about.
     pub fn host(&self) -> Option<&str> {
         self.0.host.as_deref()

@@ -9,12 +9,12 @@ use xenapi_types::handler::{Handler, Method, Request};
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::{BoxError, Error, ErrorKind, Result, root_cause};
-use crate::http::{Connection, Unanswered, page_text, request};
+use crate::http::{Connection, Unanswered, request};
 use crate::session::Session;
 use crate::transfer::redirect_target;
 
-/// How many hosts a request is passed on to before it is called a loop.
-const MAX_REDIRECTS: usize = 3;
+/// How many hosts a request or a transfer is passed on to before it is called a loop.
+pub(crate) const MAX_REDIRECTS: usize = 3;
 
 /// The head of a request to a handler.
 pub(crate) fn head<H: Handler, B: Body>(
@@ -65,7 +65,8 @@ impl Client {
                     } else {
                         ErrorKind::Failure
                     };
-                    let message = format!("the host answered HTTP {status}: {}", page_text(&page));
+                    let message =
+                        format!("the host answered HTTP {status}: {}", session.secrets().page(&page));
                     return Err(Error::new(kind, message).at(&endpoint));
                 }
             }

@@ -229,11 +229,10 @@ impl Http {
         &self,
         endpoint: &Endpoint,
         path: &str,
-        content_type: &str,
+        headers: &[(header::HeaderName, &str)],
         body: &Bytes,
         safety: Safety,
     ) -> Result<Reply> {
-        let headers = [(header::CONTENT_TYPE, content_type)];
         let mut repeats_left = u32::from(safety.is_repeatable());
         let mut fresh_left = 3;
         loop {
@@ -250,7 +249,7 @@ impl Http {
                     Connection::open(&self.dialer, endpoint).await?
                 }
             };
-            let request = request(http::Method::POST, endpoint, path, &headers, Full::new(body.clone()))?;
+            let request = request(http::Method::POST, endpoint, path, headers, Full::new(body.clone()))?;
             match self.exchange(endpoint, connection, request).await {
                 Ok(reply) => return Ok(reply),
                 Err(Unread::NotSent) => {}
@@ -426,9 +425,9 @@ fn not_http(error: hyper::Error) -> Error {
         .because(error)
 }
 
-/// The readable part of an error page, for an error's text.
+/// The readable part of an error page, for an error's text. What the server repeats is to be [cut out](Secrets::page).
 pub(crate) fn page_text(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(4_096)]);
+    let text = String::from_utf8_lossy(body);
     let mut plain = String::new();
     let mut in_tag = false;
     for c in text.chars() {

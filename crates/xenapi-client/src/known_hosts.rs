@@ -20,9 +20,9 @@ use crate::tls::Fingerprint;
 
 /// A certificate that is known of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Known {
-    host: String,
-    fingerprint: Fingerprint,
+pub(crate) struct Known {
+    pub(crate) host: String,
+    pub(crate) fingerprint: Fingerprint,
     line: usize,
 }
 
@@ -80,33 +80,42 @@ fn read(path: &Path) -> Result<Vec<Known>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(unusable(path, "be read", error)),
     };
+    // To skip what cannot be read would be to believe whoever comes first.
+    parse(&text).map_err(|line| {
+        let message = format!("known hosts file {}: line {line} cannot be read", path.display());
+        Error::new(ErrorKind::Config, message)
+            .remedy("write HOST:PORT and a SHA-256 fingerprint, or remove the line")
+    })
+}
+
+/// The hosts of a file, or the number of the first line that cannot be read.
+pub(crate) fn parse(text: &str) -> std::result::Result<Vec<Known>, usize> {
     let lines = text.lines().zip(1..).map(|(line, number)| (line.trim(), number));
     lines
         .filter(|(line, _)| !line.is_empty() && !line.starts_with('#'))
         .map(|(text, line)| {
-            let known = text.split_once(char::is_whitespace).and_then(|(host, fingerprint)| {
-                Some(Known { host: host.to_owned(), fingerprint: fingerprint.parse().ok()?, line })
-            });
-            // To skip it would be to believe whoever comes first.
-            known.ok_or_else(|| {
-                let message = format!("known hosts file {}: line {line} cannot be read", path.display());
-                Error::new(ErrorKind::Config, message)
-                    .remedy("write HOST:PORT and a SHA-256 fingerprint, or remove the line")
-            })
+            let (host, fingerprint) = text.split_once(char::is_whitespace).ok_or(line)?;
+            Ok(Known { host: host.to_owned(), fingerprint: fingerprint.parse().map_err(|_| line)?, line })
         })
         .collect()
 }
 
-/// Adds a line. The file is replaced as a whole: whoever reads it sees the old one or the new one.
-fn remember(path: &Path, host: &str, shown: Fingerprint) -> io::Result<()> {
-    let mut text = match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        text => text?,
-    };
+/// A file with one more line.
+pub(crate) fn with_line(mut text: String, host: &str, shown: Fingerprint) -> String {
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
     text.push_str(&format!("{host} {shown}\n"));
+    text
+}
+
+/// Adds a line. The file is replaced as a whole: whoever reads it sees the old one or the new one.
+fn remember(path: &Path, host: &str, shown: Fingerprint) -> io::Result<()> {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        text => text?,
+    };
+    let text = with_line(text, host, shown);
     let new = beside(path, ".new");
     let written = private().truncate(true).open(&new).and_then(|mut file| {
         file.write_all(text.as_bytes())?;

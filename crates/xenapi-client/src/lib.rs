@@ -72,7 +72,7 @@ pub use cache::{
 };
 pub use client::Client;
 pub use config::{Config, Encoding, Limits, Timeouts, Trust};
-pub use connect::{Connect, Connecting, Io, Network, connect_fn};
+pub use connect::{Connect, Connecting, Io, Network, connect_fn, private_connect_fn};
 pub use console::ConsoleStream;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Error, ErrorKind, Result};
@@ -83,7 +83,7 @@ pub use retry::RetryPolicy;
 pub use rrd::{Consolidation, Rrd, RrdArchive, RrdQuery, RrdSeries, RrdSource, RrdUpdates};
 pub use secret::Secret;
 pub use service::RequestBody;
-pub use task::{Canceller, Task, TaskProgress};
+pub use task::{Canceller, Task, TaskMark, TaskProgress};
 pub use tls::{Fingerprint, FingerprintError};
 pub use transfer::{
     Cause, Diagnosis, Direction, Export, ExportFormat, ExportRequest, Exported, Import, ImportFormat,

@@ -2,15 +2,15 @@
 //!
 //! Hosts serve it on the networks whose purpose is `nbd`, read-only, to 16 connections at a time.
 
-use std::collections::{BTreeMap, HashMap};
+pub(crate) mod wire;
+
 use std::fmt;
-use std::io;
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
-use xenapi_types::nbd::{self, Request};
+use xenapi_types::nbd;
 use xenapi_types::{Vdi, VdiNbdServerInfoRecord};
 use xenapi_wire::Ref;
 
@@ -23,6 +23,8 @@ use crate::event::name;
 use crate::own_session::OwnSession;
 use crate::rpc::Typed;
 use crate::tls::{Fingerprint, Tls};
+
+use self::wire::{Wire, broken, export, greet, reply};
 
 /// Whether a disk's content, and the session that opens it, may go over the network as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,11 +41,7 @@ pub enum NbdSecurity {
 /// It has a session of its own, which [`NbdReader::close`] ends; dropping the reader does so in the background.
 /// After a read whose future was dropped, the answer is lost and the reader of no more use.
 pub struct NbdReader {
-    io: Box<dyn Io>,
-    size: u64,
-    next_handle: u64,
-    /// Offset and length of what has been asked for, by handle.
-    in_flight: HashMap<u64, (u64, u32)>,
+    wire: Wire<Box<dyn Io>>,
     client: Client,
     session: OwnSession,
     endpoint: Endpoint,
@@ -51,10 +49,6 @@ pub struct NbdReader {
 
 /// How much is asked for at once, in bytes: what other clients of these hosts ask for.
 const READ_LEN: u32 = 2 << 20;
-/// How many such reads are under way when a whole disk is read.
-const DEPTH: usize = 4;
-/// The longest text that a server may put into a reply to an option.
-const MAX_REPLY: u32 = 64 << 10;
 
 impl Client {
     /// Opens a disk for reading over NBD. Take a snapshot: a disk that is in use cannot be attached once more.
@@ -66,15 +60,7 @@ impl Client {
         let session = OwnSession::new(self).await?;
         let opened = self.open_nbd_with(vdi, security, &session).await;
         match opened {
-            Ok((io, size, endpoint)) => Ok(NbdReader {
-                io,
-                size,
-                next_handle: 0,
-                in_flight: HashMap::new(),
-                client: self.clone(),
-                session,
-                endpoint,
-            }),
+            Ok((wire, endpoint)) => Ok(NbdReader { wire, client: self.clone(), session, endpoint }),
             Err(error) => {
                 session.end().await;
                 Err(error.renamed(format!("NBD export of {}", name(vdi))))
@@ -87,12 +73,16 @@ impl Client {
         vdi: &Ref<Vdi>,
         security: NbdSecurity,
         session: &OwnSession,
-    ) -> Result<(Box<dyn Io>, u64, Endpoint)> {
+    ) -> Result<(Wire<Box<dyn Io>>, Endpoint)> {
         const METHOD: &str = "VDI.get_nbd_info";
-        let answer = self.exchange(session.get(), METHOD, &(vdi,), Typed::NEW).await?;
-        // The names of the exports hold the session that asks for them.
-        let servers: Vec<VdiNbdServerInfoRecord> =
-            answer.map_err(|failure| self.refuse(METHOD, session.get(), failure))?;
+        let course = self.course();
+        course.under_way(true);
+        let asking = async {
+            let answer = self.exchange(session.get(), METHOD, &(vdi,), Typed::NEW).await?;
+            // The names of the exports hold the session that asks for them.
+            answer.map_err(|failure| self.refuse(METHOD, session.get(), failure))
+        };
+        let servers: Vec<VdiNbdServerInfoRecord> = self.within(METHOD, &course, asking).await?;
         let mut first_error = None;
         for server in servers {
             let port = u16::try_from(server.port).unwrap_or(0);
@@ -101,7 +91,7 @@ impl Client {
             let opened =
                 opening.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "no answer in time")));
             match opened {
-                Ok((io, size)) => return Ok((io, size, endpoint)),
+                Ok(wire) => return Ok((wire, endpoint)),
                 Err(error) => {
                     tracing::debug!(%endpoint, %error, "no NBD there");
                     first_error.get_or_insert(error.at(&endpoint));
@@ -119,38 +109,15 @@ impl Client {
         server: &VdiNbdServerInfoRecord,
         endpoint: &Endpoint,
         security: NbdSecurity,
-    ) -> Result<(Box<dyn Io>, u64)> {
+    ) -> Result<Wire<Box<dyn Io>>> {
         let mut io = self.inner.rpc.http.dialer.dial(endpoint).await?;
         greet(&mut io).await?;
         if security == NbdSecurity::Tls {
             io = start_tls(io, server).await?;
         }
-        let name = server.exportname.as_bytes();
-        io.write_all(&nbd::option(nbd::OPTION_EXPORT_NAME, name)).await.map_err(broken)?;
-        io.flush().await.map_err(broken)?;
-        let size = io.read_u64().await.map_err(|error| match error.kind() {
-            // There is no other way to say no.
-            io::ErrorKind::UnexpectedEof => Error::new(ErrorKind::Failure, "the host refuses the export")
-                .remedy("check that the disk is not in use, and that fewer than 16 exports are open")
-                .because(error),
-            _ => broken(error),
-        })?;
-        let mut rest = [0; 2 + nbd::EXPORT_PADDING];
-        io.read_exact(&mut rest).await.map_err(broken)?;
-        Ok((io, size))
+        let size = export(&mut io, server.exportname.as_bytes()).await?;
+        Ok(Wire::new(io, size))
     }
-}
-
-async fn greet(io: &mut Box<dyn Io>) -> Result<()> {
-    let mut greeting = [0; nbd::GREETING.len()];
-    io.read_exact(&mut greeting).await.map_err(broken)?;
-    let flags = io.read_u16().await.map_err(broken)?;
-    if greeting != nbd::GREETING || flags & nbd::FIXED_NEWSTYLE == 0 {
-        let message = "what answers there does not speak NBD, or only an old dialect of it";
-        return Err(Error::new(ErrorKind::Protocol, message));
-    }
-    io.write_u32(nbd::FIXED_NEWSTYLE.into()).await.map_err(broken)?;
-    io.flush().await.map_err(broken)
 }
 
 /// Goes on over TLS, with the certificate that XAPI has named and no other.
@@ -178,28 +145,10 @@ async fn start_tls(mut io: Box<dyn Io>, server: &VdiNbdServerInfoRecord) -> Resu
     Ok(Box::new(stream))
 }
 
-/// The kind of a reply to an option.
-async fn reply(io: &mut Box<dyn Io>, option: u32) -> Result<u32> {
-    let magic = io.read_u64().await.map_err(broken)?;
-    let of = io.read_u32().await.map_err(broken)?;
-    let kind = io.read_u32().await.map_err(broken)?;
-    let len = io.read_u32().await.map_err(broken)?;
-    if magic != nbd::OPTION_REPLY_MAGIC || of != option || len > MAX_REPLY {
-        return Err(Error::new(ErrorKind::Protocol, "the server's reply is not one of NBD"));
-    }
-    let mut text = vec![0; len as usize];
-    io.read_exact(&mut text).await.map_err(broken)?;
-    Ok(kind)
-}
-
-fn broken(error: io::Error) -> Error {
-    Error::new(ErrorKind::Unreachable, format!("the NBD connection broke ({error})")).because(error)
-}
-
 impl NbdReader {
     /// The size of the disk in bytes.
     pub fn size(&self) -> u64 {
-        self.size
+        self.wire.size()
     }
 
     /// The server.
@@ -213,14 +162,18 @@ impl NbdReader {
     /// `Config` when that reaches behind the end of the disk; `Transfer` when the host cannot read it, or nothing
     /// comes for [`Timeouts::stall`](crate::Timeouts::stall).
     pub async fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > self.size) {
-            let message = format!("{} bytes at {offset} of a disk of {} bytes", buffer.len(), self.size);
+        if offset.checked_add(buffer.len() as u64).is_none_or(|end| end > self.size()) {
+            let message = format!("{} bytes at {offset} of a disk of {} bytes", buffer.len(), self.size());
             return Err(Error::new(ErrorKind::Config, message).at(&self.endpoint));
         }
         let mut at = offset;
         for part in buffer.chunks_mut(READ_LEN as usize) {
-            self.ask(at, part.len() as u32).await?;
-            let (_, data) = self.take().await?;
+            let (stall, endpoint) = self.patience();
+            let read = async {
+                self.wire.ask(at, part.len() as u32).await?;
+                self.wire.take(Some(stall)).await
+            };
+            let (_, data) = read.await.map_err(|error| error.at(&endpoint))?;
             part.copy_from_slice(&data);
             at += part.len() as u64;
         }
@@ -237,76 +190,20 @@ impl NbdReader {
         out: &mut W,
         mut progress: impl FnMut(u64),
     ) -> Result<()> {
-        let unwritable = |error: io::Error| {
-            let message = format!("what comes cannot be written ({error})");
-            Error::new(ErrorKind::Transfer, message).because(error)
-        };
-        let (mut asked, mut written) = (0, 0);
-        // A server may answer in another order.
-        let mut early: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
-        while written < self.size {
-            while asked < self.size && self.in_flight.len() + early.len() < DEPTH {
-                let len = u64::from(READ_LEN).min(self.size - asked);
-                self.ask(asked, len as u32).await?;
-                asked += len;
-            }
-            let (offset, data) = self.take().await?;
-            early.insert(offset, data);
-            while let Some(data) = early.remove(&written) {
-                out.write_all(&data).await.map_err(unwritable)?;
-                written += data.len() as u64;
-                progress(written);
-            }
-        }
-        out.flush().await.map_err(unwritable)
+        let (stall, endpoint) = self.patience();
+        let copied = self.wire.copy_to(out, READ_LEN, Some(stall), &mut progress).await;
+        copied.map_err(|error| error.at(&endpoint))
     }
 
     /// Takes leave of the server and ends the session.
     pub async fn close(mut self) {
-        let leave = Request { command: nbd::COMMAND_DISCONNECT, handle: self.next_handle, offset: 0, len: 0 };
-        // All has ended whether the server hears it or not.
-        let _ = self.io.write_all(&leave.to_bytes()).await;
-        let _ = self.io.shutdown().await;
+        self.wire.leave().await;
         self.session.end().await;
     }
 
-    async fn ask(&mut self, offset: u64, len: u32) -> Result<()> {
-        let handle = self.next_handle;
-        self.next_handle += 1;
-        self.in_flight.insert(handle, (offset, len));
-        let request = Request { command: nbd::COMMAND_READ, handle, offset, len };
-        let sending = async {
-            self.io.write_all(&request.to_bytes()).await?;
-            self.io.flush().await
-        };
-        sending.await.map_err(|error| broken(error).into_kind(ErrorKind::Transfer).at(&self.endpoint))
-    }
-
-    /// The next answer, whichever it is: offset and data.
-    async fn take(&mut self) -> Result<(u64, Vec<u8>)> {
-        let stall = self.client.inner.config.timeouts.stall;
-        let taken = tokio::time::timeout(stall, self.answer()).await.unwrap_or_else(|_| {
-            let message = format!("nothing moved for {} s", stall.as_secs_f32());
-            Err(Error::new(ErrorKind::Transfer, message))
-        });
-        taken.map_err(|error| error.into_kind(ErrorKind::Transfer).at(&self.endpoint))
-    }
-
-    async fn answer(&mut self) -> Result<(u64, Vec<u8>)> {
-        let magic = self.io.read_u32().await.map_err(broken)?;
-        let errno = self.io.read_u32().await.map_err(broken)?;
-        let handle = self.io.read_u64().await.map_err(broken)?;
-        let asked = self.in_flight.remove(&handle);
-        let Some((offset, len)) = asked.filter(|_| magic == nbd::REPLY_MAGIC) else {
-            return Err(Error::new(ErrorKind::Protocol, "an answer to nothing that was asked"));
-        };
-        if errno != 0 {
-            let message = format!("the host cannot read {len} bytes at {offset}: error {errno}");
-            return Err(Error::new(ErrorKind::Transfer, message));
-        }
-        let mut data = vec![0; len as usize];
-        self.io.read_exact(&mut data).await.map_err(broken)?;
-        Ok((offset, data))
+    /// How long nothing may come, and from whom.
+    fn patience(&self) -> (std::time::Duration, Endpoint) {
+        (self.client.inner.config.timeouts.stall, self.endpoint.clone())
     }
 }
 
@@ -314,32 +211,7 @@ impl fmt::Debug for NbdReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NbdReader")
             .field("endpoint", &self.endpoint)
-            .field("size", &self.size)
+            .field("size", &self.size())
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::AsyncWriteExt;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn long_replies_are_not_read() {
-        for (len, fits) in [(0, true), (3, true), (MAX_REPLY + 1, false), (u32::MAX, false)] {
-            let (ours, mut theirs) = tokio::io::duplex(64);
-            theirs.write_u64(nbd::OPTION_REPLY_MAGIC).await.unwrap();
-            for number in [7, 1, len] {
-                theirs.write_u32(number).await.unwrap();
-            }
-            theirs.write_all(b"abc").await.unwrap();
-            let mut io: Box<dyn Io> = Box::new(ours);
-            let read = reply(&mut io, 7).await;
-            match fits {
-                true => assert_eq!(read.unwrap(), 1),
-                false => assert_eq!(read.unwrap_err().kind(), ErrorKind::Protocol),
-            }
-        }
     }
 }

@@ -4,6 +4,24 @@ use crate::client::Client;
 use crate::error::Result;
 use crate::session::Session;
 
+impl Client {
+    /// Ends a session of this pool that a host has made and handed out, as `host.migrate_receive` does for another host
+    /// to use. One that is gone already is what was wanted, and the client's own stays, should it be that.
+    ///
+    /// # Errors
+    /// When the host does not confirm it: then XAPI ends the session when nobody has used it for a day.
+    pub async fn end_session(&self, reference: &str) -> Result<()> {
+        let own = self.inner.sessions.current()?;
+        if reference.is_empty() || own.is_some_and(|own| own.reference.expose() == reference) {
+            return Ok(());
+        }
+        let session = Session::new(self.endpoint(), reference.to_owned());
+        let course = self.course();
+        course.under_way(true);
+        self.within("session.logout", &course, self.log_out(&session)).await
+    }
+}
+
 /// A session for one purpose, logged out when that is over.
 pub(crate) struct OwnSession {
     client: Client,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use xenapi_types::Host;
-use xenapi_wire::{Failure, Ref};
+use xenapi_wire::{Confidential, Failure, Ref};
 
 use crate::client::Client;
 use crate::error::{Error, Result};
@@ -62,7 +62,7 @@ impl Client {
     ) -> Result<String> {
         // Plugins name their functions as XAPI does its own.
         self.check_reads(&format!("{plugin}.{function}"))?;
-        let answer = self.invoke_plugin(&(host, plugin, function, args)).await;
+        let answer = self.invoke_plugin(&(host, plugin, function, Confidential(args))).await;
         answer.map_err(|error| explain(error, plugin, function))
     }
 }

@@ -20,6 +20,8 @@ use crate::event::name;
 
 /// The longest document that is read, in bytes: that of a host with a thousand VMs has some tens of megabytes.
 const MAX_BYTES: usize = 256 << 20;
+/// The values that one may have, with what holds them: a thousand VMs have six million in two hours.
+const MAX_VALUES: u32 = 8 << 20;
 
 /// How measurements become one value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -48,7 +50,7 @@ impl Consolidation {
         }
     }
 
-    fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         match self {
             Self::Average => "AVERAGE",
             Self::Min => "MIN",
@@ -262,11 +264,22 @@ impl RrdUpdates {
             }
         }
         // The latest comes first.
+        times.reverse();
+        series.iter_mut().for_each(|series| series.values.reverse());
         if !times.is_sorted() {
-            times.reverse();
-            series.iter_mut().for_each(|series| series.values.reverse());
+            sort_by_time(&mut times, &mut series);
         }
         Ok(Self { step: meta.get("step")?.integer()?.unsigned_abs(), times, series })
+    }
+}
+
+/// What no host writes: rows in another order. Those of one time stay as they are to each other.
+fn sort_by_time(times: &mut Vec<i64>, series: &mut [RrdSeries]) {
+    let mut order: Vec<usize> = (0..times.len()).collect();
+    order.sort_by_key(|&at| times[at]);
+    *times = order.iter().map(|&at| times[at]).collect();
+    for series in series {
+        series.values = order.iter().map(|&at| series.values[at]).collect();
     }
 }
 
@@ -292,7 +305,7 @@ impl Rrd {
         let step = root.get("step")?.integer()?.unsigned_abs();
         let last_update = root.get("lastupdate")?.number()?;
         let sources = root.items("ds")?.into_iter().map(RrdSource::of).collect::<Result<Vec<_>>>()?;
-        let archive = |rra: &Tree| RrdArchive::of(rra, step, last_update, sources.len());
+        let archive = |rra: &Tree<'_>| RrdArchive::of(rra, step, last_update, sources.len());
         let archives = root.items("rra")?.into_iter().map(archive).collect::<Result<Vec<_>>>()?;
         Ok(Self { step, last_update, sources, archives })
     }
@@ -306,7 +319,7 @@ impl Rrd {
 }
 
 impl RrdSource {
-    fn of(tree: &Tree) -> Result<Self> {
+    fn of(tree: &Tree<'_>) -> Result<Self> {
         Ok(Self {
             name: tree.get("name")?.text()?.to_owned(),
             kind: tree.get("type")?.text()?.to_owned(),
@@ -317,7 +330,7 @@ impl RrdSource {
 }
 
 impl RrdArchive {
-    fn of(tree: &Tree, step: u64, last_update: f64, columns: usize) -> Result<Self> {
+    fn of(tree: &Tree<'_>, step: u64, last_update: f64, columns: usize) -> Result<Self> {
         let per_row = tree.get("pdp_per_row")?.integer()?.unsigned_abs();
         let step = step.checked_mul(per_row).filter(|step| *step > 0);
         let step = step.ok_or_else(|| malformed(&format!("rows of {per_row} measurements")))?;
@@ -336,9 +349,16 @@ impl RrdArchive {
 }
 
 /// Reads a document of either form; `root` is the name of the XML's outermost element.
-fn read(document: &[u8], root: &str) -> Result<Tree> {
+fn read<'d>(document: &'d [u8], root: &str) -> Result<Tree<'d>> {
     let text = std::str::from_utf8(document).map_err(|_| malformed("it is not UTF-8"))?;
-    if text.trim_start().starts_with('<') { xml::parse(text, root) } else { json::parse(text) }
+    match text.trim_start().starts_with('<') {
+        true => xml::parse(text, root, MAX_VALUES),
+        false => json::parse(text, MAX_VALUES),
+    }
+}
+
+fn too_many(max_values: u32) -> Error {
+    malformed(&format!("it has more than {max_values} values"))
 }
 
 fn malformed(what: &str) -> Error {
@@ -386,6 +406,25 @@ mod tests {
     }
 
     #[test]
+    fn rows_in_any_order_come_out_by_time() {
+        let cases: [(&str, &[(i64, f64)]); 4] = [
+            ("3 30 2 20 1 10", &[(1, 10.0), (2, 20.0), (3, 30.0)]),
+            ("1 10 2 20 3 30", &[(1, 10.0), (2, 20.0), (3, 30.0)]),
+            ("2 20 3 30 1 10", &[(1, 10.0), (2, 20.0), (3, 30.0)]),
+            ("5 2 5 1", &[(5, 1.0), (5, 2.0)]),
+        ];
+        for (rows, expected) in cases {
+            let rows: Vec<&str> = rows.split(' ').collect();
+            let rows: Vec<String> =
+                rows.chunks(2).map(|row| format!("{{t:{},values:[{}]}}", row[0], row[1])).collect();
+            let document = format!("{{meta:{{step:1,legend:[{LEGEND:?}]}},data:[{}]}}", rows.join(","));
+            let updates = RrdUpdates::parse(document.as_bytes()).unwrap();
+            let values = updates.series[0].values.iter().copied();
+            assert_eq!(updates.times.iter().copied().zip(values).collect::<Vec<_>>(), expected, "{document}");
+        }
+    }
+
+    #[test]
     fn databases_in_both_forms() {
         let ds = "<ds><name>memory</name><type>GAUGE</type><min>0.0</min><max>Infinity</max></ds>";
         let xml = format!(
@@ -405,6 +444,34 @@ mod tests {
             assert_eq!(archive.consolidation, Consolidation::Max);
             assert!(archive.rows[0][0].is_nan());
         }
+    }
+
+    /// A few bytes are one value more, which takes many more: their number counts, not their bytes.
+    #[test]
+    fn values_without_end_are_not_kept() {
+        let many = |max: u32| {
+            let count = max as usize;
+            let xml = format!("<xport>{}</xport>", "<v/>".repeat(count));
+            [
+                xml,
+                format!("[{}]", "1,".repeat(count)).replace(",]", "]"),
+                format!("[{}[]]", "[],".repeat(count)),
+            ]
+        };
+        for document in many(100) {
+            for (max_values, is_read) in [(100, false), (110, true)] {
+                let read = match document.starts_with('<') {
+                    true => xml::parse(&document, "xport", max_values),
+                    false => json::parse(&document, max_values),
+                };
+                assert_eq!(read.is_ok(), is_read, "{document}");
+                assert!(is_read || read.unwrap_err().to_string().contains("more than 100 values"));
+            }
+        }
+        let [xml, ..] = many(MAX_VALUES);
+        assert!(
+            RrdUpdates::parse(xml.as_bytes()).unwrap_err().to_string().contains("more than 8388608 values")
+        );
     }
 
     #[test]

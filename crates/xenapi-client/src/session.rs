@@ -9,7 +9,7 @@ use xenapi_wire::{Failure, Ref};
 
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::redact::cut_out;
+use crate::redact::{Secrets, cut_out};
 
 /// A session: its reference is the key to the pool, so it is kept like a password.
 #[derive(Debug)]
@@ -31,9 +31,14 @@ impl Session {
         failure.is_session_invalid() && failure.param(0) == self.reference.expose()
     }
 
+    /// What a page that answers to this session may repeat.
+    pub(crate) fn secrets(&self) -> Secrets {
+        Secrets::default().and_session(self.reference.expose())
+    }
+
     /// The failure without the session's reference, which XAPI puts into some.
     pub(crate) fn redact(&self, failure: Failure) -> Failure {
-        cut_out(&self.reference, failure, "<this session>")
+        cut_out(&self.reference, failure, "(this session)")
     }
 }
 
@@ -129,6 +134,11 @@ impl Sessions {
         let mut state = self.lock();
         state.closed = true;
         state.current.take()
+    }
+
+    /// The present session's reference, which pages may repeat.
+    pub(crate) fn secrets(&self) -> Secrets {
+        self.lock().current.as_ref().map_or_else(Secrets::default, |session| session.secrets())
     }
 
     /// A failure that came without its session at hand, without the present session in it.

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use xapi_simulator::fault::Fault;
 use xapi_simulator::{Simulator, World};
 use xenapi_client::{
-    Cache, Client, Config, Encoding, ErrorKind, ResyncCause, Status, Update, Watched, connect_fn,
+    Cache, Changes, Client, Config, Encoding, ErrorKind, Limits, ResyncCause, Status, Update, Watched,
+    private_connect_fn,
 };
 use xenapi_types::implicit::Listed;
 use xenapi_types::{EventOperation, Task, Vbd, Vdi, Vm, VmMetrics, vm};
@@ -29,15 +30,19 @@ async fn simulator(directory: &std::path::Path) -> Arc<Simulator> {
 }
 
 async fn bench(encoding: Encoding) -> Bench {
+    bench_within(encoding, Limits::default()).await
+}
+
+async fn bench_within(encoding: Encoding, limits: Limits) -> Bench {
     let directory = tempfile::tempdir().unwrap();
     let simulator = Arc::new(Mutex::new(simulator(&directory.path().join("a")).await));
     let config = Config::new("http://simulator", "root", "pw").unwrap().timeouts(support::timeouts());
     let now = Arc::clone(&simulator);
-    let connector = connect_fn(move |_| {
+    let connector = private_connect_fn(move |_| {
         let connection = now.lock().unwrap().connect();
         async move { Ok(connection) }
     });
-    let client = Client::over(config.encoding(encoding), connector).unwrap();
+    let client = Client::over(config.encoding(encoding).limits(limits), connector).unwrap();
     Bench { simulator, client, directory }
 }
 
@@ -193,6 +198,23 @@ impl Life {
     }
 }
 
+/// What befalls the calls of a cache, the last one first.
+fn faults() -> Vec<(&'static str, Fault)> {
+    let lost = |code: &str| Fault::Failure(Failure::new(code, ["00,00"]));
+    vec![
+        ("event.from", Fault::DropBefore),
+        ("event.from", Fault::DropAfterExecution),
+        ("event.from", Fault::DropAfterBytes(600)),
+        ("event.from", lost("EVENTS_LOST")),
+        ("VM.get_all_records", Fault::DropAfterBytes(3_000)),
+        ("event.from", Fault::SessionExpired),
+        ("event.from", lost("EVENT_FROM_TOKEN_PARSE_FAILURE")),
+        ("VBD.get_all_records", Fault::SessionExpired),
+        ("event.inject", Fault::DropAfterExecution),
+        ("event.from", lost("INTERNAL_ERROR")),
+    ]
+}
+
 async fn follows(encoding: Encoding, seed: u64) {
     let bench = bench(encoding).await;
     let mut random = Random(seed);
@@ -207,19 +229,7 @@ async fn follows(encoding: Encoding, seed: u64) {
     let mut told: BTreeMap<Ref<Vm>, String> =
         first.iter::<Vm>().map(|vm| (vm.reference().clone(), vm.name_label.clone())).collect();
 
-    let lost = |code: &str| Fault::Failure(Failure::new(code, ["00,00"]));
-    let mut faults = vec![
-        ("event.from", Fault::DropBefore),
-        ("event.from", Fault::DropAfterExecution),
-        ("event.from", Fault::DropAfterBytes(600)),
-        ("event.from", lost("EVENTS_LOST")),
-        ("VM.get_all_records", Fault::DropAfterBytes(3_000)),
-        ("event.from", Fault::SessionExpired),
-        ("event.from", lost("EVENT_FROM_TOKEN_PARSE_FAILURE")),
-        ("VBD.get_all_records", Fault::SessionExpired),
-        ("event.inject", Fault::DropAfterExecution),
-        ("event.from", lost("INTERNAL_ERROR")),
-    ];
+    let mut faults = faults();
     for round in 0..14 {
         for _ in 0..random.below(60) {
             life.step(&bench, &mut random);
@@ -245,24 +255,27 @@ async fn follows(encoding: Encoding, seed: u64) {
                 same::<Vm>(&cache, &bench.client).await;
                 same::<Vbd>(&cache, &bench.client).await;
                 same::<Task>(&cache, &bench.client).await;
-                while let Some(change) = changes.try_next() {
-                    let before = change.before.map(|vm| vm.name_label.clone());
-                    assert_eq!(told.remove(&change.reference), before, "{}", change.reference);
-                    if let Some(after) = change.after {
-                        told.insert(change.reference, after.name_label.clone());
-                    }
-                }
+                hear(&mut changes, &mut told);
                 let now = cache.snapshot();
-                assert_eq!(told.len(), now.count::<Vm>());
-                for vm in now.iter::<Vm>() {
-                    assert_eq!(told[vm.reference()], vm.name_label);
-                }
+                let now = now.iter::<Vm>().map(|vm| (vm.reference().clone(), vm.name_label.clone()));
+                assert_eq!(told, now.collect());
             }
         }
     }
     let counters = cache.counters();
     assert!(counters.resyncs >= 4 && counters.batches > 5, "{counters:?}");
     assert!(matches!(cache.status(), Status::Following), "{:?}", cache.status());
+}
+
+/// The names of VMs after the changes that were told. Each begins where the one before has ended.
+fn hear(changes: &mut Changes<Vm>, told: &mut BTreeMap<Ref<Vm>, String>) {
+    while let Some(change) = changes.try_next() {
+        let before = change.before.map(|vm| vm.name_label.clone());
+        assert_eq!(told.remove(&change.reference), before, "{}", change.reference);
+        if let Some(after) = change.after {
+            told.insert(change.reference, after.name_label.clone());
+        }
+    }
 }
 
 /// [`Cache::catch_up`], with faults in its own calls put up with.
@@ -579,4 +592,29 @@ async fn another_coordinator_is_followed_and_everything_read_again() {
     assert_eq!(events.next().await.unwrap(), Update::Resync(ResyncCause::Start));
     assert_eq!(events.next().await.unwrap(), Update::Resync(ResyncCause::CoordinatorChanged));
     assert_eq!(client.endpoint().host(), Some("10.0.0.2"));
+}
+
+/// A server that tells of new objects without end.
+#[tokio::test]
+async fn no_more_objects_are_kept_than_allowed() {
+    let limits = Limits { cached_objects: 40, ..Limits::default() };
+    let bench = bench_within(Encoding::JsonRpc, limits).await;
+    let cache = Cache::builder().watch::<Vm>().watch::<Vdi>().start(&bench.client).await.unwrap();
+    let begin = cache.count::<Vm>() + cache.count::<Vdi>();
+    assert!(begin < 40, "{begin}");
+    for n in begin..40 {
+        bench.vm(&format!("vm-{n}"));
+    }
+    cache.catch_up().await.unwrap();
+    assert_eq!(cache.count::<Vm>() + cache.count::<Vdi>(), 40, "as many as allowed");
+    bench.vm("one more");
+    let error = cache.catch_up().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    let text = error.to_string();
+    assert!(text.contains("more than 40 objects of") && text.contains("Limits::cached_objects"), "{text}");
+    assert!(matches!(cache.status(), Status::Ended(Some(_))));
+    assert_eq!(cache.count::<Vm>() + cache.count::<Vdi>(), 40, "what was there stays visible");
+    // Nor does one begin with too many.
+    let started = Cache::builder().watch::<Vm>().watch::<Vdi>().start(&bench.client).await;
+    assert_eq!(started.unwrap_err().kind(), ErrorKind::Protocol);
 }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use support::pool::{OK, Pool, disk};
 use support::{Head, Peer, in_process, listen, session_calls, text, timeouts};
-use xenapi_client::{Client, Config, Endpoint, Error, ErrorKind, ImportFormat, Trust, connect_fn};
+use xenapi_client::{Client, Config, Endpoint, Error, ErrorKind, ImportFormat, Trust, private_connect_fn};
 use xenapi_wire::Value;
 
 const IO_ERROR: [&str; 2] = ["VDI_IO_ERROR", "Device I/O errors"];
@@ -86,7 +86,7 @@ async fn redirected() -> Error {
 /// As before, but the other host has an address that is not known here.
 async fn redirected_out_of_reach() -> Error {
     let pool = Pool::new();
-    let connector = connect_fn(move |endpoint: &Endpoint| {
+    let connector = private_connect_fn(move |endpoint: &Endpoint| {
         let reachable = endpoint.to_string() != "https://10.0.0.7";
         let (near, far) = tokio::io::duplex(64 << 10);
         let pool = pool.clone();

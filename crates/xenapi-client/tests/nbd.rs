@@ -5,12 +5,14 @@ mod support;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use tokio::net::TcpStream;
+use xapi_simulator::fault::Fault;
 use xapi_simulator::{Simulator, World};
-use xenapi_client::{Client, Config, ErrorKind, ImportFormat, NbdSecurity, connect_fn};
+use xenapi_client::{Client, Config, ErrorKind, ImportFormat, NbdSecurity, private_connect_fn};
 use xenapi_types::{Network, NetworkPurpose, Pif, Sr, Vbd, Vdi, VdiType, network, vdi};
 use xenapi_wire::Ref;
 
@@ -28,7 +30,7 @@ async fn bench(there: Option<SocketAddr>) -> Bench {
     let nbd = simulator.listen_nbd("127.0.0.1:0").await.unwrap();
     let url = simulator.listen("127.0.0.1:0").await.unwrap();
     let config = Config::new(&url, "root", "pw").unwrap().timeouts(support::timeouts());
-    let connector = connect_fn(move |endpoint| {
+    let connector = private_connect_fn(move |endpoint| {
         let to = (endpoint.host().unwrap().to_owned(), endpoint.port().unwrap());
         let to =
             there.filter(|_| to.1 == nbd.port()).map_or(to, |there| (there.ip().to_string(), there.port()));
@@ -134,6 +136,21 @@ async fn another_server_is_not_believed() {
     let vdi = bench.disk(&[7; 4096]).await;
     let error = bench.client.open_nbd(&vdi, NbdSecurity::Tls).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Untrusted, "{error}");
+    bench.quiet().await;
+}
+
+/// A host that attaches no disk any more, as its storage hangs.
+#[tokio::test]
+async fn a_host_that_tells_nothing_of_a_disk_is_not_waited_for() {
+    let bench = bench(None).await;
+    bench.mark(NetworkPurpose::Nbd).await;
+    let vdi = bench.disk(&[7; 4096]).await;
+    bench.simulator.faults().on("VDI.get_nbd_info", Fault::Hang);
+    let client = bench.client.with_deadline(Duration::from_secs(2));
+    let opening = tokio::time::timeout(Duration::from_secs(60), client.open_nbd(&vdi, NbdSecurity::Tls));
+    let error = opening.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    bench.simulator.faults().clear();
     bench.quiet().await;
 }
 

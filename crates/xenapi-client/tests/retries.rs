@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use support::{Peer, config, session_calls, text};
-use xenapi_client::{Client, Encoding, Error, RetryPolicy, connect_fn};
+use xenapi_client::{Client, Encoding, Error, RetryPolicy, private_connect_fn};
 use xenapi_types::Safety;
 use xenapi_wire::Value;
 
@@ -39,7 +39,7 @@ fn client(trouble: Trouble, times: usize) -> Client {
         let less = |left: usize| if left == ALWAYS { Some(ALWAYS) } else { left.checked_sub(1) };
         left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
     };
-    let connector = connect_fn(move |_| {
+    let connector = private_connect_fn(move |_| {
         let is_down = match trouble {
             Trouble::Nobody => true,
             Trouble::Refused => logins.load(Ordering::SeqCst) > 0 && now(&left),

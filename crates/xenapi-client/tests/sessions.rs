@@ -5,10 +5,11 @@ mod support;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use support::{client, config, in_process, session_calls, text};
-use xenapi_client::{Client, ErrorKind, connect_fn};
-use xenapi_wire::{Failure, Value};
+use xenapi_client::{Client, ErrorKind, RetryPolicy, private_connect_fn};
+use xenapi_wire::{Failure, Ref, Value};
 
 #[tokio::test]
 async fn a_wrong_password_names_user_and_host() {
@@ -172,27 +173,53 @@ async fn close_logs_out_and_ends_the_client() {
     assert_eq!(seen.load(Ordering::SeqCst), 1);
 }
 
-/// Two hosts that take turns as coordinator, break connections and lose sessions. The pool's sessions are
-/// counted: a process that runs for a year has one.
-#[tokio::test]
-async fn there_is_one_session_whatever_happens() {
-    #[derive(Default)]
-    struct Hosts {
-        coordinator: usize,
-        unreachable: bool,
-        logins: usize,
-        originators: HashSet<String>,
-        sessions: HashSet<String>,
+/// Two hosts that take turns as coordinator of a pool.
+#[derive(Default)]
+struct Hosts {
+    coordinator: usize,
+    /// How many more connections the coordinator refuses.
+    unreachable: usize,
+    logins: usize,
+    originators: HashSet<String>,
+    sessions: HashSet<String>,
+}
+
+impl Hosts {
+    /// What the host of this number answers.
+    fn answer(&mut self, this: usize, method: &str, params: &[Value]) -> Result<Value, Failure> {
+        if self.coordinator != this {
+            let other = ["10.0.0.1", "10.0.0.2"][self.coordinator];
+            return Err(Failure::new("HOST_IS_SLAVE", [other]));
+        }
+        let session = params[0].as_str().unwrap_or_default().to_owned();
+        match method {
+            "session.login_with_password" => {
+                self.logins += 1;
+                self.originators.insert(params[3].as_str().unwrap().to_owned());
+                let session = format!("OpaqueRef:session-{}", self.logins);
+                self.sessions.insert(session.clone());
+                Ok(text(&session))
+            }
+            _ if !self.sessions.contains(&session) => Err(Failure::new("SESSION_INVALID", [session])),
+            "session.logout" => {
+                self.sessions.remove(&session);
+                Ok(text(""))
+            }
+            _ => Ok(text("done")),
+        }
     }
-    let hosts = Arc::new(Mutex::new(Hosts::default()));
-    let pool = Arc::clone(&hosts);
-    let connector = connect_fn(move |endpoint| {
+}
+
+fn of_hosts(hosts: &Arc<Mutex<Hosts>>) -> Client {
+    let pool = Arc::clone(hosts);
+    let connector = private_connect_fn(move |endpoint| {
         let (pool, url) = (Arc::clone(&pool), endpoint.to_string());
         let this = usize::from(url.ends_with('2'));
         let (near, far) = tokio::io::duplex(64 << 10);
         {
             let mut pool = pool.lock().unwrap();
-            if pool.coordinator == this && std::mem::take(&mut pool.unreachable) {
+            if pool.coordinator == this && pool.unreachable > 0 {
+                pool.unreachable -= 1;
                 return std::future::ready(Err(std::io::ErrorKind::ConnectionRefused.into()));
             }
         }
@@ -200,37 +227,21 @@ async fn there_is_one_session_whatever_happens() {
             let mut peer = support::Peer::new(far);
             // Every call is on a connection of its own.
             if let Some(head) = peer.head().await {
-                peer.answer_call(&head, |method, params| {
-                    let mut pool = pool.lock().unwrap();
-                    if pool.coordinator != this {
-                        let other = ["10.0.0.1", "10.0.0.2"][pool.coordinator];
-                        return Err(Failure::new("HOST_IS_SLAVE", [other]));
-                    }
-                    let session = params[0].as_str().unwrap_or_default().to_owned();
-                    match method {
-                        "session.login_with_password" => {
-                            pool.logins += 1;
-                            pool.originators.insert(params[3].as_str().unwrap().to_owned());
-                            let session = format!("OpaqueRef:session-{}", pool.logins);
-                            pool.sessions.insert(session.clone());
-                            Ok(text(&session))
-                        }
-                        _ if !pool.sessions.contains(&session) => {
-                            Err(Failure::new("SESSION_INVALID", [session]))
-                        }
-                        "session.logout" => {
-                            pool.sessions.remove(&session);
-                            Ok(text(""))
-                        }
-                        _ => Ok(text("done")),
-                    }
-                })
-                .await;
+                peer.answer_call(&head, |method, params| pool.lock().unwrap().answer(this, method, params))
+                    .await;
             }
         });
         std::future::ready(Ok(near))
     });
-    let client = Client::over(config().seed("http://10.0.0.2").unwrap(), connector).unwrap();
+    Client::over(config().seed("http://10.0.0.2").unwrap(), connector).unwrap()
+}
+
+/// The hosts break connections and lose sessions, too. The pool's sessions are counted: a process that runs for a year
+/// has one.
+#[tokio::test]
+async fn there_is_one_session_whatever_happens() {
+    let hosts = Arc::new(Mutex::new(Hosts::default()));
+    let client = of_hosts(&hosts);
     for round in 0..30 {
         client.call_dynamic("VM.start", &[]).await.unwrap();
         let mut pool = hosts.lock().unwrap();
@@ -238,7 +249,7 @@ async fn there_is_one_session_whatever_happens() {
         match round % 3 {
             0 => pool.coordinator = 1 - pool.coordinator,
             1 => pool.sessions.clear(),
-            _ => pool.unreachable = true,
+            _ => pool.unreachable = 1,
         }
     }
     client.call_dynamic("VM.start", &[]).await.unwrap();
@@ -247,4 +258,48 @@ async fn there_is_one_session_whatever_happens() {
     assert!(pool.sessions.is_empty(), "{:?}", pool.sessions);
     assert!(pool.logins > 20, "{} log-ins", pool.logins);
     assert_eq!(pool.originators.len(), 1, "{:?}", pool.originators);
+}
+
+/// The coordinator's role has gone to a host that nobody gets through to when the client is closed.
+#[tokio::test]
+async fn a_session_that_was_given_up_ends_with_the_client() {
+    let hosts = Arc::new(Mutex::new(Hosts::default()));
+    let client = of_hosts(&hosts).with_retries(RetryPolicy::OFF);
+    client.call_dynamic("VM.start", &[]).await.unwrap();
+    {
+        let mut pool = hosts.lock().unwrap();
+        (pool.coordinator, pool.unreachable) = (1, usize::MAX);
+    }
+    let error = client.call_dynamic("VM.start", &[]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+    assert_eq!(hosts.lock().unwrap().sessions.len(), 1);
+    hosts.lock().unwrap().unreachable = 0;
+    client.close().await.unwrap();
+    assert!(hosts.lock().unwrap().sessions.is_empty());
+}
+
+/// One whose storage hangs takes connections and says nothing.
+#[tokio::test]
+async fn a_host_that_lets_nobody_in_is_passed_by() {
+    let script = |mut peer: support::Peer, url: String| async move {
+        while let Some(head) = peer.head().await {
+            if url.ends_with('1') {
+                std::future::pending::<()>().await;
+            }
+            peer.answer_call(&head, |method, _| session_calls(method).unwrap_or_else(|| Ok(text(&url))))
+                .await;
+        }
+    };
+    let pool = || Client::over(config().seed("http://10.0.0.2").unwrap(), in_process(script)).unwrap();
+    let client = pool().with_deadline(Duration::from_secs(6));
+    // Who came in meanwhile has its turn, too.
+    let (first, second) =
+        tokio::join!(client.call_dynamic("VM.start", &[]), client.call_dynamic("VM.start", &[]));
+    assert_eq!([first.unwrap(), second.unwrap()], [(); 2].map(|()| text("http://10.0.0.2")));
+    // So it is where the call as a whole has no limit of its own.
+    let client = pool().with_deadline(Duration::from_secs(6));
+    let blob = Ref::from_uuid_bits(7);
+    let blob = client.blob(&blob);
+    tokio::time::timeout(Duration::from_secs(60), blob).await.unwrap().unwrap_err();
+    assert_eq!(client.endpoint().to_string(), "http://10.0.0.2");
 }

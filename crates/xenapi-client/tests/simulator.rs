@@ -18,7 +18,7 @@ use xapi_simulator::Simulator;
 use xapi_simulator::fault::Fault;
 use xenapi_client::{
     Cause, Client, Config, Direction, Encoding, ErrorKind, ExportFormat, ImportFormat, Limits, RetryPolicy,
-    Trust, connect_fn,
+    TaskMark, Trust, private_connect_fn,
 };
 use xenapi_types::query::Query;
 use xenapi_types::{
@@ -153,7 +153,7 @@ async fn a_wrong_password_is_refused() {
     let bench = bench().await;
     let simulator = Arc::clone(&bench.simulator);
     let config = Config::new("http://simulator", "root", "wrong").unwrap();
-    let connector = connect_fn(move |_| {
+    let connector = private_connect_fn(move |_| {
         let connection = simulator.connect();
         async move { Ok(connection) }
     });
@@ -568,6 +568,30 @@ async fn dropped_transfers_leave_nothing_in_the_host() {
 }
 
 #[tokio::test]
+async fn a_transfer_dropped_while_its_record_is_removed_leaves_none() {
+    let bench = bench().await;
+    let disk = bench.disk("Local storage", MIB).await;
+    let faults = bench.simulator.faults();
+    // Removed at the second attempt only, which the caller does not live to see.
+    faults.on("task.destroy", Fault::SessionExpired);
+    let mut struck = faults.struck();
+    let body = Full::new(Bytes::from(content(MIB)));
+    let import = bench.client.import_vdi(&disk, ImportFormat::Raw, body).into_future();
+    tokio::select! {
+        biased;
+        struck = struck.changed() => struck.unwrap(),
+        imported = import => panic!("it was not waited for: {imported:?}"),
+    }
+    for _ in 0..100 {
+        if bench.tasks().await.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(bench.tasks().await, []);
+}
+
+#[tokio::test]
 async fn faults_on_the_way() {
     let bench = bench().await;
     let client = &bench.client;
@@ -596,6 +620,37 @@ async fn faults_on_the_way() {
     faults.on("VDI.get_record", Fault::DropAfterBytes(300));
     client.record(&disk).await.unwrap();
     assert_eq!(faults.clear(), 0);
+}
+
+#[tokio::test]
+async fn a_task_whose_reference_was_lost_is_found_again() {
+    let bench = bench().await;
+    let (client, faults) = (bench.client.with_task_owner("somebody"), bench.simulator.faults());
+    let disk = bench.disk("Local storage", MIB).await;
+    let snapshot = || vdi::Snapshot { vdi: disk.clone(), driver_params: Some(BTreeMap::new()) };
+    for fault in [Fault::DropAfterExecution, Fault::DropAfterBytes(20)] {
+        faults.on("VDI.snapshot", fault);
+        let task = client.spawn_task(snapshot()).await.unwrap();
+        let mark = TaskMark::of(&client.record(task.reference()).await.unwrap()).expect("a mark");
+        assert!(mark.owner.as_deref() == Some("somebody") && client.holds_task(&mark), "{mark:?}");
+        let made = task.wait().await.unwrap();
+        assert!(client.record(&made).await.unwrap().is_a_snapshot);
+        assert!(!client.holds_task(&mark));
+    }
+    faults.on("VDI.snapshot", Fault::DropBefore);
+    let error = client.spawn_task(snapshot()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error}");
+    let vdis = client.all_records::<Vdi>().await.unwrap();
+    assert_eq!(vdis.values().filter(|vdi| vdi.is_a_snapshot).count(), 2, "each was carried out, once");
+    assert_eq!(bench.tasks().await, []);
+
+    // What cannot be in a header goes without.
+    for owner in ["", "\u{e9}", "two\nlines", " ", &*"x".repeat(129)] {
+        let task = client.with_task_owner(owner).spawn_task(snapshot()).await.unwrap();
+        let mark = TaskMark::of(&client.record(task.reference()).await.unwrap()).expect("a mark");
+        assert_eq!(mark.owner, None, "{owner:?}");
+        task.wait().await.unwrap();
+    }
 }
 
 #[tokio::test]

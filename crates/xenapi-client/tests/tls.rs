@@ -2,14 +2,20 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::future::{Ready, ready};
+use std::io;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::ServerConfig;
 use rustls_pki_types::PrivateKeyDer;
 use support::{listen, session_calls};
-use xenapi_client::{Client, Config, Connect, Connecting, Endpoint, ErrorKind, Fingerprint, Io, Trust};
+use tokio::io::{AsyncReadExt, DuplexStream};
+use xenapi_client::{
+    Client, Config, Connect, Connecting, Endpoint, ErrorKind, Fingerprint, Io, Trust, connect_fn,
+    private_connect_fn,
+};
 
 struct Host {
     port: u16,
@@ -52,6 +58,47 @@ impl Host {
         let url = format!("https://127.0.0.1:{}", self.port);
         Client::connect(Config::new(&url, "root", "x").unwrap().trust(trust)).await
     }
+}
+
+/// What a client says first on a connection of somebody else's making.
+async fn first_byte(url: &str, over: impl FnOnce(DuplexStream) -> Box<dyn Connect>) -> u8 {
+    let (near, mut far) = tokio::io::duplex(64 << 10);
+    let config = Config::new(url, "root", "hunter2")
+        .unwrap()
+        .trust(Trust::Fingerprints(vec![Fingerprint::of_certificate(b"none")]));
+    let client = Client::over(config, Boxed(over(near))).unwrap();
+    let login = tokio::spawn(async move { client.login().await });
+    let first = far.read_u8().await.unwrap();
+    login.abort();
+    first
+}
+
+struct Boxed(Box<dyn Connect>);
+
+impl Connect for Boxed {
+    fn connect(&self, endpoint: &Endpoint) -> Connecting {
+        self.0.connect(endpoint)
+    }
+
+    fn is_private(&self) -> bool {
+        self.0.is_private()
+    }
+}
+
+/// A connection to be given out once.
+fn given_once(stream: DuplexStream) -> impl Fn(&Endpoint) -> Ready<io::Result<DuplexStream>> + Send + Sync {
+    let stream = Mutex::new(Some(stream));
+    move |_| ready(stream.lock().unwrap().take().ok_or_else(|| io::ErrorKind::ConnectionRefused.into()))
+}
+
+#[tokio::test]
+async fn connections_of_ones_own_are_encrypted_unless_they_are_called_private() {
+    const CLIENT_HELLO: u8 = 0x16;
+    let public = |stream| -> Box<dyn Connect> { Box::new(connect_fn(given_once(stream))) };
+    let private = |stream| -> Box<dyn Connect> { Box::new(private_connect_fn(given_once(stream))) };
+    assert_eq!(first_byte("https://10.0.0.1", public).await, CLIENT_HELLO);
+    assert_eq!(first_byte("http://10.0.0.1", public).await, b'P');
+    assert_eq!(first_byte("https://10.0.0.1", private).await, b'P');
 }
 
 #[tokio::test]

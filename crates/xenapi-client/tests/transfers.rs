@@ -14,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use support::pool::{OK, PAGE, Pool, disk};
 use support::{Head, Peer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use xenapi_client::{Cause, Client, Connect, ErrorKind, ExportFormat, ImportFormat, Io, connect_fn};
+use xenapi_client::{Cause, Client, Connect, ErrorKind, ExportFormat, ImportFormat, Io, private_connect_fn};
 
 /// A body of known length in pieces of 64 KiB, which remembers whether it was touched.
 struct Pieces {
@@ -514,7 +514,7 @@ async fn a_host_that_waits_for_more_is_told_that_this_was_all() {
     });
     let ends = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&ends);
-    let noting = connect_fn(move |endpoint| {
+    let noting = private_connect_fn(move |endpoint| {
         let (connecting, ends) = (connector.connect(endpoint), Arc::clone(&counted));
         async move { Ok(Noted(connecting.await?, ends)) }
     });

@@ -432,7 +432,7 @@ async fn failures_come_through_in_both_encodings() {
 async fn another_seed_is_tried_when_the_first_is_down() {
     let script = calls(|_, _| Ok(text("here")));
     let up = in_process(script);
-    let connector = xenapi_client::connect_fn(move |endpoint| {
+    let connector = xenapi_client::private_connect_fn(move |endpoint| {
         let opening = (endpoint.host() != Some("10.0.0.1")).then(|| up.connect(endpoint));
         async move {
             match opening {

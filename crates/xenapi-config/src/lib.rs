@@ -16,7 +16,7 @@
 //! Sources are given in the order of their weight: `nova.conf`, then TOML, then the environment, then the
 //! command line. An option's value is that of the last one that has it. Names that are no options, values
 //! that do not fit, and options that contradict each other are [findings](Settings::findings): all of them
-//! are told, and the rest can be used.
+//! are told, and the rest can be used; but for `strictness`, which is not guessed ([`Finding::is_error`]).
 //!
 //! What this crate does not do: read files or the environment; it is given their content. Of `nova.conf` it
 //! does not know the options of other drivers and services, and leaves their sections alone.

@@ -39,6 +39,8 @@ pub struct Opt {
     pub earlier: Option<&'static str>,
     /// What is to be known by who sets it: that it has no effect, or what takes its place.
     pub note: Option<&'static str>,
+    /// Whether a value that does not fit is an error, not only told: what else is refused depends on it.
+    pub vital: bool,
 }
 
 /// What values an option takes.
@@ -94,21 +96,26 @@ impl Kind {
 
 const fn xen(name: &'static str, kind: Kind, default: &'static str, earlier: &'static str) -> Opt {
     let earlier = if earlier.is_empty() { None } else { Some(earlier) };
-    Opt { group: Group::Xenserver, name, kind, default, earlier, note: None }
+    Opt { group: Group::Xenserver, name, kind, default, earlier, note: None, vital: false }
 }
 
 const fn noted(option: Opt, note: &'static str) -> Opt {
     Opt { note: Some(note), ..option }
 }
 
+const fn vital(option: Opt) -> Opt {
+    Opt { vital: true, ..option }
+}
+
 const fn default(name: &'static str, kind: Kind, default: &'static str) -> Opt {
-    Opt { group: Group::Default, name, kind, default, earlier: None, note: None }
+    Opt { group: Group::Default, name, kind, default, earlier: None, note: None, vital: false }
 }
 
 const COUNT: Kind = Kind::Integer(0, i64::MAX);
 const POSITIVE: Kind = Kind::Integer(1, i64::MAX);
 
-/// All options that are known, those of `[xenserver]` first. `import_via`, `copy_via` and `strictness` are our own; Nova ignores what it does not know.
+/// All options that are known, those of `[xenserver]` first. `import_via`, `copy_via` and `strictness` are
+/// our own; Nova ignores what it does not know.
 #[rustfmt::skip]
 pub const OPTIONS: &[Opt] = &[
     xen("agent_timeout", COUNT, "30", "agent_timeout"),
@@ -150,7 +157,7 @@ pub const OPTIONS: &[Opt] = &[
     noted(xen("console_public_hostname", Kind::Text, "", "console_public_hostname"), "it has no effect since Nova 21"),
     xen("import_via", Kind::Choice(&["handler", "dom0"]), "handler", ""),
     xen("copy_via", Kind::Choice(&["xapi", "dom0"]), "xapi", ""),
-    xen("strictness", Kind::Choice(&["able", "strict"]), "able", ""),
+    vital(xen("strictness", Kind::Choice(&["able", "strict"]), "able", "")),
     noted(default("host", Kind::Text, ""), "it has no effect here: nodes are known by their uuids"),
     noted(default("my_ip", Kind::Text, ""), "it has no effect here: no address of this side is told to anybody"),
     noted(default("my_block_storage_ip", Kind::Text, ""), "it has no effect here: no address of this side is told to anybody"),

@@ -76,6 +76,8 @@ pub struct Finding {
     pub origin: Option<Origin>,
     /// What, and what to do.
     pub text: String,
+    /// Whether nothing may be begun before it is mended, because the option is [vital](Opt::vital); the rest are warnings.
+    pub is_error: bool,
 }
 
 impl fmt::Display for Finding {
@@ -92,6 +94,22 @@ impl fmt::Display for Finding {
 pub struct Settings {
     values: BTreeMap<&'static str, (Value, Origin)>,
     findings: Vec<Finding>,
+    /// What the files of oslo.config say, in their order: they refer to each other.
+    written: Vec<Written>,
+}
+
+/// A file of oslo.config.
+#[derive(Clone)]
+struct Written {
+    name: String,
+    assignments: Vec<ini::Assignment>,
+}
+
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The values may be secrets.
+        write!(f, "{}, {} assignments", self.name, self.assignments.len())
+    }
 }
 
 impl Settings {
@@ -100,19 +118,38 @@ impl Settings {
         Self::default()
     }
 
-    /// Adds the text of a `nova.conf`; `name` is what findings call it. May be called for several files.
+    /// Adds the text of a `nova.conf`; `name` is what findings call it. May be called for several files, each of which
+    /// outweighs those before and may refer to what any of them says.
     ///
     /// # Errors
     /// When a line is none of oslo.config's format.
     pub fn nova_conf(mut self, name: &str, text: &str) -> Result<Self, SyntaxError> {
-        let assignments = ini::parse(name, text)?;
+        let mut files = std::mem::take(&mut self.written);
+        files.push(Written { name: name.to_owned(), assignments: ini::parse(name, text)? });
+        let is_of_file = |origin: &Origin| matches!(origin, Origin::NovaConf(..));
+        // References in the files before may now lead to something else.
+        self.values.retain(|_, (_, origin)| !is_of_file(origin));
+        self.findings.retain(|finding| !finding.origin.as_ref().is_some_and(is_of_file));
+        // What came between the files has outweighed those before it.
+        let between: Vec<&'static str> = self.values.keys().copied().collect();
+        for (at, file) in files.iter().enumerate() {
+            let kept = if at + 1 == files.len() { &[][..] } else { &between };
+            self.add_written(file, &files, kept);
+        }
+        self.written = files;
+        Ok(self)
+    }
+
+    /// Takes over what a file says, but for the options that are to stay as they are.
+    fn add_written(&mut self, file: &Written, all: &[Written], kept: &[&str]) {
         let lookup = |group: &str, wanted: &str| {
             let at = |a: &&ini::Assignment| a.section == group && a.name == wanted;
-            let written = assignments.iter().rev().find(at).map(|a| a.value.as_str());
+            let written = all.iter().rev().find_map(|file| file.assignments.iter().rev().find(at));
+            let written = written.map(|a| a.value.as_str());
             written.or_else(|| options::named(wanted).filter(|o| o.group.name() == group).map(|o| o.default))
         };
-        for assignment in &assignments {
-            let origin = Origin::NovaConf(name.to_owned(), assignment.line);
+        for assignment in &file.assignments {
+            let origin = Origin::NovaConf(file.name.clone(), assignment.line);
             let section = assignment.section.as_str();
             let Some((option, is_earlier)) = options::written(section, &assignment.name) else {
                 self.unknown(&origin, section, &assignment.name);
@@ -123,11 +160,11 @@ impl Settings {
                 self.find(&origin, format!("[DEFAULT] {} is an earlier name: {new}", assignment.name));
             }
             match interpolate(&assignment.value, section, &lookup) {
+                Ok(_) if kept.contains(&option.name) => {}
                 Ok(text) => self.set(option, &text, origin),
-                Err(e) => self.find(&origin, format!("{}: {e}", option.name)),
+                Err(e) => self.misread(option, &origin, &e.to_string()),
             }
         }
-        Ok(self)
     }
 
     /// Adds a TOML file with tables of the sections' names.
@@ -151,17 +188,22 @@ impl Settings {
                 continue;
             };
             for (key, value) in values.as_table().into_iter().flatten() {
+                let option = options::named(key).filter(|option| option.group == group);
                 let text = match value {
                     toml::Value::String(text) => text.clone(),
                     toml::Value::Integer(number) => number.to_string(),
                     toml::Value::Float(number) => number.to_string(),
                     toml::Value::Boolean(flag) => flag.to_string(),
                     _ => {
-                        self.find(&origin, format!("{key}: a text, a number, true or false is wanted"));
+                        let wanted = "a text, a number, true or false is wanted";
+                        match option {
+                            Some(option) => self.misread(option, &origin, wanted),
+                            None => self.find(&origin, format!("{key}: {wanted}")),
+                        }
                         continue;
                     }
                 };
-                match options::named(key).filter(|option| option.group == group) {
+                match option {
                     Some(option) => self.set(option, &text, origin.clone()),
                     None => self.unknown(&origin, group.name(), key),
                 }
@@ -250,9 +292,10 @@ impl Settings {
         let mut findings = self.findings.clone();
         findings.extend(self.values.iter().filter_map(|(name, (_, origin))| {
             let text = format!("{name}: {}", options::named(name)?.note?);
-            Some(Finding { origin: Some(origin.clone()), text })
+            Some(Finding { origin: Some(origin.clone()), text, is_error: false })
         }));
-        findings.extend(self.contradictions().into_iter().map(|text| Finding { origin: None, text }));
+        let contradictions = self.contradictions().into_iter();
+        findings.extend(contradictions.map(|text| Finding { origin: None, text, is_error: false }));
         findings
     }
 
@@ -297,9 +340,15 @@ impl Settings {
             }
             Err(wanted) => {
                 let shown = if option.kind == Kind::Secret { "***" } else { text };
-                self.find(&origin, format!("{}: {wanted}, not {shown:?}", option.name));
+                self.misread(option, &origin, &format!("{wanted}, not {shown:?}"));
             }
         }
+    }
+
+    /// Tells of a value that does not fit.
+    fn misread(&mut self, option: &Opt, origin: &Origin, why: &str) {
+        let text = format!("{}: {why}", option.name);
+        self.findings.push(Finding { origin: Some(origin.clone()), text, is_error: option.vital });
     }
 
     /// Tells of a name that is no option, where it can be known that it is none.
@@ -324,7 +373,7 @@ impl Settings {
     }
 
     fn find(&mut self, origin: &Origin, text: String) {
-        self.findings.push(Finding { origin: Some(origin.clone()), text });
+        self.findings.push(Finding { origin: Some(origin.clone()), text, is_error: false });
     }
 }
 
@@ -401,6 +450,49 @@ mod tests {
         );
     }
 
+    /// `--config-file nova.conf --config-file nova-compute.conf`.
+    #[test]
+    fn files_refer_to_each_other() {
+        let (base, compute) = (
+            "[DEFAULT]\nmy_ip = 192.0.2.7\nname = a\n[xenserver]\ntarget_host = $name\nagent_path = /$late\n\
+             login_timeout = 1\nconnection_password = se$$cret\n",
+            "[DEFAULT]\nname = b\nlate = x\n[xenserver]\nconnection_url = https://$my_ip\nlogin_timeout = 2\n\
+             check_hots = 1\n",
+        );
+        let settings = Settings::new().nova_conf("nova.conf", base).unwrap();
+        assert_eq!(settings.text("target_host"), "a");
+        let settings =
+            settings.toml("x.toml", "[xenserver]\nagent_timeout = 3\nlogin_timeout = 3\n").unwrap();
+        let settings = settings.nova_conf("nova-compute.conf", compute).unwrap();
+        for (name, text) in [
+            ("connection_url", "https://192.0.2.7"),
+            ("target_host", "b"),
+            ("agent_path", "/x"),
+            ("connection_password", "se$cret"),
+        ] {
+            assert_eq!(settings.text(name), text, "{name}");
+        }
+        assert_eq!(settings.origin("target_host").to_string(), "nova.conf, line 5");
+        assert_eq!(settings.get("login_timeout"), Some(Value::Integer(2)), "the last file");
+        assert_eq!(settings.get("agent_timeout"), Some(Value::Integer(3)));
+        let found: Vec<String> = settings.findings().iter().map(ToString::to_string).collect();
+        assert_eq!(found.iter().filter(|text| text.contains("check_hots")).count(), 1, "{found:?}");
+        assert!(!found.iter().any(|text| text.contains("refers to")), "{found:?}");
+        assert!(!format!("{settings:?}").contains("cret"), "{settings:?}");
+    }
+
+    /// What another source said before a file is outweighed by that file alone.
+    #[test]
+    fn what_stands_between_files_outweighs_those_before() {
+        let file =
+            |timeout: u32| format!("[xenserver]\nlogin_timeout = {timeout}\nagent_timeout = {timeout}\n");
+        let settings = Settings::new().nova_conf("a.conf", &file(1)).unwrap();
+        let settings = settings.command_line([("agent_timeout", "2"), ("login_timeout", "2")]);
+        let settings = settings.nova_conf("b.conf", "[xenserver]\nlogin_timeout = 3\n").unwrap();
+        assert_eq!(settings.get("agent_timeout"), Some(Value::Integer(2)));
+        assert_eq!(settings.get("login_timeout"), Some(Value::Integer(3)));
+    }
+
     #[test]
     fn what_is_wrong_is_told_and_the_rest_used() {
         let settings = nova(
@@ -419,6 +511,30 @@ mod tests {
             ],
         );
         assert!(settings.flag("check_host"));
+    }
+
+    #[test]
+    fn how_much_is_refused_is_not_guessed() -> Result<(), SyntaxError> {
+        let errors = |settings: Settings| -> Vec<String> {
+            let errors = settings.findings().into_iter().filter(|finding| finding.is_error);
+            errors.map(|finding| finding.to_string()).collect()
+        };
+        let wanted = "strictness: one of able, strict is wanted, not \"Strict\"";
+        let conf = "[xenserver]\nstrictness = Strict\ncheck_host = maybe\n";
+        let fine = [("strictness", "strict"), ("check_host", "maybe"), ("strictnes", "strict")];
+        let listed = "[xenserver]\nstrictness = ['strict']\n";
+        for (settings, told) in [
+            (Settings::new().nova_conf("nova.conf", conf)?, format!("nova.conf, line 2: {wanted}")),
+            (Settings::new().command_line([("strictness", "Strict")]), format!("command line: {wanted}")),
+            (
+                Settings::new().toml("x.toml", listed)?,
+                "x.toml: strictness: a text, a number, true or false is wanted".to_owned(),
+            ),
+        ] {
+            assert_eq!(errors(settings), [told]);
+        }
+        assert!(errors(Settings::new().command_line(fine)).is_empty());
+        Ok(())
     }
 
     #[test]

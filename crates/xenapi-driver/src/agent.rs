@@ -5,6 +5,7 @@ mod first_boot;
 mod password;
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::time::Duration;
 
 use base64::Engine;
@@ -12,16 +13,18 @@ use base64::prelude::BASE64_STANDARD;
 use guest_agent::{Command, Digest, Offer};
 use tokio::time::Instant;
 use uuid::Uuid;
-use xenapi_client::Client;
+use xenapi_client::{Client, Secret};
 use xenapi_config::{Settings as Options, Value};
 use xenapi_types::{Ref, Vm, vm};
 
 pub use first_boot::{AdminPassword, AgentBuild, AgentNeed, AgentReport, AgentSetup, AgentStep};
 
+use crate::cancel::Stop;
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op, Result};
 use crate::find::{self, Which};
 use crate::job::Job;
+use crate::operation::Operation;
 use crate::progress::{Progress, Stage};
 use crate::xenstore;
 
@@ -95,17 +98,22 @@ pub enum AgentProblem {
     OwnerKey(#[from] guest_agent::OwnerKeyError),
 }
 
-/// The agent of one instance. Calls end with [`Cause::Agent`] when the agent does not do what it is asked for,
-/// and with [`Cause::Host`] when the plugin cannot be called. A call that is dropped goes on in the guest.
+/// The agent of one instance. What it is asked for is an [`Operation`], which ends with [`Cause::Agent`] when
+/// the agent does not do it, and with [`Cause::Host`] when the plugin cannot be called. Each wait is bounded
+/// by [`AgentTimeouts`].
+///
+/// Cancelling ends the wait, and asks for nothing more. What the guest has been asked for goes on there.
 #[derive(Debug, Clone)]
 pub struct Agent {
-    client: Client,
+    driver: Driver,
     vm: Ref<Vm>,
     uuid: String,
-    endpoint: String,
     timeouts: AgentTimeouts,
-    rehearses: bool,
+    progress: Progress,
 }
+
+/// What the agent is asked for.
+type Asking<'a, T> = Pin<Box<dyn Future<Output = std::result::Result<T, Cause>> + Send + 'a>>;
 
 impl Driver {
     /// The agent of an instance; it is not asked anything yet.
@@ -121,11 +129,96 @@ impl Driver {
     }
 }
 
+impl Driver {
+    /// Has the agent in a guest set the administrator's password: [`Agent::set_password`] with the usual [`AgentTimeouts`].
+    ///
+    /// Cancelling ends the wait for the guest.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Driver::agent`] and [`Agent::set_password`].
+    pub fn set_admin_password(&self, which: Which, password: Secret, progress: Progress) -> Operation<()> {
+        self.ask_agent(which, progress, move |agent, stop| {
+            Box::pin(async move { agent.try_password(password.expose(), stop).await.map(drop) })
+        })
+    }
+
+    /// Has the agent in a guest write a file: [`Agent::inject_file`] with the usual [`AgentTimeouts`].
+    ///
+    /// Cancelling ends the wait for the guest.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Driver::agent`] and [`Agent::inject_file`].
+    pub fn inject_file(
+        &self,
+        which: Which,
+        path: impl Into<String>,
+        contents: Vec<u8>,
+        progress: Progress,
+    ) -> Operation<()> {
+        let path = path.into();
+        self.ask_agent(which, progress, move |agent, stop| {
+            Box::pin(async move { agent.send_file(&path, &contents, stop).await })
+        })
+    }
+
+    /// Has the agent in a guest configure the network anew: [`Agent::reset_network`] with the usual [`AgentTimeouts`].
+    ///
+    /// Cancelling ends the wait for the guest; the host name is not kept for its next boot.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Driver::agent`] and [`Agent::reset_network`].
+    pub fn reset_network(
+        &self,
+        which: Which,
+        hostname: impl Into<String>,
+        progress: Progress,
+    ) -> Operation<()> {
+        let hostname = hostname.into();
+        self.ask_agent(which, progress, move |agent, stop| {
+            Box::pin(async move { agent.try_reset(&hostname, stop).await })
+        })
+    }
+
+    fn ask_agent<T: Send + 'static>(
+        &self,
+        which: Which,
+        progress: Progress,
+        asking: impl for<'a> FnOnce(&'a Agent, &'a Stop) -> Asking<'a, T> + Send + 'static,
+    ) -> Operation<T> {
+        self.verb(Op::Agent, format!("instance {which}"), progress, move |job, stop| {
+            Box::pin(async move {
+                let (vm, record) = job.stage(Stage::Find, find::ours(job, &which)).await?;
+                let agent = Agent::of(&job.driver, vm, record.uuid, AgentTimeouts::default());
+                job.stage(Stage::Agent, async { asking(&agent, stop).await }).await
+            })
+        })
+    }
+}
+
 impl Agent {
     /// The agent of this VM.
     pub(crate) fn of(driver: &Driver, vm: Ref<Vm>, uuid: String, timeouts: AgentTimeouts) -> Self {
-        let (client, endpoint) = (driver.client().clone(), driver.endpoint());
-        Self { client, vm, uuid, endpoint, timeouts, rehearses: driver.0.rehearses }
+        Self { driver: driver.clone(), vm, uuid, timeouts, progress: Progress::none() }
+    }
+
+    /// This agent, with somebody who is told what happens.
+    #[must_use]
+    pub fn telling(self, progress: Progress) -> Self {
+        Self { progress, ..self }
+    }
+
+    /// Asks in a task of its own.
+    fn operation<T: Send + 'static>(
+        &self,
+        asking: impl for<'a> FnOnce(&'a Self, &'a Stop) -> Asking<'a, T> + Send + 'static,
+    ) -> Operation<T> {
+        let (agent, object) = (self.clone(), format!("VM {} at {}", self.uuid, self.driver.endpoint()));
+        self.driver.verb(Op::Agent, object, self.progress.clone(), move |job, stop| {
+            Box::pin(async move { job.stage(Stage::Agent, async { asking(&agent, stop).await }).await })
+        })
     }
 
     /// Its version. A guest that has just been started is waited for.
@@ -133,18 +226,18 @@ impl Agent {
     /// # Errors
     ///
     /// [`AgentProblem::Silent`] after the time for it.
-    pub async fn version(&self) -> Result<String> {
-        self.told(self.ask_version().await)
+    pub fn version(&self) -> Operation<String> {
+        self.operation(|agent, stop| Box::pin(agent.ask_version(stop)))
     }
 
-    async fn ask_version(&self) -> std::result::Result<String, Cause> {
+    async fn ask_version(&self, stop: &Stop) -> std::result::Result<String, Cause> {
         let deadline = Instant::now() + self.timeouts.version;
         loop {
-            match self.ask("version", &Command::Version, [], self.timeouts.answer).await {
+            match self.ask("version", &Command::Version, [], self.timeouts.answer, stop).await {
                 Err(Cause::Agent { problem: AgentProblem::Silent, .. })
                     if Instant::now() + POLL < deadline =>
                 {
-                    tokio::time::sleep(POLL).await;
+                    stop.guard(tokio::time::sleep(POLL)).await?;
                 }
                 done => return done,
             }
@@ -157,14 +250,17 @@ impl Agent {
     /// # Errors
     ///
     /// [`AgentProblem::Answer`] with the last refusal when neither is understood.
-    pub async fn set_password(&self, password: &str) -> Result<Digest> {
-        self.told(self.try_password(password).await)
+    pub fn set_password(&self, password: &str) -> Operation<Digest> {
+        let password = Secret::new(password);
+        self.operation(move |agent, stop| {
+            Box::pin(async move { agent.try_password(password.expose(), stop).await })
+        })
     }
 
-    async fn try_password(&self, password: &str) -> std::result::Result<Digest, Cause> {
+    async fn try_password(&self, password: &str, stop: &Stop) -> std::result::Result<Digest, Cause> {
         let mut refusal = None;
         for digest in [Digest::Md5, Digest::Sha256] {
-            match self.password_with(password, digest).await {
+            match self.password_with(password, digest, stop).await {
                 Ok(_) => return Ok(digest),
                 Err(
                     cause @ Cause::Agent {
@@ -180,7 +276,12 @@ impl Agent {
         Err(refusal.expect("both were refused"))
     }
 
-    async fn password_with(&self, password: &str, digest: Digest) -> std::result::Result<String, Cause> {
+    async fn password_with(
+        &self,
+        password: &str,
+        digest: Digest,
+        stop: &Stop,
+    ) -> std::result::Result<String, Cause> {
         let mut secret = [0; 10];
         // 80 bits of the 122 that are random; the others are at known places.
         let random = Uuid::new_v4().into_bytes();
@@ -188,11 +289,11 @@ impl Agent {
         let offer = Offer::new(secret);
         let public = offer.public();
         let command = Command::KeyInit { public: public.clone() };
-        let theirs = self.ask("key_init", &command, [("pub", public)], self.timeouts.answer).await?;
+        let theirs = self.ask("key_init", &command, [("pub", public)], self.timeouts.answer, stop).await?;
         let channel = offer.agree(&theirs).map_err(|e| self.problem(e.into()))?;
         let sealed = channel.seal(password, digest);
         let command = Command::Password { sealed: sealed.clone() };
-        self.ask("password", &command, [("enc_pass", sealed)], self.timeouts.answer).await
+        self.ask("password", &command, [("enc_pass", sealed)], self.timeouts.answer, stop).await
     }
 
     /// Writes a file in the guest. Whether it replaces or extends one is the agent's choice.
@@ -200,15 +301,18 @@ impl Agent {
     /// # Errors
     ///
     /// [`AgentProblem::NotImplemented`] when the agent offers no way to write files.
-    pub async fn inject_file(&self, path: &str, contents: &[u8]) -> Result<()> {
-        self.told(self.send_file(path, contents).await)
+    pub fn inject_file(&self, path: &str, contents: &[u8]) -> Operation<()> {
+        let (path, contents) = (path.to_owned(), contents.to_vec());
+        self.operation(move |agent, stop| {
+            Box::pin(async move { agent.send_file(&path, &contents, stop).await })
+        })
     }
 
-    async fn send_file(&self, path: &str, contents: &[u8]) -> std::result::Result<(), Cause> {
+    async fn send_file(&self, path: &str, contents: &[u8], stop: &Stop) -> std::result::Result<(), Cause> {
         let extra =
             [("b64_path", BASE64_STANDARD.encode(path)), ("b64_contents", BASE64_STANDARD.encode(contents))];
         let file = guest_agent::File { path: path.to_owned(), contents: Vec::new() };
-        self.ask("inject_file", &Command::FileInject(file), extra, self.timeouts.answer).await.map(drop)
+        self.ask("inject_file", &Command::FileInject(file), extra, self.timeouts.answer, stop).await.map(drop)
     }
 
     /// Has the guest configure its network from `vm-data/networking`, and take this host name, which
@@ -217,31 +321,33 @@ impl Agent {
     /// # Errors
     ///
     /// As those of the [agent](Agent).
-    pub async fn reset_network(&self, hostname: &str) -> Result<()> {
-        let resetting = async {
-            let name = self.write_hostname(Some(hostname)).await;
-            let done = match name {
-                Ok(()) => {
-                    self.ask("resetnetwork", &Command::ResetNetwork, [], self.timeouts.reset_network).await
-                }
-                Err(cause) => Err(cause),
-            };
-            // Whatever came of it: the name is not for the next boot.
-            let removed = self.write_hostname(None).await;
-            done.and(removed)
+    pub fn reset_network(&self, hostname: &str) -> Operation<()> {
+        let hostname = hostname.to_owned();
+        self.operation(move |agent, stop| Box::pin(async move { agent.try_reset(&hostname, stop).await }))
+    }
+
+    async fn try_reset(&self, hostname: &str, stop: &Stop) -> std::result::Result<(), Cause> {
+        stop.check()?;
+        let patience = self.timeouts.reset_network;
+        let written = stop.guard(self.write_hostname(Some(hostname))).await;
+        let done = match written.map_err(Cause::from).and_then(|written| written) {
+            Ok(()) => self.ask("resetnetwork", &Command::ResetNetwork, [], patience, stop).await,
+            Err(cause) => Err(cause),
         };
-        self.told(resetting.await)
+        // Whatever came of it: the name is not for the next boot.
+        let removed = self.write_hostname(None).await;
+        done.and(removed)
     }
 
     async fn write_hostname(&self, hostname: Option<&str>) -> std::result::Result<(), Cause> {
-        if self.rehearses {
+        if self.driver.0.rehearses {
             return Ok(());
         }
-        let record = self.client.record(&self.vm).await;
+        let record = self.client().record(&self.vm).await;
         let record = record.map_err(Cause::host(format!("reading VM {}", self.uuid)))?;
         let name = hostname.map(|name| xenstore::host_name(name, xenstore::is_windows(&record)));
         let change = BTreeMap::from([(xenstore::HOSTNAME.to_owned(), name)]);
-        xenstore::write(&self.client, &self.vm, &self.uuid, &change).await.map(drop)
+        xenstore::write(self.client(), &self.vm, &self.uuid, &change).await.map(drop)
     }
 
     /// Has the agent replace itself by a version that is newer than the one that runs; whether it is.
@@ -249,8 +355,11 @@ impl Agent {
     /// # Errors
     ///
     /// As those of the [agent](Agent).
-    pub async fn update(&self, running: &str, offered: &str, url: &str, md5: &str) -> Result<bool> {
-        self.told(self.try_update(running, offered, url, md5).await)
+    pub fn update(&self, running: &str, offered: &str, url: &str, md5: &str) -> Operation<bool> {
+        let [running, offered, url, md5] = [running, offered, url, md5].map(str::to_owned);
+        self.operation(move |agent, stop| {
+            Box::pin(async move { agent.try_update(&running, &offered, &url, &md5, stop).await })
+        })
     }
 
     async fn try_update(
@@ -259,13 +368,14 @@ impl Agent {
         offered: &str,
         url: &str,
         md5: &str,
+        stop: &Stop,
     ) -> std::result::Result<bool, Cause> {
         if !guest_agent::is_newer(offered, running) {
             return Ok(false);
         }
         let command = Command::Update { url: url.to_owned(), md5: md5.to_owned() };
         let extra = [("url", url.to_owned()), ("md5sum", md5.to_owned())];
-        self.ask("agentupdate", &command, extra, self.timeouts.answer).await.map(|_| true)
+        self.ask("agentupdate", &command, extra, self.timeouts.answer, stop).await.map(|_| true)
     }
 
     /// Calls the plugin, again with the new domain when the guest reboots meanwhile.
@@ -275,13 +385,15 @@ impl Agent {
         command: &Command,
         extra: [(&str, String); N],
         patience: Duration,
+        stop: &Stop,
     ) -> std::result::Result<String, Cause> {
         let doing = || format!("asking the agent of VM {} for {function}", self.uuid);
-        if self.rehearses {
+        if self.driver.0.rehearses {
             return Err(Cause::DryRun(vec![format!("ask the agent of VM {} for {function}", self.uuid)]));
         }
         for _ in 0..=MAX_REBOOTS {
-            let record = self.client.record(&self.vm).await.map_err(Cause::host(doing()))?;
+            stop.check()?;
+            let record = self.client().record(&self.vm).await.map_err(Cause::host(doing()))?;
             if record.domid < 0 {
                 return Err(self.problem(AgentProblem::Silent));
             }
@@ -292,8 +404,9 @@ impl Agent {
             ]);
             args.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
             // The plugin answers in time; the rest is for the way.
-            let client = self.client.with_deadline(patience + Duration::from_secs(60));
-            let error = match client.call_plugin(&record.resident_on, PLUGIN, function, &args).await {
+            let client = self.client().with_deadline(patience + Duration::from_secs(60));
+            let asked = client.call_plugin(&record.resident_on, PLUGIN, function, &args);
+            let error = match stop.guard(asked).await? {
                 Ok(answer) => return command.accept(&answer).map_err(|e| self.problem(e.into())),
                 Err(error) if error.is("XENAPI_MISSING_PLUGIN") => {
                     return Err(self.problem(AgentProblem::NoPlugin));
@@ -302,7 +415,7 @@ impl Agent {
             };
             let said = error.plugin_failure().map(|failure| failure.stderr.clone()).unwrap_or_default();
             if said.contains("REBOOT:") {
-                self.back(record.domid).await?;
+                self.back(record.domid, stop).await?;
             } else if said.contains("TIMEOUT:") {
                 return Err(self.problem(AgentProblem::Silent));
             } else if let Some((_, why)) = said.split_once("NOT IMPLEMENTED:") {
@@ -315,20 +428,24 @@ impl Agent {
     }
 
     /// Waits until the guest has another domain than this one.
-    async fn back(&self, old: i64) -> std::result::Result<(), Cause> {
+    async fn back(&self, old: i64, stop: &Stop) -> std::result::Result<(), Cause> {
         let deadline = Instant::now() + self.timeouts.answer;
         let doing = || format!("waiting for VM {} to come back", self.uuid);
         loop {
             let now =
-                self.client.get_field(&self.vm, vm::field::DOMID).await.map_err(Cause::host(doing()))?;
+                self.client().get_field(&self.vm, vm::field::DOMID).await.map_err(Cause::host(doing()))?;
             if now >= 0 && now != old {
                 return Ok(());
             }
             if Instant::now() + POLL > deadline {
                 return Err(self.problem(AgentProblem::Rebooted));
             }
-            tokio::time::sleep(POLL).await;
+            stop.guard(tokio::time::sleep(POLL)).await?;
         }
+    }
+
+    fn client(&self) -> &Client {
+        self.driver.client()
     }
 
     fn problem(&self, problem: AgentProblem) -> Cause {
@@ -336,7 +453,7 @@ impl Agent {
     }
 
     fn told<T>(&self, done: std::result::Result<T, Cause>) -> Result<T> {
-        let object = format!("VM {} at {}", self.uuid, self.endpoint);
+        let object = format!("VM {} at {}", self.uuid, self.driver.endpoint());
         done.map_err(|cause| Error::new(Op::Agent, object, Stage::Vm, cause))
     }
 }

@@ -66,7 +66,8 @@ pub struct Backup {
     pub disk_uuid: String,
     /// Uuid of the snapshot it was made from, and of the file.
     pub snapshot_uuid: String,
-    /// Whether that snapshot is still in the SR.
+    /// Whether that snapshot is still in the SR. When it was to be and could not be marked so, a backup that replaced a file
+    /// ends well without it: the file is good, and the earlier snapshot stays.
     pub kept: bool,
     /// Snapshots that could not be removed. The file is good all the same.
     pub leftovers: Vec<Leftover>,
@@ -116,15 +117,15 @@ impl Driver {
                 let disk = job.stage(Stage::Snapshot, snapshot::take(job, &root, &record, stop)).await?;
                 let saving = save(job, &disk, base.as_ref(), &path, options.existing, stop);
                 let saved = job.stage(Stage::Export, saving).await?;
-                let settling = settle(job, &disk, base.as_ref(), &path, options.keep);
-                let leftovers = job.stage(Stage::Remove, settling).await?;
+                let settling = settle(job, &disk, base.as_ref(), &path, &options);
+                let (kept, leftovers) = job.stage(Stage::Remove, settling).await?;
                 Ok(Backup {
                     path,
                     file_bytes: saved.stream_len,
                     virtual_bytes: saved.virtual_size,
                     disk_uuid: record.uuid,
                     snapshot_uuid: disk.uuid,
-                    kept: options.keep,
+                    kept,
                     leftovers,
                 })
             })
@@ -132,10 +133,14 @@ impl Driver {
     }
 }
 
+/// On a kept snapshot: the uuid of that which it stands in for, and which goes.
+const REPLACES: &str = "xenapi-rs:replaces";
+
 /// What the new file is based on.
 struct Base {
     image: Image,
     snapshot: Ref<Vdi>,
+    uuid: Uuid,
 }
 
 impl Base {
@@ -154,7 +159,7 @@ impl Base {
         if !record.is_a_snapshot || record.snapshot_of != *root {
             return Err(failed("is not one of this disk"));
         }
-        Ok(Self { image, snapshot: reference })
+        Ok(Self { image, snapshot: reference, uuid: snapshot })
     }
 }
 
@@ -189,20 +194,32 @@ async fn settle(
     disk: &Disk,
     base: Option<&Base>,
     path: &Path,
-    keep: bool,
-) -> Result<Vec<Leftover>, Cause> {
+    options: &BackupOptions,
+) -> Result<(bool, Vec<Leftover>), Cause> {
     let (client, patience) = (job.client(), job.driver.settings().detach_timeout);
-    let mut going = Vec::new();
-    if !keep {
-        going.push(disk.reference.clone());
-    } else if let Err(error) = snapshot::keep(job, &disk.reference).await {
-        // A file that nothing can be based on is not what was asked for.
-        if let Err(error) = std::fs::remove_file(path) {
-            tracing::warn!(%error, path = %path.display(), "cannot be removed");
+    let (mut going, mut leftovers) = (Vec::new(), Vec::new());
+    let mut kept = options.keep;
+    if options.keep {
+        let replaces = base.map(|base| (REPLACES, base.uuid.to_string()));
+        if let Err(error) = snapshot::keep(job, &disk.reference, replaces).await {
+            if options.existing != Existing::Replace {
+                // A file that nothing can be based on is not what was asked for.
+                if let Err(error) = std::fs::remove_file(path) {
+                    tracing::warn!(%error, path = %path.display(), "cannot be removed");
+                }
+                return Err(Cause::host(format!("keeping snapshot {}", disk.uuid))(error));
+            }
+            // The file that was there is gone, and this one is good.
+            kept = false;
+            let what = format!("snapshot {}, which is not kept for the next backup", disk.uuid);
+            leftovers.push(Leftover { what, error: error.into() });
         }
-        return Err(Cause::host(format!("keeping snapshot {}", disk.uuid))(error));
     }
-    if let Some(base) = base {
+    if !kept {
+        going.push(disk.reference.clone());
+    }
+    // Without a snapshot of this one, the next backup is based on the one before.
+    if let Some(base) = base.filter(|_| kept || !options.keep) {
         let mut record = client.record_opt(&base.snapshot).await;
         if record.is_err() {
             record = client.record_opt(&base.snapshot).await;
@@ -214,7 +231,6 @@ async fn settle(
         // What cannot be read is not removed; it ends with the instance.
         going.extend(record.ok().flatten().filter(ours).map(|_| base.snapshot.clone()));
     }
-    let mut leftovers = Vec::new();
     for vdi in going {
         let mut removed = remove::vdi(client, &vdi, Dom0::Detach, patience).await;
         if removed.is_err() {
@@ -225,7 +241,12 @@ async fn settle(
             leftovers.push(Leftover { what: format!("snapshot {vdi}"), error: error.into() });
         }
     }
-    Ok(leftovers)
+    Ok((kept, leftovers))
+}
+
+/// The uuid of the snapshot that a kept one stands in for.
+pub(crate) fn replaced(snapshot: &VdiRecord) -> Option<&str> {
+    snapshot.other_config.get(REPLACES).filter(|_| is_kept(snapshot)).map(String::as_str)
 }
 
 /// Whether a snapshot is there for the next backup.

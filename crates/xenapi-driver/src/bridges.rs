@@ -6,12 +6,12 @@
 //! guest ─ interim network's bridge ─ vifP ═ tapP ─ qbrP (rules) ─ qvbP ═ qvoP ─ integration bridge
 //! ```
 //!
-//! `P` is the port's id, each name cut to 14 characters, as the agent looks for them. Two ports whose names would be the same
-//! after that are not both plugged. The plugin `xenhost.py` does it.
+//! `P` is the port's id, each name cut to 14 characters, as the agent looks for them. Two ports whose names
+//! would be the same after that are not both plugged. The plugin `xenhost.py` does it.
 
 use uuid::Uuid;
-use xenapi_client::{Client, ErrorKind};
-use xenapi_types::{Host, Network, Ref, Vif, VifRecord, VmPowerState, VmRecord};
+use xenapi_client::Client;
+use xenapi_types::{Failure, Host, Network, Ref, Vif, VifRecord, VmPowerState, VmRecord};
 
 use crate::cancel::Stop;
 use crate::drive::PORT;
@@ -26,6 +26,8 @@ use crate::plan::{self, Conflicts};
 use crate::progress::{Progress, Stage};
 
 const PLUGIN: &str = "xenhost.py";
+/// Its function that works on devices and bridges.
+const FUNCTION: &str = "network_config";
 
 /// A port of Neutron's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,8 +67,7 @@ impl Driver {
             progress,
             move |job, stop| {
                 Box::pin(async move {
-                    let (_, record) = job.stage(Stage::Find, find::ours(job, &which)).await?;
-                    let _gate = job.driver.0.gates.enter(&record.uuid).await;
+                    let (_gate, _, record) = find::ours_in_turn(job, &which, stop).await?;
                     let (vif, bridge) = job.stage(Stage::Plan, decide(job, &record, &port)).await?;
                     let chain = Chain::new(job.client(), &record.resident_on, &port, Some(bridge));
                     job.would(|| chain.steps())?;
@@ -91,7 +92,7 @@ impl Driver {
             Box::pin(async move {
                 let finding = async {
                     check(&port)?;
-                    let nodes = inventory::read_nodes(job.client()).await?;
+                    let nodes = inventory::read_nodes(&job.driver).await?;
                     let node = plan::choose_node_of(&nodes, Some(node), None).map_err(Conflicts::from)?;
                     let networks = inventory::read_networks(job.client()).await?;
                     let name = interim_network(port.id);
@@ -169,6 +170,12 @@ impl Chain {
         Self { client: client.clone(), host: host.clone(), port: port.clone(), bridge }
     }
 
+    /// Whether a host did not answer because it is dead by the pool's account. One that is only not heard of
+    /// for a moment may have the bridges.
+    pub(crate) async fn is_of_a_dead_host(&self, cause: &Cause) -> bool {
+        inventory::is_cut_off(&self.client, &self.host, cause).await
+    }
+
     pub(crate) fn port_id(&self) -> Uuid {
         self.port.id
     }
@@ -186,37 +193,45 @@ impl Chain {
         ]
     }
 
+    /// Makes the chain. A part that is there says nothing of the steps behind it, but for the last one: the
+    /// guest's link in the bridge. Until that is done, all is done once more.
     pub(crate) async fn up(&self, mac: &str, stop: &Stop) -> Result<(), Cause> {
         let [qbr, qvb, qvo, tap, vif] = ["qbr", "qvb", "qvo", "tap", "vif"].map(|prefix| self.name(prefix));
+        if self.exists(&tap).await? && self.joined(&qbr, &tap).await? {
+            return Ok(());
+        }
+        stop.check()?;
         if !self.exists(&qbr).await? {
-            stop.check()?;
             self.run("brctl_add_br", &[("bridge_name", &qbr)]).await?;
-            self.run("brctl_set_fd", &[("bridge_name", &qbr), ("fd", "0")]).await?;
-            self.run("brctl_set_stp", &[("bridge_name", &qbr), ("option", "off")]).await?;
-            self.run("ip_link_set_dev", &[("device_name", &qbr), ("option", "up")]).await?;
         }
-        if !self.exists(&qvo).await? {
-            stop.check()?;
-            self.pair(&qvb, &qvo).await?;
-            self.run("brctl_add_if", &[("bridge_name", &qbr), ("interface_name", &qvb)]).await?;
-            let (bridge, id) = (&self.port.integration_bridge, self.port.id.to_string());
-            let port = [
-                ("bridge", &**bridge),
-                ("port", &qvo),
-                ("iface-id", &id),
-                ("mac", mac),
-                ("status", "active"),
-            ];
-            self.run("ovs_create_port", &port).await?;
+        self.run("brctl_set_fd", &[("bridge_name", &qbr), ("fd", "0")]).await?;
+        self.run("brctl_set_stp", &[("bridge_name", &qbr), ("option", "off")]).await?;
+        self.run("ip_link_set_dev", &[("device_name", &qbr), ("option", "up")]).await?;
+        stop.check()?;
+        self.pair(&qvb, &qvo).await?;
+        self.run("brctl_add_if", &[("bridge_name", &qbr), ("interface_name", &qvb)]).await?;
+        let (bridge, id) = (&self.port.integration_bridge, self.port.id.to_string());
+        let port =
+            [("bridge", &**bridge), ("port", &qvo), ("iface-id", &id), ("mac", mac), ("status", "active")];
+        self.run("ovs_create_port", &port).await?;
+        stop.check()?;
+        self.pair(&tap, &vif).await?;
+        let bridge = self.bridge.as_deref().unwrap_or_default();
+        self.run("ovs_add_port", &[("bridge_name", bridge), ("port_name", &vif)]).await?;
+        self.run("brctl_add_if", &[("bridge_name", &qbr), ("interface_name", &tap)]).await
+    }
+
+    /// Whether a link was in the bridge before. No function tells, but it cannot be put there twice.
+    async fn joined(&self, bridge: &str, device: &str) -> Result<bool, Cause> {
+        match self.call("brctl_add_if", &[("bridge_name", bridge), ("interface_name", device)]).await {
+            Ok(_) => Ok(false),
+            Err(error) if error.failure().is_some_and(|failure| is_refused(failure, "already a member")) => {
+                Ok(true)
+            }
+            // Its bridge is not there, or it is broken otherwise: it is made anew.
+            Err(error) if error.failure().is_some_and(|failure| is_refused(failure, "")) => Ok(false),
+            Err(error) => Err(Cause::host(format!("looking for the bridge of device {device}"))(error)),
         }
-        if !self.exists(&tap).await? {
-            stop.check()?;
-            self.pair(&tap, &vif).await?;
-            self.run("brctl_add_if", &[("bridge_name", &qbr), ("interface_name", &tap)]).await?;
-            let bridge = self.bridge.as_deref().unwrap_or_default();
-            self.run("ovs_add_port", &[("bridge_name", bridge), ("port_name", &vif)]).await?;
-        }
-        Ok(())
     }
 
     /// A pair of links. What is left of an earlier one goes first.
@@ -253,13 +268,12 @@ impl Chain {
         Ok(())
     }
 
-    /// Whether there is a device of this name: a plugin that fails to show it says that there is none.
+    /// Whether there is a device of this name: the plugin's function that fails to show it says that there is none. A
+    /// plugin that crashed, or was not called, says nothing: XAPI names no function then.
     async fn exists(&self, device: &str) -> Result<bool, Cause> {
         match self.call("ip_link_get_dev", &[("device_name", device)]).await {
             Ok(_) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::Failure && !error.is("XENAPI_MISSING_PLUGIN") => {
-                Ok(false)
-            }
+            Err(error) if error.failure().is_some_and(|failure| is_refused(failure, "")) => Ok(false),
             Err(error) => Err(Cause::host(format!("looking for device {device}"))(error)),
         }
     }
@@ -274,8 +288,15 @@ impl Chain {
         // The function has one argument, which has these.
         let call = [("cmd", Arg::Text(command)), ("args", Arg::Map(&args))];
         let params = params(&[("args", Arg::Map(&call))]);
-        self.client.call_plugin(&self.host, PLUGIN, "network_config", &params).await
+        self.client.call_plugin(&self.host, PLUGIN, FUNCTION, &params).await
     }
+}
+
+/// Whether the plugin's function ran and failed, with such words.
+fn is_refused(failure: &Failure, words: &str) -> bool {
+    failure.code == "XENAPI_PLUGIN_FAILURE"
+        && failure.params.first().is_some_and(|of| of == FUNCTION)
+        && (words.is_empty() || failure.params.iter().any(|param| param.contains(words)))
 }
 
 #[cfg(test)]

@@ -9,15 +9,15 @@
 //! | [`rebuild`](ComputeDriver::rebuild) | `rebuild` | Gives an instance a new root disk from an image. | undone | steps |
 //! | [`evacuate`](ComputeDriver::evacuate) | `instance_on_disk`, `check_instance_shared_storage_local`, `check_instance_shared_storage_remote`, `check_instance_shared_storage_cleanup` | Starts an instance of a dead host on another one, if that reaches its disks. | before the start | steps |
 //! | [`power`](ComputeDriver::power) | `power_on`, `power_off`, `reboot`, `poll_rebooting_instances`, `pause`, `unpause`, `suspend`, `resume` | Brings an instance into a power state; one that is there already is left alone. | ends the wait for the guest | steps |
-//! | [`resume_guests`](ComputeDriver::resume_guests) | `resume_state_on_host_boot` | Has the guests of a host run after it was started. | stops between two | steps |
-//! | [`soft_delete`](ComputeDriver::soft_delete) | `soft_delete`, `set_bootable` | Switches an instance off and keeps it from being started. | between its two steps | steps |
-//! | [`restore`](ComputeDriver::restore) | `restore`, `set_bootable` | Lets a soft-deleted instance be started again. | before it begins | steps |
+//! | [`resume_guests`](ComputeDriver::resume_guests) | `resume_state_on_host_boot` | Has the guests of a host run after it was started. | stops between two, and ends the wait for one | steps |
+//! | [`soft_delete`](ComputeDriver::soft_delete) | `soft_delete`, `set_bootable` | Switches an instance off and keeps it from being started. | until the note on the VM; then it finishes | steps |
+//! | [`restore`](ComputeDriver::restore) | `restore`, `set_bootable` | Lets a soft-deleted instance be started again. | until the note on the VM; then it finishes | steps |
 //! | [`snapshot`](ComputeDriver::snapshot) | `snapshot` | Streams a snapshot of the root disk to an image service, a server or a file. | undone | steps |
 //! | [`rescue`](ComputeDriver::rescue) | `rescue` | Boots an instance from a rescue disk. | undone | steps |
-//! | [`unrescue`](ComputeDriver::unrescue) | `unrescue` | Ends that. | before it begins | steps |
+//! | [`unrescue`](ComputeDriver::unrescue) | `unrescue` | Ends that. | until its point of no return, the note on the VM; then it finishes | steps |
 //! | [`resize`](ComputeDriver::resize) | `migrate_disk_and_power_off`, `finish_migration` | Another size, host or repository, for an instance that is off while it changes. | undone | steps |
-//! | [`confirm_resize`](ComputeDriver::confirm_resize) | `confirm_migration` | Keeps the new size. | before it begins | steps |
-//! | [`revert_resize`](ComputeDriver::revert_resize) | `finish_revert_migration` | Has all as it was before. | before it begins | steps |
+//! | [`confirm_resize`](ComputeDriver::confirm_resize) | `confirm_migration` | Keeps the new size. | until the note on the VM; then it finishes | steps |
+//! | [`revert_resize`](ComputeDriver::revert_resize) | `finish_revert_migration` | Has all as it was before. | until the note on the VM; then it finishes | steps |
 //! | [`live_migrate`](ComputeDriver::live_migrate) | `live_migration`, `pre_live_migration`, `post_live_migration`, `post_live_migration_at_source`, `post_live_migration_at_destination`, `rollback_live_migration_at_source`, `rollback_live_migration_at_destination`, `post_claim_migrate_data` | Moves a running instance to another host, with its disks where that is needed. | aborts it: live_migration_abort | steps |
 //! | [`check_live_migration`](ComputeDriver::check_live_migration) | `check_can_live_migrate_destination`, `check_can_live_migrate_source`, `cleanup_live_migration_destination_check` | What a live migration would do, or why it cannot be. | drop it | reads only |
 //! | [`migrate_to_pool`](ComputeDriver::migrate_to_pool) | `live_migration` | Moves an instance to another pool by XAPI, running or halted. | aborts it | steps |
@@ -25,36 +25,38 @@
 //! | [`confirm_move`](ComputeDriver::confirm_move) | `confirm_migration` | Keeps it there. | before it begins | steps |
 //! | [`revert_move`](ComputeDriver::revert_move) | `finish_revert_migration` | Has it here as it was. | before it begins | steps |
 //! | [`attach_volume`](ComputeDriver::attach_volume) | `attach_volume` | Attaches a volume, on storage that the pool may never have heard of. | undone | steps |
-//! | [`detach_volume`](ComputeDriver::detach_volume) | `detach_volume` | Detaches a volume; its repository is forgotten when nobody uses it. | before it begins | steps |
+//! | [`detach_volume`](ComputeDriver::detach_volume) | `detach_volume` | Detaches a volume; its repository is forgotten when nobody uses it. | until the guest has let go of it | steps |
 //! | [`swap_volume`](ComputeDriver::swap_volume) | `swap_volume` | Puts another volume, with the same content, in the place of one. | undone until the new one is plugged | steps |
 //! | [`extend_volume`](ComputeDriver::extend_volume) | `extend_volume` | Makes a volume larger, or takes over the size of its LUN. | before it begins | steps |
 //! | [`volumes`](ComputeDriver::volumes) | `get_all_volume_usage`, `block_stats` | The volumes of an instance; what they move is in `diagnostics`. | drop it | reads only |
-//! | [`check_volumes`](ComputeDriver::check_volumes) | none; a check that the old driver ran by itself | Whether the storage of each volume answers. | drop it | scans the storage: refused |
+//! | [`check_volumes`](ComputeDriver::check_volumes) | none; a check that the old driver ran by itself | Whether the storage of each volume answers. | ends the looks | steps |
 //! | [`volume_connector`](ComputeDriver::volume_connector) | `get_volume_connector` | What a block storage service has to know of a host. | drop it | reads only |
 //! | [`attach_interface`](ComputeDriver::attach_interface) | `attach_interface`, `plug_vifs` | Gives an instance an interface, also while it runs. | undone | steps |
 //! | [`detach_interface`](ComputeDriver::detach_interface) | `detach_interface`, `unplug_vifs` | Takes one from it. | before it begins | steps |
 //! | [`tell_network`](ComputeDriver::tell_network) | `inject_network_info` | Tells a guest of its interfaces and addresses, in xenstore. | before it begins | steps |
 //! | [`change_metadata`](ComputeDriver::change_metadata) | `change_instance_metadata` | Changes what a guest finds of its metadata, also while it runs. | before it begins | steps |
-//! | [`set_admin_password`](ComputeDriver::set_admin_password) | `set_admin_password` | Has the agent in a guest set the password. | drop it | steps |
-//! | [`inject_file`](ComputeDriver::inject_file) | `inject_file` | Has the agent write a file. | drop it | steps |
-//! | [`reset_network`](ComputeDriver::reset_network) | `reset_network` | Has the agent configure the network anew. | drop it | steps |
+//! | [`set_admin_password`](ComputeDriver::set_admin_password) | `set_admin_password` | Has the agent in a guest set the password. | ends the wait for the guest | steps |
+//! | [`inject_file`](ComputeDriver::inject_file) | `inject_file` | Has the agent write a file. | ends the wait for the guest | steps |
+//! | [`reset_network`](ComputeDriver::reset_network) | `reset_network` | Has the agent configure the network anew. | ends the wait for the guest | steps |
 //! | [`list_instances`](ComputeDriver::list_instances) | `list_instances`, `list_instance_uuids`, `get_num_instances`, `get_per_instance_usage` | The instances of this owner, halted ones too. | drop it | reads only |
 //! | [`get_info`](ComputeDriver::get_info) | `get_info`, `instance_exists` | One of them. | drop it | reads only |
 //! | [`console_log`](ComputeDriver::console_log) | `get_console_output` | What a guest wrote to its first console. | drop it | needs the plugin, whose name reads |
 //! | [`console`](ComputeDriver::console) | `get_vnc_console`, `get_serial_console`, `get_console_pool_info` | The screen or the terminal of a guest, with a session of its own. | drop it | reads only |
 //! | [`diagnostics`](ComputeDriver::diagnostics) | `get_diagnostics`, `get_instance_diagnostics` | What a host measures of an instance. | drop it | reads only |
 //! | [`traffic`](ComputeDriver::traffic) | `get_all_bw_counters` | What its interfaces have moved. | drop it | reads only |
+//! | [`instance_load`](ComputeDriver::instance_load) | `get_instance_diagnostics` | How busy an instance is: processors, memory, networks, disks. | drop it | reads only |
 //! | [`events`](ComputeDriver::events) | `register_event_listener`, `emit_event` | What becomes of instances, whoever does it. | drop it | reads only |
 //! | [`nodes`](ComputeDriver::nodes) | `get_available_nodes`, `node_is_available` | The hosts, each a node. | drop it | reads only |
-//! | [`node`](ComputeDriver::node) | `get_available_resource`, `update_provider_tree`, `get_host_uptime`, `get_host_ip_addr`, `get_host_cpu_stats` | Inventory, use and uptime of a host. | drop it | reads only |
+//! | [`node`](ComputeDriver::node) | `get_available_resource`, `update_provider_tree`, `get_host_uptime`, `get_host_ip_addr` | Inventory, use and uptime of a host. | drop it | reads only |
+//! | [`node_load`](ComputeDriver::node_load) | `get_host_cpu_stats` | How busy a host is, by its own measurements or by the plugin. | drop it | reads only; the plugin is refused, whose name does not say that it reads |
 //! | [`set_node_enabled`](ComputeDriver::set_node_enabled) | `set_host_enabled` | Has a host take new guests, or not. | before it begins | steps |
 //! | [`drain_node`](ComputeDriver::drain_node) | `host_maintenance_mode` | Moves the guests of a host elsewhere, alive. | stops; what had moved stays there | steps |
 //! | [`reboot_node`](ComputeDriver::reboot_node) | `host_power_action` | Reboots a host without guests. | before it begins | steps |
 //! | [`shutdown_node`](ComputeDriver::shutdown_node) | `host_power_action` | Switches a host without guests off. | before it begins | steps |
-//! | [`join_pool`](ComputeDriver::join_pool) | `add_to_aggregate`, `undo_aggregate_operation` | Makes a host a member of the pool. | before it begins | steps |
+//! | [`join_pool`](ComputeDriver::join_pool) | `add_to_aggregate`, `undo_aggregate_operation` | Makes a host a member of the pool. | before the host is asked; afterwards it ends the wait | steps |
 //! | [`eject_node`](ComputeDriver::eject_node) | `remove_from_aggregate` | Takes a host out of the pool. | before it begins | steps |
 //! | [`cache_image`](ComputeDriver::cache_image) | `cache_image` | Sees to it that an image is in the cache. | undone | steps |
-//! | [`evict_images`](ComputeDriver::evict_images) | `manage_image_cache` | Removes images from the cache that are old or too many. | drop it | tells which |
+//! | [`evict_images`](ComputeDriver::evict_images) | `manage_image_cache` | Removes images from the cache that are old or too many. | stops between two | tells which |
 //! | [`reconcile`](ComputeDriver::reconcile) | `init_host`, `cleanup_host`, `post_interrupted_snapshot_cleanup` | Completes or undoes what programs left that were killed. | stops between two | steps |
 //!
 //! Moves to another pool take the [`Driver`] of that pool. Not behind the trait is [`Driver::plug_port`], which
@@ -88,13 +90,15 @@ use std::time::SystemTime;
 use config_drive::MacAddr;
 use image_store::ImageSink;
 use uuid::Uuid;
-use xenapi_client::ConsoleStream;
+use xenapi_client::{ConsoleStream, Secret};
 use xenapi_types::{ConsoleProtocol, VmPowerState};
 
+use crate::evacuate::EvacuateOptions;
 use crate::host_boot::{ResumeOptions, Resumed};
 use crate::image_cache::{CacheRequest, CachedImage, Eviction};
 use crate::interface::Interface;
 use crate::live::{MigrateOptions, Migration};
+use crate::load::{Load, LoadFrom};
 use crate::membership::{EjectOptions, JoinOptions};
 use crate::node::{DrainOptions, Drained, NodeInfo};
 use crate::observe::{InstanceEvents, Traffic};
@@ -102,13 +106,13 @@ use crate::pool_move::{MoveOptions, Moved};
 use crate::pools::PoolMigrateOptions;
 use crate::reconcile::{ReconcileOptions, Reconciled};
 use crate::rescue::RescueOptions;
-use crate::resize::{RebuildOptions, ResizeOptions, Resized};
+use crate::resize::{OldDisks, RebuildOptions, ResizeOptions, Resized};
 use crate::spec::{Address, InstanceSpec, Nic};
 use crate::upload::{UploadOptions, Uploaded};
 use crate::volume::{AttachOptions, AttachedVolume, Connector, Volume, VolumeHealth};
 use crate::{
-    Adopted, AgentTimeouts, Destroyed, Driver, Instance, InstanceInfo, LiveUpdate, Node, Operation,
-    PowerChange, Progress, Result, SpawnOptions, Which,
+    Adopted, Destroyed, Driver, Instance, InstanceInfo, LiveUpdate, Node, Operation, PowerChange, Progress,
+    Result, SpawnOptions, Which,
 };
 
 /// What answers a question.
@@ -129,10 +133,10 @@ pub trait ComputeDriver: Send + Sync {
     fn adopt(&self, which: Which, progress: Progress) -> Operation<Adopted>;
 
     /// Gives an instance a new root disk from an image.
-    fn rebuild(&self, which: Which, options: RebuildOptions) -> Operation<()>;
+    fn rebuild(&self, which: Which, options: RebuildOptions) -> Operation<OldDisks>;
 
     /// Starts an instance of a dead host on another one, if that reaches its disks.
-    fn evacuate(&self, which: Which, node: Uuid, progress: Progress) -> Operation<()>;
+    fn evacuate(&self, which: Which, options: EvacuateOptions) -> Operation<()>;
 
     /// Brings an instance into a power state; one that is there already is left alone.
     fn power(&self, which: Which, change: PowerChange, progress: Progress) -> Operation<VmPowerState>;
@@ -160,7 +164,7 @@ pub trait ComputeDriver: Send + Sync {
     fn resize(&self, which: Which, options: ResizeOptions) -> Operation<Resized>;
 
     /// Keeps the new size.
-    fn confirm_resize(&self, which: Which, progress: Progress) -> Operation<()>;
+    fn confirm_resize(&self, which: Which, progress: Progress) -> Operation<OldDisks>;
 
     /// Has all as it was before.
     fn revert_resize(&self, which: Which, progress: Progress) -> Operation<()>;
@@ -225,7 +229,7 @@ pub trait ComputeDriver: Send + Sync {
     fn volumes<'a>(&'a self, which: &'a Which) -> Answer<'a, Vec<AttachedVolume>>;
 
     /// Whether the storage of each volume answers.
-    fn check_volumes<'a>(&'a self, which: &'a Which) -> Answer<'a, Vec<VolumeHealth>>;
+    fn check_volumes(&self, which: Which, progress: Progress) -> Operation<Vec<VolumeHealth>>;
 
     /// What a block storage service has to know of a host.
     fn volume_connector<'a>(&'a self, node: Uuid) -> Answer<'a, Connector>;
@@ -253,13 +257,14 @@ pub trait ComputeDriver: Send + Sync {
     ) -> Operation<LiveUpdate>;
 
     /// Has the agent in a guest set the password.
-    fn set_admin_password<'a>(&'a self, which: &'a Which, password: &'a str) -> Answer<'a, ()>;
+    fn set_admin_password(&self, which: Which, password: Secret, progress: Progress) -> Operation<()>;
 
     /// Has the agent write a file.
-    fn inject_file<'a>(&'a self, which: &'a Which, path: &'a str, contents: &'a [u8]) -> Answer<'a, ()>;
+    fn inject_file(&self, which: Which, path: String, contents: Vec<u8>, progress: Progress)
+    -> Operation<()>;
 
     /// Has the agent configure the network anew.
-    fn reset_network<'a>(&'a self, which: &'a Which, hostname: &'a str) -> Answer<'a, ()>;
+    fn reset_network(&self, which: Which, hostname: String, progress: Progress) -> Operation<()>;
 
     /// The instances of this owner, halted ones too.
     fn list_instances<'a>(&'a self) -> Answer<'a, Vec<InstanceInfo>>;
@@ -279,6 +284,9 @@ pub trait ComputeDriver: Send + Sync {
     /// What its interfaces have moved.
     fn traffic<'a>(&'a self, which: &'a Which, since: SystemTime) -> Answer<'a, Vec<Traffic>>;
 
+    /// How busy an instance is: processors, memory, networks, disks.
+    fn instance_load<'a>(&'a self, which: &'a Which) -> Answer<'a, Load>;
+
     /// What becomes of instances, whoever does it.
     fn events<'a>(&'a self) -> Answer<'a, InstanceEvents>;
 
@@ -287,6 +295,9 @@ pub trait ComputeDriver: Send + Sync {
 
     /// Inventory, use and uptime of a host.
     fn node<'a>(&'a self, node: Uuid) -> Answer<'a, NodeInfo>;
+
+    /// How busy a host is, by its own measurements or by the plugin.
+    fn node_load<'a>(&'a self, node: Uuid, from: LoadFrom) -> Answer<'a, Load>;
 
     /// Has a host take new guests, or not.
     fn set_node_enabled(&self, node: Uuid, enabled: bool, progress: Progress) -> Operation<()>;
@@ -310,7 +321,7 @@ pub trait ComputeDriver: Send + Sync {
     fn cache_image(&self, request: CacheRequest, progress: Progress) -> Operation<CachedImage>;
 
     /// Removes images from the cache that are old or too many.
-    fn evict_images<'a>(&'a self, eviction: &'a Eviction) -> Answer<'a, Vec<CachedImage>>;
+    fn evict_images(&self, eviction: Eviction, progress: Progress) -> Operation<Vec<CachedImage>>;
 
     /// Completes or undoes what programs left that were killed.
     fn reconcile(&self, options: ReconcileOptions) -> Operation<Reconciled>;
@@ -329,12 +340,12 @@ impl ComputeDriver for Driver {
         Self::adopt(self, which, progress)
     }
 
-    fn rebuild(&self, which: Which, options: RebuildOptions) -> Operation<()> {
+    fn rebuild(&self, which: Which, options: RebuildOptions) -> Operation<OldDisks> {
         Self::rebuild(self, which, options)
     }
 
-    fn evacuate(&self, which: Which, node: Uuid, progress: Progress) -> Operation<()> {
-        Self::evacuate(self, which, node, progress)
+    fn evacuate(&self, which: Which, options: EvacuateOptions) -> Operation<()> {
+        Self::evacuate(self, which, options)
     }
 
     fn power(&self, which: Which, change: PowerChange, progress: Progress) -> Operation<VmPowerState> {
@@ -374,7 +385,7 @@ impl ComputeDriver for Driver {
         Self::resize(self, which, options)
     }
 
-    fn confirm_resize(&self, which: Which, progress: Progress) -> Operation<()> {
+    fn confirm_resize(&self, which: Which, progress: Progress) -> Operation<OldDisks> {
         Self::confirm_resize(self, which, progress)
     }
 
@@ -452,8 +463,8 @@ impl ComputeDriver for Driver {
         Box::pin(Self::volumes(self, which))
     }
 
-    fn check_volumes<'a>(&'a self, which: &'a Which) -> Answer<'a, Vec<VolumeHealth>> {
-        Box::pin(Self::check_volumes(self, which))
+    fn check_volumes(&self, which: Which, progress: Progress) -> Operation<Vec<VolumeHealth>> {
+        Self::check_volumes(self, which, progress)
     }
 
     fn volume_connector<'a>(&'a self, node: Uuid) -> Answer<'a, Connector> {
@@ -486,25 +497,22 @@ impl ComputeDriver for Driver {
         Self::change_metadata(self, which, changes, progress)
     }
 
-    fn set_admin_password<'a>(&'a self, which: &'a Which, password: &'a str) -> Answer<'a, ()> {
-        Box::pin(async move {
-            let agent = self.agent(which, AgentTimeouts::default()).await?;
-            agent.set_password(password).await.map(drop)
-        })
+    fn set_admin_password(&self, which: Which, password: Secret, progress: Progress) -> Operation<()> {
+        Self::set_admin_password(self, which, password, progress)
     }
 
-    fn inject_file<'a>(&'a self, which: &'a Which, path: &'a str, contents: &'a [u8]) -> Answer<'a, ()> {
-        Box::pin(async move {
-            let agent = self.agent(which, AgentTimeouts::default()).await?;
-            agent.inject_file(path, contents).await
-        })
+    fn inject_file(
+        &self,
+        which: Which,
+        path: String,
+        contents: Vec<u8>,
+        progress: Progress,
+    ) -> Operation<()> {
+        Self::inject_file(self, which, path, contents, progress)
     }
 
-    fn reset_network<'a>(&'a self, which: &'a Which, hostname: &'a str) -> Answer<'a, ()> {
-        Box::pin(async move {
-            let agent = self.agent(which, AgentTimeouts::default()).await?;
-            agent.reset_network(hostname).await
-        })
+    fn reset_network(&self, which: Which, hostname: String, progress: Progress) -> Operation<()> {
+        Self::reset_network(self, which, hostname, progress)
     }
 
     fn list_instances<'a>(&'a self) -> Answer<'a, Vec<InstanceInfo>> {
@@ -531,6 +539,10 @@ impl ComputeDriver for Driver {
         Box::pin(Self::traffic(self, which, since))
     }
 
+    fn instance_load<'a>(&'a self, which: &'a Which) -> Answer<'a, Load> {
+        Box::pin(Self::instance_load(self, which))
+    }
+
     fn events<'a>(&'a self) -> Answer<'a, InstanceEvents> {
         Box::pin(Self::events(self))
     }
@@ -541,6 +553,10 @@ impl ComputeDriver for Driver {
 
     fn node<'a>(&'a self, node: Uuid) -> Answer<'a, NodeInfo> {
         Box::pin(Self::node(self, node))
+    }
+
+    fn node_load<'a>(&'a self, node: Uuid, from: LoadFrom) -> Answer<'a, Load> {
+        Box::pin(Self::node_load(self, node, from))
     }
 
     fn set_node_enabled(&self, node: Uuid, enabled: bool, progress: Progress) -> Operation<()> {
@@ -571,8 +587,8 @@ impl ComputeDriver for Driver {
         Self::cache_image(self, request, progress)
     }
 
-    fn evict_images<'a>(&'a self, eviction: &'a Eviction) -> Answer<'a, Vec<CachedImage>> {
-        Box::pin(Self::evict_images(self, eviction))
+    fn evict_images(&self, eviction: Eviction, progress: Progress) -> Operation<Vec<CachedImage>> {
+        Self::evict_images(self, eviction, progress)
     }
 
     fn reconcile(&self, options: ReconcileOptions) -> Operation<Reconciled> {

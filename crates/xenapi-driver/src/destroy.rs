@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 use xenapi_client::ErrorKind;
-use xenapi_types::{Ref, Sr, VbdRecord, Vdi, VdiRecord, Vm, VmPowerState, VmRecord, sr};
+use xenapi_types::{Ref, Sr, VbdRecord, Vdi, VdiRecord, Vm, VmPowerState, VmRecord, sr, vm};
 
 use crate::backup;
+use crate::blocked;
 use crate::cancel::Stop;
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op};
 use crate::find::{self, Which};
+use crate::held::Held;
 use crate::job::{Failed, Job};
 use crate::kernel;
 use crate::moving;
@@ -18,7 +20,17 @@ use crate::operation::Operation;
 use crate::ports::{self, Ports};
 use crate::progress::{Progress, Stage};
 use crate::remove::{self, Dom0};
-use crate::volume::{VOLUME_KEY, release};
+use crate::volume::VOLUME_KEY;
+use crate::volume::release;
+
+/// On the VM of an instance that is being removed: the operation that does it. From then on there is only the way
+/// forward.
+const DESTROYING: &str = "xenapi-rs:destroying";
+
+/// The operation that began to remove an instance, and was to remove its VM.
+pub(crate) fn broken(vm: &VmRecord) -> Option<Uuid> {
+    vm.other_config.get(DESTROYING)?.parse().ok()
+}
 
 /// What was removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,10 +49,11 @@ impl Driver {
     /// Removes an instance: its VM, stopped at once, and the disks that this driver made for it,
     /// attached or not.
     ///
-    /// It can be repeated, after a crash too: what is gone already is no error. A repository that nobody uses any
-    /// more because the call broke off between the VM and it is left to [`Driver::reconcile`]. Disks of others stay,
-    /// copies and snapshots of the instance's disks among them, but for those that [`Driver::backup`] kept. Cancelling it leaves the rest in place
-    /// for the next call.
+    /// It can be repeated, after a crash too: what is gone already is no error. Once the VM is to be stopped there is
+    /// only the way forward, which [`Driver::reconcile`] goes when nobody else does; a repository that nobody uses any
+    /// more because the call broke off between the VM and it is left to that, too. Disks of others stay,
+    /// copies and snapshots of the instance's disks among them, but for those that [`Driver::backup`] kept.
+    /// Cancelling it leaves the rest in place for the next call.
     ///
     /// # Errors
     ///
@@ -94,7 +107,10 @@ pub(crate) async fn body(job: &Job, which: &Which, stop: &Stop) -> Result<Destro
         let stopping = async {
             stop.check()?;
             let doing = format!("stopping VM {}", record.uuid);
-            remove::stop(job.client(), vm, record).await.map_err(Cause::host(doing))
+            let (field, operation) = (vm::field::OTHER_CONFIG, job.operation.to_string());
+            let noted = job.client().add_to(vm, field, DESTROYING, operation).await;
+            remove::tolerate(noted, &["MAP_DUPLICATE_KEY"]).map_err(Cause::host(&*doing))?;
+            remove::stop(&job.driver, vm, record).await.map_err(Held::while_doing(doing))
         };
         job.stage(Stage::Stop, stopping).await?;
     }
@@ -108,28 +124,40 @@ pub(crate) async fn body(job: &Job, which: &Which, stop: &Stop) -> Result<Destro
             Ports::of(&job.driver, &record, ports::home(&record)).await?.down().await?;
             kernel::forget(job.client(), &record, found.instance).await?;
             let doing = format!("removing VM {}", record.uuid);
-            remove::vm(job.client(), &vm, patience).await.map_err(Cause::host(doing))?;
+            remove::vm(&job.driver, &vm).await.map_err(Held::while_doing(doing))?;
             done.vm_uuid = Some(record.uuid);
         }
         for (vdi, record) in found.ours {
             stop.check()?;
             let doing = format!("removing disk {} of storage repository {}", record.uuid, record.sr);
+            // Somebody may have taken it meanwhile.
+            let now = job.client().record_opt(&vdi).await.map_err(Cause::host(&*doing))?;
+            if let Some(now) = now
+                && remove::has_user(job.client(), &now, None).await.map_err(Cause::host(&*doing))?
+            {
+                done.kept_disk_uuids.push(record.uuid);
+                continue;
+            }
             // A disk that was in use by a VM may be in a backup; one that never was is the rest of a
             // spawn that broke off.
             let dom0 = if had_vm { Dom0::Wait } else { Dom0::Detach };
-            remove::vdi(job.client(), &vdi, dom0, patience).await.map_err(Cause::host(doing))?;
+            let removed = remove::vdi_while(job.client(), &vdi, dom0, patience, stop).await;
+            removed.map_err(|error| match stop.check() {
+                Err(stopped) => stopped.into(),
+                Ok(()) => Cause::host(doing)(error),
+            })?;
             done.disk_uuids.push(record.uuid);
         }
         for sr in found.volume_srs {
             let doing = format!("forgetting storage repository {sr}");
-            let owner = &job.driver.settings().owner;
             let sr_uuid = job.client().get_field(&sr, sr::field::UUID).await;
             let _gate = match sr_uuid {
-                Ok(uuid) => job.driver.0.gates.enter(&uuid).await,
+                Ok(uuid) => job.turn(&uuid, stop).await?,
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(Cause::host(doing)(error)),
             };
-            release::forget_if_unused(job.client(), owner, &sr).await.map_err(Cause::host(doing))?;
+            let forgotten = release::forget_if_unused(&job.driver, &sr).await;
+            forgotten.map_err(Held::while_doing(doing))?;
         }
         Ok(done)
     };
@@ -151,6 +179,9 @@ async fn find(job: &Job, which: &Which) -> Result<Found, Cause> {
         Some((vm, record)) => Some((vm.clone(), moving::settled(job, &vm, record).await?)),
         None => None,
     };
+    if let Some((_, record)) = &vm {
+        blocked::removal(record)?;
+    }
     let journal = vm.as_ref().and_then(|(_, record)| moving::Journal::read(record));
     let attached = match &vm {
         Some((_, record)) => find::disks(job.client(), record).await?,
@@ -170,12 +201,18 @@ async fn find(job: &Job, which: &Which) -> Result<Found, Cause> {
             || find::made_for(&record.other_config, &record.uuid, owner) == Some(instance))
             && record.managed
             && (!record.is_a_snapshot || backup::is_kept(&record));
+        let is_used = async || {
+            let used = remove::has_user(job.client(), &record, vm.as_ref().map(|(vm, _)| vm)).await;
+            used.map_err(Cause::host(format!("looking who else uses disk {}", record.uuid)))
+        };
         // dom0 may still hold a disk whose import failed; such a disk has no VBD of our VM.
-        if is_ours && (!shared || !is_attached) {
+        if is_ours && (!shared || !is_attached) && !is_used().await? {
             ours.push((vdi, record));
         } else if is_attached {
             kept_disk_uuids.push(record.uuid);
             volume_srs.insert(record.sr);
+        } else if is_ours {
+            kept_disk_uuids.push(record.uuid);
         }
     }
     ours.sort_by(|(_, a), (_, b)| a.uuid.cmp(&b.uuid));

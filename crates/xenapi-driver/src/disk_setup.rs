@@ -5,7 +5,7 @@ use xenapi_storage::ownership::{DiskUse, Ownership};
 
 use crate::cancel::Stop;
 use crate::compatibility;
-use crate::dom0_disk::{self, DiskWork, Injection, Target};
+use crate::dom0_disk::{self, DiskWork, Injection, Target, Until};
 use crate::error::Cause;
 use crate::job::{Disk, Job};
 use crate::plan::{Conflict, Conflicts, DiskPlan, Plan};
@@ -144,5 +144,5 @@ async fn work(job: &Job, plan: &Plan, disk: &Disk, work: &DiskWork, stop: &Stop)
     let owner = job.driver.settings().owner.clone();
     let mark = Ownership { owner, instance: plan.instance, operation: job.operation };
     let target = Target { vdi: disk.reference.clone(), host: plan.node.reference.clone(), mark };
-    dom0_disk::work(job, &target, work, stop).await
+    dom0_disk::work(job, &target, work, Until::at_once(stop)).await
 }

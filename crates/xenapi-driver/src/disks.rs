@@ -21,6 +21,8 @@ use crate::snapshot::Existing;
 use crate::spec::{ImageFormat, RootImage, SrChoice};
 use crate::transfer;
 
+mod resume;
+
 /// An image that becomes a disk.
 #[derive(Debug, Clone)]
 pub struct DiskImport {
@@ -35,6 +37,28 @@ pub struct DiskImport {
     pub virtual_bytes: Option<u64>,
     /// Where to.
     pub sr: SrChoice,
+    /// Where it is noted what has arrived, if it is to go on where it broke.
+    pub journal: Option<ImportJournal>,
+}
+
+/// An import that is made in several transfers, because a host acknowledges nothing before the end of one.
+///
+/// If it fails or is cancelled, the disk stays, and the same import goes on with it: what was in a transfer
+/// that succeeded is not sent again. In the end the whole disk is read back and compared, and the journal
+/// removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportJournal {
+    /// The file. It belongs to one import: while it is there, it says into which disk.
+    pub path: PathBuf,
+    /// What is sent in one transfer, in bytes: what a break costs at most. Each transfer takes some seconds more.
+    pub batch_bytes: u64,
+}
+
+impl ImportJournal {
+    /// In this file, with transfers of 1 GiB.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), batch_bytes: 1 << 30 }
+    }
 }
 
 /// A disk that was made of an image.
@@ -47,6 +71,18 @@ pub struct ImportedDisk {
     pub sr_uuid: String,
     /// Its size in bytes.
     pub virtual_bytes: u64,
+    /// Of an import with a journal, what it did.
+    pub resumed: Option<ResumedImport>,
+}
+
+/// What an import with a journal found and did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ResumedImport {
+    /// Bytes of the disk that had arrived before and were kept.
+    pub kept_bytes: u64,
+    /// Bytes that were sent now.
+    pub sent_bytes: u64,
 }
 
 /// What an exported disk becomes.
@@ -95,7 +131,12 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// As those of [`Driver::spawn`] about images and SRs. No disk is left then, nor when it is cancelled.
+    /// As those of [`Driver::spawn`] about images and SRs. No disk is left then, nor when it is cancelled, unless there is a
+    /// [journal](DiskImport::journal), with which it stays.
+    ///
+    /// With a journal, [`Cause::ImportJournal`] before anything is sent: when the image can be read but once,
+    /// when image or disk are not what they were when the import began, or when the repository's disks are
+    /// not empty in the beginning. [`Cause::Differs`] when the disk that is read back is not the image.
     pub fn import_disk(&self, request: DiskImport, progress: Progress) -> Operation<ImportedDisk> {
         let object = format!("disk {:?}", request.name);
         self.verb(Op::ImportDisk, object, progress, |job, stop| {
@@ -127,7 +168,10 @@ impl Driver {
 }
 
 async fn import(job: &Job, request: DiskImport, stop: &Stop) -> Result<ImportedDisk, Failed> {
-    let DiskImport { name, image, image_format, virtual_bytes, sr } = request;
+    if let Some(journal) = &request.journal {
+        return resume::import(job, &request, journal, stop).await;
+    }
+    let DiskImport { name, image, image_format, virtual_bytes, sr, .. } = request;
     let sr = job.stage(Stage::Plan, image_cache::choose_sr(job, &image, &sr)).await?;
     job.remember_lost_answers(&name, vec![name.clone()]);
     let wanted = Wanted {
@@ -143,7 +187,8 @@ async fn import(job: &Job, request: DiskImport, stop: &Stop) -> Result<ImportedD
     job.would(|| vec![format!("make disk {name:?} of the image in storage repository {:?}", sr.name_label)])?;
     let (disk, _) = Box::pin(ready.make(job, stop)).await?;
     job.stage(Stage::RootDisk, release(job, &disk)).await?;
-    Ok(ImportedDisk { uuid: disk.uuid, sr_uuid: sr.uuid, virtual_bytes: disk.virtual_bytes })
+    let (uuid, virtual_bytes) = (disk.uuid, disk.virtual_bytes);
+    Ok(ImportedDisk { uuid, sr_uuid: sr.uuid, virtual_bytes, resumed: None })
 }
 
 /// From here on it is nobody's: nothing that undoes an operation takes it for its own. That is the last thing that can

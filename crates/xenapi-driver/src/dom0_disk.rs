@@ -2,28 +2,40 @@
 //! while the disk is attached there. It is what Nova does on disks attached to its own VM; here the driver
 //! may be anywhere.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dom0_protocol::{
     AutoConfigureDisk, Call, CopyDisk, FailureKind, GenerateDisk, Inject, PLUGIN, Reply, Report, ResizeDown,
 };
+use tokio::sync::OwnedMutexGuard;
 use xenapi_client::Client;
 use xenapi_storage::ownership::{Claim, Ownership};
-use xenapi_types::{Host, HostRecord, Pbd, Ref, Sr, Vbd, VbdMode, VbdType, Vdi, VdiRecord, Vm, vbd};
+use xenapi_types::{
+    Host, HostRecord, Pbd, Ref, Sr, Vbd, VbdMode, VbdRecord, VbdType, Vdi, VdiRecord, Vm, VmPowerState,
+    VmRecord, vbd,
+};
 
 use crate::cancel::Stop;
+use crate::compatibility;
 use crate::driver::Driver;
 use crate::error::{Cause, Op};
-use crate::job::Job;
+use crate::find;
+use crate::held::Held;
+use crate::inventory;
+use crate::job::{Failed, Job};
 use crate::operation::Operation;
+use crate::plan::{Conflict, Conflicts};
 use crate::progress::{Event, Progress, Stage};
-use crate::remove;
+use crate::volume::release;
 
 /// A check of a large file system over a slow network takes hours, and the call lasts as long.
 const WORK_LIMIT: Duration = Duration::from_secs(5 * 3_600);
 /// How long until it is asked how far the work is, and between two times at most.
 const FIRST_LOOK: Duration = Duration::from_millis(500);
 const LAST_LOOK: Duration = Duration::from_secs(8);
+/// Between two times that work is asked to end.
+pub(crate) const END_PAUSE: Duration = Duration::from_millis(500);
 
 /// What is to be done to a disk. The plugin checks first, and leaves the disk as it is when that fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,16 +93,17 @@ impl DiskWork {
     }
 
     /// Has it done to the device that the disk is.
-    async fn ask(&self, job: &Job, host: &Ref<Host>, dev: String) -> Result<(), Cause> {
+    async fn ask(&self, job: &Job, host: &Ref<Host>, dev: String, until: Until<'_>) -> Result<(), Cause> {
         match self {
-            Self::AutoConfigure => ask(job, host, &AutoConfigureDisk { dev }).await.map(drop),
+            Self::AutoConfigure => ask(job, host, &AutoConfigureDisk { dev }, until).await.map(drop),
             Self::ResizeDown { len_bytes } => {
-                ask(job, host, &ResizeDown { dev, size_bytes: *len_bytes }).await.map(drop)
+                ask(job, host, &ResizeDown { dev, size_bytes: *len_bytes }, until).await.map(drop)
             }
             Self::Generate { fs, label } => {
-                ask(job, host, &GenerateDisk { dev, fs_type: fs.clone(), fs_label: label.clone() }).await
+                let request = GenerateDisk { dev, fs_type: fs.clone(), fs_label: label.clone() };
+                ask(job, host, &request, until).await
             }
-            Self::Inject(injection) => ask(job, host, &injection.request(dev)).await.map(drop),
+            Self::Inject(injection) => ask(job, host, &injection.request(dev), until).await.map(drop),
         }
     }
 }
@@ -104,27 +117,52 @@ impl Injection {
 
 impl Driver {
     /// Attaches a disk of this driver to the control domain of a host that sees it, has the plugin work on
-    /// it, and detaches it, whatever happens. No running VM may have it.
+    /// it, and detaches it, whatever happens. The guests that have it are off, and no operation of this driver brings one up
+    /// meanwhile; XAPI would not keep anybody from it, so that other programs have to be kept from starting them.
     ///
     /// It can be repeated: the plugin goes on where a call that was killed has stopped. Cancelled during the
-    /// work, it waits for its end: a file system is not left half way.
+    /// work, it ends at once while the disk is only looked at, copied or formatted; a program that is
+    /// changing a file system is waited for, so that it is not left half way, and nothing is begun after it.
+    /// A plugin before version 1.1 is waited for in any case.
     ///
     /// # Errors
     ///
-    /// [`Cause::DiskNotOurs`] for a disk that is not marked as this driver's; [`Cause::Dom0`] with the plugin's
-    /// words when it refuses; [`Cause::Host`] when it is not installed on that host.
+    /// [`Cause::DiskNotOurs`] for a disk that is not marked as this driver's; [`Cause::DiskInUse`] for one that is plugged
+    /// into a VM, in whatever mode, or that of a guest which is suspended; [`Cause::NoHostSees`] when no live
+    /// and enabled host has its repository; [`Conflict::NoPlugin`] when the plugin of none of these can do
+    /// it; [`Cause::Dom0`] with the plugin's words when it refuses.
     pub fn work_on_disk(&self, vdi_uuid: &str, work: DiskWork, progress: Progress) -> Operation<()> {
         let uuid = vdi_uuid.to_owned();
         self.verb(Op::WorkOnDisk, format!("disk {uuid}"), progress, move |job, stop| {
             Box::pin(async move {
-                let target = job.stage(Stage::Find, find(job, &uuid)).await?;
+                let _gates = turns(job, &uuid, stop).await?;
+                let target = job.stage(Stage::Find, target(job, &uuid, work.function())).await?;
                 job.would(|| {
                     let what = work.function();
                     vec![format!("attach disk {uuid} to dom0, have the plugin do {what}, and detach it")]
                 })?;
-                job.stage(Stage::DiskSetup, self::work(job, &target, &work, stop)).await
+                job.stage(Stage::DiskSetup, work_alone(job, &target, &work, Until::whole(stop))).await
             })
         })
+    }
+}
+
+/// How long work in dom0 goes on when it is to stop.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Until<'a> {
+    stop: &'a Stop,
+    at_once: bool,
+}
+
+impl<'a> Until<'a> {
+    /// Until what is on the disk is whole: it stays.
+    pub(crate) fn whole(stop: &'a Stop) -> Self {
+        Self { stop, at_once: false }
+    }
+
+    /// It ends at once: the disk is thrown away.
+    pub(crate) fn at_once(stop: &'a Stop) -> Self {
+        Self { stop, at_once: true }
     }
 }
 
@@ -137,9 +175,9 @@ pub(crate) struct Target {
 
 /// Attaches the disk to the control domain, has the work done, and detaches it. What is attached is on the undo stack
 /// too.
-pub(crate) async fn work(job: &Job, target: &Target, work: &DiskWork, stop: &Stop) -> Result<(), Cause> {
-    stop.check()?;
-    attached(job, target, async |device| work.ask(job, &target.host, device).await).await
+pub(crate) async fn work(job: &Job, target: &Target, work: &DiskWork, until: Until<'_>) -> Result<(), Cause> {
+    until.stop.check()?;
+    attached(job, target, async |device| work.ask(job, &target.host, device, until).await).await
 }
 
 /// Does something while the disk is attached to the control domain, as the device that it is told.
@@ -171,7 +209,8 @@ pub(crate) async fn copy(
         let target = attach(job, to).await?;
         let copied = async {
             let (source, dev) = (device(job, &source).await?, device(job, &target).await?);
-            ask(job, &to.host, &CopyDisk { source, dev, size_bytes: len_bytes }).await.map(drop)
+            let call = CopyDisk { source, dev, size_bytes: len_bytes };
+            ask(job, &to.host, &call, Until::at_once(stop)).await.map(drop)
         };
         let done = copied.await;
         done.and(let_go(job, &target).await)
@@ -188,11 +227,90 @@ pub(crate) fn refusal(cause: &Cause) -> Option<String> {
     }
 }
 
-async fn find(job: &Job, uuid: &str) -> Result<Target, Cause> {
+/// The gate behind which a VM that is off is brought up, or a disk of it is worked on. Changes of power pass
+/// by the VM's own gate: a guest can be switched off whatever is done to it.
+pub(crate) fn gate(vm_uuid: &str) -> String {
+    format!("work on disks of {vm_uuid}")
+}
+
+/// Closes the gates of all VMs that have a drive with the disk, and that of the disk, so that no operation of
+/// this driver brings one of them up or works on it as well.
+async fn turns(job: &Job, uuid: &str, stop: &Stop) -> Result<Vec<OwnedMutexGuard<()>>, Failed> {
+    let names = async {
+        let (_, record, _) = ours(job, uuid).await?;
+        let users = users(job.client(), &record).await?;
+        let names = users.into_iter().filter(|(_, vm)| !vm.is_control_domain).map(|(_, vm)| vm.uuid);
+        let names = names.flat_map(|uuid| [gate(&uuid), uuid]);
+        Ok(names.chain([record.uuid]).collect::<BTreeSet<_>>())
+    };
+    let names = names.await.map_err(|cause| Failed { stage: Stage::Find, cause })?;
+    let mut gates = Vec::new();
+    // In the order of their names, so that no two wait for each other.
+    for name in names {
+        gates.push(job.turn(&name, stop).await?);
+    }
+    Ok(gates)
+}
+
+async fn target(job: &Job, uuid: &str, function: &str) -> Result<Target, Cause> {
     let (vdi, record, mark) = ours(job, uuid).await?;
-    let hosts = hosts(job, &record.sr).await?;
-    let (host, _) = hosts.into_iter().next().expect("there is one, or an error");
+    unused(job, &record, None).await?;
+    let host = able_host(job, &record.sr, function).await?;
     Ok(Target { vdi, host, mark })
+}
+
+/// [`work`], unless a guest has come to have the disk until it was attached.
+async fn work_alone(job: &Job, target: &Target, work: &DiskWork, until: Until<'_>) -> Result<(), Cause> {
+    until.stop.check()?;
+    let attached = attach(job, target).await?;
+    let done = async {
+        let record = job.client().record(&target.vdi).await;
+        unused(job, &record.map_err(Cause::host("looking at the disk once more"))?, Some(&attached)).await?;
+        work.ask(job, &target.host, device(job, &attached).await?, until).await
+    };
+    let done = done.await;
+    let released = let_go(job, &attached).await;
+    done.and(released)
+}
+
+/// Makes sure that nobody has the disk. XAPI does not: drives of control domains are exempt from its rules of
+/// sharing. What an operation of this owner has left in one is in nobody's way.
+async fn unused(job: &Job, disk: &VdiRecord, but_for: Option<&Ref<Vbd>>) -> Result<(), Cause> {
+    let owner = &job.driver.settings().owner;
+    for (vbd, vm) in users(job.client(), disk).await? {
+        let is_left =
+            || vm.is_control_domain && find::made_for(&vbd.1.other_config, &vbd.1.uuid, owner).is_some();
+        let has_it = vbd.1.currently_attached || vm.power_state == VmPowerState::Suspended;
+        if has_it && but_for != Some(&vbd.0) && !is_left() {
+            return Err(Cause::DiskInUse { disk: disk.uuid.clone(), vm: vm.uuid });
+        }
+    }
+    Ok(())
+}
+
+/// The drives that have a disk, with their VMs.
+async fn users(client: &Client, disk: &VdiRecord) -> Result<Vec<((Ref<Vbd>, VbdRecord), VmRecord)>, Cause> {
+    let doing = || Cause::host(format!("looking for who has disk {}", disk.uuid));
+    let mut found = Vec::new();
+    for reference in &disk.vbds {
+        let Some(vbd) = client.record_opt(reference).await.map_err(doing())? else { continue };
+        if let Some(vm) = client.record_opt(&vbd.vm).await.map_err(doing())? {
+            found.push(((reference.clone(), vbd), vm));
+        }
+    }
+    Ok(found)
+}
+
+/// A host that sees the SR and whose plugin can do this.
+pub(crate) async fn able_host(job: &Job, sr: &Ref<Sr>, function: &str) -> Result<Ref<Host>, Cause> {
+    let mut found = Vec::new();
+    for (reference, host) in hosts(job, sr).await? {
+        match compatibility::state(job.client(), &reference).await.lacks(&[function]) {
+            None => return Ok(reference),
+            Some(why) => found.push(Conflict::NoPlugin { node: host.name_label, why }),
+        }
+    }
+    Err(Conflicts::new(found).into())
 }
 
 /// A disk of this driver's, with the mark of this operation.
@@ -210,8 +328,8 @@ pub(crate) async fn ours(job: &Job, uuid: &str) -> Result<(Ref<Vdi>, VdiRecord, 
     }
 }
 
-/// The enabled hosts that have an SR connected, at least one.
-pub(crate) async fn hosts(job: &Job, sr: &Ref<Sr>) -> Result<Vec<(Ref<Host>, HostRecord)>, Cause> {
+/// The live and enabled hosts that have an SR connected, at least one.
+async fn hosts(job: &Job, sr: &Ref<Sr>) -> Result<Vec<(Ref<Host>, HostRecord)>, Cause> {
     let client = job.client();
     let doing = || Cause::host("looking for hosts that see a storage repository");
     let sr = client.record(sr).await.map_err(doing())?;
@@ -221,8 +339,9 @@ pub(crate) async fn hosts(job: &Job, sr: &Ref<Sr>) -> Result<Vec<(Ref<Host>, Hos
         if !pbd.currently_attached {
             continue;
         }
-        let host = client.record(&pbd.host).await.map_err(doing())?;
-        if host.enabled {
+        let host: HostRecord = client.record(&pbd.host).await.map_err(doing())?;
+        // A dead host stays enabled, and its connections stay attached.
+        if host.enabled && !inventory::is_dead(client, &host.metrics).await.map_err(doing())? {
             hosts.push((pbd.host, host));
         }
     }
@@ -246,10 +365,11 @@ async fn attach(job: &Job, target: &Target) -> Result<Ref<Vbd>, Cause> {
         ..vbd::Create::default()
     };
     let vbd = client.call(call).await.map_err(Cause::host(doing))?;
-    let (undo_client, undo) = (client.clone(), vbd.clone());
-    job.rollback
-        .push("the disk's VBD in the control domain", async move { detach(&undo_client, &undo).await });
-    client.call(vbd::Plug { vbd: vbd.clone() }).await.map_err(Cause::host(doing))?;
+    let (driver, undo) = (job.driver.clone(), vbd.clone());
+    job.rollback.push("the disk's VBD in the control domain", async move {
+        release::drive_of(&driver, &undo, true).await
+    });
+    release::plug(&job.driver, &vbd, &Stop::new()).await.map_err(Held::while_doing(doing))?;
     Ok(vbd)
 }
 
@@ -269,14 +389,42 @@ async fn device(job: &Job, vbd: &Ref<Vbd>) -> Result<String, Cause> {
     Ok(job.client().record(vbd).await.map_err(Cause::host(doing))?.device)
 }
 
-/// Asks the plugin of a host for something, and tells meanwhile how far it is.
-pub(crate) async fn ask<C: Call>(job: &Job, host: &Ref<Host>, request: &C) -> Result<C::Answer, Cause> {
+/// Asks the plugin of a host for something, tells meanwhile how far it is, and has it ended when it is to
+/// stop. Its answer is awaited in any case: until then the disk cannot be detached.
+pub(crate) async fn ask<C: Call>(
+    job: &Job,
+    host: &Ref<Host>,
+    request: &C,
+    until: Until<'_>,
+) -> Result<C::Answer, Cause> {
     let operation = job.operation.to_string();
     let client = job.client().with_deadline(WORK_LIMIT);
     let asking = self::request(&client, host, request, Some(&operation));
-    tokio::select! {
+    let answer = tokio::select! {
         answer = asking => answer,
         never = tell_how_far(job, host) => match never {},
+        never = end(job, host, until) => match never {},
+    };
+    match answer {
+        Err(Cause::Dom0 { failure, .. }) if failure.kind == FailureKind::Cancelled => Err(Cause::Cancelled),
+        answer => answer,
+    }
+}
+
+/// Once it is to stop: has the plugin end the job, again and again, as it may be between two calls.
+async fn end(job: &Job, host: &Ref<Host>, until: Until<'_>) -> std::convert::Infallible {
+    let _ = until.stop.guard(std::future::pending::<()>()).await;
+    let call = dom0_protocol::Cancel { of: job.operation.to_string(), at_once: until.at_once };
+    loop {
+        match request(job.client(), host, &call, None).await {
+            Err(Cause::Host { source, .. }) if source.is("UNKNOWN_XENAPI_PLUGIN_FUNCTION") => {
+                tracing::warn!("the host's plugin cannot end what it does, so that it is waited for");
+                return std::future::pending().await;
+            }
+            Err(error) => tracing::debug!(%error, "asked once more"),
+            Ok(_) => {}
+        }
+        tokio::time::sleep(END_PAUSE).await;
     }
 }
 
@@ -316,14 +464,7 @@ async fn tell_how_far(job: &Job, host: &Ref<Host>) -> std::convert::Infallible {
 
 async fn let_go(job: &Job, vbd: &Ref<Vbd>) -> Result<(), Cause> {
     let doing = "detaching the disk from the control domain";
-    detach(job.client(), vbd).await.map_err(Cause::host(doing))
-}
-
-/// Unplugs and destroys; gone already is fine.
-async fn detach(client: &Client, vbd: &Ref<Vbd>) -> xenapi_client::Result<()> {
-    let unplugged = client.call(vbd::Unplug { vbd: vbd.clone() }).await;
-    remove::tolerate(unplugged, &["DEVICE_ALREADY_DETACHED"])?;
-    remove::gone_is_fine(client.destroy(vbd).await)
+    release::drive_of(&job.driver, vbd, true).await.map_err(Held::while_doing(doing))
 }
 
 #[cfg(test)]

@@ -18,11 +18,9 @@ use xenapi_client::ImportFormat;
 use xenapi_types::{Host, Ref, Sr};
 
 use crate::cancel::Stop;
-use crate::compatibility;
 use crate::dom0_disk::{self, Target};
 use crate::error::Cause;
 use crate::job::{Disk, Job};
-use crate::plan::{Conflict, Conflicts};
 
 /// How data get onto disks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -71,20 +69,8 @@ const SECTOR: usize = 512;
 pub(crate) async fn check(job: &Job, sr: &Ref<Sr>) -> Result<(), Cause> {
     match job.driver.settings().import_via {
         ImportVia::Handler => Ok(()),
-        ImportVia::Dom0 => able_host(job, sr).await.map(drop),
+        ImportVia::Dom0 => dom0_disk::able_host(job, sr, WriteDisk::FUNCTION).await.map(drop),
     }
-}
-
-/// A host that sees the SR and has the plugin.
-async fn able_host(job: &Job, sr: &Ref<Sr>) -> Result<Ref<Host>, Cause> {
-    let mut found = Vec::new();
-    for (reference, host) in dom0_disk::hosts(job, sr).await? {
-        match compatibility::state(job.client(), &reference).await.lacks(&[WriteDisk::FUNCTION]) {
-            None => return Ok(reference),
-            Some(why) => found.push(Conflict::NoPlugin { node: host.name_label, why }),
-        }
-    }
-    Err(Conflicts::new(found).into())
 }
 
 /// Writes what `body` brings, raw or in XAPI's `chunked` framing, and tells how much of it went; `sent` hears of it
@@ -105,7 +91,8 @@ where
 {
     stop.check()?;
     let (vdi, _, mark) = dom0_disk::ours(job, &disk.uuid).await?;
-    let target = Target { vdi, host: able_host(job, &disk.sr).await?, mark };
+    let host = dom0_disk::able_host(job, &disk.sr, WriteDisk::FUNCTION).await?;
+    let target = Target { vdi, host, mark };
     dom0_disk::attached(job, &target, async |dev| {
         let writer = Writer { job, host: &target.host, dev, stop, waiting: Waiting::default() };
         writer.pour(format, body, sent).await

@@ -15,7 +15,7 @@ use xenapi_storage::device::UserDevice;
 use xenapi_types::{Vif, VifRecord, VmRecord};
 
 pub use disk::NewDrive;
-pub(crate) use disk::{Renewal, check, is_config_drive, verify, write};
+pub(crate) use disk::{Renewal, check, is_config_drive, verify, write, written_by};
 
 use crate::error::Cause;
 use crate::job::Job;

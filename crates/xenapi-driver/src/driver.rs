@@ -9,6 +9,7 @@ use uuid::Uuid;
 use xenapi_client::Client;
 use xenapi_config::{Settings as Options, Value};
 
+use crate::clock::Clock;
 use crate::dom0_write::ImportVia;
 use crate::error::{Cause, Error, Op, Result};
 use crate::gates::Gates;
@@ -25,8 +26,9 @@ use crate::resize::CopyVia;
 #[derive(Debug, Clone)]
 pub struct Driver(pub(crate) Arc<Inner>);
 
-/// How many spawns of a driver are under way at a time; the others wait in the order in which they were asked for. XAPI forgets how tasks ended when there are more than 200 in the pool, and a
-/// spawn has up to four at a time.
+/// How many spawns of a driver are under way at a time; the others wait in the order in which they were asked
+/// for. XAPI forgets how tasks ended when there are more than 200 in the pool, and a spawn has up to four at
+/// a time.
 pub const MAX_SPAWNS: usize = 40;
 
 #[derive(Debug)]
@@ -35,10 +37,14 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) running: Running,
     pub(crate) gates: Gates,
+    /// The time in what is noted for other programs, and by which theirs is judged.
+    pub(crate) clock: Arc<Clock>,
     /// Those that want to spawn are let in in the order in which they asked, so many at a time.
     pub(crate) spawning: Arc<Semaphore>,
     /// The operations under way.
     active: Mutex<HashSet<Uuid>>,
+    /// Operations that failed, and whose notes on a VM keep others waiting.
+    given_up: Mutex<HashSet<Uuid>>,
     /// What would be done is told, and nothing is done.
     pub(crate) rehearses: bool,
 }
@@ -47,6 +53,10 @@ impl Inner {
     pub(crate) fn active(&self) -> MutexGuard<'_, HashSet<Uuid>> {
         // A panic cannot leave the set half changed.
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn given_up(&self) -> MutexGuard<'_, HashSet<Uuid>> {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -58,7 +68,8 @@ pub struct Settings {
     pub owner: String,
     /// How long a VM may take from its start until it is `Running`.
     pub running_timeout: Duration,
-    /// How long to wait until a host lets go of a disk that is to be removed.
+    /// How long to wait until a host lets go of a disk that is to be removed or detached, or has plugged one; as long it may
+    /// take for an interface, and to switch a VM off.
     pub detach_timeout: Duration,
     /// How long a storage server may take to answer; the hosts themselves would wait for minutes.
     pub storage_timeout: Duration,
@@ -116,7 +127,8 @@ impl Settings {
 }
 
 impl Driver {
-    /// Logs in to the endpoint and makes sure that it is one.
+    /// Logs in to the endpoint, makes sure that it is one, and looks how far this machine's clock is off its coordinator's:
+    /// what is noted for other programs has the pool's time.
     ///
     /// # Errors
     ///
@@ -136,18 +148,26 @@ impl Driver {
         let client = Client::new(config).map_err(|error| failed("the host", error))?;
         let endpoint = client.endpoint().to_string();
         client.login().await.map_err(|error| failed(&endpoint, error))?;
-        Ok(Self::over(client, settings))
+        let driver = Self::over(client, settings);
+        driver.set_clock().await;
+        Ok(driver)
     }
 
-    /// A driver over a client that there is already.
+    /// A driver over a client that there is already. Until [`Driver::set_clock`], it takes this machine's
+    /// clock for the pool's.
+    #[expect(clippy::needless_pass_by_value, reason = "the driver's own from now on")]
     pub fn over(client: Client, settings: Settings) -> Self {
+        // So that a task which nobody heard of is known for its own later.
+        let client = client.with_task_owner(&settings.owner);
         Self(Arc::new(Inner {
             client,
             settings,
             running: Running::default(),
             gates: Gates::default(),
+            clock: Arc::default(),
             spawning: Arc::new(Semaphore::new(MAX_SPAWNS)),
             active: Mutex::default(),
+            given_up: Mutex::default(),
             rehearses: false,
         }))
     }
@@ -165,10 +185,23 @@ impl Driver {
             settings: self.0.settings.clone(),
             running: self.0.running.clone(),
             gates: Gates::default(),
+            clock: Arc::clone(&self.0.clock),
             spawning: Arc::new(Semaphore::new(MAX_SPAWNS)),
             active: Mutex::default(),
+            given_up: Mutex::default(),
             rehearses: true,
         }))
+    }
+
+    /// Looks how far this machine's clock is off the coordinator's: what is noted for other programs has the
+    /// pool's time from then on, and what they have noted is judged by it. A coordinator that does not tell
+    /// its time changes nothing. [`Driver::reconcile`] does this, too.
+    pub async fn set_clock(&self) {
+        self.0.clock.set(self.client()).await;
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.0.clock
     }
 
     /// The client that the driver uses.
@@ -187,7 +220,7 @@ impl Driver {
     ///
     /// When the host cannot be asked.
     pub async fn nodes(&self) -> Result<Vec<Node>> {
-        let nodes = inventory::read_nodes(&self.0.client).await;
+        let nodes = inventory::read_nodes(self).await;
         nodes.map_err(|cause| Error::new(Op::Nodes, self.endpoint(), Stage::Find, cause))
     }
 

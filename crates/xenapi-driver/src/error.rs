@@ -1,128 +1,20 @@
 //! What can go wrong, in one sentence that says what failed, where, and what to do.
 
-use std::fmt;
+mod remedy;
+mod told;
+mod verb;
 
 use uuid::Uuid;
 use xenapi_storage::Size;
-use xenapi_types::Failure;
 
+use self::told::{Chain, Have, Told};
 use crate::compatibility::Incompatible;
 use crate::plan::Conflicts;
-use crate::progress::Stage;
-use crate::rollback::Leftover;
+
+pub use self::verb::{Error, Op};
 
 /// The result of every verb.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// A verb that failed.
-///
-/// Whatever it had made is gone again, except for the [leftovers](Error::leftovers).
-pub struct Error(Box<Inner>);
-
-struct Inner {
-    op: Op,
-    object: String,
-    stage: Stage,
-    cause: Cause,
-    leftovers: Vec<Leftover>,
-}
-
-/// A verb of the driver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Op {
-    /// `Driver::connect`.
-    Connect,
-    /// `Driver::nodes`.
-    Nodes,
-    /// `Driver::spawn`.
-    Spawn,
-    /// `Driver::snapshot`.
-    Snapshot,
-    /// `Driver::destroy`.
-    Destroy,
-    /// `Driver::power`.
-    Power,
-    /// `Driver::instances`.
-    Instances,
-    /// `Driver::adopt`.
-    Adopt,
-    /// `Driver::soft_delete`.
-    SoftDelete,
-    /// `Driver::restore`.
-    Restore,
-    /// `Driver::agent`, and what the agent is asked for.
-    Agent,
-    /// `Driver::work_on_disk`.
-    WorkOnDisk,
-    /// `Driver::compatibility`.
-    Compatibility,
-    /// `Driver::resize`.
-    Resize,
-    /// `Driver::confirm_resize`.
-    ConfirmResize,
-    /// `Driver::revert_resize`.
-    RevertResize,
-    /// `Driver::live_migrate`, `Driver::plan_live_migration`.
-    LiveMigrate,
-    /// `Driver::migrate_to_pool`, `Driver::plan_pool_migration`.
-    MigrateToPool,
-    /// `Driver::move_to_pool`.
-    MoveToPool,
-    /// `Driver::confirm_move`.
-    ConfirmMove,
-    /// `Driver::revert_move`.
-    RevertMove,
-    /// `Driver::reconcile`.
-    Reconcile,
-    /// `Driver::rescue`.
-    Rescue,
-    /// `Driver::unrescue`.
-    Unrescue,
-    /// `Driver::rebuild`.
-    Rebuild,
-    /// `Driver::evacuate`.
-    Evacuate,
-    /// `Driver::node`, `Driver::set_node_enabled`, `Driver::drain_node`, `Driver::reboot_node`,
-    /// `Driver::shutdown_node`.
-    Node,
-    /// `Driver::join_pool`.
-    JoinPool,
-    /// `Driver::eject_node`.
-    EjectNode,
-    /// `Driver::attach_volume`.
-    AttachVolume,
-    /// `Driver::detach_volume`.
-    DetachVolume,
-    /// `Driver::extend_volume`.
-    ExtendVolume,
-    /// `Driver::swap_volume`.
-    SwapVolume,
-    /// `Driver::volumes`, `Driver::check_volumes`, `Driver::connector`.
-    Volumes,
-    /// `Driver::attach_interface`, `Driver::plug_port`.
-    AttachInterface,
-    /// `Driver::detach_interface`, `Driver::unplug_port`.
-    DetachInterface,
-    /// `Driver::interfaces`, `Driver::lock_interface`.
-    Interfaces,
-    /// `Driver::ensure_network`, `Driver::remove_network`.
-    Network,
-    /// `Driver::cached_images`, `Driver::cache_image`, `Driver::evict_images`.
-    Images,
-    /// `Driver::import_disk`.
-    ImportDisk,
-    /// `Driver::export_disk`.
-    ExportDisk,
-    /// `Driver::check_config_drive`.
-    ConfigDrive,
-    /// `Driver::change_metadata`, `Driver::tell_network`.
-    Metadata,
-    /// `Driver::console_log`, `Driver::console`, `Driver::diagnostics`, `Driver::traffic`, `Driver::events`.
-    Observe,
-    /// `Driver::close`.
-    Close,
-}
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -213,7 +105,7 @@ pub enum Cause {
     #[error("{0} does not say how large its disk is; give the size of the disk, or a flavor with one")]
     ImageSizeUnknown(String),
     /// The config drive cannot be built.
-    #[error("the config drive cannot be built: {0}")]
+    #[error("the config drive cannot be built: {0}; change what is to be on it")]
     ConfigDrive(#[from] config_drive::Error),
     /// What was read back is not what was written.
     #[error(
@@ -312,7 +204,9 @@ pub enum Cause {
         vm: String,
     },
     /// The instance is not in the middle of a resize.
-    #[error("VM {vm} has not been resized, or that was confirmed or reverted already")]
+    #[error(
+        "VM {vm} has not been resized, or that was confirmed or reverted already; look at what size it has, and resize it first"
+    )]
     NotResized {
         /// Its uuid.
         vm: String,
@@ -324,7 +218,7 @@ pub enum Cause {
         vm: String,
     },
     /// The instance is not being rescued.
-    #[error("VM {vm} is not being rescued")]
+    #[error("VM {vm} is not being rescued; if it does not boot from its own disk, look at its drives")]
     NotRescued {
         /// Its uuid.
         vm: String,
@@ -337,6 +231,14 @@ pub enum Cause {
         /// Its name.
         host: String,
     },
+    /// Nobody can be asked.
+    #[error(
+        "host {host:?} is not live by the pool's account: it is down, or cut off; bring it back, or, if it is lost, remove it from the pool"
+    )]
+    HostDown {
+        /// Its name.
+        host: String,
+    },
     /// There is no such volume.
     #[error("{wanted} is not on {place}; {}", Have(.have))]
     NoSuchVolume {
@@ -346,6 +248,16 @@ pub enum Cause {
         place: String,
         /// What is there instead.
         have: Vec<String>,
+    },
+    /// A VM has several volumes that go by this name, or would have.
+    #[error("several volumes of VM {vm} go by {name:?}; name the uuid of the one that is meant: {}", .disks.join(", "))]
+    AmbiguousVolume {
+        /// The id, or the place.
+        name: String,
+        /// The VM's uuid.
+        vm: String,
+        /// Uuids of the VDIs.
+        disks: Vec<String>,
     },
     /// There is no such interface.
     #[error("VM {vm} has no interface {wanted:?}; {}", Have(.have))]
@@ -380,6 +292,14 @@ pub enum Cause {
         name: String,
         /// In what way.
         why: &'static str,
+    },
+    /// Instances have interfaces on it, which would go with it.
+    #[error("network {name:?} is used by VM {}; detach their interfaces first", .vms.join(", "))]
+    NetworkInUse {
+        /// Its name.
+        name: String,
+        /// Their uuids.
+        vms: Vec<String>,
     },
     /// The place of a disk or an interface is taken.
     #[error("VM {vm} has no room at device {device}; choose another one, or none")]
@@ -425,7 +345,9 @@ pub enum Cause {
         vm: String,
     },
     /// The instance is not between this pool and that one.
-    #[error("VM {vm} is not on its way from this pool to {pool}")]
+    #[error(
+        "VM {vm} is not on its way from this pool to {pool}; move it first, or ask with the driver of the pool that it came from"
+    )]
     NotMoved {
         /// Its uuid.
         vm: String,
@@ -461,8 +383,32 @@ pub enum Cause {
         /// The VM's uuid.
         vm: String,
     },
+    /// The disk has a use of its own, and writing to it would ruin that.
+    #[error("disk {disk} is no volume: {why}; use another disk, or a copy of this one")]
+    NoVolume {
+        /// Its uuid.
+        disk: String,
+        /// What it is.
+        why: &'static str,
+    },
+    /// The volume is there, but not in the way that is asked for.
+    #[error(
+        "VM {vm} has disk {disk} at device {device} already, {access}; detach it first to have it otherwise"
+    )]
+    AttachedOtherwise {
+        /// The disk's uuid.
+        disk: String,
+        /// The VM's uuid.
+        vm: String,
+        /// Its place.
+        device: String,
+        /// Whether the guest may write to it.
+        access: &'static str,
+    },
     /// The disk was made for the instance and is no volume.
-    #[error("disk {disk} was made for VM {vm} and is no volume of it; it ends with the instance")]
+    #[error(
+        "disk {disk} was made for VM {vm} and is no volume of it; name one of its volumes, or resize the instance for another disk"
+    )]
     OwnDisk {
         /// The disk's uuid.
         disk: String,
@@ -478,7 +424,9 @@ pub enum Cause {
         problem: crate::agent::AgentProblem,
     },
     /// The disk was not made by this driver, so it is left alone.
-    #[error("disk {disk} was not made by owner {owner:?} of this driver, so it is left alone")]
+    #[error(
+        "disk {disk} was not made by owner {owner:?} of this driver, so it is left alone; adopt the VM that has it first, or use other means"
+    )]
     DiskNotOurs {
         /// The disk's uuid.
         disk: String,
@@ -492,7 +440,10 @@ pub enum Cause {
         sr: String,
     },
     /// A disk can only grow.
-    #[error("disk {disk} has {} and cannot shrink to {}", Size(*.have_bytes), Size(*.wanted_bytes))]
+    #[error(
+        "disk {disk} has {} and cannot shrink to {}; ask for that size or more, or use another disk",
+        Size(*.have_bytes), Size(*.wanted_bytes)
+    )]
     Shrink {
         /// Its uuid.
         disk: String,
@@ -507,6 +458,57 @@ pub enum Cause {
         /// Its name.
         sr: String,
         /// The host's name.
+        host: String,
+    },
+    /// A disc in a drive cannot go along while the guest runs.
+    #[error(
+        "disc {disc}, in drive {device} of VM {vm}, is in SR {sr:?}, which {host:?} does not reach, and XAPI takes no discs \
+         along; eject it (xe vbd-eject), or move the instance while it is off (migrate --cold)"
+    )]
+    DiscStays {
+        /// Uuid of the VM.
+        vm: String,
+        /// Uuid of the disc.
+        disc: String,
+        /// The drive.
+        device: String,
+        /// Name of the repository.
+        sr: String,
+        /// Name of the host, or the other pool's endpoint.
+        host: String,
+    },
+    /// A disk that only a dead host has.
+    #[error(
+        "{disk}, in drive {device} of VM {vm}, is in SR {sr:?}, which {host:?} does not reach, and its content is lost with \
+         its own host until that is back; bring that one back, or, where the instance can do without this drive, remove the drive first \
+         (xe vbd-destroy)"
+    )]
+    DiskLost {
+        /// Uuid of the VM.
+        vm: String,
+        /// What it is, a disk or a disc, and its uuid.
+        disk: String,
+        /// The drive.
+        device: String,
+        /// Name of the repository.
+        sr: String,
+        /// Name of the host.
+        host: String,
+    },
+    /// A config drive that only a dead host has.
+    #[error(
+        "config drive {disk} of VM {vm} is in SR {sr:?}, which {host:?} does not reach, and is lost with its own host until that is \
+         back; bring that one back, or say anew what it tells the guest, which nothing else remembers: evacuate with a new config drive \
+         (--new-config-drive)"
+    )]
+    ConfigDriveLost {
+        /// Uuid of the VM.
+        vm: String,
+        /// Uuid of the disk.
+        disk: String,
+        /// Name of the repository.
+        sr: String,
+        /// Name of the host.
         host: String,
     },
     /// The kernel is a file of one host.
@@ -539,9 +541,10 @@ pub enum Cause {
     /// No host is enabled.
     #[error("no host of the pool takes guests; enable one")]
     NoHost,
-    /// Something beyond the host did not answer in time.
+    /// A host, or something beyond it, did not do in time what it was asked for. It may do it later.
     #[error(
-        "{doing}: no answer within {seconds} s; see whether the server is up and can be reached from the host"
+        "{doing}: no answer within {seconds} s; see whether the host and the server of its storage are up and reach each other, \
+         and do it once more then"
     )]
     NoAnswer {
         /// What was being done.
@@ -565,6 +568,9 @@ pub enum Cause {
     /// What came from the host could not be kept or compared.
     #[error("{}; check the target's directory, its rights and free space", Chain(.0))]
     File(#[source] disk_stream::Error),
+    /// An import cannot go on, or not be made so that it could.
+    #[error("{}; import without a journal, or, if it was begun, remove journal and disk and begin anew", Chain(.0))]
+    ImportJournal(#[source] disk_stream::Error),
     /// The repository has not merged what the snapshot split.
     #[error(
         "SR {sr:?} has not coalesced the chain of disk {disk} within {seconds} s; wait longer or not at all, \
@@ -609,227 +615,46 @@ impl From<crate::cancel::Stopped> for Cause {
     }
 }
 
-impl Error {
-    pub(crate) fn new(op: Op, object: impl Into<String>, stage: Stage, cause: impl Into<Cause>) -> Self {
-        Self(Box::new(Inner { op, object: object.into(), stage, cause: cause.into(), leftovers: Vec::new() }))
-    }
+#[cfg(test)]
+mod tests {
+    /// What others say, each with a remedy of its own, or what needs none.
+    const OF_OTHERS: &[&str] = &[
+        "Conflicts",
+        "Incompatible",
+        "Cancelled",
+        "DryRun",
+        "Host",
+        "Dom0",
+        "Protocol",
+        "Agent",
+        "Source",
+        "WrongState",
+        "NodeBusy",
+        "Membership",
+    ];
 
-    pub(crate) fn with_leftovers(mut self, leftovers: Vec<Leftover>) -> Self {
-        self.0.leftovers = leftovers;
-        self
-    }
-
-    /// The verb.
-    pub fn op(&self) -> Op {
-        self.0.op
-    }
-
-    /// The stage at which it failed.
-    pub fn stage(&self) -> Stage {
-        self.0.stage
-    }
-
-    /// Why.
-    pub fn cause(&self) -> &Cause {
-        &self.0.cause
-    }
-
-    /// What XAPI answered, when that is the reason.
-    pub fn failure(&self) -> Option<&Failure> {
-        match &self.0.cause {
-            Cause::Host { source, .. } => source.failure(),
-            _ => None,
-        }
-    }
-
-    /// What would have been done, of a driver that only tells it ([`Driver::rehearsing`](crate::Driver::rehearsing)).
-    pub fn planned(&self) -> Option<&[String]> {
-        match &self.0.cause {
-            Cause::DryRun(steps) => Some(steps),
-            _ => None,
-        }
-    }
-
-    /// What could not be undone and is still there.
-    pub fn leftovers(&self) -> &[Leftover] {
-        &self.0.leftovers
-    }
-}
-
-impl fmt::Display for Op {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Connect => "connect to",
-            Self::Nodes => "list the nodes of",
-            Self::Spawn => "spawn",
-            Self::Snapshot => "snapshot",
-            Self::Destroy => "destroy",
-            Self::Images => "cache",
-            Self::ImportDisk => "import",
-            Self::ExportDisk => "export",
-            Self::Power => "change the power state of",
-            Self::Instances => "list the instances of",
-            Self::SoftDelete => "soft-delete",
-            Self::Restore => "restore",
-            Self::Agent => "guest agent",
-            Self::WorkOnDisk => "work on a disk",
-            Self::Compatibility => "compatibility report",
-            Self::Resize => "resize",
-            Self::ConfirmResize => "confirm the resize of",
-            Self::RevertResize => "revert the resize of",
-            Self::LiveMigrate => "migrate",
-            Self::Adopt => "take over",
-            Self::MigrateToPool => "move to another pool",
-            Self::MoveToPool => "move to another pool, with a way back,",
-            Self::ConfirmMove => "confirm the move of",
-            Self::RevertMove => "revert the move of",
-            Self::Reconcile => "reconcile",
-            Self::Rescue => "rescue",
-            Self::Unrescue => "end the rescue of",
-            Self::Rebuild => "rebuild",
-            Self::Evacuate => "evacuate",
-            Self::Node => "look after",
-            Self::JoinPool => "join the pool with",
-            Self::EjectNode => "eject",
-            Self::AttachVolume => "attach a volume to",
-            Self::DetachVolume => "detach a volume from",
-            Self::ExtendVolume => "extend a volume of",
-            Self::SwapVolume => "swap a volume of",
-            Self::Volumes => "look at the volumes of",
-            Self::AttachInterface => "attach an interface to",
-            Self::DetachInterface => "detach an interface from",
-            Self::Interfaces => "look at the interfaces of",
-            Self::Network => "change",
-            Self::ConfigDrive => "check the config drive of",
-            Self::Metadata => "change the guest's data of",
-            Self::Observe => "observe",
-            Self::Close => "log out from",
-        })
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { op, object, stage, cause, leftovers } = &*self.0;
-        match op {
-            // Nothing is gained by saying at which stage of connecting one could not connect.
-            Op::Connect | Op::Close => write!(f, "cannot {op} {object}: {cause}")?,
-            _ => write!(f, "cannot {op} {object} (at {stage}): {cause}")?,
-        }
-        if !leftovers.is_empty() {
-            write!(f, "; remove by hand what could not be undone: ")?;
-            for (i, leftover) in leftovers.iter().enumerate() {
-                write!(f, "{}{leftover}", if i == 0 { "" } else { ", " })?;
+    /// The text of an error is what failed, on which object, and behind a semicolon what to do.
+    #[test]
+    fn every_cause_says_what_to_do() {
+        let source = include_str!("error.rs");
+        let causes = source.split_once("pub enum Cause {").expect("the causes").1;
+        let causes = causes.split_once("\nimpl Cause {").expect("their end").0;
+        let (mut text, mut seen) = (String::new(), 0);
+        for line in causes.lines() {
+            let name: String = line.trim_start().chars().take_while(char::is_ascii_alphanumeric).collect();
+            let is_variant = line.starts_with("    ") && !line.starts_with("     ") && !name.is_empty();
+            if !is_variant {
+                text.push_str(line);
+                continue;
             }
+            let texts = std::mem::take(&mut text);
+            let says = texts.split_once("#[error(").map_or("", |(_, text)| text);
+            seen += 1;
+            let asks = says.split_once("; ").is_some_and(|(_, remedy)| remedy.len() > 8);
+            assert!(asks || OF_OTHERS.contains(&&*name), "{name} does not say what to do: {says}");
         }
-        Ok(())
+        assert!(seen > 60, "{seen} causes");
+        let unknown = OF_OTHERS.iter().filter(|name| !causes.contains(&format!("\n    {name}")));
+        assert_eq!(unknown.collect::<Vec<_>>(), [&""; 0]);
     }
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { op, object, stage, cause, leftovers } = &*self.0;
-        f.debug_struct("Error")
-            .field("op", op)
-            .field("object", object)
-            .field("stage", stage)
-            .field("cause", cause)
-            .field("leftovers", leftovers)
-            .finish()
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // The cause's own text is in ours.
-        self.0.cause.source()
-    }
-}
-
-/// An error with its reasons, which its own text leaves out.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut reason = self.0.source();
-        while let Some(error) = reason {
-            write!(f, ": {error}")?;
-            reason = error.source();
-        }
-        Ok(())
-    }
-}
-
-/// What there is instead of what was looked for.
-struct Have<'a>(&'a [String]);
-
-impl fmt::Display for Have<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            [] => f.write_str("nothing is there"),
-            have => write!(f, "there is: {}", have.join(", ")),
-        }
-    }
-}
-
-/// A client error after what was being done, with the remedy for codes that have one.
-struct Told<'a> {
-    doing: &'a str,
-    source: &'a xenapi_client::Error,
-}
-
-impl fmt::Display for Told<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { doing, source } = self;
-        if doing.is_empty() {
-            write!(f, "{source}")?;
-        } else {
-            write!(f, "{doing}: {source}")?;
-        }
-        // A diagnosis has its own remedy.
-        let failure = source.failure().filter(|_| source.diagnosis().is_none());
-        match failure.and_then(|failure| remedy(&failure.code)) {
-            Some(remedy) => write!(f, "; {remedy}"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// What to do about a code of XAPI that a user of this driver is likely to meet.
-fn remedy(code: &str) -> Option<&'static str> {
-    Some(match code {
-        "SR_BACKEND_FAILURE_44" => "the storage repository is full: free space there or use another one",
-        "SR_BACKEND_FAILURE_46" => "another host still holds the disk: detach it there",
-        "SR_BACKEND_FAILURE_79" => "the storage repository cannot make a disk of this size: use another size",
-        "SR_BACKEND_FAILURE_109" => {
-            "the disk's chain of snapshots is too long: delete snapshots and wait until they are merged"
-        }
-        "SR_HAS_NO_PBDS" | "SR_NOT_ATTACHED" => "the storage repository is not attached: plug its PBD",
-        "SR_BACKEND_FAILURE_68" => "check the name and the password for the storage server",
-        "SR_BACKEND_FAILURE_73" | "SR_BACKEND_FAILURE_111" | "SR_BACKEND_FAILURE_141" => {
-            "see whether the storage server is up, exports what was asked for, and lets the host in"
-        }
-        "DEVICE_DETACH_REJECTED" | "DEVICE_DETACH_TIMEOUT" => {
-            "the guest does not let go of it: unmount it there, or switch the instance off"
-        }
-        "VIF_IN_USE" | "NETWORK_CONTAINS_VIF" => "detach the interfaces on the network first",
-        "VLAN_TAG_INVALID" => "use a tag from 0 to 4094",
-        "PIF_VLAN_EXISTS" => "use the network that has this tag already, or another tag",
-        "VDI_IN_USE" => "the disk is in use: wait until whatever holds it is done",
-        "VDI_IO_ERROR" => {
-            "the host could not write or read the disk: look at the health and the free space of its \
-             storage repository, then try again"
-        }
-        "NO_HOSTS_AVAILABLE" => "no host can run the VM now: check memory, storage and networks",
-        "HOST_NOT_ENOUGH_FREE_MEMORY" => "free memory on the host or use a smaller flavor",
-        "HOST_DISABLED" => "enable the host or use another one",
-        "HOST_OFFLINE" => "bring the host back or use another one",
-        "VM_HVM_REQUIRED" => {
-            "switch the processor's virtualisation on in the host's firmware, or use mode xen"
-        }
-        "LICENCE_RESTRICTION" => "the host's licence does not allow it",
-        "RBAC_PERMISSION_DENIED" => "use an account with the role vm-admin or higher",
-        _ => return None,
-    })
 }

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 use xenapi_client::Client;
 use xenapi_storage::ownership::{self, Claim};
 use xenapi_types::{Ref, Vbd, VbdRecord, VbdType, Vm, VmPowerState, VmRecord};
 
+use crate::cancel::Stop;
+use crate::destroy;
 use crate::error::Cause;
-use crate::job::Job;
+use crate::job::{Failed, Job};
 use crate::pool_move;
+use crate::progress::Stage;
 
 /// Which instance is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,15 +84,55 @@ pub(crate) async fn ours(job: &Job, which: &Which) -> Result<(Ref<Vm>, VmRecord)
     let Some((reference, record)) = vm(job.client(), which).await? else {
         return Err(which.unknown());
     };
+    is_ours(job, &record)?;
+    Ok((reference, record))
+}
+
+/// [`ours`], behind its gate: no other operation of this driver changes it as long as that is held, and the
+/// record is as the last one has left it.
+pub(crate) async fn ours_in_turn(
+    job: &Job,
+    which: &Which,
+    stop: &Stop,
+) -> Result<(OwnedMutexGuard<()>, Ref<Vm>, VmRecord), Failed> {
+    let (vm, record) = job.stage(Stage::Find, ours(job, which)).await?;
+    let gate = job.turn(&record.uuid, stop).await?;
+    let reading = async {
+        let record = job.client().record_opt(&vm).await.map_err(Cause::host("reading the VM"))?;
+        let record = record.ok_or_else(|| which.unknown())?;
+        is_ours(job, &record)?;
+        Ok(record)
+    };
+    let record = reading.await.map_err(|cause| Failed { stage: Stage::Find, cause })?;
+    Ok((gate, vm, record))
+}
+
+/// As [`ours`], of one, too, that is on its way to another pool: for who only looks.
+pub(crate) async fn known(job: &Job, which: &Which) -> Result<VmRecord, Cause> {
+    let Some((_, record)) = vm(job.client(), which).await? else {
+        return Err(which.unknown());
+    };
+    is_whole(job, &record)?;
+    Ok(record)
+}
+
+fn is_ours(job: &Job, vm: &VmRecord) -> Result<(), Cause> {
+    is_whole(job, vm)?;
+    pool_move::not_leaving(vm)
+}
+
+/// Whether it is an instance of this owner that is neither being made nor being destroyed.
+fn is_whole(job: &Job, vm: &VmRecord) -> Result<(), Cause> {
     let owner = &job.driver.settings().owner;
-    match made_for(&record.other_config, &record.uuid, owner) {
-        Some(_) => {
-            complete(&record)?;
-            pool_move::not_leaving(&record)?;
-            Ok((reference, record))
-        }
-        None => Err(Cause::NotOurs { uuid: record.uuid, owner: owner.clone() }),
+    if made_for(&vm.other_config, &vm.uuid, owner).is_none() {
+        return Err(Cause::NotOurs { uuid: vm.uuid.clone(), owner: owner.clone() });
     }
+    complete(vm)?;
+    if destroy::broken(vm).is_some() {
+        let remedy = "destroy it once more, which goes on where that ended";
+        return Err(Cause::WrongState { vm: vm.uuid.clone(), state: "being destroyed".into(), remedy });
+    }
+    Ok(())
 }
 
 /// Makes sure that nobody is still making it.
@@ -121,15 +165,20 @@ fn is_copy(record: &VmRecord) -> bool {
     matches!(Claim::read(&record.other_config, &record.uuid), Claim::Copy(_))
 }
 
-/// The VBDs of a VM that hold disks, in the order of their numbers.
+/// The VBDs of a VM that hold disks, in the order of their numbers. Discs are none.
 pub(crate) async fn disks(client: &Client, vm: &VmRecord) -> Result<Vec<(Ref<Vbd>, VbdRecord)>, Cause> {
+    let mut found = places(client, vm).await?;
+    found.retain(|(_, vbd)| vbd.r#type == VbdType::Disk && !vbd.empty);
+    Ok(found)
+}
+
+/// All VBDs of a VM, in the order of their numbers: also those of discs, with or without one.
+pub(crate) async fn places(client: &Client, vm: &VmRecord) -> Result<Vec<(Ref<Vbd>, VbdRecord)>, Cause> {
     let mut found = Vec::new();
     for reference in &vm.vbds {
         let record = client.record_opt(reference).await;
         let record = record.map_err(Cause::host(format!("reading the disks of VM {}", vm.uuid)))?;
-        if let Some(record) = record.filter(|vbd| vbd.r#type == VbdType::Disk && !vbd.empty) {
-            found.push((reference.clone(), record));
-        }
+        found.extend(record.map(|record| (reference.clone(), record)));
     }
     found.sort_by_key(|(_, vbd)| vbd.userdevice.parse::<u32>().unwrap_or(u32::MAX));
     Ok(found)

@@ -4,11 +4,12 @@ use uuid::Uuid;
 use xenapi_types::{Ref, Vm, VmPowerState, VmRecord};
 
 use crate::cancel::Stop;
+use crate::dom0_disk;
 use crate::driver::Driver;
 use crate::error::{Cause, Op};
 use crate::find::{self, Which};
 use crate::inventory;
-use crate::job::Job;
+use crate::job::{Failed, Job};
 use crate::operation::Operation;
 use crate::plan::{self, Conflicts};
 use crate::ports;
@@ -43,7 +44,8 @@ impl Driver {
     /// unpaused. Where ports are [connected](crate::Settings::integration_bridge), theirs are, also of those that run
     /// already. One that does not come up does not keep the others from it. It can be repeated.
     ///
-    /// Cancelling stops between two guests.
+    /// Cancelling stops between two guests, and ends the wait for one that is coming up; what XAPI has begun
+    /// it may carry out nevertheless.
     ///
     /// # Errors
     ///
@@ -65,6 +67,7 @@ impl Driver {
                     });
                     match done.await? {
                         Ok(()) => resumed.running.push(record.uuid),
+                        Err(cause @ Cause::Cancelled) => return Err(Failed { stage: Stage::Power, cause }),
                         Err(cause) => resumed.down.push((record.uuid, cause.to_string())),
                     }
                 }
@@ -80,7 +83,7 @@ async fn find(
     node: Uuid,
     instances: Option<&[Uuid]>,
 ) -> Result<Vec<(Ref<Vm>, VmRecord, Uuid)>, Cause> {
-    let nodes = inventory::read_nodes(job.client()).await?;
+    let nodes = inventory::read_nodes(&job.driver).await?;
     let node = plan::choose_node_of(&nodes, Some(node), None).map_err(Conflicts::from)?;
     let owner = &job.driver.settings().owner;
     let all = job.client().all_records::<Vm>().await.map_err(Cause::host("looking for the host's guests"))?;
@@ -102,6 +105,7 @@ async fn find(
 
 async fn one(job: &Job, vm: &Ref<Vm>, instance: Uuid, stop: &Stop) -> Result<(), Cause> {
     let (_, record) = find::ours(job, &Which::Instance(instance)).await?;
+    let _gate = job.turn(&dom0_disk::gate(&record.uuid), stop).await?;
     power::change(job, vm, &record, PowerChange::On, stop).await?;
     let state = job.client().get_field(vm, xenapi_types::vm::field::POWER_STATE).await;
     match state.map_err(Cause::host("asking for the power state"))? {

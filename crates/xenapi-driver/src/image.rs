@@ -22,8 +22,8 @@ use crate::volume::Volume;
 
 /// Where the content of a root disk comes from.
 ///
-/// Whatever it is, it is streamed: nothing is unpacked or staged anywhere, and an image that turns out to be damaged or another
-/// one than was meant leaves no disk behind.
+/// Whatever it is, it is streamed: nothing is unpacked or staged anywhere, and an image that turns out to be
+/// damaged or another one than was meant leaves no disk behind.
 #[derive(Debug, Clone)]
 pub enum RootImage {
     /// A file or block device: raw, VHD or qcow2; also compressed, and archives as [`disk_stream::Packed`] reads them.

@@ -3,18 +3,23 @@
 //! A cached image is a disk with Nova's keys: the label `Glance Image ID`, `image-id` and `cached-time` in
 //! `other_config`, so that either driver finds what the other has fetched. Beside them stands the digest, where it is
 //! known. Nothing of it is kept anywhere else.
+//!
+//! XAPI copies these keys into whatever somebody makes of such a disk. What a guest can write to is no cached
+//! image, nor is what has another disk's uuid in the key that this driver adds: neither is removed with the
+//! cache, and no instance is made of it.
 
-mod lock;
+pub(crate) mod lock;
 mod policy;
 mod root;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use uuid::Uuid;
+use xenapi_client::Client;
 use xenapi_storage::lineage::{IMAGE_ID, VHD_PARENT};
 use xenapi_storage::{Place, Repository};
-use xenapi_types::{Ref, Sr, Vdi, VdiRecord, VmRecord, vdi};
+use xenapi_types::{Ref, Sr, VbdMode, Vdi, VdiRecord, VmRecord, vdi};
 
 pub use self::policy::{CacheImages, CachePolicy};
 pub(crate) use self::root::{COPYING, Cloning, root_disk};
@@ -29,10 +34,18 @@ use crate::plan::{Conflict, Conflicts};
 use crate::progress::{Progress, Stage};
 use crate::spec::{Flavor, ImageFormat, InstanceSpec, RootImage, SrChoice};
 
+/// Whether a disk is an image of the cache itself, and no copy of one.
+pub(crate) fn is_cached(disk: &VdiRecord) -> bool {
+    disk.other_config.get(SELF) == Some(&disk.uuid)
+}
+
 /// Nova's key for when it was fetched, in seconds since 1970.
 const CACHED_TIME: &str = "cached-time";
 /// The digest of the image as it was fetched.
 const DIGEST: &str = "xenapi-rs:image-digest";
+
+/// The disk's own uuid: that of another disk is in a copy.
+const SELF: &str = "xenapi-rs:image-disk";
 
 /// Says that the image is a disc to install from.
 const DISC: &str = "xenapi-rs:disc";
@@ -57,7 +70,7 @@ pub struct CachedImage {
     pub disc: bool,
     /// What it takes in the SR, in bytes, without what its clones share with it.
     pub physical_bytes: u64,
-    /// Whether other disks share its data: then removing it frees next to nothing.
+    /// Whether other disks share its data, so that removing it frees next to nothing, or it is in somebody's drive.
     pub in_use: bool,
 }
 
@@ -94,7 +107,8 @@ impl CacheRequest {
 }
 
 /// Which images are removed from the cache. Those that are in use never are, nor those of which nobody noted when they
-/// were fetched.
+/// were fetched. A cache grows with each image that is fetched until somebody removes some: what it may take belongs to
+/// [`Eviction::keep_bytes`] of a call that is made now and then.
 #[derive(Debug, Clone, Default)]
 pub struct Eviction {
     /// Only in this SR (its uuid).
@@ -129,7 +143,8 @@ impl Driver {
     }
 
     /// Sees to it that an image is in the cache: fetches it unless it is there. However many ask for it at the same
-    /// time, in however many processes, one fetches it and the others wait.
+    /// time, in however many processes, one fetches it and the others wait. Cancelling ends the wait, or the fetch and what
+    /// there is of it.
     ///
     /// # Errors
     ///
@@ -143,22 +158,39 @@ impl Driver {
 
     /// Removes images from the cache, and tells which.
     ///
+    /// Cancelling stops between two: those before are gone.
+    ///
     /// # Errors
     ///
     /// When the host cannot be asked or does not remove one; those before it are gone.
-    pub async fn evict_images(&self, eviction: &Eviction) -> Result<Vec<CachedImage>> {
-        let failed = |cause| Error::new(Op::Images, self.endpoint(), Stage::Remove, cause);
-        let all = read(self).await.map_err(failed)?;
-        let mut evicted = Vec::new();
-        for index in choose(all.iter().map(|(_, image)| image), eviction, now()) {
-            let (vdi, image) = &all[index];
-            if !eviction.dry_run && !self.0.rehearses {
-                let gone = self.client().call(vdi::Destroy { vdi: vdi.clone() }).await;
-                gone.map_err(|error| failed(Cause::host(format!("removing disk {}", image.uuid))(error)))?;
-            }
-            evicted.push(image.clone());
-        }
-        Ok(evicted)
+    pub fn evict_images(&self, eviction: Eviction, progress: Progress) -> Operation<Vec<CachedImage>> {
+        self.verb(Op::Images, self.endpoint(), progress, move |job, stop| {
+            Box::pin(async move {
+                let going = job.stage(Stage::Find, async {
+                    let all = read(&job.driver).await?;
+                    let going =
+                        choose(all.iter().map(|(_, image)| image), &eviction, job.driver.clock().seconds());
+                    Ok(going.into_iter().map(|index| all[index].clone()).collect::<Vec<_>>())
+                });
+                let going = going.await?;
+                let removing = async {
+                    let step = |image: &CachedImage| {
+                        format!("remove image {:?}, disk {}", image.image_id, image.uuid)
+                    };
+                    if !eviction.dry_run && !going.is_empty() {
+                        job.would(|| going.iter().map(|(_, image)| step(image)).collect())?;
+                    }
+                    for (vdi, image) in going.iter().filter(|_| !eviction.dry_run) {
+                        stop.check()?;
+                        let gone = job.client().call(vdi::Destroy { vdi: vdi.clone() }).await;
+                        gone.map_err(Cause::host(format!("removing disk {}", image.uuid)))?;
+                    }
+                    Ok(())
+                };
+                job.stage(Stage::Remove, removing).await?;
+                Ok(going.into_iter().map(|(_, image)| image).collect())
+            })
+        })
     }
 }
 
@@ -184,37 +216,72 @@ async fn read(driver: &Driver) -> Result<Vec<(Ref<Vdi>, CachedImage)>, Cause> {
     let doing = || Cause::host("looking for cached images");
     let disks = driver.client().all_records::<Vdi>().await.map_err(doing())?;
     let srs = driver.client().all_records::<Sr>().await.map_err(doing())?;
-    let mut images: Vec<_> = disks
-        .iter()
-        .filter(|(_, disk)| !disk.is_a_snapshot && disk.managed)
-        .filter(|(_, disk)| {
-            Cloning::read(&disk.other_config).is_none_or(|cloning| !cloning.is_clone(&disk.uuid))
-        })
-        .filter_map(|(vdi, disk)| {
-            let image_id = disk.other_config.get(IMAGE_ID)?.clone();
-            let parent = disk.sm_config.get(VHD_PARENT);
-            // The one disk that shares nothing is the parent's only child.
-            let shares = |(other, record): (&Ref<Vdi>, &VdiRecord)| {
-                other != vdi && record.sr == disk.sr && record.sm_config.get(VHD_PARENT) == parent
-            };
-            let in_use = parent.is_some() && disks.iter().any(shares);
-            let bytes = |number: i64| u64::try_from(number).unwrap_or(0);
-            let image = CachedImage {
-                uuid: disk.uuid.clone(),
-                sr_uuid: srs.get(&disk.sr).map(|sr| sr.uuid.clone()).unwrap_or_default(),
-                image_id,
-                digest: disk.other_config.get(DIGEST).cloned(),
-                cached_time: disk.other_config.get(CACHED_TIME).and_then(|time| time.parse().ok()),
-                virtual_bytes: bytes(disk.virtual_size),
-                disc: disk.other_config.contains_key(DISC),
-                physical_bytes: bytes(disk.physical_utilisation),
-                in_use,
-            };
-            Some((vdi.clone(), image))
-        })
-        .collect();
+    let mut images = Vec::new();
+    for (vdi, disk) in disks.iter().filter(|(_, disk)| may_be_image(disk)) {
+        let Some(image_id) = disk.other_config.get(IMAGE_ID).cloned() else { continue };
+        let in_drive = match use_of(driver.client(), disk).await.map_err(doing())? {
+            Use::Written => continue,
+            Use::Read => true,
+            Use::None => false,
+        };
+        let parent = disk.sm_config.get(VHD_PARENT);
+        // The one disk that shares nothing is the parent's only child.
+        let shares = |(other, record): (&Ref<Vdi>, &VdiRecord)| {
+            other != vdi && record.sr == disk.sr && record.sm_config.get(VHD_PARENT) == parent
+        };
+        let bytes = |number: i64| u64::try_from(number).unwrap_or(0);
+        let image = CachedImage {
+            uuid: disk.uuid.clone(),
+            sr_uuid: srs.get(&disk.sr).map(|sr| sr.uuid.clone()).unwrap_or_default(),
+            image_id,
+            digest: disk.other_config.get(DIGEST).cloned(),
+            cached_time: disk.other_config.get(CACHED_TIME).and_then(|time| time.parse().ok()),
+            virtual_bytes: bytes(disk.virtual_size),
+            disc: disk.other_config.contains_key(DISC),
+            physical_bytes: bytes(disk.physical_utilisation),
+            in_use: in_drive || parent.is_some() && disks.iter().any(shares),
+        };
+        images.push((vdi.clone(), image));
+    }
     images.sort_by_key(|(_, image)| (image.cached_time, image.uuid.clone()));
     Ok(images)
+}
+
+/// Whether its own keys allow that a disk is a cached image: those of a snapshot, a base copy, a clone on its way to be an
+/// instance's disk, or a copy that somebody has made of an image do not.
+fn may_be_image(disk: &VdiRecord) -> bool {
+    let keys = &disk.other_config;
+    !disk.is_a_snapshot
+        && disk.managed
+        && Cloning::read(keys).is_none_or(|cloning| !cloning.is_clone(&disk.uuid))
+        && keys.get(SELF).is_none_or(|uuid| *uuid == disk.uuid)
+}
+
+/// Whether instances may be made of a disk: it is a cached image of ours, or it has the keys of one of Nova's.
+pub(crate) fn serves_instances(disk: &VdiRecord) -> bool {
+    is_cached(disk) || (disk.other_config.contains_key(IMAGE_ID) && may_be_image(disk))
+}
+
+/// What is done with a disk.
+enum Use {
+    None,
+    /// A guest reads it, or a control domain has it.
+    Read,
+    /// A guest can write to it, now or when it starts.
+    Written,
+}
+
+async fn use_of(client: &Client, disk: &VdiRecord) -> xenapi_client::Result<Use> {
+    let mut found = Use::None;
+    for vbd in &disk.vbds {
+        let Some(drive) = client.record_opt(vbd).await? else { continue };
+        let user = client.record_opt(&drive.vm).await?;
+        if drive.mode == VbdMode::Rw && user.is_none_or(|vm| !vm.is_control_domain) {
+            return Ok(Use::Written);
+        }
+        found = Use::Read;
+    }
+    Ok(found)
 }
 
 async fn cache(job: &Job, request: &CacheRequest, stop: &Stop) -> Result<CachedImage, Failed> {
@@ -262,7 +329,7 @@ async fn fetch_renewed(
 pub(crate) async fn choose_sr(job: &Job, image: &RootImage, choice: &SrChoice) -> Result<Repository, Cause> {
     let mut spec = InstanceSpec::new("image cache", Flavor::new(1, 1, 0), image.clone());
     spec.sr = choice.clone();
-    let inventory = inventory::read(job.client(), &spec).await?;
+    let inventory = inventory::read(&job.driver, &spec).await?;
     let mut problem = Cause::NoHost;
     for node in &inventory.nodes {
         let place = Place { host: &node.reference, host_name: &node.name, default_sr: &inventory.default_sr };
@@ -329,10 +396,11 @@ async fn label(
     let call = vdi::SetNameDescription { vdi: disk.reference.clone(), value: "root".to_owned() };
     client.call(call).await.map_err(doing())?;
     let physical_bytes = job.physical_bytes(&disk.reference).await.unwrap_or(0);
-    let cached_time = now();
+    let cached_time = job.driver.clock().seconds();
     let mut keys = BTreeMap::from([
         (IMAGE_ID.to_owned(), request.image_id.clone()),
         (CACHED_TIME.to_owned(), cached_time.to_string()),
+        (SELF.to_owned(), disk.uuid.clone()),
     ]);
     keys.extend(disc.then(|| (DISC.to_owned(), "true".to_owned())));
     keys.extend(request.digest.clone().map(|digest| (DIGEST.to_owned(), digest)));
@@ -350,17 +418,12 @@ async fn label(
     })
 }
 
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_oldest_go_first_and_chains_stay() {
-        let image = |time: Option<u64>, bytes: u64, in_use: bool| CachedImage {
+    fn cached(time: Option<u64>, bytes: u64, in_use: bool) -> CachedImage {
+        CachedImage {
             uuid: String::new(),
             sr_uuid: "sr".to_owned(),
             image_id: String::new(),
@@ -370,12 +433,49 @@ mod tests {
             disc: false,
             physical_bytes: bytes,
             in_use,
-        };
+        }
+    }
+
+    /// Whatever is in the cache: what may be removed and stays takes no more than allowed, and none goes without need.
+    #[test]
+    fn what_stays_is_bounded() {
+        const KINDS: [(bool, bool); 3] = [(true, false), (true, true), (false, false)];
+        let sizes = [7, 1, 4, 0, 2, 9];
+        for kinds in 0..3_usize.pow(6) {
+            let of = |n: usize| KINDS[kinds / 3_usize.pow(n as u32) % 3];
+            let mut images: Vec<_> =
+                (0..6).map(|n| cached(of(n).0.then_some(n as u64), sizes[n], of(n).1)).collect();
+            images.sort_by_key(|image| image.cached_time);
+            for limit in 0..=23 {
+                let keep = Eviction { keep_bytes: Some(limit), ..Eviction::default() };
+                let going = choose(images.iter(), &keep, 100);
+                let fixed = |image: &CachedImage| image.in_use || image.cached_time.is_none();
+                let stays: Vec<_> = images
+                    .iter()
+                    .enumerate()
+                    .filter(|(n, _)| !going.contains(n))
+                    .map(|(_, image)| image)
+                    .collect();
+                let kept: u64 = stays.iter().map(|image| image.physical_bytes).sum();
+                assert!(
+                    kept <= limit || stays.iter().all(|image| fixed(image)),
+                    "{kept} of {limit}: {stays:?}"
+                );
+                assert!(going.iter().all(|n| !fixed(&images[*n])), "{going:?} of {images:?}");
+                if let Some(last) = going.last() {
+                    assert!(kept + images[*last].physical_bytes > limit, "{last} went without need");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_oldest_go_first_and_chains_stay() {
         let images = [
-            image(None, 5, false),
-            image(Some(10), 5, true),
-            image(Some(20), 5, false),
-            image(Some(30), 5, false),
+            cached(None, 5, false),
+            cached(Some(10), 5, true),
+            cached(Some(20), 5, false),
+            cached(Some(30), 5, false),
         ];
         let age =
             |seconds| Eviction { older_than: Some(Duration::from_secs(seconds)), ..Eviction::default() };

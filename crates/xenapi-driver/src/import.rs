@@ -15,6 +15,7 @@ use crate::progress::Stage;
 use crate::spawn;
 use crate::spec::{Flavor, ImageFormat, InstanceSpec, Power, RootImage, SrChoice};
 use crate::transfer::{self, Prepared, Source};
+use crate::zeros;
 
 /// What the disk is to be.
 pub(crate) struct Wanted {
@@ -78,6 +79,11 @@ pub(crate) async fn ready(
 }
 
 impl Ready {
+    /// What the disk is to be, for whoever fills it otherwise.
+    pub(crate) fn into_plan(self) -> Plan {
+        self.plan
+    }
+
     /// Makes the disk, with the keys of this operation. It is not on the undo stack: whoever asks for it finds it by
     /// its operation.
     pub(crate) async fn make(self, job: &Job, stop: &Stop) -> Result<(Disk, ImageFacts), Failed> {
@@ -86,16 +92,24 @@ impl Ready {
             if let Source::Cached(image, copying) = &source {
                 let copied = heap(|| image_cache::root_disk(job, &plan, image, *copying, stop));
                 let (mut disk, _) = copied.await?;
+                let content = disk.virtual_bytes;
                 spawn::grow(job, &plan, &mut disk, stop).await?;
+                heap(|| zeros::fill(job, &plan.sr, &disk, content, Stage::RootDisk, stop)).await?;
                 return Ok(disk);
             }
-            let disk = job.make_disk(&plan.root, &plan.sr, stop, |_| {}).await?;
-            job.seal(&disk).await?;
+            let disk = empty(job, &plan, stop).await?;
             heap(|| transfer::import_image(job, &plan, &source, prepared, &disk, stop)).await?;
             Ok::<_, Cause>(disk)
         };
         Ok((job.stage(Stage::RootDisk, importing).await?, source.facts()))
     }
+}
+
+/// Makes the disk without what is in the image.
+pub(crate) async fn empty(job: &Job, plan: &Plan, stop: &Stop) -> Result<Disk, Cause> {
+    let disk = job.make_disk(&plan.root, &plan.sr, stop, |_| {}).await?;
+    job.seal(&disk).await?;
+    Ok(disk)
 }
 
 /// Where the disk goes: the host that the instance has, or the one that it wants, reaches it.
@@ -106,7 +120,7 @@ async fn planned(
     found: &ImageFacts,
     bytes: Option<u64>,
 ) -> Result<Plan, Cause> {
-    let inventory = inventory::read(job.client(), spec).await?;
+    let inventory = inventory::read(&job.driver, spec).await?;
     let home = [&vm.resident_on, &vm.affinity].into_iter().find(|host| !host.is_null());
     let node = plan::choose_node_of(&inventory.nodes, None, home).map_err(Conflicts::from)?;
     spec.node = node.uuid.parse().ok();

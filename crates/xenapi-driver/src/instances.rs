@@ -4,6 +4,7 @@ use uuid::Uuid;
 use xenapi_storage::ownership;
 use xenapi_types::{Host, Ref, Vm, VmPowerState, VmRecord};
 
+use crate::destroy;
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op, Result};
 use crate::find::{self, Which};
@@ -35,6 +36,8 @@ pub struct InstanceInfo {
     pub soft_deleted: bool,
     /// Whether it is still being made, or that broke off.
     pub unfinished: bool,
+    /// Whether it is being destroyed, or that broke off: it is to be destroyed once more.
+    pub destroying: bool,
     /// Whether it is being rescued.
     pub rescued: bool,
     /// How far its resize is, if there is one.
@@ -68,7 +71,8 @@ impl Driver {
             found.sort_by(|a, b| (&a.name, &a.vm_uuid).cmp(&(&b.name, &b.vm_uuid)));
             Ok(found)
         };
-        listed.await.map_err(|cause: Cause| Error::new(Op::Instances, self.endpoint(), Stage::Find, cause))
+        let of_whom = || format!("the instances of {}", self.endpoint());
+        listed.await.map_err(|cause: Cause| Error::new(Op::Instances, of_whom(), Stage::Find, cause))
     }
 
     /// One instance of this driver's owner.
@@ -113,6 +117,7 @@ fn info(uuid: Uuid, vm: &VmRecord, node: Option<String>) -> InstanceInfo {
         memory_bytes: u64::try_from(vm.memory_dynamic_max).unwrap_or(0),
         soft_deleted: soft_delete::is(vm),
         unfinished: vm.other_config.contains_key(ownership::UNFINISHED),
+        destroying: destroy::broken(vm).is_some(),
         rescued: rescue::is(vm),
         resize: resize::state(vm),
         moving: pool_move::state(vm),

@@ -13,8 +13,10 @@ use crate::drive::PORT;
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op};
 use crate::find::{self, Which, plugs};
+use crate::half::{self, Device};
+use crate::held::{Held, tolerated};
 use crate::inventory;
-use crate::job::Job;
+use crate::job::{self, Job};
 use crate::licence::{self, Feature};
 use crate::mac;
 use crate::operation::Operation;
@@ -22,7 +24,7 @@ use crate::plan::{self, Conflict, Conflicts, NicPlan};
 use crate::ports::{self, Ports};
 use crate::progress::{Progress, Stage};
 use crate::record;
-use crate::remove::{gone_is_fine, tolerate};
+use crate::remove::{gone_is_fine, went_down};
 use crate::spec::{Locking, MacChoice, Nic};
 
 /// An interface of an instance.
@@ -59,13 +61,14 @@ impl Driver {
     ///
     /// [`Cause::Conflicts`] for a network that is unknown and an address that is taken;
     /// [`Cause::WrongState`] for an instance that is paused or suspended; [`Cause::DeviceInUse`] when it has
-    /// no room for another interface; [`Cause::NoSuchInstance`], [`Cause::NotOurs`], [`Cause::Host`].
+    /// no room for another interface; [`Cause::NoAnswer`] when it is not plugged within
+    /// [`Settings::detach_timeout`](crate::Settings::detach_timeout); [`Cause::NoSuchInstance`],
+    /// [`Cause::NotOurs`], [`Cause::Host`].
     pub fn attach_interface(&self, which: Which, nic: Nic, progress: Progress) -> Operation<Interface> {
         let object = format!("instance {which}");
         self.verb(Op::AttachInterface, object, progress, move |job, stop| {
             Box::pin(async move {
-                let (vm, record) = job.stage(Stage::Find, find::ours(job, &which)).await?;
-                let _gate = job.driver.0.gates.enter(&record.uuid).await;
+                let (_gate, vm, record) = find::ours_in_turn(job, &which, stop).await?;
                 let plan = job.stage(Stage::Plan, decide(job, &vm, &record, &nic)).await?;
                 job.would(|| {
                     let NicPlan { device, mac, network, .. } = &plan;
@@ -80,11 +83,14 @@ impl Driver {
     }
 
     /// Takes an interface from an instance. `interface` is its address, its number, its VIF's uuid, or the
-    /// port it was made for (`other_config:neutron-port-id`).
+    /// port it was made for (`other_config:neutron-port-id`). It can be cancelled before the guest is asked
+    /// to let go of it; from then on it goes on to its end. One that has found the interface succeeds
+    /// although somebody else takes it away at the same time.
     ///
     /// # Errors
     ///
-    /// [`Cause::NoSuchInterface`]; else as [`Driver::attach_interface`].
+    /// [`Cause::NoSuchInterface`]; [`Cause::NoAnswer`] when the guest or the host does not let go of it in
+    /// time: it may do so later, and the same call can be made again; else as [`Driver::attach_interface`].
     pub fn detach_interface(
         &self,
         which: Which,
@@ -109,7 +115,7 @@ impl Driver {
     }
 
     /// Says anew what an interface may send and receive. At no moment is more allowed than either before or
-    /// after; when it fails, it is as before.
+    /// after; when it fails, it is as before. It can be cancelled before it begins.
     ///
     /// # Errors
     ///
@@ -144,7 +150,7 @@ impl Driver {
     pub async fn interfaces(&self, which: &Which) -> crate::Result<Vec<Interface>> {
         let job = Job::new(self.clone(), Progress::none());
         let listed = async {
-            let (_, record) = find::ours(&job, which).await?;
+            let record = find::known(&job, which).await?;
             let found = all(&job, &record).await?;
             Ok(found.into_iter().map(|(_, interface)| interface).collect())
         };
@@ -165,17 +171,31 @@ async fn check_locking(job: &Job, locking: &Locking) -> Result<(), Cause> {
 /// What is to be made, or why it cannot be.
 async fn decide(job: &Job, vm: &Ref<Vm>, record: &VmRecord, nic: &Nic) -> Result<NicPlan, Cause> {
     plugs(record)?;
+    plan::check_nic(nic)?;
     check_locking(job, &nic.locking).await?;
+    if nic.limit_kbytes.is_some() {
+        licence::check(job, &[Feature::Qos]).await?;
+    }
     let client = job.client();
     let doing = || Cause::host(format!("looking for a place for an interface in VM {}", record.uuid));
     let network = plan::choose_network(&inventory::read_networks(client).await?, &nic.network)
         .map_err(Conflicts::from)?
         .clone();
     ports::free(job, nic.other_config.get(PORT)).await?;
+    let functions = inventory::devices::functions(client).await;
+    let functions = functions.map_err(Cause::host("reading which networks are parts of network cards"))?;
+    if functions.keys().any(|(divided, _)| *divided == network.reference) {
+        licence::check(job, &[Feature::NetworkSriov]).await?;
+    }
     if let Some(node) =
-        inventory::read_nodes(client).await?.iter().find(|n| n.reference == record.resident_on)
+        inventory::read_nodes(&job.driver).await?.iter().find(|n| n.reference == record.resident_on)
     {
         ports::able(job, node).await?;
+        let mut found = Vec::new();
+        plan::devices::functions_free([&network].into_iter(), &functions, node, &mut found);
+        if !found.is_empty() {
+            return Err(Conflicts::new(found).into());
+        }
     }
     let taken = inventory::macs_taken(client, std::slice::from_ref(nic)).await.map_err(doing())?;
     if let (MacChoice::Given(mac), Some((_, vm))) = (nic.mac, taken.into_iter().next()) {
@@ -214,44 +234,81 @@ async fn attach(
     stop: &Stop,
 ) -> Result<Interface, Cause> {
     let client = job.client();
-    let doing =
-        || Cause::host(format!("attaching interface {} to network {:?}", plan.mac, plan.network.name));
+    let attaching = || format!("attaching interface {} to network {:?}", plan.mac, plan.network.name);
+    let doing = || Cause::host(attaching());
     stop.check()?;
-    let (undo, of, operation) = (client.clone(), vm.clone(), job.operation);
+    let (undo, of, operation) = (job.driver.clone(), vm.clone(), job.operation);
     job.rollback.push_sweep(format!("interface {} of VM {}", plan.mac, record.uuid), async move {
         sweep(&undo, &of, operation).await
     });
-    let reference = client.call(record::vif(plan, vm)).await.map_err(doing())?;
-    if plugs(record)? {
-        stop.check()?;
-        match client.call(vif::Plug { vif: reference.clone() }).await {
-            Err(error) if !error.is("DEVICE_ALREADY_ATTACHED") => return Err(doing()(error)),
-            _ => {}
-        }
+    let mut call = record::vif(plan, vm);
+    half::mark(&mut call.other_config, job.operation);
+    let reference = client.call(call).await.map_err(doing())?;
+    // Two at the same moment both give way: the last one has seen the other.
+    if let Some(vm) = inventory::mac_taken(client, plan.mac, Some(&reference)).await.map_err(doing())? {
+        return Err(Conflicts::from(Conflict::MacInUse { mac: plan.mac, vm }).into());
     }
+    plug(job, vm, &reference, plan, stop).await.map_err(Held::while_doing(attaching()))?;
     let made = client.record(&reference).await.map_err(doing())?;
     if made.currently_attached {
         let ports = Ports::for_one(&job.driver, &made, &record.resident_on).await?;
         ports.remember(job);
         ports.up(stop).await?;
     }
+    Device::Interface(&reference).complete(client).await.map_err(doing())?;
     Ok(shown(made, plan.network.uuid.clone()))
 }
 
+/// Plugs an interface if its guest runs, which is asked now that it is there: a guest that starts later has
+/// it from its start.
+async fn plug(job: &Job, vm: &Ref<Vm>, vif: &Ref<Vif>, plan: &NicPlan, stop: &Stop) -> Result<(), Held> {
+    if !plugs(&job.client().record(vm).await?)? {
+        return Ok(());
+    }
+    stop.check().map_err(Cause::from)?;
+    let plugging = format!("plugging interface {} (VIF {vif})", plan.mac);
+    let patience = job.driver.settings().detach_timeout;
+    let plugged = job.within(vif::Plug { vif: vif.clone() }, plugging, patience, stop).await;
+    went_down(job.client(), vm, tolerated(plugged.map_err(Held::from), &["DEVICE_ALREADY_ATTACHED"])).await
+}
+
 /// Removes the interfaces of a VM that an operation made.
-async fn sweep(client: &xenapi_client::Client, vm: &Ref<Vm>, operation: Uuid) -> xenapi_client::Result<()> {
+async fn sweep(driver: &Driver, vm: &Ref<Vm>, operation: Uuid) -> Result<(), Held> {
+    let client = driver.client();
     let Some(vm) = client.record_opt(vm).await? else { return Ok(()) };
     for reference in &vm.vifs {
         let Some(vif) = client.record_opt(reference).await? else { continue };
         if vif.other_config.get(ownership::OPERATION).is_some_and(|made| *made == operation.to_string()) {
-            if vif.currently_attached {
-                let unplugged = client.call(vif::Unplug { vif: reference.clone() }).await;
-                tolerate(unplugged, &["DEVICE_ALREADY_DETACHED", "VM_BAD_POWER_STATE"])?;
-            }
-            gone_is_fine(client.destroy(reference).await)?;
+            // What is given up may end well later: its mark tells what it is.
+            let_go(driver, reference).await?;
         }
     }
     Ok(())
+}
+
+/// Unplugs an interface, if its guest has it, and removes it.
+pub(crate) async fn let_go(driver: &Driver, vif: &Ref<Vif>) -> Result<(), Held> {
+    unplug(driver, vif, &Stop::new()).await?;
+    let gone = gone_is_fine(driver.client().destroy(vif).await);
+    if !gone.as_ref().is_err_and(|error| error.is("OPERATION_NOT_ALLOWED")) {
+        return Ok(gone?);
+    }
+    // Its guest was started in between, and has it.
+    unplug(driver, vif, &Stop::new()).await?;
+    Ok(gone_is_fine(driver.client().destroy(vif).await)?)
+}
+
+/// Unplugs an interface, for no longer than a host may take to let go of a disk.
+async fn unplug(driver: &Driver, vif: &Ref<Vif>, stop: &Stop) -> Result<(), Held> {
+    let Some(record) = driver.client().record_opt(vif).await? else { return Ok(()) };
+    if !record.currently_attached {
+        return Ok(());
+    }
+    let doing = format!("unplugging interface {} (VIF {})", record.mac, record.uuid);
+    let patience = driver.settings().detach_timeout;
+    let call = vif::Unplug { vif: vif.clone() };
+    let unplugged = job::within(driver.client(), call, doing, patience, stop).await;
+    tolerated(unplugged.map_err(Held::from), &["DEVICE_ALREADY_DETACHED", "VM_BAD_POWER_STATE"])
 }
 
 async fn remove(
@@ -261,10 +318,16 @@ async fn remove(
     doing: String,
 ) -> Result<(), Cause> {
     let client = job.client();
-    let record = client.record(vif).await.map_err(Cause::host(&*doing))?;
+    // Somebody else may have taken it away in between, or stopped the VM, which is what is wanted.
+    let Some(record) = client.record_opt(vif).await.map_err(Cause::host(&*doing))? else { return Ok(()) };
+    let half = Device::Interface(vif);
+    gone_is_fine(half.begin(client, job.operation).await).map_err(Cause::host(&*doing))?;
     if plugged {
-        let unplugged = client.call(vif::Unplug { vif: vif.clone() }).await;
-        tolerate(unplugged, &["DEVICE_ALREADY_DETACHED"]).map_err(Cause::host(&*doing))?;
+        let unplugged = unplug(&job.driver, vif, &Stop::new()).await;
+        if let Err(why) = &unplugged {
+            half.withdraw(client, job.operation, why).await;
+        }
+        unplugged.map_err(Held::while_doing(&*doing))?;
     }
     // As long as the interface is there, this can be tried again.
     Ports::for_one(&job.driver, &record, ports::home(vm)).await?.down().await?;
@@ -359,6 +422,6 @@ fn shown(vif: VifRecord, network_uuid: String) -> Interface {
         ipv4_allowed: vif.ipv4_allowed,
         ipv6_allowed: vif.ipv6_allowed,
         plugged: vif.currently_attached,
-        other_config: vif.other_config,
+        other_config: half::without(vif.other_config),
     }
 }

@@ -1,21 +1,25 @@
 //! What the endpoint has, as far as planning needs it.
 
-mod devices;
+pub(crate) mod devices;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use xenapi_client::{Client, ErrorKind};
 use xenapi_storage::Repository;
 use xenapi_types::query::Query;
 use xenapi_types::{
-    Host, HostRecord, Network as NetworkClass, NetworkRecord, Pbd, Pool, Ref, Sr, Vif, Vm, host, vm,
+    Host, HostMetrics, HostRecord, Network as NetworkClass, NetworkRecord, Pbd, Pool, Ref, Sr, Vif, Vm, host,
+    vm,
 };
 
-pub use devices::GpuOffer;
+pub(crate) use devices::given_pci;
+pub use devices::{GpuInfo, GpuKind, GpuOffer};
 
 use crate::cancel::{self, Work};
+use crate::driver::Driver;
 use crate::error::Cause;
 use crate::ledger;
+use crate::plan::Conflict;
 use crate::spec::{InstanceSpec, MacChoice, Nic};
 
 /// A picture of the pool, taken before an operation.
@@ -41,6 +45,8 @@ pub struct Inventory {
     pub functions_free: BTreeMap<(Ref<NetworkClass>, Ref<Host>), i64>,
     /// Names of the VMs that have devices of a host for themselves, by host and address, when some are wanted.
     pub pci_taken: BTreeMap<(Ref<Host>, String), String>,
+    /// Hosts and addresses of the devices that XAPI lists, when some are wanted.
+    pub pci_there: BTreeSet<(Ref<Host>, String)>,
 }
 
 /// A host.
@@ -57,12 +63,33 @@ pub struct Node {
     pub address: String,
     /// Whether it takes new guests.
     pub enabled: bool,
+    /// Whether the pool hears of it: one that is down or cut off stays enabled. One that nothing is measured of is taken for
+    /// live.
+    pub live: bool,
     /// What it runs, `XenServer 8.4.0`.
     pub product: String,
     /// Number of physical CPUs.
     pub cpus: u32,
-    /// Memory for new guests in bytes, as XAPI computes it, without what instances that are being made were promised.
+    /// Memory for new guests in bytes, as XAPI computes it, without what instances that are being made were promised. None
+    /// on one that is not live.
     pub memory_free_bytes: u64,
+}
+
+impl Node {
+    /// What keeps new guests from it, whatever room it has.
+    pub(crate) fn refusal(&self) -> Option<Conflict> {
+        let node = self.name.clone();
+        match (self.live, self.enabled) {
+            (false, _) => Some(Conflict::NodeNotLive { node }),
+            (true, false) => Some(Conflict::NodeDisabled { node }),
+            (true, true) => None,
+        }
+    }
+
+    /// Whether it can take guests, and its dom0 can be asked for something.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.refusal().is_none()
+    }
 }
 
 /// A network.
@@ -81,19 +108,52 @@ pub struct Network {
     pub mtu: i64,
 }
 
+/// Whether the pool has given up a host, by the reference to its metrics. A host without any is taken for live.
+pub(crate) async fn is_dead(client: &Client, metrics: &Ref<HostMetrics>) -> xenapi_client::Result<bool> {
+    Ok(client.record_opt(metrics).await?.is_some_and(|metrics| !metrics.live))
+}
+
+/// Whether a call could not be passed on because its host is dead by the pool's account. One that has not been given up may go on
+/// with all it has.
+pub(crate) async fn is_cut_off(client: &Client, host: &Ref<Host>, cause: &Cause) -> bool {
+    let Cause::Host { source, .. } = cause else { return false };
+    if !["CANNOT_CONTACT_HOST", "HOST_OFFLINE", "HOST_NOT_LIVE"].iter().any(|code| source.is(code)) {
+        return false;
+    }
+    let dead = async {
+        let metrics = client.get_field(host, host::field::METRICS).await?;
+        is_dead(client, &metrics).await
+    };
+    // Who cannot find out has an error already, which stays.
+    dead.await.unwrap_or(false)
+}
+
 /// The hosts of the pool, in the order of their names.
-pub(crate) async fn read_nodes(client: &Client) -> Result<Vec<Node>, Cause> {
-    let hosts = client.all_records::<Host>().await.map_err(Cause::host("reading the hosts"))?;
+pub(crate) async fn read_nodes(driver: &Driver) -> Result<Vec<Node>, Cause> {
+    let client = driver.client();
+    let (hosts, metrics) =
+        tokio::try_join!(client.all_records::<Host>(), client.all_records::<HostMetrics>())
+            .map_err(Cause::host("reading the hosts"))?;
     let nodes = hosts.into_iter().map(|(reference, record)| -> Work<'_, Cause, Node> {
-        Box::pin(read_node(client, reference, record))
+        let live = metrics.get(&record.metrics).is_none_or(|metrics| metrics.live);
+        Box::pin(read_node(driver, reference, record, live))
     });
     let mut nodes = cancel::all(nodes).await?;
     nodes.sort_by(|a, b| (&a.name, &a.uuid).cmp(&(&b.name, &b.uuid)));
     Ok(nodes)
 }
 
-async fn read_node(client: &Client, reference: Ref<Host>, record: HostRecord) -> Result<Node, Cause> {
-    let free = client.call(host::ComputeFreeMemory { host: reference.clone() }).await;
+async fn read_node(
+    driver: &Driver,
+    reference: Ref<Host>,
+    record: HostRecord,
+    live: bool,
+) -> Result<Node, Cause> {
+    if !live {
+        // XAPI computes it from its database, where a host that has died still has all its memory.
+        return Ok(node(reference, record, live, 0));
+    }
+    let free = driver.client().call(host::ComputeFreeMemory { host: reference.clone() }).await;
     let memory_free_bytes = match free {
         Ok(bytes) => u64::try_from(bytes).unwrap_or(0),
         // A host that is down is still a node, one without memory.
@@ -104,11 +164,12 @@ async fn read_node(client: &Client, reference: Ref<Host>, record: HostRecord) ->
         }
     };
     // In this order: who starts in between is counted twice rather than not at all.
-    let memory_free_bytes = memory_free_bytes.saturating_sub(ledger::promised_bytes(&record.other_config));
-    Ok(node(reference, record, memory_free_bytes))
+    let promised = ledger::promised_bytes(driver.clock(), &record.other_config);
+    let memory_free_bytes = memory_free_bytes.saturating_sub(promised);
+    Ok(node(reference, record, live, memory_free_bytes))
 }
 
-fn node(reference: Ref<Host>, record: HostRecord, memory_free_bytes: u64) -> Node {
+fn node(reference: Ref<Host>, record: HostRecord, live: bool, memory_free_bytes: u64) -> Node {
     let version = |key: &str| record.software_version.get(key).cloned().unwrap_or_default();
     let product = format!("{} {}", version("product_brand"), version("product_version"));
     let cpus = record.cpu_info.get("cpu_count").and_then(|count| count.parse().ok()).unwrap_or(0);
@@ -118,6 +179,7 @@ fn node(reference: Ref<Host>, record: HostRecord, memory_free_bytes: u64) -> Nod
         name: record.name_label,
         address: record.address,
         enabled: record.enabled,
+        live,
         product: product.trim().to_owned(),
         cpus,
         memory_free_bytes,
@@ -125,11 +187,23 @@ fn node(reference: Ref<Host>, record: HostRecord, memory_free_bytes: u64) -> Nod
 }
 
 /// All that a plan for `spec` needs to know.
-pub(crate) async fn read(client: &Client, spec: &InstanceSpec) -> Result<Inventory, Cause> {
+pub(crate) async fn read(driver: &Driver, spec: &InstanceSpec) -> Result<Inventory, Cause> {
+    let client = driver.client();
     let doing = |what: &'static str| Cause::host(format!("reading the pool's {what}"));
     let wanted = &spec.hardware;
-    let (nodes, srs, pbds, pools, networks, name_taken_by, macs_taken, gpus, functions_free, pci_taken) = tokio::try_join!(
-        read_nodes(client),
+    let (
+        nodes,
+        srs,
+        pbds,
+        pools,
+        networks,
+        name_taken_by,
+        macs_taken,
+        gpus,
+        functions_free,
+        (pci_taken, pci_there),
+    ) = tokio::try_join!(
+        read_nodes(driver),
         async { client.all_records::<Sr>().await.map_err(doing("storage repositories")) },
         async { client.all_records::<Pbd>().await.map_err(doing("storage connections")) },
         async { client.all_records::<Pool>().await.map_err(doing("settings")) },
@@ -138,7 +212,7 @@ pub(crate) async fn read(client: &Client, spec: &InstanceSpec) -> Result<Invento
         async { macs_taken(client, &spec.nics).await.map_err(doing("MAC addresses")) },
         if_wanted(!wanted.gpus.is_empty(), devices::gpus(client), doing("GPUs")),
         if_wanted(!spec.nics.is_empty(), devices::functions(client), doing("network cards")),
-        if_wanted(!wanted.pci.is_empty(), devices::pci(client), doing("VMs' devices")),
+        if_wanted(!wanted.pci.is_empty(), devices::pci(client), doing("PCI devices")),
     )?;
     let (default_sr, restrictions) =
         pools.into_values().next().map_or_else(Default::default, |pool| (pool.default_sr, pool.restrictions));
@@ -158,6 +232,7 @@ pub(crate) async fn read(client: &Client, spec: &InstanceSpec) -> Result<Invento
         gpus,
         functions_free,
         pci_taken,
+        pci_there,
     })
 }
 
@@ -206,11 +281,22 @@ pub(crate) async fn macs_taken(
     let mut taken = BTreeMap::new();
     for nic in nics {
         let MacChoice::Given(mac) = nic.mac else { continue };
-        let query = Query::eq("MAC", mac.to_string())?;
-        for vif in client.records_where::<Vif>(&query).await?.into_values() {
-            let vm = client.record_opt(&vif.vm).await?;
-            taken.insert(mac.to_string(), vm.map_or_else(String::new, |vm| vm.name_label));
+        if let Some(vm) = mac_taken(client, mac, None).await? {
+            taken.insert(mac.to_string(), vm);
         }
     }
     Ok(taken)
+}
+
+/// The name of the VM that has another interface of this address than this one.
+pub(crate) async fn mac_taken(
+    client: &Client,
+    mac: crate::spec::MacAddr,
+    but_for: Option<&Ref<Vif>>,
+) -> xenapi_client::Result<Option<String>> {
+    let query = Query::eq("MAC", mac.to_string())?;
+    let others = client.records_where::<Vif>(&query).await?;
+    let Some(other) = others.into_iter().find(|(vif, _)| Some(vif) != but_for) else { return Ok(None) };
+    let vm = client.record_opt(&other.1.vm).await?;
+    Ok(Some(vm.map_or_else(String::new, |vm| vm.name_label)))
 }

@@ -5,17 +5,18 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, OwnedMutexGuard};
 use uuid::Uuid;
-use xenapi_client::{Client, Route, Task};
+use xenapi_client::{Client, ErrorKind, Route, Task};
 use xenapi_storage::{Repository, ownership};
 use xenapi_types::{Call, Ref, Sr, Vdi, vdi};
 
-use crate::cancel::Stop;
+use crate::cancel::{Stop, Stopped};
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op};
 use crate::operation::Operation;
 use crate::plan::DiskPlan;
+use crate::power;
 use crate::progress::{Event, Progress, Stage};
 use crate::record;
 use crate::remove::{self, Dom0};
@@ -52,6 +53,13 @@ impl Drop for Active {
 pub(crate) struct Failed {
     pub(crate) stage: Stage,
     pub(crate) cause: Cause,
+}
+
+/// Between two stages: while it waited for its turn.
+impl From<Stopped> for Failed {
+    fn from(stopped: Stopped) -> Self {
+        Self { stage: Stage::Find, cause: stopped.into() }
+    }
 }
 
 /// A disk that was created.
@@ -133,12 +141,45 @@ impl Driver {
     }
 }
 
+/// Runs a call as a task that may take so long. After that, and when it is to stop, the task is cancelled,
+/// but its end is awaited only for a moment: what it waits for may never come. One that ends well in that
+/// moment has ended well.
+pub(crate) async fn within<C: Call>(
+    client: &Client,
+    call: C,
+    doing: String,
+    patience: Duration,
+    stop: &Stop,
+) -> Result<C::Output, Cause> {
+    let task = client.spawn_task(call).await.map_err(Cause::host(&*doing))?;
+    let cancel = task.canceller();
+    let wait = task.wait();
+    tokio::pin!(wait);
+    let cause = match stop.guard(tokio::time::timeout(patience, &mut wait)).await {
+        Ok(Ok(Err(error))) if error.kind() == ErrorKind::OutcomeUnknown => {
+            // It may go on.
+            let _ = cancel.cancel().await;
+            return Err(Cause::host(doing)(error));
+        }
+        Ok(Ok(ended)) => return ended.map_err(Cause::host(doing)),
+        Ok(Err(_)) => Cause::NoAnswer { doing, seconds: patience.as_secs() },
+        Err(stopped) => stopped.into(),
+    };
+    if let Err(error) = cancel.cancel().await {
+        tracing::debug!(%error, "the task cannot be cancelled");
+    }
+    match tokio::time::timeout(GRACE, wait).await {
+        Ok(Ok(output)) => Ok(output),
+        _ => Err(cause),
+    }
+}
+
 impl Job {
     pub(crate) fn new(driver: Driver, progress: Progress) -> Self {
         // Nobody is told of stages that only look.
         let progress = if driver.0.rehearses { Progress::none() } else { progress };
         // Its time is in it: reconciling leaves alone what may still be under way elsewhere.
-        let operation = Uuid::now_v7();
+        let operation = driver.0.clock.operation();
         let _active = Active::new(&driver, operation);
         let (rollback, routes) = (Rollback::default(), Mutex::default());
         Self { driver, operation, rollback, progress, routes, _active }
@@ -146,6 +187,11 @@ impl Job {
 
     pub(crate) fn client(&self) -> &Client {
         self.driver.client()
+    }
+
+    /// Waits until no other operation of this driver is behind the gate of this name, and closes it.
+    pub(crate) async fn turn(&self, name: &str, stop: &Stop) -> Result<OwnedMutexGuard<()>, Stopped> {
+        stop.guard(self.driver.0.gates.enter(name)).await
     }
 
     /// The host that the data of an SR's disks go through: the same one in the whole job.
@@ -166,7 +212,8 @@ impl Job {
     }
 
     /// Runs a call that takes its time as a task, and tells how far it is. When it is to stop, the task is
-    /// cancelled, and its end awaited all the same: nothing else can be done with its objects before.
+    /// cancelled, and its end awaited, as nothing else can be done with its objects before; but no longer than
+    /// [`Settings::detach_timeout`](crate::Settings::detach_timeout), as a host that hangs may never end it.
     pub(crate) async fn run<C: Call>(
         &self,
         call: C,
@@ -182,17 +229,16 @@ impl Job {
         match stop.guard(&mut wait).await {
             Ok(result) => result.map_err(Cause::host(doing)),
             Err(stopped) => {
-                if let Err(error) = cancel.cancel().await {
-                    tracing::debug!(%error, "the task cannot be cancelled");
-                }
                 // It may have been about to end well.
-                wait.await.map_err(|_| stopped.into())
+                match power::give_up(self, &cancel, wait).await {
+                    Some(Ok(output)) => Ok(output),
+                    _ => Err(stopped.into()),
+                }
             }
         }
     }
 
-    /// Runs a call as a task that may take so long. After that, and when it is to stop, the task is cancelled,
-    /// but its end is not awaited: what it waits for may never come.
+    /// [`within`], in this job.
     pub(crate) async fn within<C: Call>(
         &self,
         call: C,
@@ -200,22 +246,7 @@ impl Job {
         patience: Duration,
         stop: &Stop,
     ) -> Result<C::Output, Cause> {
-        let task = self.client().spawn_task(call).await.map_err(Cause::host(&*doing))?;
-        let cancel = Task::<()>::attach(self.client(), task.reference().clone(), C::METHOD);
-        let ended = stop.guard(tokio::time::timeout(patience, task.wait())).await;
-        let cause = match ended {
-            Ok(Ok(Ok(output))) => return Ok(output),
-            // Its own failure, or nothing is known of it: then it may go on.
-            Ok(Ok(Err(error))) => Cause::host(doing)(error),
-            Ok(Err(_)) => Cause::NoAnswer { doing, seconds: patience.as_secs() },
-            Err(stopped) => stopped.into(),
-        };
-        if let Err(error) = cancel.cancel().await {
-            tracing::debug!(%error, "the task cannot be cancelled");
-        }
-        // Most tasks end at once then, and their record should not stay behind.
-        let _ = tokio::time::timeout(GRACE, cancel.wait()).await;
-        Err(cause)
+        within(self.client(), call, doing, patience, stop).await
     }
 
     /// Makes a disk, to be removed again if the operation fails.
@@ -258,8 +289,8 @@ impl Job {
         sealed.map_err(Cause::host(format!("noting in disk {uuid} whose it is")))
     }
 
-    /// What a disk takes in its SR, in bytes: SRs say so anew only when they are asked to. It is good to know, and no reason to
-    /// fail.
+    /// What a disk takes in its SR, in bytes: SRs say so anew only when they are asked to. It is good to
+    /// know, and no reason to fail.
     pub(crate) async fn physical_bytes(&self, vdi: &Ref<Vdi>) -> Option<u64> {
         if let Err(error) = self.client().call(vdi::Update { vdi: vdi.clone() }).await {
             tracing::debug!(%error, "what the disk takes is what was known before");
@@ -279,10 +310,9 @@ impl Job {
 
     /// Before anything is made: what is made although nobody heard of it is found by its operation.
     pub(crate) fn remember_lost_answers(&self, vm_name: &str, disk_names: Vec<String>) {
-        let (client, operation, vm_name) = (self.client().clone(), self.operation, vm_name.to_owned());
-        let patience = self.driver.settings().detach_timeout;
+        let (driver, operation, vm_name) = (self.driver.clone(), self.operation, vm_name.to_owned());
         self.rollback.push_sweep(format!("whatever else operation {operation} made"), async move {
-            remove::sweep(&client, operation, &vm_name, &disk_names, patience).await
+            remove::sweep(&driver, operation, &vm_name, &disk_names).await
         });
     }
 }

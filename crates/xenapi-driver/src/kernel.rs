@@ -21,9 +21,9 @@ use xenapi_types::{Host, Ref, Vm, VmRecord, vm};
 
 use crate::cancel::Stop;
 use crate::compatibility;
-use crate::dom0_disk::{self, Target};
+use crate::dom0_disk::{self, Target, Until};
 use crate::error::Cause;
-use crate::inventory::Node;
+use crate::inventory::{self, Node};
 use crate::job::Job;
 use crate::plan::{Conflict, Conflicts, DiskPlan, Plan};
 use crate::remove::{self, Dom0};
@@ -242,17 +242,18 @@ pub(crate) async fn install(
 /// The file's path in dom0.
 async fn place(job: &Job, plan: &Plan, part: &Part, stop: &Stop) -> Result<String, Cause> {
     let (digest, name) = (part.digest.clone(), name(plan.instance, part.kind));
+    let until = Until::at_once(stop);
     let bytes = match &part.content {
         Content::Here(bytes) => bytes,
         Content::There(remote) => {
             let headers = remote.headers.iter().map(|(name, text)| (name.clone(), text.expose().to_owned()));
             let (url, max_bytes) = (remote.url.clone(), part.max_bytes);
             let request = FetchKernel { url, headers: headers.collect(), digest, max_bytes, name };
-            return dom0_disk::ask(job, &plan.node.reference, &request).await;
+            return dom0_disk::ask(job, &plan.node.reference, &request, until).await;
         }
     };
     let request = PlaceKernel { sha256: digest.clone(), name: name.clone() };
-    if let Some(path) = dom0_disk::ask(job, &plan.node.reference, &request).await? {
+    if let Some(path) = dom0_disk::ask(job, &plan.node.reference, &request, until).await? {
         return Ok(path);
     }
     let size_bytes = bytes.len() as u64;
@@ -268,7 +269,8 @@ async fn place(job: &Job, plan: &Plan, part: &Part, stop: &Stop) -> Result<Strin
     let mark = Ownership { owner, instance: plan.instance, operation: job.operation };
     let target = Target { vdi: disk.reference.clone(), host: plan.node.reference.clone(), mark };
     let path = dom0_disk::attached(job, &target, async |dev| {
-        dom0_disk::ask(job, &target.host, &CacheKernel { dev, size_bytes, sha256: digest, name }).await
+        let call = CacheKernel { dev, size_bytes, sha256: digest, name };
+        dom0_disk::ask(job, &target.host, &call, until).await
     });
     let path = path.await?;
     let patience = job.driver.settings().detach_timeout;
@@ -325,7 +327,7 @@ impl Along {
             stop.check()?;
             let (name, url) = (name(instance, kind), url.unwrap_or_default());
             let request = FetchKernel { url, headers: BTreeMap::new(), digest, max_bytes, name };
-            let path = dom0_disk::ask(job, host, &request).await?;
+            let path = dom0_disk::ask(job, host, &request, Until::at_once(stop)).await?;
             set_path(job.client(), vm, kind, path).await?;
         }
         Ok(())
@@ -341,7 +343,8 @@ async fn set_path(client: &Client, vm: &Ref<Vm>, kind: Kind, path: String) -> Re
 }
 
 /// Removes an instance's files from the hosts, if it has any. Where they are is not known for sure: hosts have no say in
-/// where a VM goes. A host that cannot be asked keeps them.
+/// where a VM goes. A host that is off or dead keeps them; for one that only cannot be reached it fails,
+/// until the pool has given it up.
 pub(crate) async fn forget(client: &Client, record: &VmRecord, instance: Uuid) -> Result<(), Cause> {
     if !record.other_config.contains_key(KEY) {
         return Ok(());
@@ -350,8 +353,16 @@ pub(crate) async fn forget(client: &Client, record: &VmRecord, instance: Uuid) -
     for host in hosts {
         match remove_from(client, &host, instance).await {
             Err(Cause::Host { source, .. }) if source.is("XENAPI_MISSING_PLUGIN") => {}
-            Err(Cause::Host { source, .. }) if source.is("HOST_OFFLINE") => {
+            Err(Cause::Host { source, .. }) if source.is("UNKNOWN_XENAPI_PLUGIN_FUNCTION") => {
+                tracing::warn!(%instance, %host, "the host's plugin is too old to have the instance's kernel, or to remove it");
+            }
+            Err(Cause::Host { source, .. })
+                if ["HOST_OFFLINE", "HOST_NOT_LIVE"].iter().any(|code| source.is(code)) =>
+            {
                 tracing::warn!(%instance, %host, "the host is off and may keep the instance's kernel");
+            }
+            Err(cause) if inventory::is_cut_off(client, &host, &cause).await => {
+                tracing::warn!(%instance, %host, "the host is dead and may keep the instance's kernel");
             }
             removed => removed?,
         }

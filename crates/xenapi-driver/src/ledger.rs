@@ -25,11 +25,11 @@ use xenapi_client::Client;
 use xenapi_types::{Host, Ref, host};
 
 use crate::cancel::Stop;
+use crate::clock::Clock;
 use crate::error::Cause;
 use crate::inventory::Node;
 use crate::job::Job;
 use crate::plan::{Conflict, Conflicts};
-use crate::reconcile::is_older;
 use crate::remove::gone_is_fine;
 
 /// Who asks: `bytes/owner`, by operation.
@@ -63,11 +63,11 @@ pub(crate) fn promises(other_config: &BTreeMap<String, String>) -> impl Iterator
 }
 
 /// What has been promised on a host, in bytes.
-pub(crate) fn promised_bytes(other_config: &BTreeMap<String, String>) -> u64 {
+pub(crate) fn promised_bytes(clock: &Clock, other_config: &BTreeMap<String, String>) -> u64 {
     promises(other_config)
-        .filter(|promise| !is_older(promise.operation, LIFE))
+        .filter(|promise| !clock.is_older(promise.operation, LIFE))
         .map(|promise| promise.bytes)
-        .sum()
+        .fold(0, u64::saturating_add)
 }
 
 /// What becomes of who asks, given what others have asked for.
@@ -80,7 +80,9 @@ enum Verdict {
 }
 
 fn judge(own: Uuid, bytes: u64, free: u64, others: &[Promise]) -> Verdict {
-    let sum = |of: &dyn Fn(&&Promise) -> bool| others.iter().filter(|p| of(p)).map(|p| p.bytes).sum::<u64>();
+    let sum = |of: &dyn Fn(&&Promise) -> bool| {
+        others.iter().filter(|p| of(p)).map(|p| p.bytes).fold(0, u64::saturating_add)
+    };
     let fits = |taken: u64| bytes.saturating_add(taken) <= free;
     let firm = sum(&|promise| promise.is_firm || promise.operation < own);
     match (fits(sum(&|_| true)), fits(firm)) {
@@ -103,13 +105,13 @@ pub(crate) async fn reserve(job: &Job, node: &Node, bytes: u64, stop: &Stop) -> 
     let asked = format!("{bytes}/{}", job.driver.settings().owner);
     let field = host::field::OTHER_CONFIG;
     client.add_to(host, field, format!("{ASKED}{operation}"), asked).await.map_err(doing())?;
-    let mut refused = 0;
+    let (mut refused, clock) = (0, job.driver.clock());
     for _ in 0..LOOKS {
         let keys = client.get_field(host, field).await.map_err(doing())?;
         let call = host::ComputeFreeMemory { host: host.clone() };
         let free = u64::try_from(client.call(call).await.map_err(doing())?).unwrap_or(0);
         let others: Vec<Promise> = promises(&keys)
-            .filter(|promise| promise.operation != operation && !is_older(promise.operation, LIFE))
+            .filter(|promise| promise.operation != operation && !clock.is_older(promise.operation, LIFE))
             .collect();
         match judge(operation, bytes, free, &others) {
             Verdict::Granted => return Ok(()),
@@ -133,10 +135,12 @@ pub(crate) async fn confirm(job: &Job, node: &Node) -> Result<(), Cause> {
 
 /// Takes back what an operation was promised. It can be repeated.
 pub(crate) async fn release(client: &Client, host: &Ref<Host>, operation: Uuid) -> xenapi_client::Result<()> {
-    let remove = |prefix| client.remove_from(host, host::field::OTHER_CONFIG, format!("{prefix}{operation}"));
-    let (asked, promised) = tokio::join!(remove(ASKED), remove(PROMISED));
-    gone_is_fine(asked)?;
-    gone_is_fine(promised)
+    // What was asked for goes last: by it a promise is found.
+    for prefix in [PROMISED, ASKED] {
+        let key = format!("{prefix}{operation}");
+        gone_is_fine(client.remove_from(host, host::field::OTHER_CONFIG, key).await)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -155,6 +159,8 @@ mod tests {
             (vec![promise(c, 5, true)], Verdict::Refused(5)),
             (vec![promise(a, 2, false), promise(c, 3, false)], Verdict::Wait),
             (vec![promise(a, 2, true), promise(c, 3, true)], Verdict::Refused(5)),
+            // Whoever may write to a host's keys writes what he likes.
+            (vec![promise(a, u64::MAX, true), promise(c, 3, true)], Verdict::Refused(u64::MAX)),
         ] {
             assert_eq!(judge(b, 6, 10, &others), expected, "{others:?}");
         }
@@ -171,10 +177,13 @@ mod tests {
             (format!("{ASKED}nobody"), "7/me".to_owned()),
             ("agile".to_owned(), "7/me".to_owned()),
         ]);
-        assert_eq!(promised_bytes(&keys), 5);
+        assert_eq!(promised_bytes(&Clock::default(), &keys), 5);
         let read: Vec<Promise> = promises(&keys).collect();
         assert_eq!(read.len(), 2);
         let promise = Promise { operation: young, bytes: 5, owner: "me/and you".into(), is_firm: true };
         assert!(read.contains(&promise));
+        let most = [Uuid::now_v7(), Uuid::now_v7()]
+            .map(|operation| (format!("{ASKED}{operation}"), format!("{}/me", u64::MAX)));
+        assert_eq!(promised_bytes(&Clock::default(), &most.into()), u64::MAX);
     }
 }

@@ -42,7 +42,9 @@
 //!
 //! Everything that is made carries keys that say whose it is (`xenapi_storage::ownership`), and nothing
 //! without them is ever removed. Disks go to any storage repository that can hold them, through XAPI alone:
-//! no path inside a host is known here.
+//! no path inside a host is known here. Who asks for it has plugins in dom0 write disks ([`ImportVia::Dom0`]) or copy
+//! them as files from host to host ([`resize::CopyVia::Dom0`]); only the latter names folders there, one of them
+//! [`Settings::sr_base_path`].
 //!
 //! What this crate does not do: choose a host, or keep a database. Images come from [`spec::RootImage`]: a file, or
 //! any source of `image-store`, streamed into the disk.
@@ -50,11 +52,17 @@
 mod adopt;
 mod agent;
 pub mod backup;
+mod belongings;
+mod blocked;
 mod boot_lock;
 pub mod bridges;
 mod cancel;
+mod chains;
+mod clock;
+mod coming_up;
 pub mod compatibility;
 pub mod compute;
+pub mod console;
 mod destroy;
 mod disk_setup;
 pub mod disks;
@@ -63,9 +71,12 @@ mod dom0_write;
 mod drive;
 mod driver;
 mod error;
-mod evacuate;
+pub mod evacuate;
 mod find;
 mod gates;
+mod half;
+mod handover;
+mod held;
 pub mod host_boot;
 mod image;
 pub mod image_cache;
@@ -80,8 +91,11 @@ mod layers;
 mod ledger;
 mod licence;
 pub mod live;
+pub mod load;
 mod mac;
+mod marks;
 pub mod membership;
+mod memory;
 mod moving;
 pub mod network;
 pub mod node;
@@ -99,6 +113,7 @@ pub mod reconcile;
 mod record;
 mod rehearsal;
 mod remove;
+mod request;
 pub mod rescue;
 pub mod resize;
 mod rollback;
@@ -110,6 +125,7 @@ mod transfer;
 pub mod upload;
 pub mod volume;
 mod xenstore;
+mod zeros;
 
 pub use adopt::Adopted;
 pub use agent::{

@@ -4,6 +4,7 @@
 //! restarts, and no password is written anywhere but into the call that XAPI has for it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -15,6 +16,7 @@ use crate::driver::Driver;
 use crate::error::{Cause, Op};
 use crate::inventory::{self, Node};
 use crate::job::Job;
+use crate::licence;
 use crate::operation::Operation;
 use crate::progress::{Progress, Stage};
 
@@ -64,7 +66,10 @@ impl Driver {
     /// Everything that XAPI would refuse later, and what can be told from here, is checked first and told at once.
     /// When the host is a member already, nothing is done. Its own endpoint sends clients to the coordinator from
     /// then on, and accepts the pool's passwords in place of its own: `newcomer` goes on working where both are
-    /// the same, and is else to be closed. Cancelled, it ends before the host is asked to join, or not at all.
+    /// the same, and is else to be closed.
+    ///
+    /// Cancelled before the host is asked to join, nothing is done; afterwards it waits no longer, and the host is a member:
+    /// to undo that would wipe its disks, which only [`Driver::eject_node`] does. Call it again to wait for the host.
     ///
     /// # Errors
     ///
@@ -77,7 +82,10 @@ impl Driver {
             Box::pin(async move {
                 let member = job.stage(Stage::Find, find_member(job, &newcomer)).await?;
                 let uuid = match member {
-                    Some(uuid) => uuid,
+                    Some(uuid) => {
+                        job.would(|| vec![format!("wait until host {uuid} takes guests, if it does not")])?;
+                        uuid
+                    }
                     None => {
                         let (uuid, address) =
                             job.stage(Stage::Plan, plan_join(job, &newcomer, &options)).await?;
@@ -92,7 +100,7 @@ impl Driver {
                         uuid
                     }
                 };
-                job.stage(Stage::Membership, wait_for_member(job, &uuid, options.patience)).await
+                job.stage(Stage::Membership, wait_for_member(job, &uuid, options.patience, stop)).await
             })
         })
     }
@@ -162,9 +170,10 @@ async fn find_member(job: &Job, newcomer: &Client) -> Result<Option<String>, Cau
         return Ok(None);
     }
     // Which one was meant is known from where it is called.
-    let called = newcomer.endpoint().to_string();
+    let endpoint = newcomer.endpoint();
+    let called = endpoint.host().unwrap_or_default();
     let hosts = ours.hosts.values().filter(|host| host.uuid != ours.coordinator().map_or("", |c| &c.uuid));
-    let called = hosts.clone().find(|host| called.contains(&host.address) && !host.address.is_empty());
+    let called = hosts.clone().find(|host| is_called(called, [&host.address, &host.hostname]));
     let only = || hosts.clone().next().filter(|_| hosts.clone().count() == 1);
     match called.or_else(only) {
         Some(host) => Ok(Some(host.uuid.clone())),
@@ -178,6 +187,14 @@ async fn find_member(job: &Job, newcomer: &Client) -> Result<Option<String>, Cau
     }
 }
 
+/// Whether a host with these names is the one at an address or name.
+fn is_called(called: &str, names: [&str; 2]) -> bool {
+    let ip = |text: &str| text.parse::<IpAddr>().ok();
+    let same =
+        |name: &str| name.eq_ignore_ascii_case(called) || ip(called).is_some_and(|it| ip(name) == Some(it));
+    !called.is_empty() && names.into_iter().any(same)
+}
+
 /// The newcomer's uuid, and the address that it is to join at.
 async fn plan_join(job: &Job, newcomer: &Client, options: &JoinOptions) -> Result<(String, String), Cause> {
     let (ours, theirs) = tokio::try_join!(
@@ -188,6 +205,9 @@ async fn plan_join(job: &Job, newcomer: &Client, options: &JoinOptions) -> Resul
     let mut reasons = differences(coordinator, host, options.force);
     if theirs.hosts.len() > 1 {
         reasons.push(format!("its pool has {} hosts; eject the others first", theirs.hosts.len()));
+    }
+    for (whose, pool) in [("the pool's", &ours.pool), ("its", &theirs.pool)] {
+        reasons.extend(licence::against_pooling(pool).map(|why| format!("{whose} {why}")));
     }
     if theirs.pool.ha_enabled {
         reasons.push("its pool has high availability; disable it first".to_owned());
@@ -277,11 +297,12 @@ async fn ask_to_join(
     .map_err(Cause::host("having the host join the pool"))
 }
 
-async fn wait_for_member(job: &Job, uuid: &str, patience: Duration) -> Result<Node, Cause> {
+async fn wait_for_member(job: &Job, uuid: &str, patience: Duration, stop: &Stop) -> Result<Node, Cause> {
     let doing = || Cause::host("waiting until the host is back as a member of the pool");
     let host = job.client().by_uuid::<Host>(uuid).await.map_err(doing())?;
-    job.client().wait_until(&host, patience, |host| host.enabled).await.map_err(doing())?;
-    let nodes = inventory::read_nodes(job.client()).await?;
+    let enabled = job.client().wait_until(&host, patience, |host| host.enabled);
+    stop.guard(enabled).await?.map_err(doing())?;
+    let nodes = inventory::read_nodes(&job.driver).await?;
     nodes.into_iter().find(|node| node.reference == host).ok_or(Cause::NoHost)
 }
 
@@ -341,4 +362,24 @@ async fn local_repositories(client: &Client, host: &Ref<Host>) -> Result<Vec<(Re
         srs.into_iter().filter(|(sr, _)| own.contains(sr) && !others.contains(sr)).collect();
     local.sort_by(|(_, a), (_, b)| (&a.name_label, &a.uuid).cmp(&(&b.name_label, &b.uuid)));
     Ok(local)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_called_by_its_whole_address_or_name() {
+        for (called, address, hostname, expected) in [
+            ("10.0.0.1", "10.0.0.1", "xen1", true),
+            ("10.0.0.11", "10.0.0.1", "xen1", false),
+            ("10.0.0.1", "10.0.0.11", "xen1", false),
+            ("2001:db8::1", "2001:db8:0::0:1", "xen1", true),
+            ("Xen1", "10.0.0.1", "xen1", true),
+            ("xen11", "10.0.0.1", "xen1", false),
+            ("", "", "", false),
+        ] {
+            assert_eq!(is_called(called, [address, hostname]), expected, "{called} {address} {hostname}");
+        }
+    }
 }

@@ -1,19 +1,25 @@
-//! What a move of an instance's disks writes down before it begins, and how it is settled, whatever became of it.
+//! What a move of an instance that runs, or of its disks, writes down before it begins, and how it is
+//! settled, whatever became of it.
 //!
 //! XAPI makes new disks where an instance goes to, and puts them into its drives. Nothing of the old ones' `other_config`
 //! goes along (but the keys `content_id` and `config-drive`): neither whose they are nor what they are for. And where the
-//! toolstack ends in between, the copies stay behind, with nobody to refer to them. The VM's own `other_config` does go along;
-//! the journal is a key in it, so that whoever looks at the VM can mark what has arrived and remove what has not.
+//! toolstack ends in between, the copies stay behind, with nobody to refer to them. The VM's own
+//! `other_config` does go along; the journal is a key in it, so that whoever looks at the VM can mark what
+//! has arrived and remove what has not.
 //!
-//! In another pool there is nobody who looks at the VM, until it arrives: there, the journal is in the pool's own `other_config` as well.
+//! In another pool there is nobody who looks at the VM, until it arrives: there, the journal is in the pool's
+//! own `other_config` as well.
 //!
-//! A copy that was left is known by what XAPI writes into its `sm_config`: the SR and the location of the disk that it mirrors. Disks
-//! that the guest cannot write to are copied without that: theirs are known by the name, description and size, if they were not
-//! there when the journal was written, nobody uses them and they have no keys of ours; what users copy from our disks has those.
+//! A copy that was left is known by what XAPI writes into its `sm_config`: the SR and the location of the
+//! disk that it mirrors. Disks that the guest cannot write to are copied without that: theirs are known by
+//! the name, description and size, if they were not there when the journal was written, nobody uses them and
+//! they have no keys of ours; what users copy from our disks has those.
 
 pub(crate) mod arriving;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -25,9 +31,14 @@ use xenapi_types::{
     Host, Ref, Sr, VbdMode, VbdRecord, Vdi, VdiRecord, Vm, VmOperations, VmPowerState, VmRecord, vdi, vm,
 };
 
+use crate::cancel::Stop;
+use crate::driver::Driver;
 use crate::error::Cause;
 use crate::find;
 use crate::job::Job;
+use crate::journal::{self, Note};
+use crate::ports::Ports;
+use crate::power;
 use crate::remove::{self, Dom0};
 use crate::volume;
 use arriving::Arriving;
@@ -44,8 +55,9 @@ pub(crate) struct Journal {
     pub(crate) operation: Uuid,
     /// Uuid of the VM: its clones inherit the journal, and have nothing to do with it.
     vm: String,
-    /// Where the VM ran.
+    /// Where the VM ran, and where it goes to: in another pool, that one's host.
     host: Ref<Host>,
+    target: Ref<Host>,
     disks: Vec<Moving>,
 }
 
@@ -70,10 +82,16 @@ struct Moving {
 }
 
 impl Journal {
-    /// The journal of a VM, if its disks were being moved.
+    /// The journal of a VM, if it was being moved.
     pub(crate) fn read(vm: &VmRecord) -> Option<Self> {
         let journal: Self = serde_json::from_str(vm.other_config.get(KEY)?).ok()?;
         (journal.vm == vm.uuid).then_some(journal)
+    }
+
+    /// Whether the VM is elsewhere than it was.
+    pub(crate) fn has_left(&self, vm: &VmRecord) -> bool {
+        let is_elsewhere = vm.resident_on != self.host || vm.resident_on == self.target;
+        vm.power_state == VmPowerState::Running && is_elsewhere
     }
 
     /// Whether a disk of the VM came with the move.
@@ -83,11 +101,12 @@ impl Journal {
 }
 
 /// Writes down what is about to be moved, and has it settled if the operation fails. `there` is the pool that the
-/// disks go to, if it is another one.
+/// disks go to, if it is another one. Without disks only the guest's memory moves: what is noted is where it ran.
 pub(crate) async fn begin(
     job: &Job,
     vm: &Ref<Vm>,
     record: &VmRecord,
+    target: &Ref<Host>,
     moving: &[(Ref<Vdi>, String, Repository)],
     there: Option<&Client>,
 ) -> Result<(), Cause> {
@@ -115,32 +134,71 @@ pub(crate) async fn begin(
         });
     }
     let (vm_uuid, host) = (record.uuid.clone(), record.resident_on.clone());
-    let journal = Journal { operation: job.operation, vm: vm_uuid, host, disks };
-    let (here, other, undo) = (client.clone(), there.cloned(), vm.clone());
-    let patience = job.driver.settings().detach_timeout;
-    job.rollback.push(format!("the disks of VM {} on the move", record.uuid), async move {
-        settle(&here, other.as_ref(), &undo, patience).await.map(drop)
-    });
+    let journal = Journal { operation: job.operation, vm: vm_uuid, host, target: target.clone(), disks };
+    let what = format!("the disks of VM {} on the move", record.uuid);
+    let begun = remember(job, vm, &what, there);
     if let Some(there) = there {
         let noted = Arriving::note(there, &job.driver.settings().owner, &journal).await;
         noted.map_err(Cause::host("noting in the other pool which disks are to come"))?;
     }
     let text = serde_json::to_string(&journal).unwrap_or_default();
-    client.add_to(vm, vm::field::OTHER_CONFIG, KEY, text).await.map_err(doing())
+    journal::write_down(job, vm, record, &Note { what, key: KEY, text, flags: &[] }).await?;
+    begun.store(true, Ordering::Relaxed);
+    Ok(())
 }
 
-/// Puts the disks of a VM in order that were being moved: those that have arrived become the instance's, copies that nobody uses
-/// and originals that have been replaced are removed, and the journal ends. Returns the uuids of those that have arrived.
-/// It can be repeated; without a journal there is nothing to do.
+/// Has the move settled if it fails, once it is told that it has begun; before, only what is noted of it is removed.
+fn remember(job: &Job, vm: &Ref<Vm>, what: &str, there: Option<&Client>) -> Arc<AtomicBool> {
+    let begun = Arc::new(AtomicBool::new(false));
+    let (here, other, undo) = (job.driver.clone(), there.cloned(), vm.clone());
+    let operation = job.operation;
+    let has_begun = Arc::clone(&begun);
+    job.rollback.push(what, async move {
+        if has_begun.load(Ordering::Relaxed) {
+            return settle_of(&here, other.as_ref(), &undo, Some(operation)).await.map(drop);
+        }
+        let doing = || Cause::host("removing what was noted of a move");
+        journal::withdraw(here.client(), &undo, KEY, operation).await.map_err(doing())?;
+        match &other {
+            Some(there) => Arriving::forget(there, operation).await.map_err(doing()),
+            None => Ok(()),
+        }
+    });
+    begun
+}
+
+/// Puts a VM in order that was being moved: one that has left prefers to be where it is now, so that its next start does not
+/// lead back, in a domain that is known; disks that have arrived become the instance's, copies that nobody uses
+/// and originals that have been replaced are removed, its ports' bridges are where it is and not where it
+/// was, and the journal ends. Returns the uuids of those that have arrived. It can be repeated; without a
+/// journal there is nothing to do.
 pub(crate) async fn settle(
-    here: &Client,
+    driver: &Driver,
     there: Option<&Client>,
     vm: &Ref<Vm>,
-    patience: Duration,
 ) -> Result<Vec<String>, Cause> {
+    settle_of(driver, there, vm, None).await
+}
+
+/// As [`settle`], but only what this operation has moved.
+async fn settle_of(
+    driver: &Driver,
+    there: Option<&Client>,
+    vm: &Ref<Vm>,
+    operation: Option<Uuid>,
+) -> Result<Vec<String>, Cause> {
+    let (here, patience) = (driver.client(), driver.settings().detach_timeout);
     let Some(record) = at_rest(here, vm, patience).await? else { return Ok(Vec::new()) };
     let Some(journal) = Journal::read(&record) else { return Ok(Vec::new()) };
+    if operation.is_some_and(|operation| operation != journal.operation) {
+        return Ok(Vec::new());
+    }
     let doing = || Cause::host(format!("settling which disks VM {} has", record.uuid));
+    let mut bridged = Ok(());
+    if journal.has_left(&record) {
+        note_home(here, vm, &record).await?;
+        bridged = bridge(driver, &record, &journal.host).await;
+    }
     let mut arrived = Vec::new();
     for (_, drive) in find::disks(here, &record).await? {
         let Some(moving) = journal.disks.iter().find(|disk| disk.userdevice == drive.userdevice) else {
@@ -157,7 +215,8 @@ pub(crate) async fn settle(
         here.set_field(&drive.vdi, vdi::field::OTHER_CONFIG, keys).await.map_err(doing())?;
         arrived.push((moving.vdi.clone(), disk.uuid));
     }
-    for client in [Some(here), there].into_iter().flatten() {
+    let pools = [Some(here), there].into_iter().flatten();
+    for client in pools.filter(|_| !journal.disks.is_empty()) {
         sweep(client, &journal, patience).await.map_err(doing())?;
         Arriving::forget(client, journal.operation).await.map_err(doing())?;
     }
@@ -171,8 +230,28 @@ pub(crate) async fn settle(
         }
         remove::vdi(here, &vdi, Dom0::Wait, patience).await.map_err(doing())?;
     }
+    // Whatever its ports lack, its disks are its own.
+    bridged?;
     here.remove_from(vm, vm::field::OTHER_CONFIG, KEY).await.map_err(doing())?;
     Ok(arrived.into_iter().map(|(_, copy)| copy).collect())
+}
+
+/// Where a guest that has arrived is, and in which domain.
+async fn note_home(client: &Client, vm: &Ref<Vm>, record: &VmRecord) -> Result<(), Cause> {
+    if record.affinity != record.resident_on {
+        let noted = client.set_field(vm, vm::field::AFFINITY, record.resident_on.clone()).await;
+        noted.map_err(Cause::host(format!("noting where VM {} is now", record.uuid)))?;
+    }
+    power::note_domid(client, vm, record.domid).await
+}
+
+/// The bridges of a guest's ports are where it is, and no more on the host that it has left.
+async fn bridge(driver: &Driver, vm: &VmRecord, left: &Ref<Host>) -> Result<(), Cause> {
+    Ports::of(driver, vm, &vm.resident_on).await?.up(&Stop::new()).await?;
+    if vm.resident_on == *left {
+        return Ok(());
+    }
+    Ports::of(driver, vm, left).await?.down().await
 }
 
 /// The record of a VM that no earlier move has left something of.
@@ -180,17 +259,24 @@ pub(crate) async fn settled(job: &Job, vm: &Ref<Vm>, record: VmRecord) -> Result
     if Journal::read(&record).is_none() || job.driver.0.rehearses {
         return Ok(record);
     }
-    settle(job.client(), None, vm, job.driver.settings().detach_timeout).await?;
+    settle(&job.driver, None, vm).await?;
     job.client().record(vm).await.map_err(Cause::host(format!("reading VM {}", record.uuid)))
 }
 
 /// The VM, once XAPI does not move it any more.
-async fn at_rest(client: &Client, vm: &Ref<Vm>, patience: Duration) -> Result<Option<VmRecord>, Cause> {
+pub(crate) async fn at_rest(
+    client: &Client,
+    vm: &Ref<Vm>,
+    patience: Duration,
+) -> Result<Option<VmRecord>, Cause> {
     let (begun, mut pause) = (Instant::now(), Duration::from_millis(50));
     loop {
         let record = client.record_opt(vm).await.map_err(Cause::host("reading the VM that was moved"))?;
         let Some(record) = record else { return Ok(None) };
-        if record.current_operations.values().all(|operation| *operation != VmOperations::MigrateSend) {
+        let moves = |operation: &VmOperations| {
+            matches!(operation, VmOperations::MigrateSend | VmOperations::PoolMigrate)
+        };
+        if !record.current_operations.values().any(moves) {
             return Ok(Some(record));
         }
         if begun.elapsed() >= patience {
@@ -343,8 +429,8 @@ mod tests {
     fn the_journal_is_read_as_it_was_written() {
         let mut vm = VmRecord::default();
         vm.uuid = "vm".into();
-        let (operation, host) = (Uuid::max(), Ref::NULL);
-        let journal = Journal { operation, vm: vm.uuid.clone(), host, disks: vec![moving(true)] };
+        let (operation, host, target) = (Uuid::max(), Ref::NULL, Ref::NULL);
+        let journal = Journal { operation, vm: vm.uuid.clone(), host, target, disks: vec![moving(true)] };
         assert_eq!(Journal::read(&vm), None);
         vm.other_config.insert(KEY.into(), serde_json::to_string(&journal).unwrap());
         assert_eq!(Journal::read(&vm), Some(journal));

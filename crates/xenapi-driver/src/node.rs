@@ -1,19 +1,21 @@
 //! The hosts themselves: what they have, whether they take guests, and their maintenance.
 
+pub(crate) mod drain;
+mod pci;
+
 use std::time::Duration;
 
 use uuid::Uuid;
-use xenapi_types::{
-    Host, HostMetrics, HostRecord, Pbd, Pgpu, Ref, Sr, Vdi, Vm, VmPowerState, VmRecord, host, vm,
-};
+use xenapi_types::{Host, HostMetrics, HostRecord, Pbd, Ref, Sr, Vdi, Vm, VmRecord, host};
+
+pub use drain::{DrainOptions, Drained};
+pub use pci::{PciDevice, PciOffer, PciUser};
 
 use crate::cancel::Stop;
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op, Result};
-use crate::find;
-use crate::inventory::{self, Node};
+use crate::inventory::{self, GpuInfo, Node};
 use crate::job::Job;
-use crate::live::{self, MigrateOptions};
 use crate::operation::Operation;
 use crate::progress::{Progress, Stage};
 
@@ -39,8 +41,10 @@ pub struct NodeInfo {
     pub guests: u32,
     /// For how long it has been up, if it says so.
     pub uptime: Option<Duration>,
-    /// Number of GPUs that guests may be given.
-    pub gpus: u32,
+    /// The GPUs that guests may be given, in the order of their addresses.
+    pub gpus: Vec<GpuInfo>,
+    /// Its storage, network and display controllers, in the order of their addresses.
+    pub pci: Vec<PciDevice>,
     /// What guests it can run, as it says: `hvm-3.0-x86_64`.
     pub capabilities: Vec<String>,
     /// The repositories that it is connected to, in the order of their names.
@@ -67,25 +71,6 @@ pub struct StorageInfo {
     pub allocated_bytes: u64,
 }
 
-/// How a host is drained.
-#[derive(Debug, Clone, Default)]
-pub struct DrainOptions {
-    /// Guests of others are moved as well.
-    pub others: bool,
-    /// Who is told what happens.
-    pub progress: Progress,
-}
-
-/// What became of the guests of a host.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Drained {
-    /// Uuids of the VMs that were moved.
-    pub moved: Vec<String>,
-    /// Uuids of the VMs that are still there, with the reason.
-    pub stuck: Vec<(String, String)>,
-}
-
 impl Driver {
     /// What there is to know of the node with this uuid.
     ///
@@ -101,7 +86,8 @@ impl Driver {
         read.await.map_err(|cause: Cause| Error::new(Op::Node, format!("node {node}"), Stage::Find, cause))
     }
 
-    /// Has a host take new guests, or not; those that are there stay. It can be repeated.
+    /// Has a host take new guests, or not; those that are there stay. It can be repeated. What a drain that broke off would
+    /// have taken back is settled with it.
     ///
     /// # Errors
     ///
@@ -110,35 +96,8 @@ impl Driver {
         self.verb(Op::Node, format!("node {node}"), progress, move |job, stop| {
             Box::pin(async move {
                 let (reference, record) = job.stage(Stage::Find, host(job, node)).await?;
-                job.stage(Stage::Power, set_enabled(job, &reference, &record, enabled, stop)).await
-            })
-        })
-    }
-
-    /// Has a host take no new guests, and moves those that are there to other hosts of the pool, alive. What
-    /// cannot be moved goes on where it is, and is told with the reason. The host stays disabled, unless the
-    /// operation is cancelled: then it is as before, but for the guests that had moved.
-    ///
-    /// # Errors
-    ///
-    /// [`Cause::Host`] when the host cannot be disabled, or the pool cannot be asked.
-    pub fn drain_node(&self, node: Uuid, options: DrainOptions) -> Operation<Drained> {
-        let DrainOptions { others, progress } = options;
-        self.verb(Op::Node, format!("node {node}"), progress, move |job, stop| {
-            Box::pin(async move {
-                let (reference, record) = job.stage(Stage::Find, host(job, node)).await?;
-                if job.driver.0.rehearses {
-                    let steps = job.stage(Stage::Plan, drain_steps(job, &reference, &record, others)).await?;
-                    job.would(|| steps)?;
-                }
-                if record.enabled {
-                    let (client, undo) = (job.client().clone(), reference.clone());
-                    job.rollback.push(format!("host {:?} is disabled", record.name_label), async move {
-                        client.call(host::Enable { host: undo }).await
-                    });
-                }
-                job.stage(Stage::Power, set_enabled(job, &reference, &record, false, stop)).await?;
-                job.stage(Stage::Migrate, drain(job, &reference, others, stop)).await
+                job.stage(Stage::Power, set_enabled(job, &reference, &record, enabled, stop)).await?;
+                job.stage(Stage::Power, drain::decided(job, &reference, &record)).await
             })
         })
     }
@@ -191,7 +150,7 @@ impl Driver {
     }
 }
 
-async fn host(job: &Job, node: Uuid) -> std::result::Result<(Ref<Host>, HostRecord), Cause> {
+pub(crate) async fn host(job: &Job, node: Uuid) -> std::result::Result<(Ref<Host>, HostRecord), Cause> {
     let read = async {
         let reference = job.client().by_uuid::<Host>(&node.to_string()).await?;
         let record = job.client().record(&reference).await?;
@@ -229,96 +188,13 @@ async fn set_enabled(
     done.map_err(Cause::host(format!("changing whether host {:?} takes guests", record.name_label)))
 }
 
-/// What draining would do, in words.
-async fn drain_steps(
-    job: &Job,
-    from: &Ref<Host>,
-    host: &HostRecord,
-    others: bool,
-) -> std::result::Result<Vec<String>, Cause> {
-    let disable = host.enabled.then(|| format!("have it take no new guests: host {:?}", host.name_label));
-    let mut steps: Vec<String> = disable.into_iter().collect();
-    for (_, vm) in guests(job, from).await? {
-        let owner = &job.driver.settings().owner;
-        let is_ours = find::made_for(&vm.other_config, &vm.uuid, owner).is_some();
-        steps.push(match is_ours || others {
-            true => format!("move VM {} to the host with the most room", vm.uuid),
-            false => format!("leave VM {}, which is somebody else's", vm.uuid),
-        });
-    }
-    Ok(steps)
-}
-
-async fn drain(
-    job: &Job,
-    from: &Ref<Host>,
-    others: bool,
-    stop: &Stop,
-) -> std::result::Result<Drained, Cause> {
-    let mut drained = Drained::default();
-    for (vm, record) in guests(job, from).await? {
-        stop.check()?;
-        let owner = &job.driver.settings().owner;
-        let is_ours = find::made_for(&record.other_config, &record.uuid, owner).is_some();
-        if !is_ours && !others {
-            drained.stuck.push((record.uuid, "it is somebody else's".to_owned()));
-            continue;
-        }
-        match move_away(job, &vm, &record, is_ours, stop).await {
-            Ok(()) => drained.moved.push(record.uuid),
-            Err(Cause::Cancelled) => return Err(Cause::Cancelled),
-            Err(cause) => drained.stuck.push((record.uuid, cause.to_string())),
-        }
-    }
-    Ok(drained)
-}
-
-/// To the host with the most room first.
-async fn move_away(
-    job: &Job,
-    vm: &Ref<Vm>,
-    record: &VmRecord,
-    is_ours: bool,
-    stop: &Stop,
-) -> std::result::Result<(), Cause> {
-    if record.power_state != VmPowerState::Running {
-        let state = record.power_state.to_string();
-        return Err(Cause::WrongState {
-            vm: record.uuid.clone(),
-            state,
-            remedy: "only what runs moves alive",
-        });
-    }
-    let mut nodes = inventory::read_nodes(job.client()).await?;
-    nodes.retain(|node| node.enabled && node.reference != record.resident_on);
-    nodes.sort_by_key(|node| std::cmp::Reverse(node.memory_free_bytes));
-    let mut last = Cause::NoHost;
-    for node in nodes {
-        let moved = if is_ours {
-            live::to(job, vm, record, &MigrateOptions::to(node.uuid.parse().unwrap_or_default()), stop).await
-        } else {
-            let options = [("live".to_owned(), "true".to_owned())].into();
-            let call = vm::PoolMigrate { vm: vm.clone(), host: node.reference.clone(), options };
-            let doing = format!("moving VM {} to host {:?}", record.uuid, node.name);
-            job.run(call, doing, Stage::Migrate, stop).await
-        };
-        match moved {
-            Err(Cause::Cancelled) => return Err(Cause::Cancelled),
-            Err(cause) => last = cause,
-            Ok(()) => return Ok(()),
-        }
-    }
-    Err(last)
-}
-
 async fn info(job: &Job, reference: &Ref<Host>, record: HostRecord) -> std::result::Result<NodeInfo, Cause> {
     let client = job.client();
-    let nodes = inventory::read_nodes(client).await?;
+    let nodes = inventory::read_nodes(&job.driver).await?;
     let node = nodes.into_iter().find(|node| node.reference == *reference).ok_or(Cause::NoHost)?;
     let guests = guests(job, reference).await?;
     let doing = || Cause::host(format!("reading host {:?}", record.name_label));
     let metrics = client.record_opt::<HostMetrics>(&record.metrics).await.map_err(doing())?;
-    let gpus = client.all_records::<Pgpu>().await.map_err(doing())?;
     let now = client.call(host::GetServertime { host: reference.clone() }).await.map_err(doing())?;
     let number = |key: &str| record.cpu_info.get(key).and_then(|value| value.parse().ok()).unwrap_or(0);
     let bytes = |n: i64| u64::try_from(n).unwrap_or(0);
@@ -331,7 +207,8 @@ async fn info(job: &Job, reference: &Ref<Host>, record: HostRecord) -> std::resu
         vcpus_used: guests.iter().map(|(_, vm)| u32::try_from(vm.vcpus_max).unwrap_or(0)).sum(),
         guests: u32::try_from(guests.len()).unwrap_or(u32::MAX),
         uptime: uptime(&record, now.as_str()),
-        gpus: u32::try_from(gpus.values().filter(|gpu| gpu.host == *reference).count()).unwrap_or(0),
+        gpus: inventory::devices::gpus_of(client, reference).await.map_err(doing())?,
+        pci: pci::of(client, reference).await.map_err(doing())?,
         capabilities: record.capabilities.clone(),
         storage: storage(job, reference).await?,
         node,
@@ -346,7 +223,7 @@ fn uptime(record: &HostRecord, now: &str) -> Option<Duration> {
 }
 
 /// Of XAPI's `20261121T10:11:12Z`, which is UTC.
-fn seconds_since_1970(text: &str) -> Option<i64> {
+pub(crate) fn seconds_since_1970(text: &str) -> Option<i64> {
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     let part = |range: std::ops::Range<usize>| digits.get(range)?.parse::<i64>().ok();
     let (year, month, day) = (part(0..4)?, part(4..6)?, part(6..8)?);

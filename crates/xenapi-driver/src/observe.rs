@@ -10,7 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use flate2::read::ZlibDecoder;
 use uuid::Uuid;
 use xenapi_client::{Cache, Changes, ConsoleStream, RrdQuery, RrdUpdates};
-use xenapi_types::{ConsoleProtocol, Host, Ref, Vif, Vm, VmPowerState, VmRecord};
+use xenapi_types::{ConsoleProtocol, Host, Ref, Vif, Vm, VmOperations, VmPowerState, VmRecord};
 
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op, Result};
@@ -59,11 +59,12 @@ pub enum Lifecycle {
     Created(VmPowerState),
     /// It has another power state: from, to.
     Power(VmPowerState, VmPowerState),
-    /// It runs on, on another host: the host's reference.
+    /// It runs on, on another host: the host's reference. A start and a halt, between which XAPI has it on a host, are none.
     Moved(Ref<Host>),
-    /// Its guest has booted anew: it runs on the same host as another domain.
+    /// Its guest has booted anew: it runs on the same host as another domain. After a move whose new domain
+    /// XAPI tells only once the operation has ended, it is told too: nothing tells the two apart.
     Rebooted,
-    /// It is gone.
+    /// It is gone, or an instance of this owner no longer.
     Removed,
 }
 
@@ -108,16 +109,37 @@ fn event(before: Option<&VmRecord>, after: Option<&VmRecord>, owner: &str) -> Op
     let what = match (known, after) {
         (None, Some(now)) => Lifecycle::Created(now.power_state.clone()),
         (_, None) => Lifecycle::Removed,
+        (_, Some(now)) if made(now).is_none() => Lifecycle::Removed,
         (Some(then), Some(now)) if then.power_state != now.power_state => {
             Lifecycle::Power(then.power_state.clone(), now.power_state.clone())
         }
-        (Some(then), Some(now)) if then.resident_on != now.resident_on => {
-            Lifecycle::Moved(now.resident_on.clone())
-        }
-        (Some(then), Some(now)) if then.domid != now.domid => Lifecycle::Rebooted,
+        (Some(then), Some(now)) if has_moved(then, now) => Lifecycle::Moved(now.resident_on.clone()),
+        (Some(then), Some(now)) if has_rebooted(then, now) => Lifecycle::Rebooted,
         _ => return None,
     };
     Some(InstanceEvent { uuid: made(vm)?, vm_uuid: vm.uuid.clone(), name: vm.name_label.clone(), what })
+}
+
+/// XAPI writes host, state and domain one after the other, each a change of its own: a guest that starts has
+/// a host while it is still halted, and one that is halted has one for a moment.
+fn has_moved(then: &VmRecord, now: &VmRecord) -> bool {
+    let off = [VmPowerState::Halted, VmPowerState::Suspended].contains(&now.power_state);
+    let hosts = [&then.resident_on, &now.resident_on];
+    hosts[0] != hosts[1] && !off && hosts.iter().all(|host| !host.is_null())
+}
+
+/// A domain's number also changes when a guest has just started, or moves: then it has had none, or the
+/// operation is under way.
+fn has_rebooted(then: &VmRecord, now: &VmRecord) -> bool {
+    let moves = |vm: &VmRecord| {
+        let moving = |operation| [VmOperations::PoolMigrate, VmOperations::MigrateSend].contains(operation);
+        vm.current_operations.values().any(moving)
+    };
+    let has_both = then.domid >= 0 && now.domid >= 0 && then.domid != now.domid;
+    has_both
+        && then.resident_on == now.resident_on
+        && now.power_state == VmPowerState::Running
+        && ![then, now].into_iter().any(moves)
 }
 
 impl Driver {
@@ -217,7 +239,7 @@ impl Driver {
         Ok(InstanceEvents { changes, owner: self.settings().owner.clone(), _cache: cache })
     }
 
-    async fn observed<T>(
+    pub(crate) async fn observed<T>(
         &self,
         which: &Which,
         look: impl AsyncFnOnce(&Job, Ref<Vm>, VmRecord) -> std::result::Result<T, Cause>,
@@ -231,7 +253,7 @@ impl Driver {
     }
 }
 
-fn running(vm: &VmRecord) -> std::result::Result<(), Cause> {
+pub(crate) fn running(vm: &VmRecord) -> std::result::Result<(), Cause> {
     if vm.power_state == VmPowerState::Running {
         return Ok(());
     }
@@ -347,7 +369,12 @@ mod tests {
             (vm.resident_on, vm.other_config) = (host(on), mark.keys());
             vm
         };
-        use VmPowerState::{Halted, Running};
+        use VmPowerState::{Halted, Running, Suspended};
+        let moving = |domid: i64, on: u128| {
+            let mut vm = vm(Running, domid, on);
+            vm.current_operations.insert("OpaqueRef:task".to_owned(), VmOperations::PoolMigrate);
+            vm
+        };
         let (off, on) = (vm(Halted, -1, 0), vm(Running, 4, 1));
         let mut foreign = on.clone();
         foreign.other_config.clear();
@@ -357,6 +384,22 @@ mod tests {
             (Some(&off), Some(&on), Some(Lifecycle::Power(Halted, Running))),
             (Some(&on), Some(&vm(Running, 5, 1)), Some(Lifecycle::Rebooted)),
             (Some(&on), Some(&vm(Running, 2, 2)), Some(Lifecycle::Moved(host(2)))),
+            // A start, a halt, a suspension and a move, one field after the other.
+            (Some(&off), Some(&vm(Halted, -1, 1)), None),
+            (Some(&vm(Halted, -1, 1)), Some(&vm(Running, -1, 1)), Some(Lifecycle::Power(Halted, Running))),
+            (Some(&vm(Running, -1, 1)), Some(&on), None),
+            (Some(&on), Some(&vm(Halted, 4, 1)), Some(Lifecycle::Power(Running, Halted))),
+            (Some(&vm(Halted, 4, 1)), Some(&vm(Halted, 4, 0)), None),
+            (Some(&vm(Halted, 4, 0)), Some(&off), None),
+            (Some(&vm(Suspended, 4, 1)), Some(&vm(Suspended, 4, 0)), None),
+            (Some(&vm(Suspended, 4, 0)), Some(&vm(Suspended, 4, 2)), None),
+            (Some(&on), Some(&moving(4, 1)), None),
+            (Some(&moving(4, 1)), Some(&moving(4, 2)), Some(Lifecycle::Moved(host(2)))),
+            (Some(&moving(4, 2)), Some(&moving(2, 2)), None),
+            (Some(&moving(4, 2)), Some(&vm(Running, 2, 2)), None),
+            (Some(&moving(2, 2)), Some(&vm(Running, 2, 2)), None),
+            // It is given back.
+            (Some(&on), Some(&foreign), Some(Lifecycle::Removed)),
             (Some(&on), None, Some(Lifecycle::Removed)),
             (Some(&on), Some(&on), None),
             (None, Some(&foreign), None),

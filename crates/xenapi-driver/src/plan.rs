@@ -2,7 +2,7 @@
 //! wanted and what there is to what will be done, or to everything that stands in the way.
 
 mod conflict;
-mod devices;
+pub(crate) mod devices;
 
 use std::collections::BTreeMap;
 
@@ -20,14 +20,18 @@ use xenapi_types::{Host, Ref};
 use crate::drive;
 use crate::inventory::{Inventory, Network, Node};
 use crate::mac;
+use crate::memory;
 use crate::spec::{
-    ConfigDriveLabel, Firmware, Flavor, Grow, InstanceSpec, Locking, MacChoice, OsType, Power, RootImage,
-    VmMode,
+    ConfigDriveLabel, Firmware, Flavor, Grow, InstanceSpec, Locking, MacChoice, Nic, OsType, Power,
+    RootImage, VmMode,
 };
 use crate::xenstore;
 
 /// The unit of a VHD's data.
 const VHD_BLOCK_BYTES: u64 = 2 << 20;
+
+/// Of one of several disks.
+pub(crate) const LARGEST_EPHEMERAL_GIB: u64 = 2000;
 
 /// What is known about an image once its head has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,7 +175,7 @@ pub fn plan(
     let mark = Ownership { owner: owner.to_owned(), instance: spec.uuid, operation };
 
     check_name(spec, inventory, &mut found);
-    check_flavor(spec, &mut found);
+    check_flavor(&spec.flavor, &mut found);
     devices::check(spec, inventory, &mut found);
     let node = note(&mut found, choose_node(spec, inventory));
     if let Some(node) = node {
@@ -199,7 +203,7 @@ pub fn plan(
     let gpus = node.map(|node| {
         let networks: Vec<&Network> = nics.iter().map(|nic| &nic.network).collect();
         devices::check_on(spec, &networks, inventory, node, &mut found);
-        devices::gpus(spec, inventory, node, &mut found)
+        devices::gpus(&spec.hardware.gpus, &inventory.gpus, node, &mut found)
     });
     let xenstore_data = xenstore_data(spec, &nics, &mut found);
 
@@ -286,8 +290,8 @@ fn check_name(spec: &InstanceSpec, inventory: &Inventory, found: &mut Vec<Confli
     }
 }
 
-fn check_flavor(spec: &InstanceSpec, found: &mut Vec<Conflict>) {
-    if spec.flavor.vcpus == 0 || spec.flavor.memory_mib == 0 {
+fn check_flavor(flavor: &Flavor, found: &mut Vec<Conflict>) {
+    if flavor.vcpus == 0 || flavor.memory_mib == 0 {
         found.push(Conflict::EmptyFlavor);
     }
 }
@@ -338,12 +342,11 @@ fn blank_sizes(spec: &InstanceSpec, disc: bool) -> Vec<(DiskUse, UserDevice, u64
 }
 
 /// Nova's rule: disks of 2000 GiB while more than that is left, or of 1024 GiB when that leaves whole terabytes.
-fn ephemeral_sizes(gib: u64) -> Vec<u64> {
-    const LARGEST: u64 = 2000;
+pub(crate) fn ephemeral_sizes(gib: u64) -> Vec<u64> {
     const TERABYTE: u64 = 1024;
-    let each = if gib.is_multiple_of(TERABYTE) { TERABYTE } else { LARGEST };
+    let each = if gib.is_multiple_of(TERABYTE) { TERABYTE } else { LARGEST_EPHEMERAL_GIB };
     let (mut sizes, mut left) = (Vec::new(), gib);
-    if gib <= LARGEST && gib > 0 {
+    if gib <= LARGEST_EPHEMERAL_GIB && gib > 0 {
         return vec![gib];
     }
     while left > 0 {
@@ -360,15 +363,24 @@ fn blank_disks(
     sr: &Repository,
     mark: &Ownership,
 ) -> Vec<DiskPlan> {
+    sizes.into_iter().map(|blank| blank_disk(&spec.name, blank, sr, mark)).collect()
+}
+
+/// A blank disk of a VM of this name, by its use, place and size.
+pub(crate) fn blank_disk(
+    vm: &str,
+    (disk_use, userdevice, bytes): (DiskUse, UserDevice, u64),
+    sr: &Repository,
+    mark: &Ownership,
+) -> DiskPlan {
     // Nova's names: the second of a kind is number one.
-    let nth = |place: UserDevice| place.number().saturating_sub(UserDevice::FIRST_EPHEMERAL.number());
-    let name = |disk_use: DiskUse, place: UserDevice| match nth(place) {
-        _ if disk_use == DiskUse::User => spec.name.clone(),
-        0 => format!("{} {}", spec.name, disk_use.as_str()),
-        n => format!("{} {} ({n})", spec.name, disk_use.as_str()),
+    let name_label = match userdevice.number().saturating_sub(UserDevice::FIRST_EPHEMERAL.number()) {
+        _ if disk_use == DiskUse::User => vm.to_owned(),
+        0 => format!("{vm} {}", disk_use.as_str()),
+        n => format!("{vm} {} ({n})", disk_use.as_str()),
     };
-    let disks = sizes.into_iter().map(|(disk_use, userdevice, bytes)| DiskPlan {
-        name_label: name(disk_use, userdevice),
+    DiskPlan {
+        name_label,
         name_description: disk_use.as_str().to_owned(),
         virtual_bytes: sr.facts().round_size(bytes).unwrap_or(bytes),
         other_config: mark.disk_keys(disk_use),
@@ -376,14 +388,36 @@ fn blank_disks(
         bootable: disk_use == DiskUse::User,
         writable: true,
         disc: false,
-    });
-    disks.collect()
+    }
 }
 
-/// Makes sure that a flavor's memory is a range, if it is to be one.
-pub(crate) fn check_memory(flavor: &Flavor) -> Result<(), Conflicts> {
+/// Makes sure that a VM can have another flavor: processors that fill their sockets, and memory that is a
+/// range, if it is to be one.
+pub(crate) fn check_size(flavor: &Flavor, platform: &BTreeMap<String, String>) -> Result<(), Conflicts> {
     let mut found = Vec::new();
+    check_flavor(flavor, &mut found);
+    let cores = platform.get("cores-per-socket").and_then(|cores| cores.parse().ok());
+    devices::sockets(flavor, cores, &mut found);
     devices::memory(flavor, &mut found);
+    if found.is_empty() { Ok(()) } else { Err(Conflicts::new(found)) }
+}
+
+/// What an interface cannot be like on any network. XAPI takes it all, and the guest's network does not work.
+fn nic_limits(nic: &Nic, found: &mut Vec<Conflict>) {
+    found.extend(bad_mtu(nic.mtu));
+    if nic.limit_kbytes == Some(0) {
+        found.push(Conflict::NoRate);
+    }
+}
+
+/// The least is what IPv4 needs, the most what a packet's length can say.
+pub(crate) fn bad_mtu(mtu: Option<u32>) -> Option<Conflict> {
+    mtu.filter(|mtu| !(68..=65_535).contains(mtu)).map(Conflict::Mtu)
+}
+
+pub(crate) fn check_nic(nic: &Nic) -> Result<(), Conflicts> {
+    let mut found = Vec::new();
+    nic_limits(nic, &mut found);
     if found.is_empty() { Ok(()) } else { Err(Conflicts::new(found)) }
 }
 
@@ -415,11 +449,10 @@ pub(crate) fn choose_node_of<'a>(
 }
 
 fn check_node(spec: &InstanceSpec, node: &Node, found: &mut Vec<Conflict>) {
-    if !node.enabled {
-        found.push(Conflict::NodeDisabled { node: node.name.clone() });
-    }
-    let needed_bytes = spec.flavor.memory_bytes();
-    if spec.power != Power::Off && needed_bytes > node.memory_free_bytes {
+    found.extend(node.refusal());
+    let needed_bytes = memory::needed_bytes(spec.flavor.memory_bytes(), spec.flavor.vcpus);
+    // One that is not live has none anyway.
+    if node.live && spec.power != Power::Off && needed_bytes > node.memory_free_bytes {
         found.push(Conflict::NotEnoughMemory {
             node: node.name.clone(),
             needed_bytes,
@@ -474,6 +507,7 @@ fn plan_nics(
 ) -> Vec<NicPlan> {
     let mut taken: Vec<MacAddr> = Vec::new();
     for nic in &spec.nics {
+        nic_limits(nic, found);
         let MacChoice::Given(mac) = nic.mac else { continue };
         if taken.contains(&mac) {
             found.push(Conflict::DuplicateMac(mac));

@@ -10,16 +10,17 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 use xenapi_storage::{DiskRequest, Place, Repository};
 use xenapi_types::{
-    Network as NetworkClass, Ref, Vdi, VdiRecord, Vif, VifRecord, Vm, VmPowerState, VmRecord, host, vm,
+    Network as NetworkClass, Ref, Vdi, VdiRecord, Vif, VifRecord, Vm, VmPowerState, VmRecord, vm,
 };
 
 use crate::cancel::Stop;
+use crate::chains::Chains;
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op};
 use crate::find::{self, Which};
+use crate::handover::Handover;
 use crate::inventory::{self, Node};
 use crate::job::{Active, Job};
-use crate::kernel;
 use crate::licence::{self, Feature};
 use crate::live::{self, Migration};
 use crate::moving;
@@ -27,9 +28,7 @@ use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts};
 use crate::pool_move;
 use crate::ports::{self, Ports};
-use crate::power;
 use crate::progress::{Progress, Stage};
-use crate::rescue;
 use crate::resize;
 use crate::spec::SrChoice;
 use crate::volume;
@@ -41,7 +40,7 @@ pub struct PoolPlace {
     pub node: Option<Uuid>,
     /// Where its disks go; without it, to the other pool's default repository.
     pub sr: Option<SrChoice>,
-    /// Where single disks go, by their uuids.
+    /// Where single disks go, by their uuids; they have to be the instance's own.
     pub disks: BTreeMap<String, SrChoice>,
     /// The other pool's network (by uuid, name or bridge) for each network of this one, by uuid. For those that are
     /// not named here, it is the network of the same name.
@@ -68,10 +67,12 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// Before anything is moved: [`Cause::WrongState`]; [`Cause::VolumesStay`] when it has volumes; [`Cause::Conflicts`]
-    /// for what the other pool does not have, or has already; [`Cause::OtherOwner`]; [`Cause::SnapshotsStay`]; [`Cause::ResizePending`],
-    /// [`Cause::Rescued`]; [`Cause::Host`] for what XAPI's own check says. Later: [`Cause::Host`]; the instance is where
-    /// it was, or, when it cannot be marked there, in the other pool, to be found by [`Driver::reconcile`].
+    /// Before anything is moved: [`Cause::WrongState`]; [`Cause::VolumesStay`] when it has volumes,
+    /// [`Cause::DiscStays`] when a disc is in one of its drives; [`Cause::Conflicts`] for what the other pool
+    /// does not have, or has already; [`Cause::OtherOwner`]; [`Cause::SnapshotsStay`];
+    /// [`Cause::ResizePending`], [`Cause::Rescued`]; [`Cause::Host`] for what XAPI's own check says. Later:
+    /// [`Cause::Host`]; the instance is where it was, or, when it cannot be marked there, in the other pool,
+    /// to be found by [`Driver::reconcile`].
     pub fn migrate_to_pool(
         &self,
         which: Which,
@@ -81,8 +82,7 @@ impl Driver {
         let (object, pool) = (format!("instance {which}"), pool.clone());
         self.verb(Op::MigrateToPool, object, options.progress.clone(), move |job, stop| {
             Box::pin(async move {
-                let (vm, record) = job.stage(Stage::Find, find::ours(job, &which)).await?;
-                let _gate = job.driver.0.gates.enter(&record.uuid).await;
+                let (_gate, vm, record) = find::ours_in_turn(job, &which, stop).await?;
                 let record = job.stage(Stage::Find, moving::settled(job, &vm, record)).await?;
                 let plan = job.stage(Stage::Plan, decide(job, &record, &pool, &options)).await?;
                 job.would(|| plan.steps(&record, &pool))?;
@@ -159,20 +159,12 @@ async fn decide(
             return Err(Cause::WrongState { vm, state, remedy: "bring it up or switch it off first" });
         }
     };
-    if resize::state(record).is_some() {
-        return Err(Cause::ResizePending { vm: record.uuid.clone() });
-    }
-    if rescue::is(record) {
-        return Err(Cause::Rescued { vm: record.uuid.clone() });
-    }
-    if record.other_config.contains_key(kernel::KEY) {
-        return Err(Cause::KernelStays { vm: record.uuid.clone() });
-    }
+    live::can_leave(record)?;
     pool_move::none_pending(record)?;
     no_snapshots(job, record).await?;
     licence::check(job, &[Feature::StorageMigration]).await?;
     let there = Job::new(pool.clone(), Progress::none());
-    let nodes = inventory::read_nodes(pool.client()).await?;
+    let nodes = inventory::read_nodes(pool).await?;
     let node = plan::choose_node_of(&nodes, options.place.node, None).map_err(Conflicts::from)?;
     live::check_node(record, node, live)?;
     ports::able(&there, node).await?;
@@ -236,35 +228,40 @@ async fn disks(
     node: &Node,
     place: &PoolPlace,
 ) -> Result<Vec<(Ref<Vdi>, String, Repository)>, Cause> {
-    let drives = volume::drives(job, record).await?;
+    let drives = volume::loaded(job, record).await?;
+    if let Some(disc) = drives.iter().find(|drive| drive.is_disc()) {
+        return Err(live::disc_stays(job, record, disc, there.driver.endpoint().to_string()).await);
+    }
+    volume::all_known(record, drives.iter().filter(|drive| drive.is_own), &place.disks)?;
     let volumes: Vec<String> =
         drives.iter().filter(|drive| !drive.is_own).map(|drive| drive.disk.uuid.clone()).collect();
     if !volumes.is_empty() {
         return Err(Cause::VolumesStay { vm: record.uuid.clone(), volumes });
     }
-    let records = drives.iter().map(|drive| (&drive.disk, bytes(drive.disk.virtual_size)));
+    let chains = Chains::of(job.client(), drives.iter().map(|drive| &drive.disk)).await?;
+    let copy = |disk: &VdiRecord| chains.copy(disk, bytes(disk.virtual_size));
+    let records = drives.iter().map(|drive| (&drive.disk, copy(&drive.disk)));
     let repositories = repositories(there, node, place, records).await?;
     Ok(drives.into_iter().zip(repositories).map(|(drive, sr)| (drive.vdi, drive.disk.uuid, sr)).collect())
 }
 
-/// Where each disk goes, and how large it is to be there; each repository must have room for all that go there.
+/// Where each disk goes, and what it takes there; each repository must have room for all that go there.
 pub(crate) async fn repositories(
     there: &Job,
     node: &Node,
     place: &PoolPlace,
-    disks: impl Iterator<Item = (&VdiRecord, u64)>,
+    disks: impl Iterator<Item = (&VdiRecord, DiskRequest)>,
 ) -> Result<Vec<Repository>, Cause> {
     let (repositories, default_sr) = resize::repositories(there).await?;
     let target = Place { host: &node.reference, host_name: &node.name, default_sr: &default_sr };
     let mut placed = Vec::new();
     let mut requests: BTreeMap<String, Vec<DiskRequest>> = BTreeMap::new();
-    for (disk, virtual_bytes) in disks {
+    for (disk, request) in disks {
         let choice = place.disks.get(&disk.uuid).or(place.sr.as_ref()).cloned();
         let choice = choice.unwrap_or(SrChoice::PoolDefault);
         let sr = choice.select(&repositories, target).map_err(Conflict::from).map_err(Conflicts::from)?;
-        let data_bytes = Some(bytes(disk.physical_utilisation).min(virtual_bytes));
         let all = requests.entry(sr.uuid.clone()).or_default();
-        all.push(DiskRequest { virtual_bytes, data_bytes });
+        all.push(request);
         sr.check_space(all).map_err(Conflict::from).map_err(Conflicts::from)?;
         placed.push(sr.clone());
     }
@@ -305,9 +302,28 @@ async fn send(
 ) -> Result<Ref<Vm>, Cause> {
     let doing = || format!("moving VM {} to host {:?} of {}", record.uuid, plan.node.name, pool.endpoint());
     stop.check()?;
-    let (host, network) = (plan.node.reference.clone(), plan.over.clone());
-    let receive = host::MigrateReceive { host, network, options: BTreeMap::new() };
-    let dest = pool.client().call(receive).await.map_err(Cause::host(doing()))?;
+    let handover = Handover::ask(pool.client(), &plan.node.reference, &plan.over, &doing()).await?;
+    let sent = send_with(job, vm, record, pool, plan, handover.dest(), stop).await;
+    match &sent {
+        Ok(()) => handover.end().await,
+        Err(cause) => handover.end_after(cause, job.client(), vm).await,
+    }
+    sent?;
+    // What the task returns is not the same in all releases; the uuid is.
+    let arrived = pool.client().by_uuid::<Vm>(&record.uuid).await;
+    arrived.map_err(Cause::host(format!("looking for VM {} in the other pool", record.uuid)))
+}
+
+async fn send_with(
+    job: &Job,
+    vm: &Ref<Vm>,
+    record: &VmRecord,
+    pool: &Driver,
+    plan: &Plan,
+    dest: BTreeMap<String, String>,
+    stop: &Stop,
+) -> Result<(), Cause> {
+    let doing = || format!("moving VM {} to host {:?} of {}", record.uuid, plan.node.name, pool.endpoint());
     let vdi_map: BTreeMap<_, _> =
         plan.disks.iter().map(|(vdi, _, sr)| (vdi.clone(), sr.reference.clone())).collect();
     let check = vm::AssertCanMigrate {
@@ -331,22 +347,14 @@ async fn send(
         vgpu_map: None,
         vdi_format_map: None,
     };
-    moving::begin(job, vm, record, &plan.disks, Some(pool.client())).await?;
-    job.run(call, doing(), Stage::Migrate, stop).await?;
-    // What the task returns is not the same in all releases; the uuid is.
-    let arrived = pool.client().by_uuid::<Vm>(&record.uuid).await;
-    arrived.map_err(Cause::host(format!("looking for VM {} in the other pool", record.uuid)))
+    moving::begin(job, vm, record, &plan.node.reference, &plan.disks, Some(pool.client())).await?;
+    job.run(call, doing(), Stage::Migrate, stop).await.map(drop)
 }
 
 /// What is true of the VM in its new pool is noted there.
 async fn welcome(pool: &Driver, vm: &Ref<Vm>, plan: &Plan) -> Result<(), Cause> {
-    let there = Job::new(pool.clone(), Progress::none());
     let doing = || Cause::host("noting where the VM is now");
-    if plan.live {
-        power::begun(&there, vm, &Stop::new()).await?;
-    }
     let home = plan.node.reference.clone();
     pool.client().set_field(vm, vm::field::AFFINITY, home).await.map_err(doing())?;
-    let patience = pool.settings().detach_timeout;
-    moving::settle(pool.client(), None, vm, patience).await.map(drop)
+    moving::settle(pool, None, vm).await.map(drop)
 }

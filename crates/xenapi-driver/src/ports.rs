@@ -70,22 +70,23 @@ impl Ports {
         Ok(())
     }
 
-    /// Takes them down, each of them, and tells the first failure. A host that is down has none.
+    /// Takes them down, each of them, and tells the first failure. A host that is down has none, and one that
+    /// the pool calls live was only not reached.
     pub(crate) async fn down(&self) -> Result<(), Cause> {
         let mut result = Ok(());
         for (chain, _) in &self.0 {
             let done = match chain.down().await {
-                Err(Cause::Host { source, .. }) if is_away(&source) => Ok(()),
+                Err(Cause::Host { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(()),
+                Err(cause) if chain.is_of_a_dead_host(&cause).await => {
+                    tracing::warn!(port = %chain.port_id(), "the host of the port's bridges is dead, and has none once it is back");
+                    Ok(())
+                }
                 done => done,
             };
             result = result.and(done);
         }
         result
     }
-}
-
-fn is_away(error: &xenapi_client::Error) -> bool {
-    error.kind() == ErrorKind::NotFound || ["HOST_OFFLINE", "HOST_NOT_LIVE"].iter().any(|code| error.is(code))
 }
 
 /// Sees that a host can do it, before anything is touched.

@@ -2,17 +2,22 @@
 
 use std::time::Duration;
 
-use xenapi_client::{ErrorKind, Task};
-use xenapi_types::{Call, Ref, Vm, VmPowerState, VmRecord, vm};
+use xenapi_client::{Client, ErrorKind, Task};
+use xenapi_types::{Call, Host, Ref, Vm, VmOperations, VmPowerState, VmRecord, vm};
 
 use crate::cancel::Stop;
+use crate::dom0_disk;
 use crate::driver::Driver;
 use crate::error::{Cause, Error, Op};
 use crate::find::{self, Which};
+use crate::inventory;
 use crate::job::{Failed, Job};
 use crate::operation::Operation;
 use crate::ports::Ports;
 use crate::progress::{Progress, Stage};
+use crate::remove;
+use crate::request;
+use crate::soft_delete;
 
 /// What is to become of an instance's power.
 ///
@@ -80,6 +85,10 @@ enum Step {
 }
 
 impl Step {
+    fn ends_the_domain(self) -> bool {
+        !matches!(self, Self::Start | Self::Pause | Self::Unpause | Self::Resume)
+    }
+
     /// What it does to a VM, in words.
     fn of(self, vm: &VmRecord) -> String {
         let what = match self {
@@ -116,7 +125,9 @@ impl Driver {
     ///
     /// [`Cause::NoSuchInstance`], [`Cause::NotOurs`]; [`Cause::WrongState`] before anything is done, when
     /// no way leads from where the instance is (a suspended guest cannot be rebooted);
-    /// [`Cause::GuestStays`] when the guest did not come down and was not to be forced; [`Cause::Host`].
+    /// [`Cause::GuestStays`] when the guest did not come down and was not to be forced; [`Cause::NoAnswer`] when the host has not
+    /// switched it off or reset it within [`Settings::detach_timeout`](crate::Settings::detach_timeout), as when storage hangs: it
+    /// may do so later, and the same call can be made again; [`Cause::Host`].
     pub fn power(&self, which: Which, power: PowerChange, progress: Progress) -> Operation<VmPowerState> {
         let object = format!("instance {which}");
         let job = Job::new(self.clone(), progress);
@@ -130,6 +141,13 @@ impl Driver {
 
 async fn body(job: &Job, which: &Which, power: PowerChange, stop: &Stop) -> Result<VmPowerState, Failed> {
     let (vm, record) = job.stage(Stage::Find, find::ours(job, which)).await?;
+    let _gate = match record.power_state {
+        // XAPI would start it while its disk is worked on.
+        VmPowerState::Halted | VmPowerState::Suspended => {
+            Some(job.turn(&dom0_disk::gate(&record.uuid), stop).await?)
+        }
+        _ => None,
+    };
     let steps = job.stage(Stage::Plan, async { steps(&record, power) }).await?;
     job.would(|| steps.iter().map(|step| step.of(&record)).collect())?;
     job.stage(Stage::Power, async {
@@ -153,7 +171,11 @@ pub(crate) async fn change(
     power: PowerChange,
     stop: &Stop,
 ) -> Result<(), Cause> {
-    for step in steps(record, power)? {
+    let steps = steps(record, power)?;
+    if steps.iter().any(|step| step.ends_the_domain()) {
+        note_last_domain(job, vm, record).await;
+    }
+    for step in steps {
         stop.check()?;
         tracing::info!(vm = record.uuid, ?step, "changing power");
         take(job, vm, record, step, power, stop).await?;
@@ -174,6 +196,10 @@ fn steps(record: &VmRecord, power: PowerChange) -> Result<Vec<Step>, Cause> {
         (PowerChange::On, Running) | (PowerChange::Unpause | PowerChange::Resume, Running) => vec![],
         (PowerChange::Off(_), Halted) | (PowerChange::Pause, Paused) | (PowerChange::Suspend, Suspended) => {
             vec![]
+        }
+        (PowerChange::On | PowerChange::Reboot(_), Halted) if soft_delete::is(record) => {
+            let (vm, state) = (record.uuid.clone(), "soft-deleted".to_owned());
+            return Err(Cause::WrongState { vm, state, remedy: "restore it first" });
         }
         (PowerChange::On | PowerChange::Reboot(_), Halted) => vec![Step::Start],
         (PowerChange::On | PowerChange::Unpause, Paused) => vec![Step::Unpause],
@@ -213,14 +239,17 @@ async fn take(
     let vm = || vm.clone();
     match step {
         Step::Start => start(job, record, vm(), stop).await,
+        // Their memory takes its time.
         Step::Resume => {
             let call = vm::Resume { vm: vm(), start_paused: false, force: false };
-            run(job, call, format!("resuming VM {uuid}"), stop).await
+            job.run(call, format!("resuming VM {uuid}"), Stage::Power, stop).await
+        }
+        Step::Suspend => {
+            job.run(vm::Suspend { vm: vm() }, format!("suspending VM {uuid}"), Stage::Power, stop).await
         }
         Step::Pause => run(job, vm::Pause { vm: vm() }, format!("pausing VM {uuid}"), stop).await,
         Step::Unpause => run(job, vm::Unpause { vm: vm() }, format!("unpausing VM {uuid}"), stop).await,
-        Step::Suspend => run(job, vm::Suspend { vm: vm() }, format!("suspending VM {uuid}"), stop).await,
-        Step::HardShutdown => hard_shutdown(job, vm(), uuid, stop).await,
+        Step::HardShutdown => hard_shutdown(job, vm(), record, stop).await,
         Step::HardReboot => hard_reboot(job, vm(), record, stop).await,
         Step::CleanShutdown | Step::CleanReboot => {
             let (PowerChange::Off(Shutdown::Clean { timeout, otherwise })
@@ -239,7 +268,7 @@ async fn take(
             match (asked, otherwise) {
                 (None, _) => Ok(()),
                 (Some(_), Otherwise::Hard) if reboot => hard_reboot(job, vm(), record, stop).await,
-                (Some(_), Otherwise::Hard) => hard_shutdown(job, vm(), uuid, stop).await,
+                (Some(_), Otherwise::Hard) => hard_shutdown(job, vm(), record, stop).await,
                 (Some(reason), Otherwise::Fail) => Err(Cause::GuestStays { vm: uuid.clone(), reason }),
             }
         }
@@ -249,11 +278,12 @@ async fn take(
 /// On the host that the VM prefers, if there is one that is up; else wherever XAPI finds room.
 async fn start(job: &Job, record: &VmRecord, vm: Ref<Vm>, stop: &Stop) -> Result<(), Cause> {
     let doing = format!("starting VM {}", record.uuid);
-    let enabled = match job.client().record_opt(&record.affinity).await {
-        Ok(host) => host.is_some_and(|host| host.enabled),
+    let takes_guests = match takes_guests(job.client(), &record.affinity).await {
+        Ok(takes_guests) => takes_guests,
         Err(error) => return Err(Cause::host(doing)(error)),
     };
-    if enabled {
+    // Who keeps it from being started means so wherever that is: only `VM.start` refuses in his words.
+    if takes_guests && !record.blocked_operations.contains_key(&VmOperations::Start) {
         let host = record.affinity.clone();
         run(job, vm::StartOn { vm, host, start_paused: false, force: false }, doing, stop).await
     } else {
@@ -261,9 +291,16 @@ async fn start(job: &Job, record: &VmRecord, vm: Ref<Vm>, stop: &Stop) -> Result
     }
 }
 
-async fn hard_shutdown(job: &Job, vm: Ref<Vm>, uuid: &str, stop: &Stop) -> Result<(), Cause> {
-    let doing = format!("switching VM {uuid} off");
-    match run(job, vm::HardShutdown { vm }, doing, stop).await {
+/// Whether there is such a host, and it takes guests: one that has died stays enabled.
+async fn takes_guests(client: &Client, host: &Ref<Host>) -> xenapi_client::Result<bool> {
+    let Some(host) = client.record_opt(host).await?.filter(|host| host.enabled) else { return Ok(false) };
+    Ok(!inventory::is_dead(client, &host.metrics).await?)
+}
+
+/// A host whose storage does not answer may wait for it for ever.
+async fn hard_shutdown(job: &Job, vm: Ref<Vm>, record: &VmRecord, stop: &Stop) -> Result<(), Cause> {
+    let (doing, patience) = (remove::switching_off(record), job.driver.settings().detach_timeout);
+    match job.within(vm::HardShutdown { vm }, doing, patience, stop).await {
         // It came down by itself in the meantime.
         Err(cause) if is_halted(&cause) => Ok(()),
         other => other,
@@ -271,8 +308,8 @@ async fn hard_shutdown(job: &Job, vm: Ref<Vm>, uuid: &str, stop: &Stop) -> Resul
 }
 
 async fn hard_reboot(job: &Job, vm: Ref<Vm>, record: &VmRecord, stop: &Stop) -> Result<(), Cause> {
-    let doing = format!("resetting VM {}", record.uuid);
-    match run(job, vm::HardReboot { vm: vm.clone() }, doing, stop).await {
+    let (doing, patience) = (format!("resetting VM {}", record.uuid), job.driver.settings().detach_timeout);
+    match job.within(vm::HardReboot { vm: vm.clone() }, doing, patience, stop).await {
         // It came down instead of coming back.
         Err(cause) if is_halted(&cause) => start(job, record, vm, stop).await,
         other => other,
@@ -302,6 +339,7 @@ async fn ask<C: Call<Output = ()>>(
         Err(error) => return Err(Cause::host(doing)(error)),
     };
     let reference = task.reference().clone();
+    request::mark(job, &reference).await;
     let wait = task.wait();
     tokio::pin!(wait);
     let answered = tokio::select! {
@@ -315,18 +353,18 @@ async fn ask<C: Call<Output = ()>>(
         Some(Ok(Err(error))) if error.kind() == ErrorKind::Failure => Ok(Some(error.to_string())),
         Some(Ok(Err(error))) => Err(Cause::host(doing)(error)),
         Some(Err(stopped)) => {
-            let _ = give_up(&cancel(), wait).await;
+            let _ = give_up(job, &cancel(), wait).await;
             Err(stopped.into())
         }
-        None => match give_up(&cancel(), wait).await {
-            Ok(()) => Ok(None),
-            Err(_) => Ok(Some(format!("it did not come down within {} s", timeout.as_secs()))),
+        None => match give_up(job, &cancel(), wait).await {
+            Some(Ok(())) => Ok(None),
+            _ => Ok(Some(format!("it did not come down within {} s", timeout.as_secs()))),
         },
     }
 }
 
-/// Runs a call as a task to its end. When it is to stop, the task is cancelled, and its end awaited all the
-/// same: nothing else can be done with the VM before.
+/// Runs a call as a task to its end. When it is to stop, the task is cancelled, and its end awaited, as nothing else can be
+/// done with the VM before; but not for ever, as a host that hangs may never end it.
 pub(crate) async fn run<C: Call<Output = ()>>(
     job: &Job,
     call: C,
@@ -351,22 +389,36 @@ pub(crate) async fn run_then<C: Call<Output = ()>, T>(
     match stop.guard(&mut wait).await {
         Ok(result) => result.map_err(Cause::host(doing)),
         Err(stopped) => {
-            let _ = give_up(&cancel, wait).await;
+            let _ = give_up(job, &cancel, wait).await;
             Err(stopped.into())
         }
     }
 }
 
-async fn give_up<T>(task: &Task<()>, wait: impl Future<Output = T>) -> T {
-    if let Err(error) = task.cancel().await {
-        tracing::debug!(%error, "the task cannot be cancelled");
+/// Cancels a task, and waits for its end as long as a host may take to let go of something: nothing when it does not end.
+pub(crate) async fn give_up<T>(job: &Job, task: &Task<()>, wait: impl Future<Output = T>) -> Option<T> {
+    let patience = job.driver.settings().detach_timeout;
+    let ending = async {
+        if let Err(error) = task.cancel().await {
+            tracing::debug!(%error, "the task cannot be cancelled");
+        }
+        wait.await
+    };
+    let ended = tokio::time::timeout(patience, ending).await.ok();
+    if ended.is_none() {
+        tracing::warn!(task = %task.reference(), "the host goes on with what was cancelled");
     }
-    wait.await
+    ended
 }
 
 /// A guest has begun to run on a host: its domain is noted, and its ports get their bridges where that is asked for.
 pub(crate) async fn begun(job: &Job, vm: &Ref<Vm>, stop: &Stop) -> Result<(), Cause> {
     note_domain(job, vm).await?;
+    ports_up(job, vm, stop).await
+}
+
+/// A guest's ports get their bridges on the host where it runs, where that is asked for.
+async fn ports_up(job: &Job, vm: &Ref<Vm>, stop: &Stop) -> Result<(), Cause> {
     if job.driver.settings().integration_bridge.is_none() {
         return Ok(());
     }
@@ -377,13 +429,24 @@ pub(crate) async fn begun(job: &Job, vm: &Ref<Vm>, stop: &Stop) -> Result<(), Ca
 /// Console logs in dom0 are named by the domain, which is unknown once the guest has stopped.
 async fn note_domain(job: &Job, vm: &Ref<Vm>) -> Result<(), Cause> {
     let domid = job.client().get_field(vm, vm::field::DOMID).await;
-    note_domid(job, vm, domid.map_err(Cause::host("asking for the guest's domain"))?).await
+    note_domid(job.client(), vm, domid.map_err(Cause::host("asking for the guest's domain"))?).await
 }
 
 /// [`note_domain`], where the domain is known.
-pub(crate) async fn note_domid(job: &Job, vm: &Ref<Vm>, domid: i64) -> Result<(), Cause> {
-    let noted = job.client().put_in(vm, vm::field::OTHER_CONFIG, LAST_DOMID, &domid.to_string()).await;
+pub(crate) async fn note_domid(client: &Client, vm: &Ref<Vm>, domid: i64) -> Result<(), Cause> {
+    let noted = client.put_in(vm, vm::field::OTHER_CONFIG, LAST_DOMID, &domid.to_string()).await;
     noted.map_err(Cause::host("noting the guest's domain"))
+}
+
+/// The domain of a guest that is about to have none, if nobody has noted it: it may have rebooted by itself. Its log is no reason
+/// to leave it running.
+async fn note_last_domain(job: &Job, vm: &Ref<Vm>, record: &VmRecord) {
+    if record.domid < 0 || record.other_config.get(LAST_DOMID) == Some(&record.domid.to_string()) {
+        return;
+    }
+    if let Err(error) = note_domid(job.client(), vm, record.domid).await {
+        tracing::warn!(vm = record.uuid, %error, "its console's log will not be found once it is off");
+    }
 }
 
 /// Nova's key, too.
@@ -394,7 +457,7 @@ pub(crate) async fn note_first_domid(job: &Job, vm: &Ref<Vm>, domid: i64) -> Res
     let noted = job.client().add_to(vm, vm::field::OTHER_CONFIG, LAST_DOMID, domid.to_string()).await;
     match noted {
         // It has been started a second time already, by somebody else.
-        Err(error) if error.is("MAP_DUPLICATE_KEY") => note_domid(job, vm, domid).await,
+        Err(error) if error.is("MAP_DUPLICATE_KEY") => note_domid(job.client(), vm, domid).await,
         noted => noted.map_err(Cause::host("noting the guest's domain")),
     }
 }

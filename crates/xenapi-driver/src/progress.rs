@@ -34,6 +34,8 @@ pub enum Stage {
     Start,
     /// Asking the agent in the guest.
     Agent,
+    /// Noting that an instance is complete.
+    Complete,
     /// Connecting or forgetting storage.
     Storage,
     /// Finding an instance and what belongs to it.
@@ -71,6 +73,7 @@ impl Stage {
             Self::Devices => "devices",
             Self::Start => "start",
             Self::Agent => "agent",
+            Self::Complete => "completion",
             Self::Storage => "storage",
             Self::Find => "find",
             Self::Stop => "stop",

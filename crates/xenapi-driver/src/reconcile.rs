@@ -4,35 +4,43 @@
 //! the journal of a resize, the mark of an instance that is not complete. An operation's uuid says when it
 //! began, so that what may still be under way in another program is left alone.
 
+mod settle;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use uuid::Uuid;
-use xenapi_client::Client;
+use xenapi_client::{Client, ErrorKind, TaskMark};
 use xenapi_storage::ownership::{self, Claim};
 use xenapi_types::{
-    Host, HostRecord, Network, NetworkRecord, Ref, Sr, SrRecord, Vbd, VbdRecord, Vdi, VdiRecord, Vif,
-    VifRecord, Vm, VmPowerState, VmRecord, secret, vdi,
+    Host, HostRecord, Network, NetworkRecord, Pbd, PbdRecord, Ref, Sr, SrRecord, Task, TaskRecord,
+    TaskStatusType, Vbd, VbdRecord, Vdi, VdiRecord, Vif, VifRecord, Vm, VmPowerState, VmRecord, secret, vdi,
 };
 
+use crate::adopt;
 use crate::backup;
+use crate::destroy;
 use crate::driver::Driver;
 use crate::error::{Cause, Op};
-use crate::image_cache::{COPYING, Cloning};
-use crate::job::Job;
-use crate::kernel;
+use crate::evacuate;
+use crate::half;
+use crate::image_cache::{COPYING, Cloning, lock};
+use crate::job::{Failed, Job};
 use crate::ledger;
+use crate::marks::{self, Marked};
 use crate::moving::{self, arriving::Arriving};
-use crate::network;
+use crate::node::drain;
 use crate::operation::Operation;
 use crate::pool_move;
 use crate::progress::{Progress, Stage};
-use crate::remove::{self, Dom0, gone_is_fine, tolerate};
+use crate::remove::{self};
+use crate::request;
 use crate::rescue;
 use crate::resize::{self, ResizeState, restore};
 use crate::rollback::Leftover;
-use crate::volume::{VOLUME_KEY, release, swap};
+use crate::soft_delete;
+use crate::volume::{reach, swap};
 
 /// How a pool is put in order.
 #[derive(Debug, Clone)]
@@ -58,13 +66,19 @@ impl Default for ReconcileOptions {
 pub struct Reconciled {
     /// What was done, or would be.
     pub done: Vec<Finding>,
-    /// What may still be under way in another program.
+    /// What may still be under way in another program; and disks that have lost their instance, which is noted on them, so that
+    /// whoever removed the VM alone has so long to use them otherwise.
     pub too_young: Vec<Finding>,
     /// What could not be done.
     pub leftovers: Vec<Leftover>,
     /// Instances that wait for somebody's decision: resized, or moved to another pool, and neither confirmed nor
     /// reverted.
     pub waiting: Vec<String>,
+    /// Those of them that came from another pool: [`Driver::confirm_move`] or [`Driver::revert_move`] of that pool's driver settles it,
+    /// also where the VM there is gone, as a confirmation that broke off leaves it.
+    pub arrived: Vec<String>,
+    /// What may have been left behind or may be somebody's, so that nothing is done about it: a person has to look.
+    pub unclear: Vec<Finding>,
 }
 
 /// Something that an operation left behind.
@@ -81,6 +95,10 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Kind {
+    /// A guest that was asked to come down or to reboot, and has not done it: the request is cancelled, and the guest runs on.
+    HungRequest,
+    /// The record of a task that has ended and that nobody waits for: it is removed.
+    ForgottenTask,
     /// A resize that broke off: it is reverted.
     BrokenResize,
     /// A confirmation that broke off: it is completed.
@@ -89,20 +107,29 @@ pub enum Kind {
     BrokenMove,
     /// The confirmation of such a move that broke off: it is completed.
     BrokenMoveConfirmation,
-    /// A rescue that broke off: it is ended.
+    /// A rescue that broke off, or whose end did: it is ended.
     BrokenRescue,
+    /// The destruction of an instance that broke off: it is completed.
+    BrokenDestruction,
+    /// A soft deletion that broke off, or a restoration: it is completed.
+    BrokenSoftDeletion,
+    /// A VM that was being taken over: that is completed, as its owner has asked for it and nothing ends by it.
+    BrokenAdoption,
+    /// An instance that was being brought up on another host, because its own had died: it is started there.
+    BrokenEvacuation,
     /// A VM that never became an instance: it is removed.
     UnfinishedInstance,
-    /// A migration with disks that broke off, or whose end nobody noted: disks that have arrived are marked as ours,
-    /// copies that were left are removed.
+    /// A migration that broke off, or whose end nobody noted: disks that have arrived are marked as ours, copies that were
+    /// left are removed, and the VM prefers to be where it is.
     BrokenMigration,
     /// A move from another pool of which nobody knows any more, and the VM did not come: copies that were left are removed.
     LostArrival,
     /// An exchange of volumes that broke off: it is completed, or undone.
     BrokenSwap,
-    /// A drive that was being attached or detached: it is removed; its disk stays.
+    /// A drive that was being attached or detached, by its mark: it is removed; its disk stays. One that somebody has only unplugged
+    /// has no mark, and is left alone.
     HalfAttachedVolume,
-    /// An interface that was being attached or detached: it is removed.
+    /// An interface that was being attached or detached, by its mark: it is removed. One that somebody has only unplugged stays.
     HalfAttachedInterface,
     /// A disk that a control domain still holds: it is detached there.
     HeldDisk,
@@ -112,27 +139,52 @@ pub enum Kind {
     Mark,
     /// A disk without an instance: it is removed.
     OrphanedDisk,
+    /// A disk of an instance that another one has replaced, and that was held by a control domain when that was confirmed: it is
+    /// removed.
+    ReplacedDisk,
+    /// A connection of a host to a repository, made for a guest that was to come: without one there it is removed.
+    HalfConnection,
     /// A repository that was introduced for volumes and that nobody uses: it is forgotten.
     UnusedRepository,
     /// A password that no connection uses: it is removed.
     UnusedSecret,
-    /// A network that was being made: it is removed.
+    /// A network that was being made or removed: it is removed, unless a VM has an interface on it, in which case it is unclear.
     UnfinishedNetwork,
+    /// The fetch of an image into the cache that broke off: others need not wait for it.
+    StaleFetch,
     /// Memory that was promised to an instance that was never started: the promise is taken back.
     StalePromise,
+    /// A host that was being drained: it takes guests again, if it did before. Those that have moved stay where they are.
+    BrokenDrain,
+    /// A snapshot or a clone that an operation may have made before it broke off, or somebody else at that moment.
+    UnclearCopy,
+    /// A VM that is marked as not complete, and of which somebody has taken a snapshot: one that was reverted to may have brought the mark
+    /// back. Without the key `xenapi-rs:unfinished` in its `other_config` it is an instance.
+    UnclearInstance,
+    /// A disk that was made for an instance that is there, and that neither the instance nor anything that is noted of it has to
+    /// do with.
+    UnusedDisk,
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, uuid } = self;
         match kind {
+            Kind::HungRequest => write!(f, "cancel task {uuid}, in which a guest was asked to come down"),
+            Kind::ForgottenTask => write!(f, "remove the record of task {uuid}, which is over"),
             Kind::BrokenResize => write!(f, "revert the resize of VM {uuid}"),
             Kind::BrokenConfirmation => write!(f, "complete the resize of VM {uuid}"),
             Kind::BrokenMove => write!(f, "revert the move of VM {uuid} to another pool"),
             Kind::BrokenMoveConfirmation => write!(f, "remove VM {uuid}, which is in another pool now"),
+            Kind::BrokenDestruction => write!(f, "complete the destruction of VM {uuid}"),
+            Kind::BrokenSoftDeletion => write!(f, "complete the soft deletion or restoration of VM {uuid}"),
             Kind::BrokenRescue => write!(f, "end the rescue of VM {uuid}"),
+            Kind::BrokenAdoption => write!(f, "complete taking over VM {uuid}"),
+            Kind::BrokenEvacuation => write!(f, "start VM {uuid}, whose host had died"),
             Kind::UnfinishedInstance => write!(f, "remove VM {uuid}, which never became an instance"),
-            Kind::BrokenMigration => write!(f, "settle which disks VM {uuid} has, which was moved"),
+            Kind::BrokenMigration => {
+                write!(f, "settle where VM {uuid} is, which was moved, and which disks it has")
+            }
             Kind::LostArrival => {
                 write!(f, "remove what operation {uuid} left, which moved a VM to this pool")
             }
@@ -147,10 +199,32 @@ impl fmt::Display for Finding {
             Kind::PassingSnapshot => write!(f, "remove snapshot {uuid}"),
             Kind::Mark => write!(f, "remove a mark from {uuid}"),
             Kind::OrphanedDisk => write!(f, "remove disk {uuid}, which has no instance"),
+            Kind::ReplacedDisk => write!(f, "remove disk {uuid}, which another one has replaced"),
+            Kind::HalfConnection => write!(f, "settle connection {uuid}, made for a guest that was to come"),
             Kind::UnusedRepository => write!(f, "forget storage repository {uuid}, which nobody uses"),
             Kind::UnusedSecret => write!(f, "remove secret {uuid}, which nobody uses"),
+            Kind::StaleFetch => write!(f, "let others fetch the image that operation {uuid} was fetching"),
             Kind::StalePromise => write!(f, "take back the memory promised to operation {uuid}"),
-            Kind::UnfinishedNetwork => write!(f, "remove network {uuid}, which was being made"),
+            Kind::BrokenDrain => write!(f, "have host {uuid} as it was before its draining, which broke off"),
+            Kind::UnfinishedNetwork => write!(f, "remove network {uuid}, which was being made or removed"),
+            Kind::UnclearCopy => {
+                write!(
+                    f,
+                    "see whether disk {uuid} is somebody's copy, or was left by an operation that broke off"
+                )
+            }
+            Kind::UnclearInstance => {
+                write!(
+                    f,
+                    "see whether VM {uuid} is complete, and if so remove xenapi-rs:unfinished from its other_config; else destroy it"
+                )
+            }
+            Kind::UnusedDisk => {
+                write!(
+                    f,
+                    "see whether disk {uuid} is still needed, which was made for an instance that does not have it"
+                )
+            }
         }
     }
 }
@@ -169,19 +243,24 @@ impl Driver {
         let (is_told, dry_run) = (dry_run, dry_run || self.0.rehearses);
         self.verb(Op::Reconcile, object, progress, move |job, stop| {
             Box::pin(async move {
+                job.driver.set_clock().await;
                 let mut result = Reconciled::default();
-                let mut seen = BTreeSet::new();
+                let (mut seen, mut undone) = (BTreeSet::new(), BTreeSet::new());
                 // What is undone may uncover more: the disks of a VM that is removed.
                 loop {
                     let pool = job.stage(Stage::Find, Pool::read(job)).await?;
-                    let look = Look { job, pool: &pool, older_than };
-                    result.waiting = look.waiting();
+                    let look = Look { job, pool: &pool, older_than, undone: &undone };
+                    (result.waiting, result.arrived) = (look.waiting(), look.arrived());
                     let found = look.all();
-                    result.too_young = found.young;
+                    if !dry_run {
+                        job.stage(Stage::Find, note_orphans(job, &found.orphans)).await?;
+                    }
+                    (result.too_young, result.unclear) = (found.young, found.unclear);
                     let fresh: Vec<Found> = found
                         .due
                         .into_iter()
-                        .filter(|found| seen.insert(found.finding.uuid.clone()))
+                        // What is let go of first may have to be removed next.
+                        .filter(|found| seen.insert((found.finding.kind, found.finding.uuid.clone())))
                         .collect();
                     if fresh.is_empty() {
                         if !is_told && !result.done.is_empty() {
@@ -191,14 +270,28 @@ impl Driver {
                     }
                     for found in fresh {
                         job.stage(Stage::Remove, async { Ok(stop.check()?) }).await?;
-                        let done = match dry_run {
-                            true => Ok(()),
-                            false => settle(job, &found).await,
+                        let settling = async {
+                            if dry_run {
+                                return Ok(true);
+                            }
+                            let (older_than, undone) = (older_than, &undone);
+                            if !is_still_so(job, &found.finding, older_than, undone).await? {
+                                return Ok(false);
+                            }
+                            settle::settle(job, &found, stop).await
                         };
-                        match done {
-                            Ok(()) => {
+                        match settling.await {
+                            // Somebody has seen to it, or has gone on.
+                            Ok(false) => {}
+                            Ok(true) => {
+                                if found.finding.kind == Kind::UnfinishedInstance {
+                                    undone.insert(found.operation);
+                                }
                                 tracing::info!(finding = %found.finding, "reconciled");
                                 result.done.push(found.finding);
+                            }
+                            Err(cause @ Cause::Cancelled) => {
+                                return Err(Failed { stage: Stage::Remove, cause });
                             }
                             Err(error) => result
                                 .leftovers
@@ -218,8 +311,10 @@ struct Pool {
     vbds: BTreeMap<Ref<Vbd>, VbdRecord>,
     vifs: BTreeMap<Ref<Vif>, VifRecord>,
     srs: BTreeMap<Ref<Sr>, SrRecord>,
+    pbds: BTreeMap<Ref<Pbd>, PbdRecord>,
     networks: BTreeMap<Ref<Network>, NetworkRecord>,
     hosts: BTreeMap<Ref<Host>, HostRecord>,
+    tasks: BTreeMap<Ref<Task>, TaskRecord>,
     /// `other_config` of the pool.
     pool: BTreeMap<String, String>,
     /// Secrets by uuid, with their keys; their values are not read.
@@ -233,7 +328,7 @@ impl Pool {
     }
 
     async fn read_from(client: &Client) -> xenapi_client::Result<Self> {
-        let (vms, vdis, vbds, vifs, srs, networks, hosts, pbds) = tokio::try_join!(
+        let (vms, vdis, vbds, vifs, srs, networks, hosts, pbds, tasks) = tokio::try_join!(
             client.all_records::<Vm>(),
             client.all_records::<Vdi>(),
             client.all_records::<Vbd>(),
@@ -241,19 +336,31 @@ impl Pool {
             client.all_records::<Sr>(),
             client.all_records::<Network>(),
             client.all_records::<Host>(),
-            client.all_records::<xenapi_types::Pbd>(),
+            client.all_records::<Pbd>(),
+            client.all_records::<Task>(),
         )?;
         let mut secrets = BTreeMap::new();
         for reference in client.all::<xenapi_types::Secret>().await? {
-            let keys = client.get_field(&reference, secret::field::OTHER_CONFIG).await?;
-            secrets.insert(client.get_field(&reference, secret::field::UUID).await?, keys);
+            let (keys, uuid) = tokio::join!(
+                client.get_field(&reference, secret::field::OTHER_CONFIG),
+                client.get_field(&reference, secret::field::UUID),
+            );
+            match (keys, uuid) {
+                (Ok(keys), Ok(uuid)) => drop(secrets.insert(uuid, keys)),
+                // Somebody lets go of a volume in this moment.
+                (Err(error), _) | (_, Err(error)) if error.kind() == ErrorKind::NotFound => {}
+                (Err(error), _) | (_, Err(error)) => return Err(error),
+            }
         }
         let pool = client.all_records::<xenapi_types::Pool>().await?.into_values().next();
         let pool = pool.map(|pool| pool.other_config).unwrap_or_default();
-        let configs = pbds.into_values().map(|pbd| pbd.device_config);
-        let used_secrets =
-            configs.flatten().filter(|(key, _)| key.ends_with("_secret")).map(|(_, uuid)| uuid).collect();
-        Ok(Self { vms, vdis, vbds, vifs, srs, networks, hosts, pool, secrets, used_secrets })
+        let configs = pbds.values().map(|pbd| &pbd.device_config);
+        let used_secrets = configs
+            .flatten()
+            .filter(|(key, _)| key.ends_with("_secret"))
+            .map(|(_, uuid)| uuid.clone())
+            .collect();
+        Ok(Self { vms, vdis, vbds, vifs, srs, pbds, networks, hosts, tasks, pool, secrets, used_secrets })
     }
 }
 
@@ -261,6 +368,8 @@ impl Pool {
 struct Found {
     finding: Finding,
     object: Object,
+    /// What left it.
+    operation: Uuid,
 }
 
 enum Object {
@@ -269,8 +378,14 @@ enum Object {
     Vbd(Ref<Vbd>),
     Vif(Ref<Vif>),
     Sr(Ref<Sr>),
+    Pbd(Ref<Pbd>),
     Network(Ref<Network>),
     Host(Ref<Host>),
+    Task(Ref<Task>),
+    /// With the operation that rescued it, which need not be that which was ending it.
+    Rescued(Ref<Vm>, Uuid),
+    /// With the drains that broke off.
+    Drained(Ref<Host>, Vec<Uuid>),
     Secret,
     Pool,
 }
@@ -279,12 +394,47 @@ enum Object {
 struct All {
     due: Vec<Found>,
     young: Vec<Finding>,
+    unclear: Vec<Finding>,
+    /// Disks that have lost their instance, of which that is not noted yet.
+    orphans: Vec<Ref<Vdi>>,
 }
 
 struct Look<'a> {
     job: &'a Job,
     pool: &'a Pool,
     older_than: Duration,
+    /// The operations whose unfinished instances this one has removed: their disks need not wait.
+    undone: &'a BTreeSet<Uuid>,
+}
+
+/// Since when a disk has had no instance: the operation that saw it first. Somebody may have removed the VM alone, to use its disks.
+const ORPHANED: &str = "xenapi-rs:orphaned";
+
+async fn note_orphans(job: &Job, disks: &[Ref<Vdi>]) -> Result<(), Cause> {
+    for disk in disks {
+        let (field, operation) = (vdi::field::OTHER_CONFIG, job.operation.to_string());
+        let noted = job.client().add_to(disk, field, ORPHANED, operation).await;
+        remove::tolerate(noted, &["MAP_DUPLICATE_KEY"])
+            .map_err(Cause::host("noting that a disk has no instance"))?;
+    }
+    Ok(())
+}
+
+/// Whether a second look finds the same: the lists of the first one are of different moments, and all that was settled since
+/// took time.
+async fn is_still_so(
+    job: &Job,
+    finding: &Finding,
+    older_than: Duration,
+    undone: &BTreeSet<Uuid>,
+) -> Result<bool, Cause> {
+    // These take nothing from anybody who is alive.
+    if matches!(finding.kind, Kind::ForgottenTask | Kind::StaleFetch | Kind::StalePromise | Kind::Mark) {
+        return Ok(true);
+    }
+    let pool = Pool::read(job).await?;
+    let again = Look { job, pool: &pool, older_than, undone }.all();
+    Ok(again.due.iter().any(|found| found.finding == *finding))
 }
 
 impl Look<'_> {
@@ -302,15 +452,43 @@ impl Look<'_> {
         }
     }
 
+    /// Whether an object was made, or copied from what was made, for another owner.
+    fn is_of_others(&self, keys: &BTreeMap<String, String>, uuid: &str) -> bool {
+        match Claim::read(keys, uuid) {
+            Claim::Original(maker) | Claim::Unsealed(maker) | Claim::Copy(maker) => {
+                maker.owner != self.owner()
+            }
+            Claim::None | Claim::Broken => false,
+        }
+    }
+
+    /// The same of a disk with a mark: one that was made for nobody belongs to the VM that has the original.
+    fn is_marked_by_others(&self, disk: &VdiRecord, key: &str) -> bool {
+        if let Claim::None | Claim::Broken = Claim::read(&disk.other_config, &disk.uuid) {
+            let original = disk.other_config.get(key);
+            let original = self.pool.vdis.values().find(|disk| Some(&disk.uuid) == original);
+            let vbds = original.iter().flat_map(|original| &original.vbds);
+            let vms = vbds.filter_map(|vbd| self.pool.vms.get(&self.pool.vbds.get(vbd)?.vm));
+            return vms.into_iter().any(|vm| self.is_of_others(&vm.other_config, &vm.uuid));
+        }
+        self.is_of_others(&disk.other_config, &disk.uuid)
+    }
+
     fn waiting(&self) -> Vec<String> {
         let done =
             |vm: &&VmRecord| [resize::state(vm), pool_move::state(vm)].contains(&Some(ResizeState::Done));
         let vms = self.pool.vms.values().filter(|vm| self.made(&vm.other_config, &vm.uuid).is_some());
-        vms.filter(done).map(|vm| vm.uuid.clone()).collect()
+        vms.filter(|vm| done(vm) || is_arrived(vm)).map(|vm| vm.uuid.clone()).collect()
+    }
+
+    fn arrived(&self) -> Vec<String> {
+        let vms = self.pool.vms.values().filter(|vm| self.made(&vm.other_config, &vm.uuid).is_some());
+        vms.filter(is_arrived).map(|vm| vm.uuid.clone()).collect()
     }
 
     fn all(&self) -> All {
         let mut all = All::default();
+        self.tasks(&mut all);
         self.vms(&mut all);
         self.drives(&mut all);
         self.disks(&mut all);
@@ -319,14 +497,33 @@ impl Look<'_> {
         all
     }
 
+    fn tasks(&self, all: &mut All) {
+        for (reference, task) in &self.pool.tasks {
+            let object = Object::Task(reference.clone());
+            if let Some(operation) = request::made(task, self.owner()).filter(|_| !is_over(task)) {
+                self.note(all, operation, Kind::HungRequest, &task.uuid, object);
+            } else if let Some(mark) = TaskMark::of(task)
+                && mark.owner.as_deref() == Some(self.owner())
+                && is_over(task)
+                && !self.job.client().holds_task(&mark)
+            {
+                self.note(all, mark.call, Kind::ForgottenTask, &task.uuid, object);
+            }
+        }
+    }
+
+    fn is_old(&self, operation: Uuid) -> bool {
+        self.job.driver.clock().is_older(operation, self.older_than)
+    }
+
     /// Notes what an operation left, unless that operation may be under way.
     fn note(&self, all: &mut All, operation: Uuid, kind: Kind, uuid: &str, object: Object) {
         let finding = Finding { kind, uuid: uuid.to_owned() };
         if self.job.driver.0.active().contains(&operation) {
             return;
         }
-        if is_older(operation, self.older_than) {
-            all.due.push(Found { finding, object });
+        if self.is_old(operation) {
+            all.due.push(Found { finding, object, operation });
         } else {
             all.young.push(finding);
         }
@@ -335,22 +532,45 @@ impl Look<'_> {
     fn vms(&self, all: &mut All) {
         for (reference, vm) in &self.pool.vms {
             let object = || Object::Vm(reference.clone());
-            if let Some(operation) = mark(&vm.other_config) {
-                self.note(all, operation, passing(vm.is_a_snapshot), &vm.uuid, object());
+            if let Some((_, operation)) = mark(&vm.other_config)
+                && !self.is_of_others(&vm.other_config, &vm.uuid)
+            {
+                let is_ours = vm.is_a_snapshot && remove::is_taken_by(vm, operation);
+                let kind = if is_ours { Kind::PassingSnapshot } else { Kind::Mark };
+                self.note(all, operation, kind, &vm.uuid, object());
+            }
+            if let Some(operation) = adopt::broken(vm, self.owner()) {
+                self.note(all, operation, Kind::BrokenAdoption, &vm.uuid, object());
+                continue;
             }
             let Some((operation, _)) = self.made(&vm.other_config, &vm.uuid) else { continue };
             if vm.is_a_snapshot || vm.is_a_template {
                 continue;
             }
             if vm.other_config.contains_key(ownership::UNFINISHED) {
-                self.note(all, operation, Kind::UnfinishedInstance, &vm.uuid, object());
+                // Who reverts to a snapshot that was taken before it was complete has the mark back, and an instance.
+                match vm.snapshots.is_empty() && vm.parent.is_null() {
+                    true => self.note(all, operation, Kind::UnfinishedInstance, &vm.uuid, object()),
+                    false => self.tell(all, operation, Kind::UnclearInstance, &vm.uuid),
+                }
                 continue;
+            }
+            if let Some(operation) = destroy::broken(vm) {
+                self.note(all, operation, Kind::BrokenDestruction, &vm.uuid, object());
+                continue;
+            }
+            if let Some(operation) = soft_delete::broken(vm) {
+                self.note(all, operation, Kind::BrokenSoftDeletion, &vm.uuid, object());
             }
             if let Some(journal) = moving::Journal::read(vm) {
                 self.note(all, journal.operation, Kind::BrokenMigration, &vm.uuid, object());
             }
-            if let Some(operation) = rescue::broken(vm) {
-                self.note(all, operation, Kind::BrokenRescue, &vm.uuid, object());
+            if let Some((rescue, operation)) = rescue::broken(vm) {
+                let object = Object::Rescued(reference.clone(), rescue);
+                self.note(all, operation, Kind::BrokenRescue, &vm.uuid, object);
+            }
+            if let Some(operation) = evacuate::broken(vm) {
+                self.note(all, operation, Kind::BrokenEvacuation, &vm.uuid, object());
             }
             if let Some((operation, state)) = pool_move::operation(vm).zip(pool_move::state(vm)) {
                 let kind = match state {
@@ -373,39 +593,33 @@ impl Look<'_> {
     }
 
     fn drives(&self, all: &mut All) {
-        let running = |vm: &Ref<Vm>| {
-            let vm = self.pool.vms.get(vm);
-            vm.is_some_and(|vm| vm.power_state == VmPowerState::Running && !vm.is_control_domain)
+        // Only what our instances have; a copy of one has its keys, and nobody was at that.
+        let can_let_go = |vm: &Ref<Vm>| {
+            let vm = self.pool.vms.get(vm).filter(|vm| !vm.is_a_snapshot && !vm.is_a_template);
+            vm.is_some_and(|vm| {
+                matches!(vm.power_state, VmPowerState::Running | VmPowerState::Halted)
+                    && self.made(&vm.other_config, &vm.uuid).is_some()
+            })
         };
         let swaps: BTreeSet<Uuid> =
             self.pool.vbds.values().filter_map(swap::note).map(|(operation, _)| operation).collect();
         for (reference, vbd) in &self.pool.vbds {
-            let Some((operation, _)) = self.made(&vbd.other_config, &vbd.uuid) else { continue };
-            if let Some((operation, _)) = swap::note(vbd) {
-                self.note(all, operation, Kind::BrokenSwap, &vbd.uuid, Object::Vbd(reference.clone()));
-                continue;
-            }
-            if swaps.contains(&operation) {
-                continue;
-            }
-            let is_volume = vbd.other_config.contains_key(VOLUME_KEY);
-            if is_volume && running(&vbd.vm) && !vbd.currently_attached {
-                self.note(
-                    all,
-                    operation,
-                    Kind::HalfAttachedVolume,
-                    &vbd.uuid,
-                    Object::Vbd(reference.clone()),
-                );
+            let maker = self.made(&vbd.other_config, &vbd.uuid).map(|(operation, _)| operation);
+            let object = Object::Vbd(reference.clone());
+            if let Some((operation, _)) = swap::note(vbd).filter(|_| maker.is_some()) {
+                self.note(all, operation, Kind::BrokenSwap, &vbd.uuid, object);
+            } else if let Some(operation) = half::by(&vbd.other_config, maker)
+                && !maker.is_some_and(|maker| swaps.contains(&maker))
+                && can_let_go(&vbd.vm)
+            {
+                self.note(all, operation, Kind::HalfAttachedVolume, &vbd.uuid, object);
             }
         }
         for (reference, vif) in &self.pool.vifs {
-            let Some((operation, _)) = self.made(&vif.other_config, &vif.uuid) else { continue };
-            // Those that came with the instance are its own to have unplugged.
-            let vm = self.pool.vms.get(&vif.vm);
-            let came_later =
-                vm.and_then(|vm| self.made(&vm.other_config, &vm.uuid)).is_some_and(|(o, _)| o != operation);
-            if came_later && running(&vif.vm) && !vif.currently_attached {
+            let maker = self.made(&vif.other_config, &vif.uuid).map(|(operation, _)| operation);
+            if let Some(operation) = half::by(&vif.other_config, maker)
+                && can_let_go(&vif.vm)
+            {
                 let object = Object::Vif(reference.clone());
                 self.note(all, operation, Kind::HalfAttachedInterface, &vif.uuid, object);
             }
@@ -420,28 +634,40 @@ impl Look<'_> {
             .filter(|vm| !vm.is_a_snapshot)
             .filter_map(|vm| self.made(&vm.other_config, &vm.uuid).map(|(_, instance)| instance))
             .collect();
-        let in_dom0: BTreeSet<&Ref<Vdi>> = self
+        let replaced: BTreeMap<&str, Uuid> = self
             .pool
-            .vbds
+            .vdis
             .values()
-            .filter(|vbd| self.pool.vms.get(&vbd.vm).is_some_and(|vm| vm.is_control_domain))
-            .map(|vbd| &vbd.vdi)
+            .filter_map(|vdi| Some((backup::replaced(vdi)?, self.made(&vdi.other_config, &vdi.uuid)?.0)))
+            .collect();
+        let mentioned = self.mentioned();
+        // Theirs go with them.
+        let unfinished: BTreeSet<Uuid> = self
+            .pool
+            .vms
+            .values()
+            .filter(|vm| vm.other_config.contains_key(ownership::UNFINISHED))
+            .filter_map(|vm| self.made(&vm.other_config, &vm.uuid).map(|(operation, _)| operation))
             .collect();
         for (reference, vdi) in self.pool.vdis.iter().filter(|(_, vdi)| vdi.managed) {
             let object = || Object::Vdi(reference.clone());
             if let Some(cloning) = Cloning::read(&vdi.other_config) {
-                let lost = cloning.is_clone(&vdi.uuid) && vdi.vbds.is_empty();
-                let kind = if lost { Kind::OrphanedDisk } else { Kind::Mark };
-                self.note(all, cloning.operation, kind, &vdi.uuid, object());
+                if cloning.is_for(self.owner()) {
+                    self.cloned(all, (reference, vdi), &cloning);
+                }
                 continue;
             }
             let copying = vdi.other_config.keys().find_map(|key| key.strip_prefix(COPYING)?.parse().ok());
             if let Some(operation) = copying {
-                self.note(all, operation, Kind::OrphanedDisk, &vdi.uuid, object());
+                if !self.is_of_others(&vdi.other_config, &vdi.uuid) {
+                    self.note(all, operation, Kind::OrphanedDisk, &vdi.uuid, object());
+                }
                 continue;
             }
-            if let Some(operation) = mark(&vdi.other_config) {
-                self.note(all, operation, passing(vdi.is_a_snapshot), &vdi.uuid, object());
+            if let Some((key, operation)) = mark(&vdi.other_config) {
+                if !self.is_marked_by_others(vdi, key) {
+                    self.marked(all, (reference, vdi), key, operation);
+                }
                 continue;
             }
             let Some((operation, instance)) = self.made(&vdi.other_config, &vdi.uuid) else { continue };
@@ -449,21 +675,144 @@ impl Look<'_> {
                 let user = self.pool.vbds.get(vbd).and_then(|vbd| self.pool.vms.get(&vbd.vm));
                 user.is_some_and(|vm| !vm.is_control_domain)
             });
+            if let Some(operation) = replaced.get(&*vdi.uuid) {
+                self.note(all, *operation, Kind::PassingSnapshot, &vdi.uuid, object());
+                continue;
+            }
             if backup::is_kept(vdi) && instances.contains(&instance) {
                 continue;
             }
             if vdi.is_a_snapshot {
                 self.note(all, operation, Kind::PassingSnapshot, &vdi.uuid, object());
             } else if !instances.contains(&instance) && !is_attached {
-                self.note(all, operation, Kind::OrphanedDisk, &vdi.uuid, object());
-            } else if in_dom0.contains(reference) && vdi.current_operations.is_empty() {
-                self.note(all, operation, Kind::HeldDisk, &vdi.uuid, object());
+                self.orphaned(all, (reference, vdi), operation);
+            } else if let Some(since) = vdi.other_config.get(ORPHANED) {
+                let since = since.parse().unwrap_or_default();
+                self.note(all, since, Kind::Mark, &vdi.uuid, object());
+            } else if let Some(holder) = self.holder(vdi, operation) {
+                match holder {
+                    Holder::Ended(operation) => {
+                        self.note(all, operation, Kind::HeldDisk, &vdi.uuid, object());
+                    }
+                    Holder::Unknown => self.tell(all, operation, Kind::HeldDisk, &vdi.uuid),
+                    Holder::Alive => {}
+                }
+            } else if let Some(operation) = restore::replaced_by(vdi).filter(|_| vdi.vbds.is_empty()) {
+                self.note(all, operation, Kind::ReplacedDisk, &vdi.uuid, object());
+            } else if !is_attached && !mentioned.contains(&*vdi.uuid) && !unfinished.contains(&operation) {
+                self.tell(all, operation, Kind::UnusedDisk, &vdi.uuid);
             }
         }
     }
 
+    /// A disk without an instance. What its operation left is removed; of one that was complete, somebody may have removed the VM to use
+    /// the disk otherwise, and has until it has been noted for as long as all that is put in order.
+    fn orphaned(&self, all: &mut All, (reference, vdi): (&Ref<Vdi>, &VdiRecord), operation: Uuid) {
+        let is_sealed = matches!(Claim::read(&vdi.other_config, &vdi.uuid), Claim::Original(_));
+        let since = vdi.other_config.get(ORPHANED).and_then(|since| since.parse().ok());
+        let waits = is_sealed && !self.older_than.is_zero() && !self.undone.contains(&operation);
+        match since {
+            None if waits && self.is_old(operation) => {
+                let is_active = self.job.driver.0.active().contains(&operation);
+                all.orphans.extend((!is_active).then(|| reference.clone()));
+                all.young.push(Finding { kind: Kind::OrphanedDisk, uuid: vdi.uuid.clone() });
+            }
+            _ => {
+                let since = since.filter(|_| waits).unwrap_or(operation);
+                self.note(all, since, Kind::OrphanedDisk, &vdi.uuid, Object::Vdi(reference.clone()));
+            }
+        }
+    }
+
+    /// Who has a disk attached to a control domain, if anybody has: judged by the keys of the drive, which are those of the
+    /// operation that works on the disk, or name XAPI's task for a transfer.
+    fn holder(&self, vdi: &VdiRecord, made_in: Uuid) -> Option<Holder> {
+        let drives = vdi.vbds.iter().filter_map(|vbd| self.pool.vbds.get(vbd));
+        let in_dom0 = |vbd: &&VbdRecord| self.pool.vms.get(&vbd.vm).is_some_and(|vm| vm.is_control_domain);
+        let judge = |vbd: &VbdRecord| {
+            if let Some((operation, _)) = self.made(&vbd.other_config, &vbd.uuid) {
+                return Holder::Ended(operation);
+            }
+            let task = vbd.other_config.get("task_id").map(|task| Ref::<Task>::from(task.clone()));
+            match task.map(|task| self.pool.tasks.get(&task)) {
+                Some(Some(task)) if !is_over(task) => Holder::Alive,
+                Some(_) => Holder::Ended(made_in),
+                None => Holder::Unknown,
+            }
+        };
+        let all: Vec<Holder> = drives.filter(in_dom0).map(judge).collect();
+        if !vdi.current_operations.is_empty() {
+            return (!all.is_empty()).then_some(Holder::Alive);
+        }
+        // The most careful of all.
+        all.into_iter().max()
+    }
+
+    /// A cached image that is being cloned, or something with the same key: XAPI copies it.
+    fn cloned(&self, all: &mut All, (reference, vdi): (&Ref<Vdi>, &VdiRecord), cloning: &Cloning) {
+        let (operation, object) = (cloning.operation, Object::Vdi(reference.clone()));
+        let lost = cloning.lost(&self.pool.vdis);
+        match lost.iter().find(|(known, _)| *known == reference) {
+            Some((_, Marked::Made)) => self.note(all, operation, Kind::OrphanedDisk, &vdi.uuid, object),
+            Some((_, Marked::Unknown)) => self.tell(all, operation, Kind::UnclearCopy, &vdi.uuid),
+            // That of the image goes last: by it they are known.
+            None if !cloning.is_clone(&vdi.uuid) && !lost.is_empty() => {}
+            _ => self.note(all, operation, Kind::Mark, &vdi.uuid, object),
+        }
+    }
+
+    /// A disk that an operation has marked, or a copy of one.
+    fn marked(&self, all: &mut All, (reference, vdi): (&Ref<Vdi>, &VdiRecord), key: &str, operation: Uuid) {
+        let is_resized = |vm: &VmRecord| resize::journal::Journal::of(vm, operation).is_some();
+        let has_passing = |vbd: &Ref<Vbd>| {
+            let vm = self.pool.vbds.get(vbd).and_then(|vbd| self.pool.vms.get(&vbd.vm));
+            vm.is_some_and(|vm| vm.is_a_snapshot && vm.other_config.contains_key(key))
+        };
+        // They go with the resize, or the snapshot of the VM.
+        if self.pool.vms.values().any(is_resized) || vdi.vbds.iter().any(has_passing) {
+            return;
+        }
+        let sorted = marks::sort(&self.pool.vdis, key, operation);
+        let what = sorted.into_iter().find(|(known, ..)| *known == reference).map(|(.., what)| what);
+        let object = || Object::Vdi(reference.clone());
+        let has_vbds = !vdi.vbds.is_empty();
+        match what {
+            Some(Marked::Made) if vdi.is_a_snapshot => {
+                self.note(all, operation, Kind::PassingSnapshot, &vdi.uuid, object());
+            }
+            Some(Marked::Made) if !has_vbds => {
+                self.note(all, operation, Kind::OrphanedDisk, &vdi.uuid, object());
+            }
+            Some(Marked::Unknown) => self.tell(all, operation, Kind::UnclearCopy, &vdi.uuid),
+            _ => self.note(all, operation, Kind::Mark, &vdi.uuid, object()),
+        }
+    }
+
+    /// Tells of what an operation may have left, unless that may be under way.
+    fn tell(&self, all: &mut All, operation: Uuid, kind: Kind, uuid: &str) {
+        if !self.job.driver.0.active().contains(&operation) && self.is_old(operation) {
+            all.unclear.push(Finding { kind, uuid: uuid.to_owned() });
+        }
+    }
+
+    /// Uuids of the disks that are in what is noted of a change, which needs them.
+    fn mentioned(&self) -> BTreeSet<String> {
+        // More than a uuid alone.
+        let is_text = |(key, text): &(&String, &String)| key.starts_with("xenapi-rs:") && text.len() > 36;
+        let vms = self.pool.vms.values().flat_map(|vm| &vm.other_config);
+        let vbds = self.pool.vbds.values().flat_map(|vbd| &vbd.other_config);
+        let texts: Vec<&String> = vms.chain(vbds).filter(is_text).map(|(_, text)| text).collect();
+        let is_noted = |vdi: &&VdiRecord| texts.iter().any(|text| text.contains(&vdi.uuid));
+        let disks = self.pool.vdis.values().filter(|vdi| self.made(&vdi.other_config, &vdi.uuid).is_some());
+        disks.filter(is_noted).map(|vdi| vdi.uuid.clone()).collect()
+    }
+
     fn rest(&self, all: &mut All) {
         for (reference, sr) in &self.pool.srs {
+            for operation in lock::fetches(&sr.other_config, self.owner()) {
+                let object = Object::Sr(reference.clone());
+                self.note(all, operation, Kind::StaleFetch, &operation.to_string(), object);
+            }
             let Claim::Original(maker) = Claim::read(&sr.sm_config, &sr.uuid) else { continue };
             let used =
                 sr.vdis.iter().any(|vdi| self.pool.vdis.get(vdi).is_some_and(|vdi| !vdi.vbds.is_empty()));
@@ -475,6 +824,12 @@ impl Look<'_> {
                     &sr.uuid,
                     Object::Sr(reference.clone()),
                 );
+            }
+        }
+        for (reference, pbd) in self.pool.pbds.iter().filter(|(_, pbd)| reach::is_marked(pbd)) {
+            if let Some((operation, _)) = self.made(&pbd.other_config, &pbd.uuid) {
+                let object = Object::Pbd(reference.clone());
+                self.note(all, operation, Kind::HalfConnection, &pbd.uuid, object);
             }
         }
         for (uuid, keys) in &self.pool.secrets {
@@ -489,6 +844,7 @@ impl Look<'_> {
                 self.note(all, operation, Kind::StalePromise, &operation.to_string(), object);
             }
         }
+        self.drains(all);
         for (operation, _) in Arriving::all(&self.pool.pool).filter(|(_, note)| note.owner == self.owner()) {
             let journals = self.pool.vms.values().filter_map(moving::Journal::read);
             // What has come is settled with its VM.
@@ -501,20 +857,58 @@ impl Look<'_> {
                 && maker.owner == self.owner()
             {
                 let object = Object::Network(reference.clone());
-                self.note(all, maker.operation, Kind::UnfinishedNetwork, &network.uuid, object);
+                let has = |vif| self.pool.vifs.get(vif).and_then(|vif| self.pool.vms.get(&vif.vm));
+                // With it would go the interfaces of those that are off.
+                match network.vifs.iter().filter_map(has).any(|vm| !vm.is_a_snapshot && !vm.is_a_template) {
+                    true => self.tell(all, maker.operation, Kind::UnfinishedNetwork, &network.uuid),
+                    false => self.note(all, maker.operation, Kind::UnfinishedNetwork, &network.uuid, object),
+                }
+            }
+        }
+    }
+
+    /// As long as somebody goes on, the host is theirs.
+    fn drains(&self, all: &mut All) {
+        for (reference, host) in &self.pool.hosts {
+            let is_active = |operation: &Uuid| self.job.driver.0.active().contains(operation);
+            let has_ended = |operation| !is_active(&operation) && self.is_old(operation);
+            let clock = self.job.driver.clock();
+            let (broken, goes_on) =
+                drain::Notes::read(&host.other_config).broken(clock, self.owner(), has_ended);
+            if broken.is_empty() || broken.iter().any(is_active) {
+                continue;
+            }
+            let finding = Finding { kind: Kind::BrokenDrain, uuid: host.uuid.clone() };
+            match goes_on {
+                true => all.young.push(finding),
+                false => {
+                    let object = Object::Drained(reference.clone(), broken);
+                    all.due.push(Found { finding, object, operation: Uuid::nil() });
+                }
             }
         }
     }
 }
 
-/// The last operation that marked an object.
-fn mark(other_config: &BTreeMap<String, String>) -> Option<Uuid> {
-    other_config.keys().filter_map(|key| operation_of(key)).max()
+/// Who has a disk attached to a control domain, from the least careful answer to the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Holder {
+    /// This operation, or a transfer of a disk that it made, which is over.
+    Ended(Uuid),
+    /// Nobody knows.
+    Unknown,
+    /// Somebody who is at it.
+    Alive,
 }
 
-/// What a marked object is.
-fn passing(is_a_snapshot: bool) -> Kind {
-    if is_a_snapshot { Kind::PassingSnapshot } else { Kind::Mark }
+fn is_arrived(vm: &&VmRecord) -> bool {
+    !vm.is_a_snapshot && !vm.is_a_template && pool_move::has_arrived(vm)
+}
+
+/// The last operation that marked an object, with the mark.
+fn mark(other_config: &BTreeMap<String, String>) -> Option<(&str, Uuid)> {
+    let marks = other_config.keys().filter_map(|key| Some((key.as_str(), operation_of(key)?)));
+    marks.max_by_key(|(_, operation)| *operation)
 }
 
 /// The operation in a key that marks an object while something is copied from it.
@@ -523,97 +917,14 @@ pub(crate) fn operation_of(key: &str) -> Option<Uuid> {
     rest.parse().ok()
 }
 
-/// Whether an operation began so long ago. Those of earlier releases do not say when they began.
-pub(crate) fn is_older(operation: Uuid, than: Duration) -> bool {
-    let Some((seconds, nanos)) = operation.get_timestamp().map(|time| time.to_unix()) else { return true };
-    let begun = UNIX_EPOCH + Duration::new(seconds, nanos);
-    SystemTime::now().duration_since(begun).is_ok_and(|age| age >= than) || than.is_zero()
-}
-
-async fn settle(job: &Job, Found { finding, object }: &Found) -> Result<(), Cause> {
-    let (client, driver) = (job.client(), &job.driver);
-    let patience = driver.settings().detach_timeout;
-    let _gate = driver.0.gates.enter(&finding.uuid).await;
-    let settled = match (object, finding.kind) {
-        (Object::Vm(vm), Kind::BrokenResize) => restore::revert(driver, vm).await,
-        (Object::Vm(vm), Kind::BrokenConfirmation) => restore::confirm(driver, vm).await,
-        (Object::Vm(vm), Kind::BrokenMove) => pool_move::restore(driver, vm).await,
-        (Object::Vm(vm), Kind::BrokenRescue) => rescue::end(driver, vm).await,
-        (Object::Vm(vm), Kind::BrokenMigration) => {
-            return moving::settle(client, None, vm, patience).await.map(drop);
-        }
-        (Object::Vm(vm), Kind::Mark) => unmark_vm(client, vm).await,
-        (Object::Vm(vm), _) => {
-            if let Ok(record) = client.record(vm).await
-                && let Some(instance) =
-                    crate::find::made_for(&record.other_config, &record.uuid, &driver.settings().owner)
-            {
-                kernel::forget(client, &record, instance).await?;
-            }
-            remove::vm(client, vm, patience).await
-        }
-        (Object::Vdi(vdi), Kind::HeldDisk) => remove::detach_from_dom0(client, vdi).await,
-        (Object::Vdi(vdi), Kind::Mark) => unmark(client, vdi).await,
-        (Object::Vdi(vdi), _) => remove::vdi(client, vdi, Dom0::Detach, patience).await,
-        (Object::Vbd(vbd), Kind::BrokenSwap) => swap::settle(client, &driver.settings().owner, vbd).await,
-        (Object::Vbd(vbd), _) => release::drive_of(client, vbd, true).await,
-        (Object::Vif(vif), _) => {
-            let unplugged = client.call(xenapi_types::vif::Unplug { vif: vif.clone() }).await;
-            match tolerate(unplugged, &["DEVICE_ALREADY_DETACHED", "VM_BAD_POWER_STATE"]) {
-                Ok(()) => gone_is_fine(client.destroy(vif).await),
-                error => error,
-            }
-        }
-        (Object::Sr(sr), _) => {
-            release::forget_if_unused(client, &driver.settings().owner, sr).await.map(drop)
-        }
-        (Object::Host(host), _) => match finding.uuid.parse() {
-            Ok(operation) => ledger::release(client, host, operation).await,
-            Err(_) => Ok(()),
-        },
-        (Object::Pool, _) => match finding.uuid.parse() {
-            Ok(operation) => moving::arriving::clear(client, operation, patience).await,
-            Err(_) => Ok(()),
-        },
-        (Object::Network(network), _) => network::remove(client, network).await,
-        (Object::Secret, _) => match client.by_uuid_opt::<xenapi_types::Secret>(&finding.uuid).await {
-            Ok(Some(secret)) => gone_is_fine(client.destroy(&secret).await),
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
-        },
-    };
-    settled.map_err(Cause::host(finding.to_string()))
-}
-
-async fn unmark(client: &Client, vdi: &Ref<Vdi>) -> xenapi_client::Result<()> {
-    let Some(record) = client.record_opt(vdi).await? else { return Ok(()) };
-    let is_mark = |key: &&String| operation_of(key).is_some() || *key == Cloning::KEY;
-    for key in record.other_config.keys().filter(is_mark) {
-        client.remove_from(vdi, vdi::field::OTHER_CONFIG, key.as_str()).await?;
-    }
-    Ok(())
-}
-
-async fn unmark_vm(client: &Client, vm: &Ref<Vm>) -> xenapi_client::Result<()> {
-    let Some(record) = client.record_opt(vm).await? else { return Ok(()) };
-    for key in record.other_config.keys().filter(|key| operation_of(key).is_some()) {
-        client.remove_from(vm, xenapi_types::vm::field::OTHER_CONFIG, key.as_str()).await?;
-    }
-    Ok(())
+fn is_over(task: &TaskRecord) -> bool {
+    use TaskStatusType::{Cancelled, Failure, Success};
+    matches!(task.status, Success | Failure | Cancelled)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_operation_says_when_it_began() {
-        let now = Uuid::now_v7();
-        assert!(!is_older(now, Duration::from_secs(60)) && is_older(now, Duration::ZERO));
-        let long_ago = Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, 1_500_000_000, 0));
-        assert!(is_older(long_ago, Duration::from_secs(3600)));
-        assert!(is_older(Uuid::new_v4(), Duration::from_secs(3600)));
-    }
 
     #[test]
     fn marks() {

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 pub use disk_stream::Existing;
 use xenapi_client::Client;
 use xenapi_storage::ownership::{self, Ownership};
-use xenapi_types::{Ref, Vdi, VdiRecord, Vm, VmRecord, vdi, vm};
+use xenapi_types::{Call, Ref, Vdi, VdiRecord, Vm, VmRecord, vdi, vm};
 
 use crate::cancel::Stop;
 use crate::driver::Driver;
 use crate::error::{Cause, Op};
 use crate::find::{self, Which};
+use crate::held::Held;
 use crate::job::{Disk, Job, Leaves};
 use crate::operation::Operation;
 use crate::progress::{Progress, Stage};
@@ -96,39 +97,62 @@ pub(crate) async fn find_root(job: &Job, which: &Which) -> Result<(Ref<Vdi>, Vdi
 /// A key that the disk has while it is taken goes with it into the snapshot, and so even a snapshot whose
 /// reference was lost on the way can be told from those of others.
 pub(crate) async fn take(job: &Job, root: &Ref<Vdi>, record: &VdiRecord, stop: &Stop) -> Result<Disk, Cause> {
-    let doing = || Cause::host(format!("taking a snapshot of disk {}", record.uuid));
-    stop.check()?;
-    remember_marked(job, None, vec![root.clone()]);
-    mark(job, root).await.map_err(doing())?;
     let call = vdi::Snapshot { vdi: root.clone(), driver_params: None };
+    taken(job, root, record, call, format!("taking a snapshot of disk {}", record.uuid), stop).await
+}
+
+/// As [`take`], but a clone, which can be written to.
+pub(crate) async fn clone(
+    job: &Job,
+    root: &Ref<Vdi>,
+    record: &VdiRecord,
+    stop: &Stop,
+) -> Result<Disk, Cause> {
+    let call = vdi::Clone { vdi: root.clone(), driver_params: None };
+    taken(job, root, record, call, format!("cloning disk {}", record.uuid), stop).await
+}
+
+async fn taken<C: Call<Output = Ref<Vdi>>>(
+    job: &Job,
+    root: &Ref<Vdi>,
+    record: &VdiRecord,
+    call: C,
+    doing: String,
+    stop: &Stop,
+) -> Result<Disk, Cause> {
+    let doing = || Cause::host(&*doing);
+    stop.check()?;
+    remember_marked(job, None);
+    mark(job, root, &record.uuid).await.map_err(doing())?;
     let snapshot = job.client().call(call).await.map_err(doing())?;
     job.remember_disk(&snapshot, "snapshot");
     unmark(job, root).await.map_err(doing())?;
-    seal(job, &snapshot).await.map_err(doing())
+    let snapshot = seal(job, &snapshot).await.map_err(doing())?;
+    remove::unmark_others(job.client(), &marker(job), job.operation).await;
+    Ok(snapshot)
 }
 
-fn marker(job: &Job) -> String {
+/// The key of what a snapshot or a clone is made of, as long as that takes, and of what is made on the way.
+pub(crate) fn marker(job: &Job) -> String {
     format!("xenapi-rs:snapshot:{}", job.operation)
 }
 
 /// Has the snapshots of a VM and of disks that have our mark removed in the end, and the marks with them.
-fn remember_marked(job: &Job, vm: Option<Ref<Vm>>, disks: Vec<Ref<Vdi>>) {
-    let (client, key) = (job.client().clone(), marker(job));
-    let patience = job.driver.settings().detach_timeout;
+fn remember_marked(job: &Job, vm: Option<Ref<Vm>>) {
+    let (driver, key, operation) = (job.driver.clone(), marker(job), job.operation);
+    let patience = driver.settings().detach_timeout;
     job.rollback.push_sweep(format!("snapshots of disks with key {key}"), async move {
-        let mut result = match vm {
-            Some(vm) => remove::marked_vm_snapshots(&client, &vm, &key, patience).await,
+        let taken = match vm {
+            Some(vm) => remove::marked_vm_snapshots(&driver, &vm, &key, operation).await,
             None => Ok(()),
         };
-        for original in disks {
-            result = result.and(remove::marked_snapshots(&client, &original, &key, patience).await);
-        }
-        result
+        let removed = remove::marked(driver.client(), &key, operation, patience).await;
+        taken.and(removed.map_err(Held::from))
     });
 }
 
-async fn mark(job: &Job, vdi: &Ref<Vdi>) -> xenapi_client::Result<()> {
-    job.client().add_to(vdi, vdi::field::OTHER_CONFIG, marker(job), "true").await
+async fn mark(job: &Job, vdi: &Ref<Vdi>, uuid: &str) -> xenapi_client::Result<()> {
+    job.client().add_to(vdi, vdi::field::OTHER_CONFIG, marker(job), uuid).await
 }
 
 async fn unmark(job: &Job, vdi: &Ref<Vdi>) -> xenapi_client::Result<()> {
@@ -153,11 +177,16 @@ fn own_keys(job: &Job, mut keys: BTreeMap<String, String>, uuid: &str) -> BTreeM
     keys
 }
 
-/// Turns a snapshot that was passing into one that stays.
-pub(crate) async fn keep(job: &Job, snapshot: &Ref<Vdi>) -> xenapi_client::Result<()> {
+/// Turns a snapshot that was passing into one that stays, with this beside the mark.
+pub(crate) async fn keep(
+    job: &Job,
+    snapshot: &Ref<Vdi>,
+    beside: Option<(&str, String)>,
+) -> xenapi_client::Result<()> {
     let mut keys = job.client().get_field(snapshot, vdi::field::OTHER_CONFIG).await?;
     keys.remove(&marker(job));
     keys.insert(ownership::KEPT.to_owned(), "true".to_owned());
+    keys.extend(beside.map(|(key, value)| (key.to_owned(), value)));
     job.client().set_field(snapshot, vdi::field::OTHER_CONFIG, keys).await
 }
 
@@ -202,16 +231,16 @@ pub(crate) async fn take_all(
     })?;
     stop.check()?;
     let new_name = format!("{} (snapshot of {})", vm_record.name_label, job.operation);
-    remember_marked(job, Some(vm.clone()), chosen.iter().map(|(vdi, _)| vdi.clone()).collect());
+    remember_marked(job, Some(vm.clone()));
     client.add_to(&vm, vm::field::OTHER_CONFIG, marker(job), "true").await.map_err(doing())?;
-    for (vdi, _) in &chosen {
-        mark(job, vdi).await.map_err(doing())?;
+    for (vdi, disk) in &chosen {
+        mark(job, vdi, &disk.uuid).await.map_err(doing())?;
     }
     let ignored = ignored.into_iter().map(|(vdi, _)| vdi).collect();
     let snapshot = snapshot_vm(client, &vm, new_name, ignored).await.map_err(doing())?;
-    let (undo, made, patience) = (client.clone(), snapshot.clone(), job.driver.settings().detach_timeout);
+    let (driver, made) = (job.driver.clone(), snapshot.clone());
     job.rollback.push(format!("snapshot ({snapshot}) of VM {}", vm_record.uuid), async move {
-        remove::vm(&undo, &made, patience).await
+        remove::vm(&driver, &made).await
     });
     client.remove_from(&vm, vm::field::OTHER_CONFIG, marker(job)).await.map_err(doing())?;
     let record = client.record(&snapshot).await.map_err(doing())?;
@@ -229,6 +258,7 @@ pub(crate) async fn take_all(
             snapshots.remove(&of.userdevice).ok_or_else(|| Cause::NoRootDisk(record.uuid.clone()))?;
         taken.push(Taken { of, snapshot });
     }
+    remove::unmark_others(client, &marker(job), job.operation).await;
     Ok(taken)
 }
 

@@ -33,6 +33,7 @@ use crate::inventory;
 use crate::job::{Disk, Failed, Job, heap};
 use crate::kernel;
 use crate::ledger;
+use crate::memory;
 use crate::operation::Operation;
 use crate::plan::{self, Conflict, Conflicts, DiskPlan, Plan};
 use crate::ports::{self, Ports};
@@ -44,6 +45,7 @@ use crate::spec::{InstanceSpec, Power, RootImage};
 use crate::transfer::{self, Prepared, Source};
 use crate::volume::{self, AttachedVolume, Mount};
 use crate::xenstore;
+use crate::zeros;
 
 /// How an instance is made.
 #[derive(Debug, Clone, Default)]
@@ -110,10 +112,9 @@ pub struct Instance {
 impl Driver {
     /// Makes an instance.
     ///
-    /// Everything that can be checked is checked first, and all conflicts are reported at once. A driver lets 40 spawns go on at
-    /// a time, in the order in which this was called.
-    /// When something fails later, or the operation is cancelled or dropped, all that was made is
-    /// removed again before it ends.
+    /// Everything that can be checked is checked first, and all conflicts are reported at once. A driver lets
+    /// 40 spawns go on at a time, in the order in which this was called. When something fails later, or the
+    /// operation is cancelled or dropped, all that was made is removed again before it ends.
     ///
     /// # Errors
     ///
@@ -209,7 +210,7 @@ async fn body(job: &Job, spec: &InstanceSpec, checks: Checks, stop: &Stop) -> Re
         let asking = heap(|| asked.first_boot(setup, spec.os_type, stop));
         agent = Some(job.stage(Stage::Agent, asking).await?);
     }
-    job.stage(Stage::Vm, complete(job, &vm, domid, stop)).await?;
+    job.stage(Stage::Complete, complete(job, &vm, domid, stop)).await?;
     Ok(Instance {
         uuid: plan.instance,
         name: plan.vm.name_label.clone(),
@@ -309,7 +310,7 @@ async fn decide(
     own_kernel: Option<&kernel::Loaded>,
     stop: &Stop,
 ) -> Result<(Plan, Option<config_drive::Image>), Cause> {
-    let inventory = inventory::read(job.client(), spec).await?;
+    let inventory = inventory::read(&job.driver, spec).await?;
     let owner = &job.driver.settings().owner;
     let mut plan = plan::plan(spec, &inventory, &source.facts(), owner, job.operation)?;
     if plan.import.is_some() || plan.config_drive.is_some() {
@@ -340,7 +341,8 @@ async fn decide(
         }
     };
     if plan.power != Power::Off && !job.driver.0.rehearses {
-        ledger::reserve(job, &plan.node, plan.vm.memory_bytes, stop).await?;
+        let bytes = memory::needed_bytes(plan.vm.memory_bytes, plan.vm.vcpus);
+        ledger::reserve(job, &plan.node, bytes, stop).await?;
     }
     Ok((plan, drive))
 }
@@ -384,7 +386,9 @@ async fn root_disk(
         .stage(Stage::RootDisk, async {
             if let Source::Cached(image, copying) = source {
                 let (mut disk, moved) = image_cache::root_disk(job, plan, image, *copying, stop).await?;
+                let content = disk.virtual_bytes;
                 grow(job, plan, &mut disk, stop).await?;
+                zeros::fill(job, &plan.sr, &disk, content, Stage::RootDisk, stop).await?;
                 return Ok((disk, moved));
             }
             let mut disk = disk_to_fill(job, &plan.root, plan, stop).await?;
@@ -447,9 +451,9 @@ async fn create_vm(job: &Job, plan: &Plan, stop: &Stop) -> Result<(Ref<Vm>, Stri
     let doing = || format!("creating VM {:?}", plan.vm.name_label);
     stop.check()?;
     let vm = job.client().call(record::vm(plan)).await.map_err(Cause::host(doing()))?;
-    let (client, undo, patience) = (job.client().clone(), vm.clone(), job.driver.settings().detach_timeout);
+    let (driver, undo) = (job.driver.clone(), vm.clone());
     job.rollback.push_vm(format!("VM {:?} ({vm})", plan.vm.name_label), async move {
-        remove::vm(&client, &undo, patience).await
+        remove::vm(&driver, &undo).await
     });
     // Two at the same time both found the name free. Whoever sees the other one gives way.
     let (uuid, same_name) = tokio::join!(
@@ -501,6 +505,7 @@ async fn attach(
     let blank: Work<'_, Cause> = Box::pin(async {
         for wanted in &plan.blank {
             let disk = job.create_disk(wanted, &plan.sr, stop).await?;
+            zeros::fill(job, &plan.sr, &disk, 0, Stage::Devices, stop).await?;
             disk_setup::blank(job, &spec.disk_setup, plan, wanted, &disk, stop).await?;
             plug(wanted, &disk).await?;
             if wanted.userdevice == UserDevice::ROOT {
@@ -631,9 +636,10 @@ async fn complete(job: &Job, vm: &Ref<Vm>, domid: Option<i64>, stop: &Stop) -> R
         told.map_err(Cause::host("removing the host name for the first boot"))?;
         noted
     };
-    let complete = job.client().remove_from(vm, vm::field::OTHER_CONFIG, ownership::UNFINISHED);
-    let (booted, complete) = tokio::join!(booted, complete);
-    booted.and(complete.map_err(Cause::host("noting that the instance is complete")))
+    booted.await?;
+    // Last of all: what is complete nobody puts in order.
+    let complete = job.client().remove_from(vm, vm::field::OTHER_CONFIG, ownership::UNFINISHED).await;
+    complete.map_err(Cause::host("noting that the instance is complete"))
 }
 
 async fn not_running(job: &Job, vm: &Ref<Vm>, vm_uuid: &str, patience: Duration) -> Result<Cause, Cause> {

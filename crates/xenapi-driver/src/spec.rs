@@ -5,9 +5,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use config_drive::MacAddr;
 pub use config_drive::{
-    Format as ConfigDriveFormat, ImageSize as ConfigDriveSize, Label as ConfigDriveLabel, Route,
+    Format as ConfigDriveFormat, ImageSize as ConfigDriveSize, Label as ConfigDriveLabel, MacAddr, Route,
 };
 pub use disk_stream::Declared as ImageFormat;
 use uuid::Uuid;
@@ -288,9 +287,10 @@ pub struct Nic {
     pub locking: Locking,
     /// Addresses told to the guest in the config drive and in xenstore; empty means DHCP.
     pub addresses: Vec<Address>,
-    /// The MTU in bytes; `None` takes the network's.
+    /// The MTU in bytes, from 68 to 65535; `None` takes the network's.
     pub mtu: Option<u32>,
-    /// The most that the guest may send, in kilobytes per second; `None` is no limit.
+    /// The most that the guest may send, in kilobytes per second, at least 1; `None` is no limit. It is the VIF's
+    /// `qos_algorithm_params:kbps` of the algorithm `ratelimit`.
     pub limit_kbytes: Option<u32>,
     /// Tags by which software in the guest finds it; the config drive tells them.
     pub tags: Vec<String>,
@@ -369,9 +369,9 @@ pub enum Locking {
 
 /// How a guest is virtualised.
 ///
-/// Left out, it is [`VmMode::Hvm`] for every guest without a [kernel](Kernel) of its own. Nova chose PV for Linux and for every VHD image, which
-/// recent hosts cannot run: their hypervisor has no 64-bit PV guests any more. A guest whose image
-/// needs PV says so.
+/// Left out, it is [`VmMode::Hvm`] for every guest without a [kernel](Kernel) of its own. Nova chose PV for
+/// Linux and for every VHD image, which recent hosts cannot run: their hypervisor has no 64-bit PV guests any
+/// more. A guest whose image needs PV says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VmMode {
     /// Full virtualisation; guests with PV drivers use them. Nova's `hvm`.

@@ -210,6 +210,20 @@ pub(crate) async fn import_image(
     }
 }
 
+/// Writes some blocks of an image to a disk.
+pub(crate) async fn import_blocks(
+    job: &Job,
+    image: &Image,
+    body: DiskBody,
+    disk: &Disk,
+    stop: &Stop,
+) -> Result<(), Cause> {
+    let doing = || format!("importing a part of image {} into disk {}", image.path().display(), disk.uuid);
+    let label = format!("import into disk {}", disk.uuid);
+    let (format, size) = (ImportFormat::RawChunked, body.virtual_size());
+    import(job, Stage::RootDisk, disk, format, size, body, label, doing, stop).await.map(drop)
+}
+
 /// Writes what arrives to a disk that has never been written to.
 async fn import_packed(
     job: &Job,
@@ -255,9 +269,7 @@ async fn explain(job: &Job, plan: &Plan, disk: &Disk, needed_bytes: u64, cause: 
         client.call(sr::Update { sr: plan.sr.reference.clone() }).await?;
         let sr = client.record(&plan.sr.reference).await?;
         let ours = client.get_field(&disk.reference, vdi::field::PHYSICAL_UTILISATION).await?;
-        // Some SRs do not know their size, and say -1 or 0.
-        let free = (sr.physical_size > 0).then(|| sr.physical_size - sr.physical_utilisation);
-        Ok::<_, xenapi_client::Error>(free.and_then(|free| u64::try_from(free.max(0) + ours.max(0)).ok()))
+        Ok::<_, xenapi_client::Error>(room_bytes(sr.physical_size, sr.physical_utilisation, ours))
     };
     match room.await {
         Ok(Some(room_bytes)) if room_bytes < needed_bytes => {
@@ -266,6 +278,12 @@ async fn explain(job: &Job, plan: &Plan, disk: &Disk, needed_bytes: u64, cause: 
         // The host may have other worries now; what it said first is what counts.
         _ => cause,
     }
+}
+
+/// What is free in a repository and what a disk of it takes, in bytes, if it says how large it is: some say -1 or 0.
+fn room_bytes(size: i64, used: i64, ours: i64) -> Option<u64> {
+    let free = (size > 0).then(|| size.saturating_sub(used).max(0))?;
+    u64::try_from(free.saturating_add(ours.max(0))).ok()
 }
 
 /// Writes a config drive to a disk, which may be larger: the rest is filled with zeros.
@@ -304,7 +322,7 @@ pub(crate) async fn import_kernel(
 
 /// Uploads a stream that was made here and describes a disk of `virtual_size` bytes.
 #[allow(clippy::too_many_arguments, reason = "one call for all kinds of disks")]
-async fn import<B>(
+pub(crate) async fn import<B>(
     job: &Job,
     stage: Stage,
     disk: &Disk,
@@ -477,11 +495,13 @@ pub(crate) struct Relay<'a> {
     pub(crate) sr: &'a Repository,
     /// Of what was written so far; what is written again is not compared.
     pub(crate) sums: &'a Sums,
+    /// Of what it is a part.
+    pub(crate) stage: Stage,
 }
 
 /// Copies a disk of `job`'s pool to an empty one of `there`, whole, or what has changed since it was copied.
 pub(crate) async fn relay(job: &Job, relay: Relay<'_>, there: &Job, stop: &Stop) -> Result<(), Cause> {
-    let Relay { from, base, into, sr, sums } = relay;
+    let Relay { from, base, into, sr, sums, stage } = relay;
     let doing = || format!("copying disk {} to disk {} of {}", from.uuid, into.uuid, there.driver.endpoint());
     let route = job.route(&from.sr).await.map_err(Cause::host(doing()))?;
     let export = job.client().export_vdi(&from.reference, ExportFormat::Vhd, base).via(route);
@@ -504,8 +524,7 @@ pub(crate) async fn relay(job: &Job, relay: Relay<'_>, there: &Job, stop: &Stop)
     let (body, failure) = Watched::new(body);
     let label = format!("copy of disk {}", from.uuid);
     let format = ImportFormat::RawChunked;
-    let imported =
-        import(there, Stage::RootDisk, into, format, into.virtual_bytes, body, label, doing, stop).await;
+    let imported = import(there, stage, into, format, into.virtual_bytes, body, label, doing, stop).await;
     match (imported, failure.lock().unwrap_or_else(PoisonError::into_inner).take()) {
         (_, Some(failure)) => Err(failed(failure)),
         (imported, None) => imported.map(drop),
@@ -645,5 +664,26 @@ pub(crate) fn received(
             Err(source) => here(disk_stream::Error::Body { position, source }),
         },
         error => here(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_in_a_repository() {
+        for (size, used, ours, room) in [
+            (100, 30, 5, Some(75)),
+            (100, 130, 5, Some(5)),
+            (100, 30, -1, Some(70)),
+            (0, 0, 5, None),
+            (-1, 30, 5, None),
+            // Whatever a repository says.
+            (i64::MAX, i64::MIN, i64::MAX, Some(i64::MAX as u64)),
+            (1, i64::MAX, i64::MIN, Some(0)),
+        ] {
+            assert_eq!(room_bytes(size, used, ours), room, "{size} {used} {ours}");
+        }
     }
 }

@@ -122,7 +122,8 @@ impl Driver {
     /// Snapshots the root disk of an instance, running or not, streams the snapshot to `sink`, and removes it from its
     /// SR. Nothing is staged on the way; where the sink tries again, the same snapshot is read again.
     ///
-    /// The guest is not asked: the disk is as it would be after a power cut.
+    /// The guest is not asked: the disk is as it would be after a power cut. Cancelling ends the transfer at
+    /// once, and removes the snapshot.
     ///
     /// # Errors
     ///

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use xenapi_client::Client;
 use xenapi_types::{Network, Ref, Vm, VmRecord, network, vm};
 
+use crate::cancel::Stop;
 use crate::drive::{Interface, vifs};
 use crate::driver::Driver;
 use crate::error::{Cause, Op};
@@ -63,10 +64,7 @@ impl Driver {
                 };
                 let ((vm, record), changes) = job.stage(Stage::Find, finding).await?;
                 job.would(|| steps(&record, &changes))?;
-                let changing = async {
-                    stop.check()?;
-                    change(job, &vm, &record, &changes).await
-                };
+                let changing = change(job, &vm, &record, &changes, stop);
                 job.stage(Stage::Vm, changing).await
             })
         })
@@ -94,10 +92,7 @@ impl Driver {
                 };
                 let (vm, record, changes) = job.stage(Stage::Find, finding).await?;
                 job.would(|| steps(&record, &changes))?;
-                let changing = async {
-                    stop.check()?;
-                    change(job, &vm, &record, &changes).await
-                };
+                let changing = change(job, &vm, &record, &changes, stop);
                 job.stage(Stage::Vm, changing).await
             })
         })
@@ -177,10 +172,12 @@ fn networking(interface: &Interface<'_>) -> String {
             interface.addresses.iter().filter(|known| known.address.is_ipv4() == is_v4).collect();
         let Some(first) = family.first() else { continue };
         told.insert(list.to_owned(), family.iter().map(|known| ip(known)).collect());
-        told.extend(first.gateway.map(|address| (gateway.to_owned(), json!(address))));
+        let way = first.gateway.filter(|way| !is_own(interface, *way));
+        told.extend(way.map(|address| (gateway.to_owned(), json!(address))));
         told.extend(broadcast(first).map(|address| ("broadcast".to_owned(), json!(address))));
     }
-    let routes = interface.addresses.iter().flat_map(|known| &known.routes).map(|route| {
+    let routes = interface.addresses.iter().flat_map(|known| &known.routes);
+    let routes = routes.filter(|route| !is_own(interface, route.gateway)).map(|route| {
         json!({
             "route": route.network,
             "netmask": netmask(route.network, route.prefix),
@@ -198,6 +195,11 @@ fn networking(interface: &Interface<'_>) -> String {
     Value::Object(told).to_string()
 }
 
+/// Whether this is the guest's own address: Neutron tells a router of the ways that go through it.
+fn is_own(interface: &Interface<'_>, address: IpAddr) -> bool {
+    interface.addresses.iter().any(|known| known.address == address)
+}
+
 fn ip(known: &Address) -> Value {
     let mut ip = Map::new();
     ip.insert("ip".to_owned(), json!(known.address));
@@ -207,7 +209,8 @@ fn ip(known: &Address) -> Value {
         IpAddr::V6(_) => json!(known.prefix_len),
     };
     ip.insert("netmask".to_owned(), mask);
-    ip.extend(known.gateway.map(|gateway| ("gateway".to_owned(), json!(gateway))));
+    let gateway = known.gateway.filter(|gateway| *gateway != known.address);
+    ip.extend(gateway.map(|gateway| ("gateway".to_owned(), json!(gateway))));
     Value::Object(ip)
 }
 
@@ -242,14 +245,17 @@ async fn label(client: &Client, network: &Ref<Network>) -> xenapi_client::Result
     client.get_field(network, network::field::NAME_LABEL).await
 }
 
-/// Sets and removes keys, for the next boot and for the guest that runs.
+/// Sets and removes keys, for the next boot and for the guest that runs. It can be stopped as long as another change of the
+/// same VM is under way.
 pub(crate) async fn change(
     job: &Job,
     vm: &Ref<Vm>,
     record: &VmRecord,
     changes: &BTreeMap<String, Option<String>>,
+    stop: &Stop,
 ) -> Result<LiveUpdate, Cause> {
-    let _gate = job.driver.0.gates.enter(&format!("xenstore-{}", record.uuid)).await;
+    let _gate = job.turn(&format!("xenstore-{}", record.uuid), stop).await?;
+    stop.check()?;
     write(job.client(), vm, &record.uuid, changes).await
 }
 
@@ -327,6 +333,23 @@ mod tests {
         assert_eq!(told, expected);
         let told: Value = serde_json::from_str(&networking(&interface(&[]))).unwrap();
         assert_eq!(told, json!({"label": "lan", "mac": "fa:16:3e:00:00:01"}));
+    }
+
+    #[test]
+    fn a_router_is_not_told_to_go_through_itself() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let own = ip("10.0.0.1");
+        let routes = [("192.168.0.0", own), ("172.16.0.0", ip("10.0.0.9"))].map(|(network, gateway)| Route {
+            network: ip(network),
+            prefix: 16,
+            gateway,
+        });
+        let router = Address { gateway: Some(own), routes: routes.into(), ..Address::new(own, 24) };
+        let told: Value = serde_json::from_str(&networking(&interface(&[router]))).unwrap();
+        assert_eq!(told.get("gateway"), None);
+        assert_eq!(told["ips"][0].get("gateway"), None);
+        let kept = json!([{"route": "172.16.0.0", "netmask": "255.255.0.0", "gateway": "10.0.0.9"}]);
+        assert_eq!(told["routes"], kept);
     }
 
     #[test]

@@ -29,6 +29,16 @@ pub fn ancestors(disks: &Disks, disk: &VdiRecord) -> Vec<String> {
     chain
 }
 
+/// What all of a disk takes where it is, in bytes: itself and what it is built on, all of which a copy to another repository
+/// has to hold. That is less where they have the same blocks. `None` when something that it is built on is unknown.
+pub fn whole_bytes(disks: &Disks, disk: &VdiRecord) -> Option<u64> {
+    let bytes = |disk: &VdiRecord| u64::try_from(disk.physical_utilisation).unwrap_or(0);
+    ancestors(disks, disk).iter().try_fold(bytes(disk), |sum, uuid| {
+        let below = disks.values().find(|other| other.uuid == *uuid && other.sr == disk.sr)?;
+        Some(sum.saturating_add(bytes(below)))
+    })
+}
+
 /// Disks that show what a snapshot was at earlier times, the newest first: snapshots and cached images that are built
 /// on something that the snapshot is built on as well, and are not written to.
 ///
@@ -43,7 +53,7 @@ pub fn versions(disks: &Disks, snapshot: &VdiRecord) -> Vec<Ref<Vdi>> {
                 && other.uuid != snapshot.uuid
                 && other.virtual_size <= snapshot.virtual_size
                 && other.sm_config.get(VHD_PARENT) == Some(ancestor)
-                && (other.is_a_snapshot || other.other_config.contains_key(IMAGE_ID))
+                && (other.is_a_snapshot || other.vbds.is_empty() && other.other_config.contains_key(IMAGE_ID))
         })
     });
     older.map(|(reference, _)| reference.clone()).collect()
@@ -111,6 +121,23 @@ mod tests {
         assert_eq!(names("image"), Vec::<String>::new());
         let circle = disks(&[("a", "b", 'd'), ("b", "a", 'h')]);
         assert_eq!(ancestors(&circle, of(&circle, "a")), ["b", "a"]);
+    }
+
+    #[test]
+    fn what_a_whole_disk_takes() {
+        let mut all =
+            disks(&[("base", "", 'h'), ("b1", "base", 'h'), ("disk", "b1", 'd'), ("lost", "gone", 'd')]);
+        let sizes = [("base", 500), ("b1", 70), ("disk", 3), ("lost", 9)];
+        for record in all.values_mut() {
+            let size = sizes.iter().find(|(uuid, _)| record.uuid == *uuid);
+            record.physical_utilisation = size.map_or(-1, |(_, bytes)| *bytes);
+        }
+        for (uuid, wanted) in [("base", Some(500)), ("b1", Some(570)), ("disk", Some(573)), ("lost", None)] {
+            assert_eq!(whole_bytes(&all, of(&all, uuid)), wanted, "{uuid}");
+        }
+        // Some repositories do not tell.
+        let unknown = disks(&[("disk", "", 'd')]);
+        assert_eq!(whole_bytes(&unknown, of(&unknown, "disk")), Some(0));
     }
 
     #[test]

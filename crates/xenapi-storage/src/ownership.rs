@@ -21,7 +21,8 @@ pub const SELF: &str = "xenapi-rs:self";
 /// On a snapshot that stays, so that the next backup can be based on it. It ends with its instance.
 pub const KEPT: &str = "xenapi-rs:kept";
 
-/// On a VM that is still being made: without it, the instance is complete.
+/// On a VM that is still being made: without it, the instance is complete. On a drive or an interface that is being
+/// attached or detached, with the operation: without it, what is unplugged was unplugged by somebody.
 pub const UNFINISHED: &str = "xenapi-rs:unfinished";
 
 /// Nova's key on a VM for the instance's uuid.

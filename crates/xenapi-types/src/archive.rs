@@ -202,11 +202,15 @@ impl Checksum {
 
     /// Whether `written`, the content of such a member, is the checksum of `content`.
     pub fn is_of(self, content: &[u8], written: &[u8]) -> bool {
-        let expected = match self {
+        written.trim_ascii().eq_ignore_ascii_case(self.of(content).as_bytes())
+    }
+
+    /// The checksum of `content`, as it is written.
+    pub fn of(self, content: &[u8]) -> String {
+        match self {
             Self::XxHash => format!("{:016X}", xxh64(content)),
             Self::Sha1 => Sha1::digest(content).iter().map(|byte| format!("{byte:02X}")).collect(),
-        };
-        written.trim_ascii().eq_ignore_ascii_case(expected.as_bytes())
+        }
     }
 }
 
@@ -234,8 +238,7 @@ pub fn member(name: &str, content: &[u8], modified: u32) -> Result<Vec<u8>, Head
 /// As [`Header::to_bytes`].
 pub fn piece(name: PieceName<'_>, content: &[u8]) -> Result<Vec<u8>, HeaderError> {
     let mut out = member(&name.to_string(), content, 0)?;
-    let checksum = format!("{:016X}", xxh64(content));
-    out.extend(member(&format!("{name}.xxhash"), checksum.as_bytes(), 0)?);
+    out.extend(member(&format!("{name}.xxhash"), Checksum::XxHash.of(content).as_bytes(), 0)?);
     Ok(out)
 }
 

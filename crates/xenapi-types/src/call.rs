@@ -116,11 +116,11 @@ macro_rules! call {
                 let mut tail = $crate::call::tail(&[$($(self.$opt.is_some()),*)?]);
                 let required = <Self as $crate::call::Params>::REQUIRED;
                 let mut seq = serializer.serialize_seq(Some(required + tail.len()))?;
-                $(seq.serialize_element(&self.$req)?;)*
+                $(seq.serialize_element(&$crate::record::sent!([$($req_mark)?] self.$req))?;)*
                 $($(
                     if tail.next().is_some() {
                         match &self.$opt {
-                            Some(value) => seq.serialize_element(value)?,
+                            Some(value) => seq.serialize_element(&$crate::record::sent!([$($opt_mark)?] *value))?,
                             None => seq.serialize_element::<$opt_ty>(&$default)?,
                         }
                     }

@@ -1,5 +1,9 @@
 //! The logic of the fuzz targets, which property tests run too.
 
+mod archives;
+
+pub use archives::archive;
+
 use crate::chunked::{ChunkError, Decoder};
 
 /// Bytes as the framing of chunks: read whole and in small parts, they are the same data at the same places,

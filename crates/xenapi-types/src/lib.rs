@@ -26,10 +26,11 @@
 //!   those that every class has.
 //! * [`ErrorCode`] and [`FailureExt`]: what a failure means, and whether the call may be made again;
 //!   [`Safety`]: whether it may when there is no answer at all.
-//! * [`handler`], [`chunked`], [`archive`]: the HTTP transfers. [`nbd`]: reads without HTTP. [`query`]: expressions that select objects.
-//! * `meta`, behind the feature of that name: the datamodel as tables, for servers.
+//! * [`handler`], [`chunked`], [`archive`]: the HTTP transfers. [`nbd`]: reads without HTTP. [`query`]:
+//!   expressions that select objects.
+//! * `meta`, which the feature `meta` brings: the datamodel as tables, for servers.
 //!
-//! Nothing here opens a connection or a file; see `xenapi-client` for that. The modules of the classes are
+//! What it does not do: open a connection or a file, for which there is `xenapi-client`. The modules of the classes are
 //! generated from the facts in `xtask/datamodel`.
 
 pub mod archive;

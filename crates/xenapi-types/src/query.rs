@@ -75,12 +75,14 @@ pub enum ParseErrorKind {
     Token,
     /// The word is known but does not belong here, or the text ends too early.
     Syntax,
-    /// More nested than any sensible expression.
+    /// More nested, or longer, than any sensible expression.
     Depth,
 }
 
 /// How deep expressions may nest.
 const MAX_DEPTH: usize = 200;
+/// How many `and` and `or` there may be, each of which is a level of the tree.
+const MAX_JOINS: usize = 2_000;
 
 impl Query {
     /// The field, by its name in the database, has this value.
@@ -188,7 +190,7 @@ impl fmt::Display for ParseError {
         let what = match self.kind {
             ParseErrorKind::Token => "an unknown word",
             ParseErrorKind::Syntax => "a misplaced word or the end",
-            ParseErrorKind::Depth => "too deep a nesting",
+            ParseErrorKind::Depth => "too deep or too long an expression",
         };
         write!(f, "not a query: {what} at byte {}", self.offset)
     }
@@ -201,7 +203,7 @@ impl FromStr for Query {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let mut parser = Parser { text, next: 0, at: 0, token: Token::End };
+        let mut parser = Parser { text, next: 0, at: 0, token: Token::End, joins: 0 };
         parser.advance()?;
         let query = parser.expression(0)?;
         match parser.token {
@@ -233,6 +235,8 @@ struct Parser<'a> {
     /// Where `token` starts.
     at: usize,
     token: Token<'a>,
+    /// How many `and` and `or` were read.
+    joins: usize,
 }
 
 const WORDS: [(&str, Token<'static>); 9] = [
@@ -279,6 +283,10 @@ impl<'a> Parser<'a> {
                 Token::Or => Query::or,
                 _ => return Ok(left),
             };
+            self.joins += 1;
+            if self.joins > MAX_JOINS {
+                return Err(self.error(ParseErrorKind::Depth));
+            }
             self.advance()?;
             left = join(left, self.term(depth)?);
         }
@@ -362,6 +370,10 @@ mod tests {
         }
         let deep = "(".repeat(100_000);
         assert_eq!(deep.parse::<Query>().unwrap_err().kind, ParseErrorKind::Depth);
+        // Each level of a long one, too, is one of the stack when it is dropped.
+        assert!(format!("true{}", " or true".repeat(2_000)).parse::<Query>().is_ok());
+        let long = format!("true{}", " or true".repeat(1_000_000));
+        assert_eq!(long.parse::<Query>().unwrap_err().kind, ParseErrorKind::Depth);
     }
 
     #[test]

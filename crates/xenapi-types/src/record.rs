@@ -254,8 +254,17 @@ macro_rules! send {
             None => $to.skip_field($name)?,
         }
     };
-    ([$(secret)?] $to:ident, $name:literal, $value:expr) => {
-        $to.serialize_field($name, &$value)?
+    ([$($mark:ident)?] $to:ident, $name:literal, $value:expr) => {
+        $to.serialize_field($name, &$crate::record::sent!([$($mark)?] $value))?
+    };
+}
+
+macro_rules! sent {
+    ([secret] $value:expr) => {
+        xenapi_wire::Confidential(&$value)
+    };
+    ([] $value:expr) => {
+        &$value
     };
 }
 
@@ -268,4 +277,4 @@ macro_rules! shown {
     };
 }
 
-pub(crate) use {fields, is, or_default, present, record, send, shown};
+pub(crate) use {fields, is, or_default, present, record, send, sent, shown};

@@ -80,12 +80,14 @@ const IDEMPOTENT: [&str; 9] = [
     "session.login_with_password",
 ];
 
-/// Calls that look like those of a field and are not.
-const ONCE: [&str; 9] = [
+/// Calls that look like those of a field and are not: the second time they fail.
+const ONCE: [&str; 10] = [
     "Caller.add_group",
     "Caller.remove_group",
     "Rate_limit.add_caller",
     "Rate_limit.remove_caller",
+    // VM_BIOS_STRINGS_ALREADY_SET.
+    "VM.set_bios_strings",
     "network.add_purpose",
     "network.remove_purpose",
     "pool.add_repository",
@@ -109,6 +111,7 @@ mod tests {
             ("VM.add_tags", Safety::Idempotent),
             ("session.login_with_password", Safety::Idempotent),
             ("VM.add_to_other_config", Safety::Once),
+            ("VM.set_bios_strings", Safety::Once),
             ("VM.start", Safety::Once),
             ("VDI.create", Safety::Once),
             ("host.call_plugin", Safety::Once),

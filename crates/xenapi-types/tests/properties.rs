@@ -54,6 +54,26 @@ proptest! {
     }
 
     #[test]
+    fn an_archive_is_what_was_written_however_it_comes(
+        form in 0..4_u8,
+        noise: Vec<u8>,
+        members in prop::collection::vec((0..6_u8, 0..3_u8, any::<u8>(), 0..3_000_u16, any::<u8>()), 0..8),
+    ) {
+        let mut list = vec![form, 200];
+        for (kind, disk, index, len, fill) in members {
+            let [low, high] = len.to_le_bytes();
+            match kind {
+                0 => list.extend([0, low, high, fill]),
+                4 => list.push(4),
+                _ => list.extend([kind, disk, index, low, high, fill]),
+            }
+        }
+        xenapi_types::fuzzing::archive(&list);
+        xenapi_types::fuzzing::archive(&[&list[..], &noise].concat());
+        xenapi_types::fuzzing::archive(&noise);
+    }
+
+    #[test]
     fn any_target_is_read(target in "(/export_raw_vdi)?\\PC*") {
         let _ = Request::<ExportRawVdi>::parse(&target);
         let _ = Params::from_query(&target);

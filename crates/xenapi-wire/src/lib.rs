@@ -1,4 +1,4 @@
-//! XAPI's wire encodings, and nothing else: no sockets, no class of the API is named here.
+//! XAPI's wire encodings, for either end.
 //!
 //! * [`Ref`], [`Class`], [`Call`]: the grammar that typed bindings are written in.
 //! * [`xmlrpc`], [`jsonrpc`]: calls and responses, for clients and for servers.
@@ -13,6 +13,8 @@
 //! proportion to its size, nor more stack than [`Limits::max_depth`] allows.
 //!
 //! The feature `xmlrpc` adds conversions between [`Value`] and the value of the crate of that name.
+//!
+//! What it does not do: open a socket, or name a class of the API, which `xenapi-types` does.
 //!
 //! ```
 //! use xenapi_wire::{Limits, xmlrpc};
@@ -39,6 +41,7 @@
 
 mod call;
 mod codec;
+mod confidential;
 mod datetime;
 mod error;
 mod failure;
@@ -55,6 +58,7 @@ mod value;
 pub mod xmlrpc;
 
 pub use call::{Call, Class};
+pub use confidential::{Confidential, confidential};
 pub use datetime::{DateTime, DateTimeError};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError};
 pub use failure::Failure;

@@ -95,7 +95,13 @@ impl Value {
         }
     }
 
-    /// A floating-point number, be it a number or text.
+    /// A floating-point number, be it a number, as in JSON, or text, as XML-RPC may carry it.
+    ///
+    /// ```
+    /// use xenapi_wire::Value;
+    /// assert_eq!(Value::from("0.25").as_double(), Some(0.25));
+    /// assert_eq!(Value::Int(3).as_double(), Some(3.0));
+    /// ```
     pub fn as_double(&self) -> Option<f64> {
         match self {
             Self::Double(number) => Some(*number),

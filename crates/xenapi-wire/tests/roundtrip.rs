@@ -35,6 +35,20 @@ fn values() -> impl Strategy<Value = Value> {
     })
 }
 
+/// What two readers may differ in is taken out: `-0` is an integer to us and a double to serde_json, which without a
+/// feature of its own is also off by one in a double's last digit.
+fn comparable(value: serde_json::Value) -> serde_json::Value {
+    match value {
+        serde_json::Value::Number(number) if number.as_f64() == Some(0.0) => 0.into(),
+        serde_json::Value::Number(number) if number.is_f64() => {
+            format!("{:.13e}", number.as_f64().unwrap_or_default()).into()
+        }
+        serde_json::Value::Array(elements) => elements.into_iter().map(comparable).collect(),
+        serde_json::Value::Object(members) => members.into_iter().map(|(k, v)| (k, comparable(v))).collect(),
+        other => other,
+    }
+}
+
 /// What arrives: XML-RPC has integers as text, JSON-RPC dates.
 fn as_text(value: &Value, ints: bool) -> Value {
     match value {
@@ -127,7 +141,7 @@ proptest! {
         match (ours, theirs) {
             (Ok(ours), Ok(theirs)) => {
                 let ours = serde_json::to_value(ours.result.expect("no failure")).expect("a value");
-                prop_assert_eq!(&ours, &theirs["result"]);
+                prop_assert_eq!(comparable(ours), comparable(theirs["result"].clone()));
             }
             (Err(_), Err(_)) => {}
             // XAPI knows no integer beyond 64 bits.

@@ -1,6 +1,8 @@
 //! A plugin `agent.py` with the guest's agent behind it, in one program. It understands passwords with
-//! SHA-256 only, and behaves badly in what the file `mood` beside it says: `reboot` once, or `silent`.
+//! SHA-256 only, and behaves badly in what the file `mood` beside it says: `reboot` once, `silent`, or silent as often as
+//! `late 2` says. What it is asked for it adds to the file `calls`.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -19,18 +21,34 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+/// Adds a line to a file.
+fn note(path: &Path, line: &str) -> Result<()> {
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+    Ok(writeln!(file, "{line}")?)
+}
+
 fn answer(folder: &Path, call: &PluginCall) -> Result<Result<String, Failure>> {
     let arg = |name: &str| call.args.get(name).cloned().unwrap_or_default();
     let failed = |class: &str, text: &str| {
         Ok(Err(Failure::new("XENAPI_PLUGIN_FAILURE", [call.function.as_str(), class, text])))
     };
+    note(&folder.join("calls"), &call.function)?;
+    let silent = "TIMEOUT: no answer within 1 s";
     let mood_file = folder.join("mood");
-    match std::fs::read_to_string(&mood_file).unwrap_or_default().as_str() {
+    let mood = std::fs::read_to_string(&mood_file).unwrap_or_default();
+    if let Some(times) = mood.strip_prefix("late ") {
+        let left = times.trim().parse::<u32>()?.checked_sub(1);
+        if let Some(left) = left {
+            std::fs::write(&mood_file, format!("late {left}"))?;
+            return failed("PluginError", silent);
+        }
+    }
+    match mood.as_str() {
         "reboot" => {
             std::fs::write(&mood_file, format!("was {}", arg("dom_id")))?;
             return failed("RebootDetectedError", "REBOOT: the domain went away");
         }
-        "silent" => return failed("PluginError", "TIMEOUT: no answer within 1 s"),
+        "silent" => return failed("PluginError", silent),
         _ => {}
     }
     let done = |returncode: &str, message: String| {

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use e2e::sweep::{self, Sample, Table, verb::VERBS};
+use e2e::sweep::verb::chosen;
+use e2e::sweep::{self, Sample, Table};
 use e2e::tools;
 
 #[tokio::main]
@@ -24,21 +25,15 @@ async fn main() -> Result<ExitCode> {
             _ => names.push(argument),
         }
     }
-    if let Some(unknown) = names.iter().find(|name| VERBS.iter().all(|verb| verb.name != **name)) {
-        let all: Vec<_> = VERBS.iter().map(|verb| verb.name).collect();
-        bail!("no verb is called {unknown:?}; there are {}", all.join(", "));
-    }
-    let dom0 = tools::can_be_dom0();
+    let (verbs, skipped) = chosen(&names, tools::can_be_dom0())?;
+    skipped.iter().for_each(|name| eprintln!("{name} is skipped"));
     let begin = Instant::now();
     let mut table = Table::default();
-    for verb in VERBS.iter().filter(|verb| names.is_empty() || names.iter().any(|name| name == verb.name)) {
-        if verb.needs_dom0() && !dom0 {
-            eprintln!("{} is skipped", verb.name);
-            continue;
-        }
+    for verb in verbs {
         eprintln!("{} ... ({:.0} s)", verb.name, begin.elapsed().as_secs_f64());
         let row = sweep::run(verb, sample.clone()).await?;
         eprintln!("{:15}{row}", verb.name);
+        row.leaks.iter().chain(&row.wrong).for_each(|what| eprintln!("    {what}"));
         table.0.push((verb.name, row));
     }
     print!("{table}");

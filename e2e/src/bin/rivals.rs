@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use e2e::rivals::rival::TASKS;
 use e2e::rivals::{self, Options};
 
 #[tokio::main]
@@ -12,13 +13,16 @@ async fn main() -> Result<ExitCode> {
     let rival = std::env::current_exe()?.with_file_name("rival");
     let seed = uuid::Uuid::new_v4().as_u64_pair().0 >> 32;
     let time = Duration::from_secs(120);
-    let mut options = Options { rival, programs: 3, verbs: usize::MAX, time, seed };
+    let mut options =
+        Options { rival, programs: 3, tasks: TASKS, calm: false, verbs: usize::MAX, time, seed };
     for argument in std::env::args().skip(1) {
         match argument.split_once('=') {
             Some(("--minutes", n)) => options.time = Duration::from_secs(60 * n.parse::<u64>()?),
             Some(("--seed", n)) => options.seed = n.parse()?,
             Some(("--programs", n)) => options.programs = n.parse()?,
-            _ => bail!("usage: rivals [--minutes=N] [--seed=N] [--programs=N]"),
+            None if argument == "--calm" => options.calm = true,
+            Some(("--tasks", n)) => options.tasks = n.parse()?,
+            _ => bail!("usage: rivals [--minutes=N] [--seed=N] [--programs=N] [--tasks=N] [--calm]"),
         }
     }
     eprintln!("seed {}", options.seed);

@@ -1,21 +1,21 @@
 //! A program that works on a pool until somebody kills it: the tests of reconciling do.
 //!
-//! It takes the URL of the pool, its password, what to do, what to do it with and where to write to, and prints the
-//! name of each stage as it begins; the one that reconciles, what it did.
+//! It takes the URL of the pool, its password, what to do, what to do it with, and, where one is needed, the URL of
+//! another pool, and prints the name of each stage as it begins; the one that reconciles, what it did. To do a verb of
+//! the sweep, it takes the verb's name, its [place](e2e::sweep::site::Place), and the URL of another pool.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use e2e::sweep::site::Site;
+use e2e::sweep::verb::VERBS;
 use e2e::victim;
-use image_store::FileSink;
 use xenapi_client::{Client, Config};
 use xenapi_driver::pool_move::MoveOptions;
 use xenapi_driver::pools::PoolMigrateOptions;
 use xenapi_driver::reconcile::ReconcileOptions;
-use xenapi_driver::upload::UploadOptions;
-use xenapi_driver::{Driver, Event, Existing, Progress, Settings, Shutdown, Which};
+use xenapi_driver::{Driver, Event, PowerChange, Progress, Settings, Shutdown, Which};
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -28,18 +28,23 @@ async fn main() -> Result<()> {
             let _ = writeln!(std::io::stdout(), "{stage}").and_then(|()| std::io::stdout().flush());
         }
     });
-    let output = what.get(1);
+    let (more, last) = (what.get(1), what.get(2));
     let what = what.first().context("what to do it with")?;
+    let there = match last {
+        Some(url) => Some(connect(url, password).await?),
+        None => None,
+    };
     match verb.as_str() {
         "spawn" => drop(driver.spawn(victim::spec(what), victim::options(progress)).await?),
         "resize" => drop(driver.resize(instance(what)?, victim::resize(progress)).await?),
+        "reboot" => drop(driver.power(instance(what)?, PowerChange::Reboot(Shutdown::NOVA), progress).await?),
         "move" => {
-            let there = connect(output.context("the other pool")?, password).await?;
+            let there = connect(more.context("the other pool")?, password).await?;
             let options = MoveOptions { shutdown: Shutdown::Hard, progress, ..MoveOptions::default() };
             drop(driver.move_to_pool(instance(what)?, &there, options).await?);
         }
         "migrate" => {
-            let there = connect(output.context("the other pool")?, password).await?;
+            let there = connect(more.context("the other pool")?, password).await?;
             let options = PoolMigrateOptions { progress, ..PoolMigrateOptions::default() };
             drop(driver.migrate_to_pool(instance(what)?, &there, options).await?);
         }
@@ -47,22 +52,25 @@ async fn main() -> Result<()> {
             let (which, volume, options) = victim::attachment(what, progress)?;
             drop(driver.attach_volume(which, volume, options).await?);
         }
-        "snapshot" => {
-            let output = output.context("a file")?;
-            drop(driver.snapshot(instance(what)?, output, Existing::Refuse, progress).await?);
-        }
-        "upload" => {
-            let sink = Arc::new(FileSink::new(output.context("a file")?));
-            let options = UploadOptions { progress, ..UploadOptions::default() };
-            drop(driver.upload(instance(what)?, sink, options).await?);
+        "sweep" => {
+            let verb = VERBS.iter().find(|verb| verb.name == what).context("no verb is called so")?;
+            let driver = Driver::over(driver.client().clone(), verb.settings(driver.settings().clone()));
+            let site = Site::told(driver, there, more.context("a place")?)?;
+            verb.act.at(&site).await?;
         }
         "reconcile" => {
+            let named = VERBS.iter().find(|verb| verb.name == what).context("no verb is called so")?;
             let options = ReconcileOptions { older_than: Duration::ZERO, ..ReconcileOptions::default() };
-            let result = driver.reconcile(options).await?;
-            for finding in &result.done {
-                writeln!(std::io::stdout(), "reconciled: {finding}")?;
+            for driver in [driver].into_iter().chain(there) {
+                // As whoever goes on with the verb: what is put in order is said there, too.
+                let settings = named.settings(driver.settings().clone());
+                let driver = Driver::over(driver.client().clone(), settings);
+                let result = driver.reconcile(options.clone()).await?;
+                for finding in &result.done {
+                    writeln!(std::io::stdout(), "reconciled: {finding}")?;
+                }
+                ensure!(result.leftovers.is_empty(), "{:?}", result.leftovers);
             }
-            ensure!(result.leftovers.is_empty(), "{:?}", result.leftovers);
         }
         other => bail!("unknown verb {other}"),
     }

@@ -2,17 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use tokio::process::{Child, Command};
 use xapi_simulator::fault::Fault;
-use xenapi_driver::InstanceInfo;
-use xenapi_types::{Task, TaskStatusType};
 
 use super::{Kill, Moment, Outcome};
-use crate::pool::PASSWORD;
+use crate::pool::{PASSWORD, Pool};
+use crate::sweep::portrait::Portrait;
 use crate::sweep::scene::Scene;
 use crate::sweep::verb::Verb;
+use crate::victim;
 
 /// So slow that a transfer can be killed in the middle of it.
 const BYTES_PER_SECOND: u64 = 64 << 20;
@@ -20,64 +21,91 @@ const BYTES_PER_SECOND: u64 = 64 << 20;
 pub(super) struct Stage {
     pub(super) scene: Scene,
     pub(super) verb: &'static Verb,
-    /// The instance and its root disk before the verb, if there is one.
-    pub(super) before: Option<(InstanceInfo, String)>,
-    url: String,
+    /// What everything looks like before the verb …
+    pub(super) before: Portrait,
+    /// … and after it.
+    pub(super) after: Arc<Portrait>,
+    urls: Vec<String>,
     victim: PathBuf,
 }
 
+/// What a verb does when nobody kills it.
+pub(super) struct Whole {
+    /// What it calls and transfers.
+    pub(super) calls: Vec<String>,
+    pub(super) after: Arc<Portrait>,
+}
+
+impl Whole {
+    /// Lets the verb run to its end.
+    pub(super) async fn of(verb: &'static Verb, victim: &Path) -> Result<Self> {
+        let mut stage = Stage::set(verb, victim, None).await?;
+        stage.scene.record();
+        let output = stage.start("sweep")?.wait_with_output().await?;
+        ensure!(output.status.success(), "{}", output.status);
+        let calls = stage.scene.recorded();
+        stage.quiet().await?;
+        stage.after = Arc::new(Stage::look(&stage.scene).await?);
+        stage.judge().await?;
+        stage.end().await?;
+        Ok(Self { calls, after: stage.after })
+    }
+}
+
 impl Stage {
-    pub(super) async fn set(verb: &'static Verb, victim: &Path) -> Result<Self> {
+    pub(super) async fn set(verb: &'static Verb, victim: &Path, whole: Option<&Whole>) -> Result<Self> {
         let scene = Scene::set(verb).await?;
-        let url = scene.pool.simulator.listen("127.0.0.1:0").await?;
-        let mut stage = Self { scene, verb, before: None, url, victim: victim.to_owned() };
-        if !verb.prepare.is_empty() {
-            stage.before = Some(stage.instance().await?);
+        let before = Self::look(&scene).await?;
+        let after = whole.map_or_else(|| Arc::new(before.clone()), |whole| Arc::clone(&whole.after));
+        let mut stage = Self { scene, verb, before, after, urls: Vec::new(), victim: victim.to_owned() };
+        let mut urls = Vec::new();
+        for pool in stage.pools() {
+            let listening = pool.simulator.listen_pool("127.0.0.1:0").await?;
+            urls.push(listening.first().context("a master")?.url.clone());
         }
+        stage.urls = urls;
         Ok(stage)
+    }
+
+    pub(super) fn pools(&self) -> Vec<&Pool> {
+        [&self.scene.pool].into_iter().chain(self.scene.there.as_ref().map(|(there, _)| there)).collect()
     }
 
     fn start(&self, verb: &str) -> Result<Child> {
         let mut command = Command::new(&self.victim);
-        command.args([&self.url, PASSWORD, verb]);
-        match verb {
-            "spawn" => command.arg(self.scene.image()),
-            "reconcile" => command.arg("all"),
-            _ => command.arg(self.scene.instance.to_string()),
-        };
-        command.arg(self.scene.output()).stdout(Stdio::piped()).kill_on_drop(true);
+        command.args([&self.urls[0], PASSWORD, verb, self.verb.name]);
+        command.arg(serde_json::to_string(&self.scene.place())?).args(&self.urls[1..]);
+        command.stdout(Stdio::piped()).kill_on_drop(true);
         command.spawn().with_context(|| self.victim.display().to_string())
-    }
-
-    /// The calls of the verb, in order.
-    pub(super) async fn calls(&self) -> Result<Vec<String>> {
-        self.scene.faults().record();
-        let output = self.start(self.verb.name)?.wait_with_output().await?;
-        ensure!(output.status.success(), "{}", output.status);
-        Ok(self.scene.faults().recorded())
     }
 
     /// Kills the verb, reconciles, and looks at everything.
     pub(super) async fn killed_at(&self, kill: &Kill) -> Result<Outcome> {
-        self.scene.pool.simulator.link().set_bandwidth(Some(BYTES_PER_SECOND));
+        self.slow(Some(BYTES_PER_SECOND));
         let killed = self.kill(kill).await?;
-        self.scene.pool.simulator.link().set_bandwidth(None);
+        self.slow(None);
         self.quiet().await?;
         let findings = self.reconcile().await?;
         let complete = self.judge().await.with_context(|| format!("reconciled: {findings:?}"))?;
         Ok(Outcome { killed, complete, findings: findings.len() })
     }
 
+    fn slow(&self, bytes_per_second: Option<u64>) {
+        for pool in self.pools() {
+            pool.simulator.link().set_bandwidth(bytes_per_second);
+        }
+    }
+
     async fn kill(&self, kill: &Kill) -> Result<bool> {
-        let faults = self.scene.faults();
+        let (faults, target) = self.scene.faults_at(&kill.target);
         let mut struck = faults.struck();
         let fault = match kill.moment {
             Moment::Before => Fault::Hang,
             Moment::After => Fault::Silence,
             Moment::Later(_) => Fault::Slow(std::time::Duration::ZERO),
         };
-        faults.on_nth(&kill.target, kill.k, fault);
-        let mut child = self.start(self.verb.name)?;
+        faults.on_nth(target, kill.k, fault);
+        let mut child = self.start("sweep")?;
         let killed = tokio::select! {
             changed = struck.changed() => {
                 changed?;
@@ -97,7 +125,7 @@ impl Stage {
         Ok(killed)
     }
 
-    /// Has a new program put the pool in order, which says what it did.
+    /// Has a new program put the pools in order, which says what it did.
     async fn reconcile(&self) -> Result<Vec<String>> {
         let output = self.start("reconcile")?.wait_with_output().await?;
         ensure!(output.status.success(), "reconciling: {}", output.status);
@@ -108,26 +136,11 @@ impl Stage {
 
     /// What the dead program had asked for goes on for a while: calls that are served later than their connection
     /// lives, and tasks. XAPI ends and removes tasks that nobody looks after by itself, a day later.
-    async fn quiet(&self) -> Result<()> {
-        self.scene.pool.simulator.connections().count().wait_for(|count| count.open == 0).await?;
-        let client = self.scene.pool.client();
-        loop {
-            let tasks = client.all_records::<Task>().await?;
-            let is_pending = |task: &xenapi_types::TaskRecord| task.status == TaskStatusType::Pending;
-            if tasks.values().any(|task| is_pending(task) && task.name_label.starts_with("Async.")) {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-                continue;
-            }
-            for (task, record) in tasks {
-                if is_pending(&record) {
-                    // By XAPI itself: old releases have no call for it.
-                    let db = self.scene.pool.simulator.core().db();
-                    let ended = db.write(|tx| tx.set("task", &task.to_string(), "status", "cancelled"));
-                    ended.map_err(|failure| anyhow::anyhow!("{failure}"))?;
-                }
-                client.destroy(&task).await?;
-            }
-            return Ok(());
+    pub(super) async fn quiet(&self) -> Result<()> {
+        for pool in self.pools() {
+            pool.simulator.connections().count().wait_for(|count| count.open == 0).await?;
+            victim::forget_tasks(pool).await?;
         }
+        Ok(())
     }
 }

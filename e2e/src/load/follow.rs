@@ -11,13 +11,13 @@ use jiff::Timestamp;
 use uuid::Uuid;
 use xapi_simulator::clock::Clock;
 use xapi_simulator::{Simulator, World};
-use xenapi_client::{Cache, Client, Config, connect_fn};
+use xenapi_client::{Cache, Client, Config, private_connect_fn};
 use xenapi_driver::{Driver, Settings};
 use xenapi_storage::ownership::Ownership;
-use xenapi_types::{OnCrashBehaviour, OnNormalExit, Ref, Vm, VmRecord, vm};
+use xenapi_types::{Ref, Vm, VmRecord, vm};
 
 use crate::dice::Dice;
-use crate::pool::PASSWORD;
+use crate::pool::{PASSWORD, foreign};
 
 /// What came of it.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub(super) async fn run(instances: usize, time: Duration) -> Result<Followed> {
     let simulator =
         Arc::new(Simulator::builder().world(World::demo()).clock(clock).password(PASSWORD).build().await?);
     let pool = Arc::clone(&simulator);
-    let connector = connect_fn(move |_| {
+    let connector = private_connect_fn(move |_| {
         let stream = pool.connect();
         async move { Ok(stream) }
     });
@@ -114,20 +114,7 @@ async fn make(client: &Client, instances: usize) -> Result<Vec<Ref<Vm>>> {
     for n in 0..instances {
         let ownership =
             Ownership { owner: owner.clone(), instance: Uuid::new_v4(), operation: Uuid::now_v7() };
-        let call = vm::Create {
-            name_label: format!("instance-{n}"),
-            memory_static_max: 256 << 20,
-            memory_dynamic_max: 256 << 20,
-            memory_dynamic_min: 256 << 20,
-            memory_static_min: 256 << 20,
-            vcpus_max: 1,
-            vcpus_at_startup: 1,
-            actions_after_shutdown: OnNormalExit::Destroy,
-            actions_after_reboot: OnNormalExit::Restart,
-            actions_after_crash: OnCrashBehaviour::Restart,
-            other_config: ownership.vm_keys(),
-            ..vm::Create::default()
-        };
+        let call = vm::Create { other_config: ownership.vm_keys(), ..foreign(format!("instance-{n}")) };
         made.push(client.call(call).await?);
     }
     Ok(made)

@@ -46,11 +46,23 @@ pub struct Report {
     pub connections: usize,
     /// Connections that a client may have at a time, by its limits.
     pub connections_allowed: usize,
+    /// Resident memory that the program may have, in KiB.
+    pub memory_allowed_kib: u64,
     /// Of the large pool.
     pub followed: Followed,
     /// What was wrong.
     pub wrong: Vec<String>,
 }
+
+/// What a program may take for each spawn that goes on, in KiB: a block of a VHD that is being read, one that is being
+/// sent, and what stands in the queues of two connections.
+const KIB_A_SPAWN: u64 = 4 << 10;
+
+/// What it may take beside, in KiB: its code and runtime, and answers to calls.
+const KIB_BESIDE: u64 = 64 << 10;
+
+/// What each spawn may take that waits for its turn, in KiB.
+const KIB_A_WAITING: u64 = 32;
 
 /// Does all of it.
 ///
@@ -69,7 +81,7 @@ pub async fn run(options: &Options) -> Result<Report> {
         .password(PASSWORD)
         .build()
         .await?;
-    let ports = simulator.listen_pool("127.0.0.1:0", false).await?;
+    let ports = simulator.listen_pool("127.0.0.1:0").await?;
     let mut image = vec![0; 4 << 20];
     image[..256 << 10].iter_mut().enumerate().for_each(|(i, byte)| *byte = (i % 251) as u8 | 1);
     let path = folder.path().join("image.raw");
@@ -79,18 +91,24 @@ pub async fn run(options: &Options) -> Result<Report> {
     let limits = xenapi_client::Limits::default();
     // Calls, both ways of transfers to each host, a wait for events, and the one on which tasks are waited for.
     let connections_allowed = limits.concurrent_calls + 2 * limits.transfers_per_host * options.hosts + 2;
+    let (going_on, spawns) = (MAX_SPAWNS.min(options.spawns) as u64, options.spawns as u64);
+    let memory_allowed_kib = crowd.before_kib + KIB_BESIDE + going_on * KIB_A_SPAWN + spawns * KIB_A_WAITING;
     simulator.shutdown()?;
     let followed = follow::run(options.instances, options.followed).await?;
     let mut wrong: Vec<String> = crowd.errors.clone();
     if connections > connections_allowed {
         wrong.push(format!("{connections} connections where there may be {connections_allowed}"));
     }
+    if crowd.peak_kib > memory_allowed_kib {
+        let (peak, allowed) = (crowd.peak_kib >> 10, memory_allowed_kib >> 10);
+        wrong.push(format!("{peak} MiB of memory where there may be {allowed}"));
+    }
     // As many as go on at a time may change places, and no more: nobody waits for ever.
     let round = MAX_SPAWNS.min(options.spawns);
     if crowd.overtaken_before > round || crowd.overtaken_after[0] > 2 * round {
         wrong.push(format!("one was overtaken by more than the {round} that go on at a time"));
     }
-    Ok(Report { crowd, connections, connections_allowed, followed, wrong })
+    Ok(Report { crowd, connections, connections_allowed, memory_allowed_kib, followed, wrong })
 }
 
 async fn spawned(options: &Options, url: &str, image: &Path) -> Result<Crowd> {
@@ -104,19 +122,21 @@ async fn spawned(options: &Options, url: &str, image: &Path) -> Result<Crowd> {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { crowd, connections, connections_allowed, followed, wrong } = self;
+        let Self { crowd, connections, connections_allowed, memory_allowed_kib, followed, wrong } = self;
         let at = |part: usize| {
             let n = (crowd.finished_ms.len() * part / 100).min(crowd.finished_ms.len().saturating_sub(1));
             crowd.finished_ms.get(n).copied().unwrap_or(0)
         };
         writeln!(f, "{} spawned at once, {} failed", crowd.finished_ms.len(), crowd.errors.len())?;
         writeln!(f, "complete after: first {} ms, half {} ms, last {} ms", at(0), at(50), at(100))?;
-        let ([most, median], before) = (crowd.overtaken_after, crowd.overtaken_before);
+        let ([most, median], until) = (crowd.overtaken_after, crowd.overtaken_before);
         writeln!(
             f,
-            "overtaken until let in: at most by {before}; after that: median {median}, at most {most}"
+            "overtaken until let in: at most by {until}; after that: median {median}, at most {most}"
         )?;
-        writeln!(f, "memory: {} MiB before, {} MiB at most", crowd.before_kib >> 10, crowd.peak_kib >> 10)?;
+        let (before, peak, allowed) =
+            (crowd.before_kib >> 10, crowd.peak_kib >> 10, memory_allowed_kib >> 10);
+        writeln!(f, "memory: {before} MiB before, {peak} MiB at most; {allowed} allowed")?;
         writeln!(f, "connections: {connections} at most; {connections_allowed} allowed")?;
         writeln!(f, "{followed}")?;
         wrong.iter().try_for_each(|what| writeln!(f, "wrong: {what}"))

@@ -1,6 +1,8 @@
 //! Several programs do random verbs to the same instances of one pool, and a [model] says whether what became of them can
 //! be: nothing is made, fetched or removed twice, nothing is lost, nobody waits for ever.
 
+pub mod act;
+pub mod ask;
 pub mod model;
 pub mod rival;
 
@@ -17,11 +19,12 @@ use xapi_simulator::World;
 use xenapi_driver::image_cache::Eviction;
 use xenapi_driver::reconcile::ReconcileOptions;
 use xenapi_driver::{Progress, Which};
-use xenapi_types::VmPowerState;
+use xenapi_types::Sr;
 
 use crate::pool::Pool;
-use model::{Ask, Event, State};
-use rival::{IMAGES, INSTANCES};
+use act::IMAGES;
+use ask::{ASKS, Event, Seen, Told};
+use rival::INSTANCES;
 
 /// How much is tried.
 #[derive(Debug, Clone)]
@@ -30,6 +33,10 @@ pub struct Options {
     pub rival: PathBuf,
     /// How many.
     pub programs: usize,
+    /// How many verbs each does at a time.
+    pub tasks: usize,
+    /// Whether they do those only that need no journal in XAPI.
+    pub calm: bool,
     /// How many verbs each of their tasks does at most.
     pub verbs: usize,
     /// How long they go on.
@@ -58,7 +65,9 @@ pub struct Report {
 ///
 /// When the pool or the programs cannot be run.
 pub async fn run(options: &Options) -> Result<Report> {
-    let pool = Pool::of(World::demo().with_all_drivers()).await?;
+    let pool = Pool::of(World::demo().with_hosts(2).with_all_drivers()).await?;
+    pool.share(act::SHARED).await?;
+    act::volumes().into_iter().for_each(|target| pool.simulator.targets().add(target));
     let folder = tempfile::tempdir()?;
     let mut image: Vec<u8> = (0..1_u32 << 20).map(|i| (i % 253) as u8).collect();
     image.resize(2 << 20, 0);
@@ -67,7 +76,8 @@ pub async fn run(options: &Options) -> Result<Report> {
     pool.driver.instances().await?;
     let before = pool.census().await?;
     let sessions = pool.simulator.count_of_sessions();
-    let url = pool.simulator.listen("127.0.0.1:0").await?;
+    let listening = pool.simulator.listen_pool("127.0.0.1:0").await?;
+    let url = listening.first().context("a coordinator")?.url.clone();
     pool.simulator.faults().record();
     let mut report = Report::default();
     let mut running = Vec::new();
@@ -89,7 +99,15 @@ pub async fn run(options: &Options) -> Result<Report> {
 
 fn start(options: &Options, number: usize, url: &str, folder: &Path) -> Result<Child> {
     let mut command = Command::new(&options.rival);
-    let numbers = [options.seed, number as u64, options.verbs as u64, options.time.as_secs()];
+    let time = options.time.as_secs();
+    let numbers = [
+        options.seed,
+        number as u64,
+        options.verbs as u64,
+        time,
+        options.tasks as u64,
+        u64::from(options.calm),
+    ];
     command.arg(url).arg(folder).args(numbers.map(|n| n.to_string()));
     command.stdout(Stdio::piped()).kill_on_drop(true);
     command.spawn().with_context(|| options.rival.display().to_string())
@@ -124,26 +142,30 @@ async fn judge(pool: &Pool, report: &mut Report) -> Result<()> {
         let uuid = rival::uuid(instance);
         let mut events: Vec<Event> =
             report.events.iter().filter(|event| event.instance == instance).cloned().collect();
-        events.sort_by_key(|event| event.begin);
         let there: Vec<_> = infos.iter().filter(|info| info.uuid == uuid).collect();
-        let end = match there[..] {
-            [] => State::Absent,
-            [info] if !info.unfinished && info.power_state == VmPowerState::Running => State::On,
-            [info] if !info.unfinished && info.power_state == VmPowerState::Halted => State::Off,
-            _ => {
-                report.wrong.push(format!("instance {instance} is {there:?}"));
-                continue;
-            }
-        };
+        if there.len() > 1 || there.iter().any(|info| info.unfinished) {
+            report.wrong.push(format!("instance {instance} is {there:?}"));
+            continue;
+        }
+        let end = there.first().and_then(|info| Seen::of(info));
+        // A look when all is over.
+        let time = events.iter().map(|event| event.end).max().unwrap_or_default() + 1;
+        let outcome = Ok(Told::Seen(end));
+        events.push(Event {
+            client: usize::MAX,
+            instance,
+            ask: ask::Ask::Look,
+            begin: time,
+            end: time,
+            outcome,
+        });
         let ends = model::ends(&events);
-        if !ends.contains(&end) {
-            let story: Vec<String> = events.iter().map(|event| format!("\n    {event}")).collect();
-            report
-                .wrong
-                .push(format!("instance {instance} is {end:?}, and can be {ends:?} after{}", story.concat()));
+        if ends.states.is_empty() {
+            let story: Vec<String> = ends.story(&events).iter().map(|line| format!("\n    {line}")).collect();
+            report.wrong.push(format!("instance {instance} cannot be explained:{}", story.concat()));
         }
     }
-    if report.fetches != IMAGES.len() && report.events.iter().any(|event| event.ask == Ask::Spawn) {
+    if report.fetches != IMAGES.len() && report.events.iter().any(|event| event.ask == ask::Ask::Spawn) {
         report.wrong.push(format!("{} images were fetched {} times", IMAGES.len(), report.fetches));
     }
     Ok(())
@@ -164,13 +186,21 @@ async fn clean(
     for instance in 0..INSTANCES {
         pool.driver.destroy(Which::Instance(rival::uuid(instance)), Progress::none()).await?;
     }
-    pool.driver.evict_images(&Eviction { older_than: Some(Duration::ZERO), ..Eviction::default() }).await?;
+    let all = Eviction { older_than: Some(Duration::ZERO), ..Eviction::default() };
+    pool.driver.evict_images(all, Progress::none()).await?;
     let all = ReconcileOptions { older_than: Duration::ZERO, ..ReconcileOptions::default() };
     let done = pool.driver.reconcile(all).await?.done;
     if !done.is_empty() {
         report.wrong.push(format!("left to reconcile: {done:?}"));
     }
-    let changes = pool.census().await?.changes_since(before);
+    // The files of LUNs are their servers': they stay when the pool forgets the repository.
+    let srs = pool.client().all_records::<Sr>().await?;
+    let is_known = |change: &String| match change.split_once("/disks/") {
+        Some((_, path)) => srs.values().any(|sr| path.starts_with(&sr.uuid)),
+        None => true,
+    };
+    let changes: Vec<String> =
+        pool.census().await?.changes_since(before).into_iter().filter(is_known).collect();
     if !changes.is_empty() {
         report.wrong.push(format!("left in the pool: {changes:?}"));
     }
@@ -181,31 +211,19 @@ async fn clean(
     Ok(())
 }
 
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { client, ask, begin, end, outcome, .. } = self;
-        let ms = |nanos: u64| (nanos / 1_000_000) % 10_000_000;
-        write!(f, "{}-{} client {client} {ask:?}: {outcome:?}", ms(*begin), ms(*end))
-    }
-}
-
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "verb       done  refused")?;
-        for ask in [Ask::Spawn, Ask::Destroy, Ask::Off, Ask::On, Ask::Reboot, Ask::Snapshot, Ask::Look] {
+        writeln!(f, "{:17}{:>6}{:>9}", "verb", "done", "refused")?;
+        let kinds: BTreeSet<String> = ASKS.iter().map(ToString::to_string).collect();
+        for kind in kinds {
             let of = |good: bool| {
-                self.events.iter().filter(|event| event.ask == ask && event.outcome.is_ok() == good).count()
+                let same = |event: &&Event| event.ask.to_string() == kind && event.outcome.is_ok() == good;
+                self.events.iter().filter(same).count()
             };
-            writeln!(f, "{:9}{:6}{:9}", format!("{ask:?}").to_lowercase(), of(true), of(false))?;
+            writeln!(f, "{kind:17}{:6}{:9}", of(true), of(false))?;
         }
-        let overlapping = self.events.iter().filter(|event| {
-            self.events.iter().any(|other| {
-                (other.client, other.instance) != (event.client, event.instance)
-                    && other.instance == event.instance
-                    && other.begin <= event.end
-                    && event.begin <= other.end
-            })
-        });
+        let overlapping =
+            self.events.iter().filter(|event| self.events.iter().any(|other| other.overlaps(event)));
         writeln!(
             f,
             "{} verbs, {} of them at the same time as another on the same instance; {} images fetched",

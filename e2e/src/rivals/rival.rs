@@ -1,28 +1,25 @@
 //! One of the programs: verbs by chance, several at a time, told as [`Event`]s, one a line.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use uuid::Uuid;
 use xenapi_client::{Client, Config};
-use xenapi_driver::image_cache::{CacheRequest, Copying};
 use xenapi_driver::reconcile::ReconcileOptions;
-use xenapi_driver::spec::{Flavor, InstanceSpec, RootImage};
-use xenapi_driver::{Driver, Existing, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Which};
+use xenapi_driver::{Driver, Settings};
 
-use super::model::{Ask, Event};
+use super::act::{Deed, IMAGES};
+use super::ask::{ASKS, Ask, CALM, Event};
 use crate::dice::Dice;
 use crate::pool::PASSWORD;
 use crate::sweep::verb::is_whole_vhd;
 
 /// How many instances they quarrel over.
 pub const INSTANCES: usize = 4;
-/// How many verbs each program does at a time.
+/// How many verbs each program usually does at a time.
 pub const TASKS: usize = 2;
-/// The images that instances are made of.
-pub const IMAGES: [&str; 2] = ["image-a", "image-b"];
 
 /// What a program is told.
 #[derive(Debug, Clone)]
@@ -33,6 +30,10 @@ pub struct Orders {
     pub number: usize,
     /// Chooses what it does.
     pub seed: u64,
+    /// How many verbs it does at a time.
+    pub tasks: usize,
+    /// Whether it does those only that need no journal.
+    pub calm: bool,
     /// How many verbs each of its tasks does at most …
     pub verbs: usize,
     /// … and how long.
@@ -59,8 +60,8 @@ pub async fn run(orders: Orders) -> Result<()> {
     let driver = Driver::over(client, settings);
     let orders = Arc::new(orders);
     let mut tasks = tokio::task::JoinSet::new();
-    for task in 0..TASKS {
-        tasks.spawn(one_at_a_time(driver.clone(), Arc::clone(&orders), orders.number * TASKS + task));
+    for task in 0..orders.tasks {
+        tasks.spawn(one_at_a_time(driver.clone(), Arc::clone(&orders), orders.number * orders.tasks + task));
     }
     while let Some(task) = tasks.join_next().await {
         task??;
@@ -71,40 +72,23 @@ pub async fn run(orders: Orders) -> Result<()> {
 
 async fn one_at_a_time(driver: Driver, orders: Arc<Orders>, client: usize) -> Result<()> {
     let mut dice = Dice::of_case(orders.seed, client);
+    let asks: &[Ask] = if orders.calm { &CALM } else { &ASKS };
     let begin = std::time::Instant::now();
     for n in 0..orders.verbs {
         if begin.elapsed().as_secs() >= orders.seconds {
             break;
         }
-        let asks = [
-            Ask::Spawn,
-            Ask::Spawn,
-            Ask::Spawn,
-            Ask::Destroy,
-            Ask::Destroy,
-            Ask::Off,
-            Ask::On,
-            Ask::Reboot,
-            Ask::Snapshot,
-            Ask::Look,
-            Ask::Look,
-        ];
-        let (ask, instance) = (*dice.pick(&asks), dice.below(INSTANCES));
+        let (ask, instance) = (*dice.pick(asks), dice.below(INSTANCES));
         if dice.one_in(8) {
             // What others are busy with is too young for it.
             let found = driver.reconcile(ReconcileOptions::default()).await?;
             ensure!(found.done.is_empty() && found.leftovers.is_empty(), "reconciled: {found:?}");
         }
-        let image = match ask {
-            Ask::Spawn => {
-                let id: &&str = dice.pick(&IMAGES);
-                Some(cached(&driver, id, &orders.folder).await?)
-            }
-            _ => None,
-        };
+        let image = dice.pick(&IMAGES);
         let file = orders.folder.join(format!("{client}-{n}.vhd"));
         let begin = now()?;
-        let outcome = act(&driver, ask, instance, image, &file).await;
+        let deed = Deed { driver: &driver, instance, image, folder: &orders.folder, file: &file };
+        let outcome = deed.act(ask).await;
         let end = now()?;
         match (ask, &outcome) {
             (Ask::Snapshot, Ok(_)) => {
@@ -124,40 +108,6 @@ async fn one_at_a_time(driver: Driver, orders: Arc<Orders>, client: usize) -> Re
 fn tell(line: &str) -> Result<()> {
     println!("{line}");
     Ok(())
-}
-
-async fn cached(driver: &Driver, id: &str, folder: &Path) -> Result<RootImage> {
-    let request = CacheRequest::new(id, folder.join("image.raw"));
-    let image = driver.cache_image(request, Progress::none()).await;
-    Ok(RootImage::Cached(image.with_context(|| format!("caching {id}"))?, Copying::Clone))
-}
-
-async fn act(
-    driver: &Driver,
-    ask: Ask,
-    instance: usize,
-    image: Option<RootImage>,
-    file: &Path,
-) -> xenapi_driver::Result<bool> {
-    let which = Which::Instance(uuid(instance));
-    let power = async |change| driver.power(which.clone(), change, Progress::none()).await.map(|_| true);
-    match ask {
-        Ask::Spawn => {
-            let image = image.unwrap_or_else(|| RootImage::from(file));
-            let mut spec = InstanceSpec::new(format!("rival-{instance}"), Flavor::new(1, 256, 0), image);
-            spec.uuid = uuid(instance);
-            driver.spawn(spec, SpawnOptions::default()).await.map(|_| true)
-        }
-        Ask::Destroy => driver.destroy(which, Progress::none()).await.map(|_| true),
-        Ask::Off => power(PowerChange::Off(Shutdown::Hard)).await,
-        Ask::On => power(PowerChange::On).await,
-        Ask::Reboot => power(PowerChange::Reboot(Shutdown::Hard)).await,
-        Ask::Snapshot => driver.snapshot(which, file, Existing::Refuse, Progress::none()).await.map(|_| true),
-        Ask::Look => {
-            let all = driver.instances().await?;
-            Ok(all.iter().any(|info| info.uuid == uuid(instance) && !info.unfinished))
-        }
-    }
 }
 
 /// All programs of a machine share this clock.

@@ -35,7 +35,14 @@ impl fmt::Display for Mischief {
 impl Mischief {
     /// Whether the host may have done what was asked without us hearing of it.
     pub fn loses_the_answer(&self) -> bool {
-        matches!(self.fault, Fault::DropAfterExecution | Fault::DropAfterBytes(_) | Fault::RestartAfter)
+        matches!(
+            self.fault,
+            Fault::DropAfterExecution
+                | Fault::DropAfterBytes(_)
+                | Fault::DropHalfway
+                | Fault::RestartAfter
+                | Fault::Silence
+        )
     }
 }
 
@@ -69,8 +76,8 @@ pub fn cases(calls: &[(String, usize)]) -> Vec<Mischief> {
     cases
 }
 
-/// One code of each class of `docs/retries.md`: nothing to be done, later, soon, no room, the host is away; another
-/// coordinator and a session that has gone are faults of their own.
+/// One code of each class of `docs/retries.md`: nothing to be done, later, soon, no room, the host is away, a parameter that
+/// it does not know, events that are lost; another coordinator and a session that has gone are faults of their own.
 fn call_faults(target: &str) -> Vec<Fault> {
     let mut codes = vec![
         ("INTERNAL_ERROR", vec!["a fault of the sweep"]),
@@ -78,7 +85,11 @@ fn call_faults(target: &str) -> Vec<Fault> {
         ("TOO_MANY_PENDING_TASKS", vec![]),
         ("CANNOT_CONTACT_HOST", vec!["OpaqueRef:away"]),
         ("HOST_OFFLINE", vec!["OpaqueRef:away"]),
+        ("MESSAGE_PARAMETER_COUNT_MISMATCH", vec![target, "1", "2"]),
     ];
+    if target.starts_with("event.") {
+        codes.push(("EVENTS_LOST", vec![]));
+    }
     let makes_disks = ["VDI.", "SR.", "VM.clone", "VM.copy", "VM.snapshot", "VM.suspend", "VM.migrate_send"];
     if makes_disks.iter().any(|prefix| target.starts_with(prefix)) {
         codes.push(("SR_BACKEND_FAILURE_44", vec!["", "There is insufficient space", ""]));
@@ -96,11 +107,13 @@ fn call_faults(target: &str) -> Vec<Fault> {
         Fault::DropBefore,
         Fault::DropAfterExecution,
         Fault::DropAfterBytes(120),
+        Fault::DropHalfway,
         Fault::SessionExpired,
         Fault::Restart,
         Fault::RestartAfter,
         Fault::OtherMaster,
         Fault::Hang,
+        Fault::Silence,
     ];
     failures.chain(crashes).chain(wire).collect()
 }
@@ -113,10 +126,12 @@ fn transfer_faults(target: &str) -> Vec<Fault> {
         Fault::DropAfterExecution,
         Fault::DropAfterBytes(0),
         Fault::DropAfterBytes(600 << 10),
+        Fault::SessionExpired,
         Fault::Restart,
         Fault::RestartAfter,
         Fault::OtherMaster,
         Fault::Hang,
+        Fault::Silence,
     ];
     if target.starts_with("/import") {
         let full = Failure::new("SR_BACKEND_FAILURE_44", ["", "There is insufficient space", ""]);
@@ -131,5 +146,43 @@ pub fn name(fault: &Fault) -> String {
         Fault::Failure(failure) | Fault::FailureAfter(failure) => failure.code.to_string(),
         Fault::DropAfterBytes(_) => "DropAfterBytes".to_owned(),
         fault => format!("{fault:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::mem::{Discriminant, discriminant};
+
+    use xenapi_types::{FailureExt, Retry};
+
+    use super::*;
+
+    #[test]
+    fn every_class_of_retries_is_tried() {
+        let calls = ["event.from", "VM.start"].map(|call| (call.to_owned(), 1));
+        let faults: Vec<Fault> = cases(&calls).into_iter().map(|case| case.fault).collect();
+        let mut tried: Vec<Discriminant<Retry>> = Vec::new();
+        for fault in &faults {
+            match fault {
+                Fault::Failure(failure) => tried.push(discriminant(&failure.retry())),
+                Fault::SessionExpired => tried.push(discriminant(&Retry::LogIn)),
+                Fault::OtherMaster => tried.push(discriminant(&Retry::Coordinator(String::new()))),
+                _ => {}
+            }
+        }
+        let all = [
+            Retry::No,
+            Retry::LogIn,
+            Retry::Coordinator(String::new()),
+            Retry::Later,
+            Retry::Resync,
+            Retry::FewerParameters,
+            Retry::CheckState,
+        ];
+        let missing: Vec<_> = all.iter().filter(|class| !tried.contains(&discriminant(class))).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        let names: BTreeSet<String> = faults.iter().map(name).collect();
+        assert!(names.len() > 12, "{names:?}");
     }
 }

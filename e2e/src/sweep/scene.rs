@@ -1,12 +1,13 @@
 //! Where a verb is tried: a pool of its own, somebody else's instance in it, and what the verb needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use disk_stream::DiskBody;
@@ -18,14 +19,15 @@ use xapi_simulator::fault::{Fault, Faults};
 use xapi_simulator::targets::Target;
 use xenapi_client::{ImportFormat, Secret};
 use xenapi_driver::volume::{Iscsi, Storage, Volume, VolumeDisk};
-use xenapi_driver::{Driver, ImportVia, Settings, Which};
-use xenapi_types::{
-    Failure, OnCrashBehaviour, OnNormalExit, Pbd, Ref, Vbd, VbdMode, VbdType, Vdi, VdiType, Vm, host, sr,
-    vbd, vdi, vm,
-};
+use xenapi_driver::{Driver, Which};
+use xenapi_types::{Failure, Pbd, Ref, Vbd, Vdi, Vm, host, sr, vdi, vm};
 
+use crate::dom0::Dom0;
 use crate::pool::{Census, Pool, personality};
+use crate::ports;
+use crate::sweep::Expected;
 use crate::sweep::mischief;
+use crate::sweep::site::{self, Place, Site};
 use crate::sweep::verb::{Step, Verb};
 use crate::tools;
 
@@ -79,8 +81,19 @@ pub struct Scene {
     /// What was there before the verb.
     pub before: Census,
     foreign: Foreign,
-    leftovers: AtomicUsize,
-    _dom0: Option<TempDir>,
+    leftovers: Arc<AtomicUsize>,
+    /// The control domain with what there is of ports, for verbs that need one.
+    pub(super) ports: Option<Dom0>,
+    /// … and that of the other host, where there is one.
+    ports_elsewhere: Option<Dom0>,
+    /// That in which disks are worked on.
+    pub(super) disks: Option<Dom0>,
+    /// Whether file systems are made larger or smaller in it.
+    pub(super) resizes: bool,
+    /// What the verb is to end in; nothing where that is not known.
+    pub(super) expected: Option<Arc<Expected>>,
+    /// What there was in the control domain before ours.
+    pub(super) bare_dom0: BTreeSet<String>,
 }
 
 /// Somebody else's instance.
@@ -120,19 +133,21 @@ impl Scene {
 
     async fn made(verb: &Verb, hosts: usize, server: Behaviour) -> Result<Self> {
         let world = World::demo().with_hosts(hosts).with_all_drivers();
-        let dom0 = if verb.needs_dom0() { Some(plugins()?) } else { None };
-        let plugins = dom0.as_ref().map(|folder| folder.path().to_owned());
+        let disks = if verb.needs_dom0() { Some(disks_dom0()?) } else { None };
+        let ports = if verb.has_ports() { Some(ports_dom0()?) } else { None };
+        let plugins = disks.as_ref().or(ports.as_ref()).map(Dom0::plugins);
         let there = match verb.act {
             Step::MoveToPool => {
-                Some(Pool::started(World::demo(), mischief::timeouts(), server.clone()).await?)
+                Some(Pool::started(World::demo().elsewhere(2), mischief::timeouts(), server.clone()).await?)
             }
             _ => None,
         };
         let server = Behaviour { plugins, ..server };
         let mut pool = Pool::started(world, mischief::timeouts(), server).await?;
-        if verb.act == Step::SpawnViaDom0 {
-            let settings = Settings { import_via: ImportVia::Dom0, ..pool.driver.settings().clone() };
-            pool.driver = Driver::over(pool.driver.client().clone(), settings);
+        let settings = verb.settings(pool.driver.settings().clone());
+        pool.driver = Driver::over(pool.driver.client().clone(), settings);
+        if ports.is_some() {
+            ports::nic(&pool, ports::PORT).await.context("the port's network")?;
         }
         pool.simulator
             .targets()
@@ -149,7 +164,15 @@ impl Scene {
         let bare = pool.census().await?;
         let instance = Uuid::new_v4();
         let (home, elsewhere) = places(&pool).await.context("the hosts")?;
-        let (before, leftovers) = (bare.clone(), AtomicUsize::new(0));
+        let ports_elsewhere = match (&ports, elsewhere) {
+            (Some(ports), Some((host, _))) => {
+                let other = ports_dom0()?;
+                symlink(other.plugins(), ports.plugins().join(host.to_string()))?;
+                Some(other)
+            }
+            _ => None,
+        };
+        let (before, leftovers) = (bare.clone(), Arc::default());
         let there = match there {
             Some(other) => {
                 pool.simulator.meet(&other.simulator);
@@ -169,8 +192,14 @@ impl Scene {
             bare,
             foreign,
             leftovers,
-            _dom0: dom0,
+            ports,
+            ports_elsewhere,
+            disks,
+            resizes: verb.resizes_file_systems(),
+            expected: None,
+            bare_dom0: BTreeSet::new(),
         };
+        scene.bare_dom0 = scene.dom0()?;
         for step in verb.prepare {
             step.run(&scene).await.context("preparing")?;
         }
@@ -180,22 +209,70 @@ impl Scene {
 
     /// The image to spawn from.
     pub fn image(&self) -> PathBuf {
-        self.files.path().join("image.raw")
+        site::image(self.files.path())
     }
 
     /// A disc to install from, as far as anybody looks.
     pub fn disc(&self) -> PathBuf {
-        self.files.path().join("disc.iso")
+        site::disc(self.files.path())
     }
 
     /// Where files are written to.
     pub fn output(&self) -> PathBuf {
-        self.files.path().join("out.vhd")
+        site::output(self.files.path())
     }
 
     /// Our instance.
     pub fn which(&self) -> Which {
         Which::Instance(self.instance)
+    }
+
+    /// Where a verb is done, but for the pools.
+    pub fn place(&self) -> Place {
+        let files = self.files.path().to_owned();
+        Place { files, instance: self.instance, home: self.home, elsewhere: self.elsewhere }
+    }
+
+    /// What a verb is done with.
+    pub(crate) fn site(&self) -> Site {
+        let there = self.there.as_ref().map(|(there, _)| there.driver.clone());
+        Site::new(self.pool.driver.clone(), there, self.place(), Arc::clone(&self.leftovers))
+    }
+
+    /// What there is in the control domain, beside its plugins and its xenstore; nothing where there is none.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be looked at.
+    pub(crate) fn dom0(&self) -> Result<BTreeSet<String>> {
+        let mut found = BTreeSet::new();
+        for dom0 in [&self.disks, &self.ports, &self.ports_elsewhere].into_iter().flatten() {
+            found.extend(dom0.census(self.pool.state.path())?);
+        }
+        Ok(found)
+    }
+
+    /// What there is of ports in the control domains, with the host.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be looked at.
+    pub(crate) fn port_files(&self) -> Result<BTreeSet<String>> {
+        let mut found = BTreeSet::new();
+        for (place, dom0) in [("at home", &self.ports), ("elsewhere", &self.ports_elsewhere)] {
+            let Some(dom0) = dom0 else { continue };
+            found.extend(ports::files(dom0)?.into_iter().map(|file| format!("of a port {place}: {file}")));
+        }
+        Ok(found)
+    }
+
+    /// The uuid of the disk of somebody else's instance.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked for.
+    pub async fn foreign_disk(&self) -> Result<String> {
+        Ok(self.pool.client().get_field(&self.foreign.vdi, vdi::field::UUID).await?)
     }
 
     /// The faults of the pool.
@@ -225,11 +302,6 @@ impl Scene {
         let there = self.there.iter().flat_map(|(there, _)| there.simulator.faults().recorded());
         let there = there.map(|target| format!("{THERE}{target}"));
         self.faults().recorded().into_iter().chain(there).collect()
-    }
-
-    /// Notes how many things the verb says that it could not remove, though it succeeded.
-    pub(crate) fn note_leftovers(&self, count: usize) {
-        self.leftovers.store(count, Ordering::Relaxed);
     }
 
     /// What was noted last.
@@ -268,18 +340,26 @@ impl Scene {
     }
 }
 
-/// Makes a repository that all hosts reach.
-/// The plugins of dom0, as a host has them.
-fn plugins() -> Result<TempDir> {
-    // Tests are in a folder below that of the programs.
+/// The program that is all plugins of dom0. Tests are in a folder below that of the programs.
+fn program() -> Result<PathBuf> {
     let here = std::env::current_exe()?;
     let program = here.ancestors().skip(1).take(2).map(|folder| folder.join("dom0-plugins"));
-    let program = program.into_iter().find(|path| path.is_file()).context("the program dom0-plugins")?;
-    let folder = tempfile::tempdir()?;
-    for name in ["dom0_protocol.py", "dom0_plugin_version.py"] {
-        symlink(&program, folder.path().join(name))?;
-    }
-    Ok(folder)
+    program.into_iter().find(|path| path.is_file()).context("the program dom0-plugins")
+}
+
+/// A control domain with the plugin that connects ports.
+fn ports_dom0() -> Result<Dom0> {
+    let program = program()?;
+    let program = program.to_str().context("a path in UTF-8")?;
+    let dom0 = Dom0::new(program, &["xenhost.py", "dom0_plugin_version.py"])?;
+    ports::tools(&dom0)?;
+    Ok(dom0)
+}
+
+/// A control domain with the plugins that work on disks.
+fn disks_dom0() -> Result<Dom0> {
+    let program = program()?;
+    Dom0::new(program.to_str().context("a path in UTF-8")?, &["dom0_protocol.py", "dom0_plugin_version.py"])
 }
 
 /// Bytes in two places; for dom0 to work on, a partition with a file system, made once.
@@ -295,16 +375,16 @@ fn image(verb: &Verb, path: &Path) -> Result<()> {
         return Ok(());
     }
     let mut image = File::create(path)?;
-    image.write_all(&pattern(1 << 20))?;
+    image.write_all(pattern(1 << 20))?;
     image.seek(SeekFrom::Start(9 << 20))?;
-    image.write_all(&pattern(64 << 10))?;
+    image.write_all(pattern(64 << 10))?;
     image.set_len(IMAGE_BYTES)?;
     Ok(())
 }
 
 /// As much of an ISO 9660 disc as says that it is one.
 fn disc() -> Vec<u8> {
-    let mut disc = pattern(1 << 20);
+    let mut disc = pattern(1 << 20).to_vec();
     disc[16 * 2048..][..6].copy_from_slice(b"\x01CD001");
     disc
 }
@@ -333,43 +413,11 @@ async fn places(pool: &Pool) -> Result<(Uuid, Option<(Uuid, Uuid)>)> {
 impl Foreign {
     async fn make(pool: &Pool) -> Result<Self> {
         let client = pool.client();
-        let settings = client.all_records::<xenapi_types::Pool>().await?;
-        let sr = settings.into_values().next().context("a pool")?.default_sr;
-        let disk = vdi::Create {
-            name_label: "somebody else's disk".into(),
-            sr,
-            virtual_size: 4 << 20,
-            r#type: VdiType::User,
-            ..vdi::Create::default()
-        };
-        let vdi = client.call(disk).await?;
+        let made = pool.make_foreign("somebody else's", "somebody else's disk", BTreeMap::new()).await?;
+        let (vm, vdi) = made;
         let content = DiskBody::from_bytes(pattern(4 << 20));
         client.import_vdi(&vdi, ImportFormat::Raw, content).await?;
-        let guest = vm::Create {
-            name_label: "somebody else's".into(),
-            memory_static_max: 256 << 20,
-            memory_dynamic_max: 256 << 20,
-            memory_dynamic_min: 256 << 20,
-            memory_static_min: 256 << 20,
-            vcpus_max: 1,
-            vcpus_at_startup: 1,
-            actions_after_shutdown: OnNormalExit::Destroy,
-            actions_after_reboot: OnNormalExit::Restart,
-            actions_after_crash: OnCrashBehaviour::Restart,
-            hvm_boot_policy: "BIOS order".into(),
-            ..vm::Create::default()
-        };
-        let vm = client.call(guest).await?;
-        let plug = vbd::Create {
-            vm: vm.clone(),
-            vdi: vdi.clone(),
-            userdevice: "0".into(),
-            bootable: true,
-            mode: VbdMode::Rw,
-            r#type: VbdType::Disk,
-            ..vbd::Create::default()
-        };
-        client.call(plug).await?;
+        client.wait_until_detached(&vdi, Duration::from_secs(60)).await?;
         client.call(vm::Start { vm: vm.clone(), start_paused: false, force: false }).await?;
         let mut made = Self { vm, vdi, looks: Vec::new() };
         made.looks = made.look(pool).await?;
@@ -399,7 +447,8 @@ impl Foreign {
     }
 }
 
-/// Bytes that are not zeros.
-fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i % 251) as u8 | 1).collect()
+/// Bytes that are not zeros, made once: each case looks for them in somebody else's disk.
+fn pattern(len: usize) -> &'static [u8] {
+    static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| (0..4 << 20).map(|i| (i % 251) as u8 | 1).collect());
+    &BYTES[..len]
 }

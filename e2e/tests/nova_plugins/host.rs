@@ -3,19 +3,18 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::Sender;
 
 use anyhow::{Context, Result};
 use e2e::dom0::Dom0;
 use e2e::tools;
-use tempfile::TempDir;
 use xenapi_wire::plugin::{PluginCall, decode_response, encode_response};
 use xenapi_wire::{Failure, Limits};
 
 use crate::FUNCTIONS;
-use crate::table::{Args, HOST, VDI};
+use crate::table::{Args, HOST, SR, VDI};
 
 /// A guest's agent answers what it is asked while the request is written.
 const AGENT: &str = r#"[ "$1" = -- ] && shift
@@ -34,7 +33,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("brctl", r#"echo "can't add bridge" >&2; exit 1"#),
     ("ip", r#"[ "$1" = addr ] && echo '    inet 192.0.2.7/24 scope global xenbr0' || echo "ip $*""#),
     ("iptables-save", "echo '*filter'"),
-    ("iptables-restore", r#"cat >> "$STORE/rules"; [ "$1" != --bad ]"#),
+    ("iptables-restore", r#"cat >> "$STORE/rules"; [ "$1" != --noflush ]"#),
     ("conntrack", r#"cat; echo told >&2; exit 3"#),
     (
         "xe",
@@ -59,7 +58,7 @@ esac"#,
 
 pub(crate) struct Host {
     pub(crate) dom0: Dom0,
-    pub(crate) sr: TempDir,
+    pub(crate) sr: PathBuf,
     pub(crate) glance: String,
 }
 
@@ -98,17 +97,17 @@ impl Host {
         std::fs::File::create(dom0.path("/dev/xvdb"))?.set_len(32 << 20)?;
         dom0.write(7, "name", "guest")?;
         dom0.write(7, "vm-data/hostname", "web1")?;
-        let sr = tempfile::tempdir()?;
-        std::fs::write(sr.path().join(format!("{VDI}.vhd")), "leaf\n")?;
-        std::fs::create_dir(sr.path().join("iso"))?;
-        std::fs::write(sr.path().join(format!("iso/{VDI}.img")), "iso")?;
+        let sr = dom0.path(&format!("/run/sr-mount/{SR}"));
+        std::fs::create_dir_all(sr.join("iso"))?;
+        std::fs::write(sr.join(format!("{VDI}.vhd")), "leaf\n")?;
+        std::fs::write(sr.join(format!("iso/{VDI}.img")), "iso")?;
         xapi(&dom0.path("/var/lib/xcp/xapi"))?;
         let glance = glance(image()?)?;
         Ok(Self { dom0, sr, glance })
     }
 
     pub(crate) fn sr(&self) -> String {
-        self.sr.path().display().to_string()
+        self.sr.display().to_string()
     }
 
     /// What was run so far of those that note it.

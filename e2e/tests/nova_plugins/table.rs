@@ -10,6 +10,7 @@ use xapi_plugins::pickle::Pickle;
 use crate::host::Host;
 
 pub(crate) const HOST: &str = "0a1b2c3d-0000-4000-8000-0000000000ff";
+pub(crate) const SR: &str = "0a1b2c3d-0000-4000-8000-000000000099";
 pub(crate) const VDI: &str = "0a1b2c3d-0000-4000-8000-000000000001";
 const NEW: &str = "0a1b2c3d-0000-4000-8000-00000000000";
 
@@ -262,6 +263,12 @@ fn small() -> Vec<Row> {
         row(
             "netwrap",
             "run_command",
+            words(json!(["ip", "netns", "exec", "a", "id"]), "null"),
+            Wanted::Failure("PluginError", "netns exec"),
+        ),
+        row(
+            "netwrap",
+            "run_command",
             words(json!(["rm", "-r"]), "null"),
             Wanted::Failure("PluginError", "rm"),
         ),
@@ -330,8 +337,13 @@ fn devices() -> Vec<Row> {
         ),
         f(
             "iptables_config",
-            rules(json!(["iptables-restore", "--bad"]), "x"),
+            rules(json!(["iptables-restore", "--noflush"]), "x"),
             Wanted::Failure("PluginError", ""),
+        ),
+        f(
+            "iptables_config",
+            rules(json!(["iptables-restore", "--modprobe=/tmp/x"]), "x"),
+            Wanted::Failure("PluginError", "--modprobe"),
         ),
         f("get_pci_device_details", by_place(json!([])), answer(json!("Slot:\t00:00.0\n"))),
         f("get_pci_type", by_place(json!(["04:10.1"])), answer(json!("type-VF"))),
@@ -395,6 +407,11 @@ fn partitions() -> Vec<Row> {
         part("wait_for_dev", by_place(json!(["/dev/xvdzz", 0])), answer(json!(null))),
         part(
             "wait_for_dev",
+            by_place(json!(["/etc/shadow", 0])),
+            Wanted::Failure("ArgumentError", "dev_path"),
+        ),
+        part(
+            "wait_for_dev",
             by_place(json!(["/dev/xvdb", "soon"])),
             Wanted::Failure("ArgumentError", "max_seconds"),
         ),
@@ -431,7 +448,7 @@ fn disks(host: &Host) -> Vec<Row> {
     };
     vec![
         row("ipxe", "inject", inject("mkisofs"), answer(json!(null))).and(|host| {
-            let iso = std::fs::read_to_string(host.sr.path().join(format!("iso/{VDI}.img")))?;
+            let iso = std::fs::read_to_string(host.sr.join(format!("iso/{VDI}.img")))?;
             ensure!(iso == "made\n", "{iso}");
             Ok(())
         }),
@@ -489,7 +506,7 @@ fn glance(host: &Host) -> Vec<Row> {
     let f = |function, args, wanted| row("glance", function, args, wanted);
     vec![
         f("download_vhd2", down("there"), answer(json!({"root": {"uuid": format!("{NEW}4")}}))).and(|host| {
-            let disk = std::fs::read_to_string(host.sr.path().join(format!("{NEW}4.vhd")))?;
+            let disk = std::fs::read_to_string(host.sr.join(format!("{NEW}4.vhd")))?;
             ensure!(disk == "disk of an image\n", "{disk}");
             Ok(())
         }),

@@ -134,6 +134,34 @@ fn tables_that_lie_or_are_something_else() {
     refused(&with(&[(450, 0xee), (466, 0x83)]), 64 * MIB, "protective MBR has other partitions");
 }
 
+/// A GPT that has room for so many partitions, of which there is one.
+fn gpt_with_room_for(entries: u32) -> Vec<u8> {
+    let mut disk = gpt_disk(64 * MIB, &[(1, 4096, 8192)]);
+    // As many as there can be on this disk.
+    let checked = 1024 + (entries as usize * 128).min(disk.len() - 1024);
+    let crc = crc32fast::hash(&disk[1024..checked]);
+    let header = &mut disk[512..1024];
+    header[80..84].copy_from_slice(&entries.to_le_bytes());
+    header[88..92].copy_from_slice(&crc.to_le_bytes());
+    header[16..20].fill(0);
+    let crc = crc32fast::hash(&header[..92]);
+    header[16..20].copy_from_slice(&crc.to_le_bytes());
+    disk
+}
+
+#[test]
+fn no_more_entries_than_allowed() {
+    for entries in [1, 128, 4_096] {
+        let disk = gpt_with_room_for(entries);
+        // As much as is ever read of a disk.
+        let table = Table::parse(&disk[..HEAD_BYTES as usize], 64 * MIB).unwrap();
+        assert_eq!(table.single(), Ok(Partition { number: 1, start: 4096, sectors: 4097 }), "{entries}");
+    }
+    for entries in [0, 4_097, u32::MAX] {
+        refused(&gpt_with_room_for(entries), 64 * MIB, "entries have an unusual size or number");
+    }
+}
+
 #[test]
 fn gpts_that_lie_or_hold_more() {
     let end = 64 * MIB;

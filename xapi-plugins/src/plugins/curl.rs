@@ -1,6 +1,7 @@
 //! Requests over HTTP by `curl`, with the certificates that the host trusts. What is sent, such as tokens, goes to it
 //! through a pipe, and the heads of answers come through another: no file and no command line has any of it, whatever is
-//! killed when. A transfer that makes no progress for 90 seconds ends.
+//! killed when. A transfer that makes no progress for 90 seconds ends; an upload that is complete waits
+//! longer for its answer.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -13,6 +14,8 @@ use crate::dom0::{CommandError, Dom0, Finished};
 
 /// For a small answer.
 const SHORT: Duration = Duration::from_secs(300);
+/// What a small answer may have.
+const MAX_ANSWER_BYTES: u64 = 4 << 20;
 /// Statuses after which it is no use to try again.
 const PERMANENT: &[u16] = &[
     400, 401, 402, 403, 405, 406, 407, 409, 410, 411, 412, 413, 414, 415, 416, 417, 422, 423, 424, 426, 501,
@@ -92,7 +95,9 @@ impl Curl {
 
     /// A request with a small answer: its head and its body.
     pub(super) fn run(&self, dom0: &dyn Dom0) -> Result<(Head, String), Error> {
-        let done = dom0.execute("curl", &["--config", "-"], &self.config, SHORT).map_err(broken)?;
+        // Of no use where the answer does not say its length, which is what the limit on any program's words is for.
+        let config = format!("{}\nmax-filesize = {MAX_ANSWER_BYTES}", self.config);
+        let done = dom0.execute("curl", &["--config", "-"], &config, SHORT).map_err(broken)?;
         Ok((self.check(&done)?, done.stdout))
     }
 

@@ -3,7 +3,7 @@
 //! `curl` moves the bytes.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -23,6 +23,11 @@ use crate::staging::{self, Staging};
 /// What `timeout` ends, whatever it is doing.
 const LONG: &str = "86400";
 
+/// The disks of the longest chain that is read, and one for swap.
+const MAX_MEMBERS: usize = 256;
+/// How much is unpacked before what there is of it is looked at.
+const LOOK_EVERY_BYTES: u64 = 4 << 20;
+
 const DOWNLOAD: &[&str] = &["image_id", "endpoint", "uuid_stack", "sr_path", "extra_headers", "api_version"];
 const UPLOAD: &[&str] =
     &["vdi_uuids", "image_id", "endpoint", "sr_path", "extra_headers", "properties", "api_version"];
@@ -35,10 +40,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
 /// `download_vhd2(image_id, endpoint, uuid_stack, sr_path, extra_headers, api_version)`: an image as VDIs of
 /// the SR: `{"root": {"uuid": …}}`.
 fn download_vhd2(dom0: &dyn Dom0, args: &Args) -> Outcome {
-    let sr = staging::sr_path(args)?;
+    let sr = staging::sr_path(dom0, args)?;
     let stack = args.list("uuid_stack")?;
     let image = Image::of(args)?;
-    let staged = Staging::new(&sr)?;
+    let staged = Staging::new(dom0, &sr)?;
     let folder = staged.path().join("image");
     fs::create_dir(&folder).map_err(|e| Error::file(&folder, &e))?;
     let path = if image.version == 2 { image.path("/file") } else { image.path("") };
@@ -52,26 +57,33 @@ fn download_vhd2(dom0: &dyn Dom0, args: &Args) -> Outcome {
         "tar",
         "-x",
         "--no-same-owner",
+        "--no-same-permissions",
         "-C",
         staging::text(&folder)?,
         "-f",
         "-",
     ];
-    let mut digest = Md5::new();
+    let (mut digest, mut refused) = (Md5::new(), Ok(()));
     let piped = dom0
         .pipe(&source, &sink, &curl.config, &mut |from, to| {
             let mut archive = MultiGzDecoder::new(Digested { from, digest: &mut digest });
-            io::copy(&mut archive, to)?;
+            refused = pour(&mut archive, to, &folder, staging::reserve_bytes(&folder)?)?;
+            if refused.is_err() {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
             // The end of a tar is not the end of the body.
             io::copy(&mut archive.into_inner(), &mut io::sink()).map(drop)
         })
         .map_err(broken)?;
+    // It ends both programs, whose own words are about that.
+    refused?;
     let head = curl.check(&piped.first)?;
     let unpacked = piped.second.stderr.trim();
     if let Some(wrong) = piped.moved.err().or((piped.second.code != 0).then(|| unpacked.to_owned())) {
         return Err(Error::Retryable(format!("unpacking image {}: {wrong}", image.id)));
     }
     curl.compare(&head, digest.finalize().as_slice())?;
+    refuse_crowds(&folder)?;
     refuse_links(&folder)?;
     staging::import_vhds(dom0, &sr, &folder, stack).map(migration::root)
 }
@@ -79,7 +91,7 @@ fn download_vhd2(dom0: &dyn Dom0, args: &Args) -> Outcome {
 /// `upload_vhd2(vdi_uuids, image_id, endpoint, sr_path, extra_headers, properties, api_version)`: VDIs of the
 /// SR, the leaf first, as an image that has been registered and is `queued`.
 fn upload_vhd2(dom0: &dyn Dom0, args: &Args) -> Outcome {
-    let sr = staging::sr_path(args)?;
+    let sr = staging::sr_path(dom0, args)?;
     let uuids = xenhost::uuids("vdi_uuids", args)?;
     let image = Image::of(args)?;
     let mut properties: Vec<(String, String)> = Vec::new();
@@ -94,7 +106,7 @@ fn upload_vhd2(dom0: &dyn Dom0, args: &Args) -> Outcome {
             properties.push((name.to_owned(), text.to_owned()));
         }
     }
-    let staged = Staging::new(&sr)?;
+    let staged = Staging::new(dom0, &sr)?;
     let folder = staged.path().join("image");
     fs::create_dir(&folder).map_err(|e| Error::file(&folder, &e))?;
     for (number, uuid) in uuids.iter().enumerate() {
@@ -106,7 +118,9 @@ fn upload_vhd2(dom0: &dyn Dom0, args: &Args) -> Outcome {
         _ => headers_of_v1(dom0, &image, &properties)?,
     };
     let path = if image.version == 2 { image.path("/file") } else { image.path("") };
-    let lines = [&headers[..], &[option("request", "PUT"), option("upload-file", "-")]].concat();
+    // What is sent is looked after by the pipe; the service may be silent for longer when it has everything.
+    let more = [option("request", "PUT"), option("upload-file", "-"), option("speed-time", "0")];
+    let lines = [&headers[..], &more].concat();
     let curl = Curl::new(&image.headers, &path, &lines);
     let source = ["timeout", "-s", "KILL", LONG, "tar", "-c", "-C", staging::text(&folder)?, "."];
     let sink = ["timeout", "-s", "KILL", LONG, "curl", "--config", HANDED];
@@ -117,11 +131,15 @@ fn upload_vhd2(dom0: &dyn Dom0, args: &Args) -> Outcome {
             packer.finish().map(drop)
         })
         .map_err(broken)?;
-    curl.check(&piped.second)?;
-    let packed = piped.first.stderr.trim();
-    match piped.moved.err().or((piped.first.code != 0).then(|| packed.to_owned())) {
-        None => Ok(Pickle::None),
-        Some(wrong) => Err(Error::Retryable(format!("packing the disks: {wrong}"))),
+    if !piped.is_cut {
+        curl.check(&piped.second)?;
+    }
+    match piped.moved {
+        Err(wrong) => Err(Error::Retryable(format!("{}: {wrong}", curl.place))),
+        Ok(()) if piped.first.code != 0 => {
+            Err(Error::Retryable(format!("packing the disks: {}", piped.first.stderr.trim())))
+        }
+        Ok(()) => Ok(Pickle::None),
     }
 }
 
@@ -192,6 +210,48 @@ fn refuse_unless_queued(image: &Image<'_>, status: &str) -> Result<(), Error> {
             Err(Error::Other(format!("image {} is {status:?}: only one that is queued takes data", image.id)))
         }
     }
+}
+
+/// Gives an archive to the program that unpacks it, and sees now and then what becomes of it: a few bytes may say a
+/// disk of zeros that fills the SR, or files without end. The inner error is what is wrong with the image.
+fn pour(
+    archive: &mut dyn Read,
+    to: &mut dyn Write,
+    folder: &Path,
+    reserve: u64,
+) -> io::Result<Result<(), Error>> {
+    loop {
+        let poured = io::copy(&mut (&mut *archive).take(LOOK_EVERY_BYTES), to)?;
+        if let Err(crowd) = refuse_crowds(folder) {
+            return Ok(Err(crowd));
+        }
+        if staging::free_bytes(folder)? < reserve {
+            let reason = format!("the image does not fit: less than {reserve} bytes would be left of the SR");
+            return Ok(Err(Error::Other(reason)));
+        }
+        if poured < LOOK_EVERY_BYTES {
+            return Ok(Ok(()));
+        }
+    }
+}
+
+/// More members than a chain has disks, or a folder, which none of them is.
+fn refuse_crowds(folder: &Path) -> Result<(), Error> {
+    let at = |e: io::Error| Error::file(folder, &e);
+    let mut count = 0;
+    for entry in fs::read_dir(folder).map_err(at)? {
+        let entry = entry.map_err(at)?;
+        count += 1;
+        if count > MAX_MEMBERS {
+            return Err(Error::Other(format!("corrupt image: it has more than {MAX_MEMBERS} members")));
+        }
+        // One that `tar` has just removed to write it again is none.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            return Err(Error::Other(format!("corrupt image: {name} is no plain file")));
+        }
+    }
+    Ok(())
 }
 
 /// Members that lead elsewhere, or are a second name of something.

@@ -46,15 +46,30 @@ fn keep(dom0: &dyn Dom0, device: &Path, len: u64, digest: &str, own: &str) -> Ou
         return Err(Error::Argument { name: "size_bytes", reason });
     }
     let folder = dom0.folder(Folder::Kernels);
-    let _lock = lock(dom0, &folder)?;
-    let cached = folder.join(format!("{CACHED}{digest}"));
-    let unverified = cached.with_extension("unverified");
-    dom0.copy_head(device, &unverified, len).map_err(|e| Error::file(&unverified, &e))?;
-    let kept = verify(dom0, &unverified, digest).and_then(|()| {
-        dom0.link(&unverified, &cached).map_err(|e| Error::file(&cached, &e))?;
+    dom0.make_dir(&folder).map_err(|e| Error::file(&folder, &e))?;
+    take(dom0, &folder, digest, own, |arriving| {
+        dom0.copy_head(device, arriving, len).map_err(|e| Error::file(arriving, &e))
+    })
+}
+
+/// Has something arrive under a name of the guest's own, which needs no lock: others need not wait for a disk, a server
+/// or a digest. What the digest says becomes a file of the cache and the guest's; the latter's path.
+fn take(
+    dom0: &dyn Dom0,
+    folder: &Path,
+    digest: &str,
+    own: &str,
+    arrive: impl FnOnce(&Path) -> Result<(), Error>,
+) -> Outcome {
+    let arriving = folder.join(format!("{own}{FETCHING}"));
+    let kept = arrive(&arriving).and_then(|()| {
+        verify(dom0, &arriving, digest)?;
+        let cached = folder.join(format!("{CACHED}{digest}"));
+        let _lock = lock(dom0, folder)?;
+        dom0.link(&arriving, &cached).map_err(|e| Error::file(&cached, &e))?;
         link(dom0, &cached, &folder.join(own))
     });
-    dom0.remove(&unverified).map_err(|e| Error::file(&unverified, &e))?;
+    dom0.remove(&arriving).map_err(|e| Error::file(&arriving, &e))?;
     kept
 }
 
@@ -74,23 +89,10 @@ pub(super) fn fetch(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let headers = headers.iter().map(|(name, text)| curl::header("headers", name, text));
     let headers: Vec<String> = headers.collect::<Result<_, _>>()?;
     let folder = dom0.folder(Folder::Kernels);
-    let cached = folder.join(format!("{CACHED}{digest}"));
-    {
-        let _lock = lock(dom0, &folder)?;
-        if dom0.exists(&cached) {
-            return link(dom0, &cached, &folder.join(own));
-        }
+    if let Some(path) = placed(dom0, &folder, digest, own)? {
+        return Ok(path);
     }
-    // Without the lock: others need not wait for a server.
-    let fetched = folder.join(format!("{own}{FETCHING}"));
-    let kept = download(dom0, url, &headers, &fetched, max).and_then(|()| {
-        verify(dom0, &fetched, digest)?;
-        let _lock = lock(dom0, &folder)?;
-        dom0.link(&fetched, &cached).map_err(|e| Error::file(&cached, &e))?;
-        link(dom0, &cached, &folder.join(own))
-    });
-    dom0.remove(&fetched).map_err(|e| Error::file(&fetched, &e))?;
-    kept
+    take(dom0, &folder, digest, own, |arriving| download(dom0, url, &headers, arriving, max))
 }
 
 /// Has curl write what is at an address to a file, which it cannot make larger than `max` bytes.
@@ -116,13 +118,22 @@ fn download(dom0: &dyn Dom0, url: &str, headers: &[String], to: &Path, max: u64)
 /// `place_kernel(sha256, name)`: a file of the cache as a guest's: its path, or nothing when it is not in the cache.
 pub(super) fn place(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let (digest, own) = (digest("sha256", args)?, own_name(args.required("name")?)?);
-    let folder = dom0.folder(Folder::Kernels);
-    let _lock = lock(dom0, &folder)?;
+    let placed = placed(dom0, &dom0.folder(Folder::Kernels), digest, own)?;
+    Ok(placed.unwrap_or(Pickle::None))
+}
+
+/// A file of the cache as a guest's, if the cache has it and it is still what its name says; what is not is removed.
+fn placed(dom0: &dyn Dom0, folder: &Path, digest: &str, own: &str) -> Result<Option<Pickle>, Error> {
     let cached = folder.join(format!("{CACHED}{digest}"));
+    let _lock = lock(dom0, folder)?;
     if !dom0.exists(&cached) {
-        return Ok(Pickle::None);
+        return Ok(None);
     }
-    link(dom0, &cached, &folder.join(own))
+    if digest_of(dom0, &cached, digest)? != digest {
+        dom0.remove(&cached).map_err(|e| Error::file(&cached, &e))?;
+        return Ok(None);
+    }
+    link(dom0, &cached, &folder.join(own)).map(Some)
 }
 
 /// `remove_kernels(names)`: guests' files, and those of the cache that no guest has any more; how many it were.
@@ -135,13 +146,15 @@ pub(super) fn remove(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let _lock = lock(dom0, &folder)?;
     let remove = |path: &Path| dom0.remove(path).map_err(|e| Error::file(path, &e));
     let mut removed = 0;
-    for own in names {
+    for own in &names {
         removed += i64::from(remove(&folder.join(own))?);
-        // Of a call that was killed.
-        removed += i64::from(remove(&folder.join(format!("{own}{FETCHING}")))?);
     }
     for entry in dom0.list(&folder).unwrap_or_default() {
         let path = folder.join(&entry);
+        // Of a call that was killed, and parts of it.
+        if names.iter().any(|own| entry.strip_prefix(own).is_some_and(|rest| rest.starts_with(FETCHING))) {
+            removed += i64::from(remove(&path)?);
+        }
         // One name alone: the guests' are gone, or a call was killed before there were any.
         if entry.starts_with(CACHED) && dom0.links(&path).is_ok_and(|links| links == 1) {
             removed += i64::from(remove(&path)?);
@@ -160,16 +173,27 @@ fn link(dom0: &dyn Dom0, cached: &Path, own: &Path) -> Outcome {
 }
 
 fn verify(dom0: &dyn Dom0, file: &Path, digest: &str) -> Result<(), Error> {
-    let (program, name) = match digest.len() {
+    let found = digest_of(dom0, file, digest)?;
+    match found == digest {
+        true => Ok(()),
+        false => {
+            let name = tool(digest).1;
+            Err(Error::Retryable(format!("what came has the {name} {found} instead of {digest}")))
+        }
+    }
+}
+
+/// A file's digest of the kind that another is.
+fn digest_of(dom0: &dyn Dom0, file: &Path, like: &str) -> Result<String, Error> {
+    let said = dom0.run(tool(like).0, &[&file.to_string_lossy()], "", DIGEST_LIMIT)?;
+    Ok(said.split(' ').next().unwrap_or_default().trim_start_matches('\\').to_owned())
+}
+
+fn tool(digest: &str) -> (&'static str, &'static str) {
+    match digest.len() {
         64 => ("sha256sum", "SHA-256"),
         96 => ("sha384sum", "SHA-384"),
         _ => ("sha512sum", "SHA-512"),
-    };
-    let said = dom0.run(program, &[&file.to_string_lossy()], "", DIGEST_LIMIT)?;
-    let found = said.split(' ').next().unwrap_or_default().trim_start_matches('\\');
-    match found == digest {
-        true => Ok(()),
-        false => Err(Error::Retryable(format!("what came has the {name} {found} instead of {digest}"))),
     }
 }
 
@@ -183,12 +207,16 @@ fn digest<'a>(argument: &'static str, args: &'a Args) -> Result<&'a str, Error> 
     is_digest.then_some(text).ok_or_else(refused)
 }
 
-/// A guest's file, which is none of the cache.
-fn own_name(text: &str) -> Result<&str, Error> {
-    let own = name("name", text)?;
-    match own.starts_with(CACHED) {
+/// A guest's file, which is none of the cache, and none that is still arriving.
+pub(super) fn own_name(text: &str) -> Result<&str, Error> {
+    own("name", text)
+}
+
+fn own<'a>(argument: &'static str, text: &'a str) -> Result<&'a str, Error> {
+    let own = name(argument, text)?;
+    match own.starts_with(CACHED) || own.contains(FETCHING) {
         false => Ok(own),
-        true => Err(Error::Argument { name: "name", reason: format!("{text:?} is a name of the cache") }),
+        true => Err(Error::Argument { name: argument, reason: format!("{text:?} is a name of the cache") }),
     }
 }
 
@@ -197,7 +225,7 @@ fn own_name(text: &str) -> Result<&str, Error> {
 fn copy_vdi(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let vdi = args.required("vdi-ref")?;
     let len = args.number("image-size", None, MAX_BYTES)?;
-    let cached = given(args, "cached-image").map(|text| name("cached-image", text)).transpose()?;
+    let cached = given(args, "cached-image").map(|text| own("cached-image", text)).transpose()?;
     let folder = dom0.folder(Folder::Kernels);
     let xapi = Xapi::new(dom0, args.session());
     let uuid: String = xapi.call("VDI.get_uuid", &(vdi,))?;
@@ -218,8 +246,8 @@ fn copy_vdi(dom0: &dyn Dom0, args: &Args) -> Outcome {
 /// when the image is not in the cache.
 fn create_kernel_ramdisk(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let folder = dom0.folder(Folder::Kernels);
-    let cached = folder.join(name("cached-image", args.required("cached-image")?)?);
-    let new = folder.join(name("new-image-uuid", args.required("new-image-uuid")?)?);
+    let cached = folder.join(own("cached-image", args.required("cached-image")?)?);
+    let new = folder.join(own("new-image-uuid", args.required("new-image-uuid")?)?);
     if !dom0.exists(&cached) {
         return Ok(Pickle::Str(String::new()));
     }
@@ -252,7 +280,7 @@ fn within(folder: &Path, argument: &'static str, path: &str) -> Result<PathBuf, 
     };
     let prefix = format!("{}/", folder.display());
     let file = path.strip_prefix(&prefix).ok_or_else(refused)?;
-    Ok(folder.join(name(argument, file)?))
+    Ok(folder.join(own(argument, file)?))
 }
 
 fn name<'a>(argument: &'static str, text: &'a str) -> Result<&'a str, Error> {
@@ -351,6 +379,37 @@ mod tests {
         assert!(keep(&dom0, disk.path(), 1025, digest, "k").is_err());
     }
 
+    /// What is in the cache got there by its digest, and by nothing else; what is no more what its name says goes.
+    #[test]
+    fn nothing_else_comes_into_the_cache() {
+        let digest = "6923dd1bc0460082c5d55a831908c24a282860b7f1cd6c2b79cf1bc8857c639c";
+        let cached = format!("cache-{digest}");
+        let dom0 = Fake::default().with_file("/boot/guest/image", "evil");
+        for name in [cached.as_str(), "k.fetching"] {
+            for (from, to) in [("image", name), (name, "image")] {
+                let args = Args::of(&[("cached-image", from), ("new-image-uuid", to)]);
+                assert!(matches!(create_kernel_ramdisk(&dom0, &args), Err(Error::Argument { .. })), "{from}");
+            }
+            let args = [("vdi-ref", "OpaqueRef:vdi"), ("image-size", "3"), ("cached-image", name)];
+            let refused = copy_vdi(&dom0, &Args::of(&args));
+            assert!(matches!(refused, Err(Error::Argument { name: "cached-image", .. })), "{refused:?}");
+            let args = Args::of(&[("kernel-file", &format!("/boot/guest/{name}"))]);
+            assert!(matches!(remove_kernel_ramdisk(&dom0, &args), Err(Error::Argument { .. })), "{name}");
+        }
+        assert!(dom0.commands().is_empty());
+
+        let (root, disk) = (tempfile::tempdir().unwrap(), tempfile::NamedTempFile::new().unwrap());
+        let mut bytes = vec![0; 1024];
+        bytes[..6].copy_from_slice(b"kernel");
+        std::fs::write(disk.path(), &bytes).unwrap();
+        let dom0 = crate::around::Around::in_folder(&crate::dom0::Real, root.path());
+        keep(&dom0, disk.path(), 6, digest, "one-kernel").unwrap();
+        let cached = root.path().join("boot/guest").join(cached);
+        std::fs::write(&cached, "evil").unwrap();
+        assert_eq!(place(&dom0, &Args::of(&[("sha256", digest), ("name", "two-kernel")])), Ok(Pickle::None));
+        assert!(!cached.exists() && !cached.with_file_name("two-kernel").exists());
+    }
+
     /// A server of HTTP that answers each request with what belongs to its path, and tells the requests.
     fn serve(answers: Vec<(&'static str, String)>) -> (String, std::sync::mpsc::Receiver<String>) {
         use std::io::{Read, Write};
@@ -443,6 +502,35 @@ mod tests {
         {
             let args = Args::of(&[("url", url), ("digest", digest), ("name", "k")]);
             assert!(matches!(fetch(&dom0, &args), Err(Error::Argument { name: "url", .. })), "{url}");
+        }
+    }
+
+    /// What is larger is refused before anything is read, and what says nothing of its length is cut there.
+    #[test]
+    fn no_kernel_is_larger_than_a_gib() {
+        let (digest, most) = ("0".repeat(64), 1_u64 << 30);
+        let (most, more) = (most.to_string(), (most + 1).to_string());
+        let dom0 = Fake::default().with_file("/dev/xvdq", "ELF");
+        let refused = |outcome: Outcome| match outcome {
+            Err(Error::Argument { name, reason }) if reason.contains("0 to 1073741824") => name,
+            other => panic!("{other:?}"),
+        };
+        let kernel = [("dev", "xvdq"), ("sha256", &digest), ("name", "k"), ("size_bytes", &more)];
+        assert_eq!(refused(cache(&dom0, &Args::of(&kernel))), "size_bytes");
+        let url = [("url", "http://h/k"), ("digest", digest.as_str()), ("name", "k")];
+        let with = |max: &str| Args::of(&[&url[..], &[("max_bytes", max)]].concat());
+        assert_eq!(refused(fetch(&dom0, &with(&more))), "max_bytes");
+        let vdi = [("vdi-ref", "OpaqueRef:vdi"), ("image-size", more.as_str())];
+        assert_eq!(refused(copy_vdi(&dom0, &Args::of(&vdi))), "image-size");
+        assert!(dom0.commands().is_empty(), "{:?}", dom0.commands());
+        for args in [with(&most), Args::of(&url)] {
+            let _ = fetch(&dom0, &args);
+            let ran = dom0.commands().into_iter().find(|command| command.starts_with("prlimit "));
+            assert!(
+                ran.is_some_and(|ran| ran.contains(&format!("--fsize={most} curl"))),
+                "{:?}",
+                dom0.commands()
+            );
         }
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Error, Outcome, xenhost};
+use crate::around;
 use crate::convention::{Args, Function};
 use crate::dom0::{Dom0, Folder};
 use crate::pickle::Pickle;
@@ -19,6 +20,7 @@ const TRANSFER_LIMIT: Duration = Duration::from_secs(24 * 3_600);
 const SSH: &str = "ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectTimeout=60";
 
 pub(super) const FUNCTIONS: &[Function] = &[
+    Function::serialized("cancel_transfer", &["instance_uuid"], cancel_transfer),
     Function::serialized("discard_vhds", &["instance_uuid"], |dom0, args| {
         discard_vhds(args, &dom0.folder(Folder::Images))
     }),
@@ -28,7 +30,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::serialized(
         "transfer_vhd",
         &["instance_uuid", "host", "vdi_uuid", "sr_path", "seq_num"],
-        |dom0, args| transfer_vhd(dom0, args, &dom0.folder(Folder::Images)),
+        |dom0, args| {
+            let job = job(label(args)?);
+            around::as_job(dom0, Some(&job), |dom0| transfer_vhd(dom0, args, &dom0.folder(Folder::Images)))
+        },
     ),
 ];
 
@@ -42,6 +47,13 @@ fn discard_vhds(args: &Args, images: &Path) -> Outcome {
     }
 }
 
+/// `cancel_transfer(instance_uuid)`: has the call of `transfer_vhd` end that sends a disk of this name, if
+/// there is one, which it answers. What was sent stays until it is discarded. Our own: clients of Nova's
+/// plugins wait.
+fn cancel_transfer(dom0: &dyn Dom0, args: &Args) -> Outcome {
+    around::cancel(dom0, &job(label(args)?), true).map(Pickle::Bool)
+}
+
 /// `transfer_vhd(instance_uuid, host, vdi_uuid, sr_path, seq_num)`: sends a disk of an SR to another host as
 /// `/images/instance<instance_uuid>/<seq_num>.vhd`. Repeated, it sends what has changed.
 ///
@@ -49,10 +61,10 @@ fn discard_vhds(args: &Args, images: &Path) -> Outcome {
 fn transfer_vhd(dom0: &dyn Dom0, args: &Args, images: &Path) -> Outcome {
     let folder = folder(args, images)?;
     let host = host(args)?;
-    let sr = staging::sr_path(args)?;
+    let sr = staging::sr_path(dom0, args)?;
     let uuid = xenhost::uuid("vdi_uuid", args)?;
     let number = args.number("seq_num", None, MAX_SEQUENCE)? as usize;
-    let staged = Staging::new(&sr)?;
+    let staged = Staging::new(dom0, &sr)?;
     staged.link(&sr, uuid, number)?;
     let source = format!("{}/", staging::text(staged.path())?);
     let target = staging::text(&folder)?;
@@ -71,7 +83,7 @@ fn transfer_vhd(dom0: &dyn Dom0, args: &Args, images: &Path) -> Outcome {
 /// `{"root": {"uuid": …}}`. What was sent stays when it fails, so that it can be tried again.
 fn move_vhds_into_sr(dom0: &dyn Dom0, args: &Args, images: &Path) -> Outcome {
     let folder = folder(args, images)?;
-    let sr = staging::sr_path(args)?;
+    let sr = staging::sr_path(dom0, args)?;
     let stack = args.list("uuid_stack")?;
     let at = |e: std::io::Error| Error::file(&folder, &e);
     // Worked on as links, so that a failure leaves them under the names that a repeated call looks for.
@@ -99,15 +111,25 @@ pub(super) fn root(uuid: String) -> Pickle {
     Pickle::Dict(BTreeMap::from([("root".to_owned(), uuid)]))
 }
 
-/// The folder of a disk: `instance_uuid` is the instance's uuid, perhaps with `_ephemeral_<k>`.
-fn folder(args: &Args, images: &Path) -> Result<PathBuf, Error> {
+/// The name of a disk on its way: the instance's uuid, perhaps with `_ephemeral_<k>`.
+fn label(args: &Args) -> Result<&str, Error> {
     let name = "instance_uuid";
     let label = args.required(name)?;
     let plain = label.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     match plain && (1..=100).contains(&label.len()) {
-        true => Ok(images.join(format!("instance{label}"))),
+        true => Ok(label),
         false => Err(Error::Argument { name, reason: format!("{label:?} is not an instance's uuid") }),
     }
+}
+
+/// Its folder.
+fn folder(args: &Args, images: &Path) -> Result<PathBuf, Error> {
+    Ok(images.join(format!("instance{}", label(args)?)))
+}
+
+/// The job that sends it. No job of the protocol is called so.
+fn job(label: &str) -> String {
+    format!("transfer_{label}")
 }
 
 fn host(args: &Args) -> Result<&str, Error> {

@@ -2,6 +2,7 @@
 
 mod agent;
 mod bandwidth;
+mod commands;
 mod config_file;
 mod console;
 mod curl;
@@ -75,6 +76,9 @@ pub enum Error {
         /// The system's words.
         reason: String,
     },
+    /// A job that nobody wants any more.
+    #[error("job {0} was ended, as somebody asked for that")]
+    Cancelled(String),
     /// A request of the protocol that is none, or of another version.
     #[error(transparent)]
     Protocol(#[from] dom0_protocol::ProtocolError),
@@ -111,7 +115,7 @@ impl Error {
             Self::Refused(_) => "CannotResizeDisk",
             Self::Rebooted(_) => "RebootDetectedError",
             Self::NotImplemented(_) => "NotImplementedError",
-            Self::Agent(_) | Self::Timeout(_) | Self::Other(_) => "PluginError",
+            Self::Agent(_) | Self::Timeout(_) | Self::Cancelled(_) | Self::Other(_) => "PluginError",
         }
     }
 }
@@ -129,6 +133,7 @@ impl Error {
             Self::CommandNotFound(_) => FailureKind::MissingProgram,
             Self::File { .. } => FailureKind::File,
             Self::Xapi(_) => FailureKind::Xapi,
+            Self::Cancelled(_) => FailureKind::Cancelled,
             Self::Retryable(_) | Self::Timeout(_) | Self::Rebooted(_) => FailureKind::Retryable,
             Self::Agent(_) | Self::NotImplemented(_) | Self::ImageNotFound | Self::Other(_) => {
                 FailureKind::Other
@@ -182,3 +187,45 @@ pub(crate) fn is_uuid(text: &str) -> bool {
 
 /// The body of a function.
 pub type Body = fn(&dyn Dom0, &Args) -> Outcome;
+
+/// What functions make of a text from outside, for the fuzz target.
+pub(crate) mod accepted {
+    use std::path::PathBuf;
+
+    use super::{Args, commands, curl, ipxe, kernel, partition_utils};
+    use crate::staging;
+
+    pub(crate) fn device(text: &str) -> Option<PathBuf> {
+        partition_utils::device(&Args::of(&[("dev", text)]), "dev").ok()
+    }
+
+    pub(crate) fn sr(text: &str) -> Option<PathBuf> {
+        staging::sr_path(&crate::dom0::Real, &Args::of(&[("sr_path", text)])).ok()
+    }
+
+    pub(crate) fn kernel(text: &str) -> bool {
+        kernel::own_name(text).is_ok()
+    }
+
+    pub(crate) fn url(text: &str) -> bool {
+        curl::is_url(text)
+    }
+
+    pub(crate) fn option(text: &str) -> String {
+        curl::option("url", text)
+    }
+
+    pub(crate) fn header(text: &str) -> Option<String> {
+        let (name, value) = text.split_once(':')?;
+        curl::header("headers", name, value).ok()
+    }
+
+    pub(crate) fn boot_menu(text: &str) -> Option<String> {
+        let at = ["ip_address", "netmask", "gateway", "dns"].map(|name| (name, "192.0.2.7"));
+        ipxe::script(&Args::of(&[&at[..], &[("boot_menu_url", text)]].concat())).ok()
+    }
+
+    pub(crate) fn command(words: &[&str], input: &str) -> bool {
+        commands::refused(words, input, |_| true).is_none()
+    }
+}

@@ -36,10 +36,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
 /// `None` is what Nova's client tests for: the old plugin answered the empty string, so that a
 /// device that never came was taken for one that had.
 fn wait_for_dev(dom0: &dyn Dom0, args: &Args) -> Outcome {
-    let path = args.required("dev_path")?;
+    let (path, device) = (args.required("dev_path")?, device(args, "dev_path")?);
     let seconds = args.number("max_seconds", None, MAX_WAIT_SECONDS)?;
     for waited in 0..=seconds {
-        if dom0.exists(Path::new(path)) {
+        if dom0.exists(&device) {
             return Ok(Pickle::Str(path.to_owned()));
         }
         if waited < seconds {

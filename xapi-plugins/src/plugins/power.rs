@@ -54,7 +54,8 @@ pub(super) fn host_start(dom0: &dyn Dom0, args: &Args) -> Outcome {
 /// VM that Nova's service runs in is shut down before and started again afterwards.
 ///
 /// `master_secret` is the uuid of a `secret` of XAPI that holds the password, so that it is in no argument, process
-/// list or log. Nova sends `master_pass` instead, the password itself, which is taken too. It also sends `url`, `user` and `password` of this host, which are not needed here.
+/// list or log. Nova sends `master_pass` instead, the password itself, which is taken too. It also sends
+/// `url`, `user` and `password` of this host, which are not needed here.
 pub(super) fn host_join(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let compute = xenhost::uuid("compute_uuid", args)?;
     let [address, user] = [args.required("master_addr")?, args.required("master_user")?];

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use dom0_protocol::VERSION;
 
 use super::{Error, Outcome, kernel, partition_utils, pieces};
+use crate::around;
 use crate::convention::{Args, Function};
 use crate::dom0::{Dom0, Folder};
 use crate::pickle::Pickle;
@@ -15,6 +16,7 @@ use crate::pickle::Pickle;
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::protocol("describe", describe),
     Function::protocol("progress", progress),
+    Function::protocol("cancel", cancel),
     Function::protocol("auto_configure_disk", partition_utils::auto_configure_disk),
     Function::protocol("resize_down", partition_utils::resize_down),
     Function::protocol("generate_disk", partition_utils::generate_disk),
@@ -40,12 +42,23 @@ fn describe(_: &dyn Dom0, _: &Args) -> Outcome {
     ]))
 }
 
+/// The job that is meant.
+fn job(args: &Args) -> Result<&str, Error> {
+    let job = args.required("of")?;
+    match dom0_protocol::is_job(job) {
+        true => Ok(job),
+        false => Err(dom0_protocol::ProtocolError::Job(job.to_owned()).into()),
+    }
+}
+
+/// `cancel(of, at_once)`: has the job's own call end. Answers whether there is one.
+fn cancel(dom0: &dyn Dom0, args: &Args) -> Outcome {
+    around::cancel(dom0, job(args)?, args.optional("at_once") == Some("true")).map(Pickle::Bool)
+}
+
 /// What the job's own call has written last.
 fn progress(dom0: &dyn Dom0, args: &Args) -> Outcome {
-    let job = args.required("of")?;
-    if !dom0_protocol::is_job(job) {
-        return Err(dom0_protocol::ProtocolError::Job(job.to_owned()).into());
-    }
+    let job = job(args)?;
     let file = dom0.folder(Folder::Jobs).join(format!("{job}.json"));
     // Not there before the first step, nor after the last one.
     let Ok(text) = dom0.read_to_string(&file) else { return Ok(Pickle::None) };
@@ -141,7 +154,7 @@ mod tests {
     fn a_job_is_told_of_while_it_lasts() {
         let dom0 = Fake::default();
         let file = "/run/xapi-plugins/a-job.json";
-        let around = crate::around::Around::for_job(&dom0, Some("a-job"));
+        let around = around::Around::for_job(&dom0, Some("a-job"));
         let _ = around.execute("e2fsck", &[], "", std::time::Duration::ZERO);
         assert_eq!(dom0.file(file).as_deref(), Some(r#"{"done":0,"step":"e2fsck","total":0}"#));
         around.report("copying", 512, 1024);

@@ -12,10 +12,10 @@ pub(super) const FUNCTIONS: &[Function] =
 /// `safe_copy_vdis(sr_path, vdi_uuids, uuid_stack)`: a chain copied, the leaf first:
 /// `{"root": {"uuid": …}}`.
 fn safe_copy_vdis(dom0: &dyn Dom0, args: &Args) -> Outcome {
-    let sr = staging::sr_path(args)?;
+    let sr = staging::sr_path(dom0, args)?;
     let uuids = xenhost::uuids("vdi_uuids", args)?;
     let stack = args.list("uuid_stack")?;
-    let staged = Staging::new(&sr)?;
+    let staged = Staging::new(dom0, &sr)?;
     for (number, uuid) in uuids.iter().enumerate() {
         let source = sr.join(format!("{uuid}.vhd"));
         if !source.is_file() {

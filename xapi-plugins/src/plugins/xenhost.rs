@@ -46,6 +46,9 @@ fn get_config(dom0: &dyn Dom0, args: &Args) -> Outcome {
 /// `set_config(params)` with `params` the JSON of `{key, value}`; a null takes the key away.
 fn set_config(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let (key, value) = setting(args)?;
+    let folder = Path::new(KEPT).parent().unwrap_or(Path::new("/"));
+    // Between reading and writing nobody else may write.
+    let _lock = dom0.lock(folder).map_err(|e| Error::file(folder, &e))?;
     let mut all = kept(dom0)?;
     match value {
         Some(value) => _ = all.insert(key, value),
@@ -102,9 +105,9 @@ fn host_folders(dom0: &dyn Dom0, _: &Args) -> Outcome {
 
 /// `iptables_config(cmd_args, process_input)`: saves or restores rules.
 fn iptables_config(dom0: &dyn Dom0, args: &Args) -> Outcome {
-    let command = netwrap::words(args, "cmd_args", &IPTABLES)?;
-    let rest: Vec<&str> = command[1..].iter().map(String::as_str).collect();
     let input = args.optional("process_input").unwrap_or_default();
+    let command = netwrap::words(args, "cmd_args", input, |program| IPTABLES.contains(&program))?;
+    let rest: Vec<&str> = command[1..].iter().map(String::as_str).collect();
     let out = dom0.run(&command[0], &rest, input, LIMIT)?;
     Ok(Pickle::Str(json!({"out": out, "err": ""}).to_string()))
 }
@@ -200,6 +203,27 @@ mod tests {
     }
 
     #[test]
+    fn settings_that_are_made_at_once_are_all_kept() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("usr/etc")).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..2 {
+                let root = root.path();
+                scope.spawn(move || {
+                    let dom0 = crate::around::Around::in_folder(&crate::dom0::Real, root);
+                    for number in 0..50 {
+                        let params =
+                            json!({"key": format!("{thread}-{number}"), "value": number}).to_string();
+                        set_config(&dom0, &Args::of(&[("params", &params)])).unwrap();
+                    }
+                });
+            }
+        });
+        let dom0 = crate::around::Around::in_folder(&crate::dom0::Real, root.path());
+        assert_eq!(kept(&dom0).unwrap().len(), 100);
+    }
+
+    #[test]
     fn the_garbage_collector() {
         let args = Args::of(&[("sr_uuid", "0a1b2c3d-0000-4000-8000-00000000000a")]);
         for (answer, running) in
@@ -234,6 +258,10 @@ mod tests {
         let args = Args::of(&[("cmd_args", r#"["iptables-restore", "-c"]"#), ("process_input", "*filter")]);
         assert_eq!(iptables_config(&dom0, &args), text(r#"{"err":"","out":""}"#));
         assert_eq!(dom0.commands(), ["iptables-restore -c < *filter"]);
-        assert!(iptables_config(&dom0, &Args::of(&[("cmd_args", r#"["iptables", "-F"]"#)])).is_err());
+        for wrong in
+            [r#"["iptables", "-F"]"#, r#"["ip", "link"]"#, r#"["iptables-restore", "--modprobe=/tmp/x"]"#]
+        {
+            assert!(iptables_config(&dom0, &Args::of(&[("cmd_args", wrong)])).is_err(), "{wrong}");
+        }
     }
 }

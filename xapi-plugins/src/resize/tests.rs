@@ -416,3 +416,23 @@ fn two_calls_do_not_work_on_one_disk() {
     drop(first);
     assert!(Disk::open(&waiting, Path::new("/dev/xvdc")).is_ok());
 }
+
+/// The kernel lets nobody else open a block device that a call has to itself: the lock is not come to then.
+#[test]
+fn a_disk_that_another_call_has_open_is_waited_for() {
+    let path = Path::new("/dev/xvdc");
+    let dom0 = crate::testing::Fake::default().with_disk("/dev/xvdc", 100).busy(2);
+    assert!(Disk::open(&dom0, path).is_ok());
+    assert_eq!(dom0.slept(), Duration::from_secs(1));
+    let dom0 = crate::testing::Fake::default().with_disk("/dev/xvdc", 100).busy(u32::MAX);
+    let error = Disk::open(&dom0, path).err().unwrap().to_string();
+    assert!(error.starts_with("/dev/xvdc: ") && error.contains("busy"), "{error}");
+    assert_eq!(dom0.slept(), Duration::from_secs(60));
+    // Of what is mounted the end is not waited for.
+    for (source, waited) in [("/dev/xvdc1", 0), ("/dev/xvdc", 0), ("/dev/xvdca1", 60)] {
+        let dom0 = crate::testing::Fake::default().busy(u32::MAX);
+        let dom0 = dom0.with_file("/proc/mounts", &format!("{source} / ext4 rw 0 0\n"));
+        assert!(Disk::open(&dom0, path).is_err());
+        assert_eq!(dom0.slept().as_secs(), waited, "{source}");
+    }
+}

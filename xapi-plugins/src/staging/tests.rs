@@ -9,7 +9,8 @@ use crate::testing::Except;
 
 /// A file-based SR.
 pub(crate) struct Sr {
-    folder: tempfile::TempDir,
+    mounts: tempfile::TempDir,
+    folder: PathBuf,
     commands: RefCell<Vec<String>>,
 }
 
@@ -20,26 +21,27 @@ pub(crate) fn uuid(number: usize) -> String {
 impl Sr {
     /// With a chain of VHDs, the leaf first.
     pub(crate) fn with_chain(len: usize) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let mounts = tempfile::tempdir().unwrap();
+        let folder = mounts.path().join(uuid(99));
+        fs::create_dir(&folder).unwrap();
         for number in 0..len {
-            fs::write(folder.path().join(format!("{}.vhd", uuid(number))), format!("leaf {number}\n"))
-                .unwrap();
+            fs::write(folder.join(format!("{}.vhd", uuid(number))), format!("leaf {number}\n")).unwrap();
         }
-        Self { folder, commands: RefCell::default() }
+        Self { mounts, folder, commands: RefCell::default() }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     pub(crate) fn args(&self, texts: &[(&str, &str)]) -> Args {
-        let sr = self.folder.path().to_str().unwrap();
+        let sr = self.folder.to_str().unwrap();
         Args::of(&[texts, &[("sr_path", sr)]].concat())
     }
 
     /// Contents by uuid, without the folders of calls, of which none may be left.
     pub(crate) fn files(&self) -> BTreeMap<String, String> {
-        let entries = fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let entries = fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().path());
         entries
             .map(|path| {
                 let name = path.file_name().unwrap().to_str().unwrap().to_owned();
@@ -75,6 +77,7 @@ impl Sr {
                 }
             }
         })
+        .with_repositories(self.mounts.path())
     }
 }
 
@@ -114,7 +117,7 @@ fn vhd_util(args: &[&str]) -> Finished {
 /// Files that an archive may have held, imported; what is wrong with them, and how many VHDs the SR then has.
 fn imported(files: &[(&str, &str)], uuids: usize) -> (Result<String, String>, Sr) {
     let sr = Sr::with_chain(0);
-    let staging = Staging::new(sr.path()).unwrap();
+    let staging = Staging::new(&sr.dom0(), sr.path()).unwrap();
     for (name, text) in files {
         fs::write(staging.path().join(name), text).unwrap();
     }
@@ -174,7 +177,7 @@ fn images_that_are_not_right() {
 #[test]
 fn links_are_no_disks() {
     let sr = Sr::with_chain(0);
-    let staging = Staging::new(sr.path()).unwrap();
+    let staging = Staging::new(&sr.dom0(), sr.path()).unwrap();
     std::os::unix::fs::symlink("/etc/hostname", staging.path().join("0.vhd")).unwrap();
     let error = import_vhds(&sr.dom0(), sr.path(), staging.path(), &[uuid(1)]).unwrap_err();
     assert_eq!(error.to_string(), "corrupt image: 0.vhd is no file");
@@ -183,7 +186,7 @@ fn links_are_no_disks() {
 #[test]
 fn a_disk_in_the_sr_is_never_replaced() {
     let sr = Sr::with_chain(1);
-    let staging = Staging::new(sr.path()).unwrap();
+    let staging = Staging::new(&sr.dom0(), sr.path()).unwrap();
     for name in ["0.vhd", "1.vhd"] {
         fs::write(staging.path().join(name), "new\n").unwrap();
     }
@@ -192,21 +195,116 @@ fn a_disk_in_the_sr_is_never_replaced() {
     assert_eq!(sr.files(), BTreeMap::from([(uuid(0), "leaf 0\n".to_owned())]));
 }
 
+/// Of calls at once that bring a disk under one uuid, one does, and it stays.
+#[test]
+fn what_comes_meanwhile_stays() {
+    const CALLS: usize = 8;
+    for _ in 0..50 {
+        let sr = Sr::with_chain(0);
+        let (folder, begin) = (sr.path(), std::sync::Barrier::new(CALLS));
+        let target = folder.join("d.vhd");
+        let bring = &|number: usize| {
+            let own = folder.join(number.to_string());
+            fs::write(&own, number.to_string()).unwrap();
+            begin.wait();
+            bring(&crate::dom0::Real, &own, &target).is_ok()
+        };
+        let won: Vec<usize> = std::thread::scope(|scope| {
+            let calls: Vec<_> =
+                (0..CALLS).map(|number| scope.spawn(move || (number, bring(number)))).collect();
+            let ended = calls.into_iter().map(|call| call.join().unwrap());
+            ended.filter(|(_, won)| *won).map(|(number, _)| number).collect()
+        });
+        assert_eq!(won.len(), 1);
+        assert_eq!(fs::read_to_string(&target).unwrap(), won[0].to_string());
+        assert_eq!(sr.files().len(), CALLS, "the others keep what they have");
+    }
+}
+
+/// A disk that comes while one of the same uuid is copied from another file system.
+#[test]
+#[expect(clippy::print_stderr, reason = "a skip is to be seen")]
+fn what_comes_during_a_copy_stays() {
+    use std::os::unix::fs::MetadataExt;
+    let (sr, Ok(other)) = (Sr::with_chain(0), tempfile::tempdir_in("/dev/shm")) else { return };
+    if fs::metadata(sr.path()).unwrap().dev() == fs::metadata(other.path()).unwrap().dev() {
+        eprintln!("SKIPPED: /dev/shm is no file system of its own");
+        return;
+    }
+    let (source, target) = (other.path().join("0.vhd"), sr.path().join("d.vhd"));
+    fs::write(&source, "new").unwrap();
+    let meanwhile = Except::new(|program, _| {
+        assert_eq!(program, "cp");
+        fs::write(&target, "of another call").unwrap();
+        None
+    });
+    assert!(bring(&meanwhile, &source, &target).is_err());
+    let left = BTreeMap::from([("d".to_owned(), "of another call".to_owned())]);
+    assert_eq!(sr.files(), left);
+    fs::remove_file(&target).unwrap();
+    bring(&crate::dom0::Real, &source, &target).unwrap();
+    assert_eq!(sr.files()["d"], "new");
+}
+
+/// Hosts of a shared SR do not see each other's locks.
 #[test]
 fn folders_of_dead_calls_go_and_those_of_others_stay() {
     let sr = Sr::with_chain(0);
-    let other = Staging::new(sr.path()).unwrap();
-    let dead = sr.path().join(".xapi-plugins-1-0");
-    fs::create_dir(&dead).unwrap();
-    fs::write(dead.join("0.vhd"), "").unwrap();
-    drop(Staging::new(sr.path()).unwrap());
-    assert!(!dead.exists() && other.path().exists());
+    let other = Staging::new(&sr.dom0(), sr.path()).unwrap();
+    let folder = |host: &str| {
+        let folder = sr.path().join(format!("{PREFIX}{host}-1-0"));
+        fs::create_dir_all(folder.join("image")).unwrap();
+        fs::write(folder.join("image/0.vhd"), "").unwrap();
+        folder
+    };
+    let own = prefix(&sr.dom0()).unwrap();
+    let dead = folder(own.trim_start_matches(PREFIX).trim_end_matches('-'));
+    let [foreign, old, half_old] = [1, 2, 3].map(|host| folder(&uuid(host)));
+    let long_ago = SystemTime::now() - FOREIGN_LIMIT - Duration::from_secs(60);
+    for path in [old.join("image/0.vhd"), old.join("image"), old.clone(), half_old.clone()] {
+        File::open(path).unwrap().set_modified(long_ago).unwrap();
+    }
+    drop(Staging::new(&sr.dom0(), sr.path()).unwrap());
+    assert_eq!([&dead, &old].map(|path| path.exists()), [false, false]);
+    assert_eq!([other.path(), &foreign, &half_old].map(Path::exists), [true, true, true]);
+}
+
+#[test]
+fn a_host_is_known_by_its_inventory() {
+    use crate::testing::Fake;
+    const INVENTORY: &str = "/etc/xensource-inventory";
+    let host = uuid(7);
+    let installed = Fake::default().with_file(INVENTORY, &format!("INSTALLATION_UUID='{host}'\n"));
+    assert_eq!(prefix(&installed), Ok(format!(".xapi-plugins-{host}-")));
+    let running = Fake::default().with_file(BOOT, &format!("{host}\n"));
+    assert_eq!(prefix(&running), Ok(format!(".xapi-plugins-{host}-")));
+    for odd in [Fake::default(), Fake::default().with_file(INVENTORY, "INSTALLATION_UUID='../x'\n")] {
+        assert!(prefix(&odd).is_err());
+    }
 }
 
 #[test]
 fn folders_that_are_no_sr() {
-    for path in ["", "/", "/tmp", "relative/path", "/var/../etc", "/no/such/folder"] {
-        let refused = sr_path(&Args::of(&[("sr_path", path)]));
-        assert!(matches!(refused, Err(Error::Argument { name: "sr_path", .. })), "{path:?}");
+    use std::os::unix::fs::symlink;
+    let sr = Sr::with_chain(0);
+    let (mounts, path) = (sr.mounts.path(), |path: &Path| path.to_str().unwrap().to_owned());
+    for folder in ["elsewhere/images", "elsewhere/other", &uuid(97)] {
+        fs::create_dir_all(mounts.join(folder)).unwrap();
+    }
+    // As SM makes it of a `file` SR.
+    symlink(mounts.join("elsewhere/images"), mounts.join(uuid(98))).unwrap();
+    symlink(mounts.join("elsewhere/other"), sr.path().join("out")).unwrap();
+    let at = |text: &str| sr_path(&sr.dom0(), &Args::of(&[("sr_path", text)]));
+    assert_eq!(at(&path(sr.path())).unwrap(), sr.path().canonicalize().unwrap());
+    let images = mounts.join("elsewhere/images").canonicalize().unwrap();
+    for text in [mounts.join(uuid(98)), mounts.join("elsewhere/images")] {
+        assert_eq!(at(&path(&text)).unwrap(), images);
+    }
+    let wrong =
+        [mounts.to_owned(), mounts.join("elsewhere/other"), sr.path().join("out"), sr.path().join("..")];
+    let wrong = wrong.iter().map(|text| path(text));
+    let plain = ["", "/", "/tmp", "/etc", "/etc/xapi.d", "relative/path", "/var/../etc", "/no/such/folder"];
+    for text in wrong.chain(plain.map(str::to_owned)) {
+        assert!(matches!(at(&text), Err(Error::Argument { name: "sr_path", .. })), "{text:?}");
     }
 }

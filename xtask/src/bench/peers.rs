@@ -50,6 +50,45 @@ pub(super) fn provide(root: &Path, install: bool) -> Places {
     libraries.into_iter().filter_map(place).collect()
 }
 
+/// Crates that are peers: the workspace's own lock says which version is built.
+const CRATES: [&str; 5] = ["xmlrpc", "serde_json", "hyper", "flate2", "zlib-rs"];
+
+/// Which version of each peer is beside ours: a line for each, in the order of the lists here.
+pub(super) fn versions(root: &Path, places: &Places) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for program in PROGRAMS.iter().map(|(program, _)| *program).chain(["cp", "cat"]) {
+        lines.push(version_of(program).unwrap_or_else(|| format!("{program}: not there")));
+    }
+    let has = |variable: &str| places.iter().find(|(name, _)| *name == variable).map(|(_, path)| path);
+    lines.extend(has("BENCH_PYTHON").map(|_| XENAPI.replace("==", " ")));
+    let package = has("DISK_PEERS_NODE").map(|modules| modules.join("vhd-lib/package.json"));
+    let package = package.and_then(|path| fs::read_to_string(path).ok());
+    lines.extend(package.as_deref().and_then(npm_version).map(|version| format!("vhd-lib {version}")));
+    let lock = fs::read_to_string(root.join("Cargo.lock")).unwrap_or_default();
+    lines.extend(CRATES.iter().filter_map(|name| Some(format!("{name} {}", locked(&lock, name)?))));
+    lines.into_iter().map(|line| format!("peer: {line}\n")).collect()
+}
+
+/// The first line of what a program says of its version; some say it on standard error.
+fn version_of(program: &str) -> Option<String> {
+    let output = Command::new(program).arg("--version").output().ok()?;
+    let said = [output.stdout, output.stderr].concat();
+    let line = String::from_utf8_lossy(&said).lines().next()?.trim().to_owned();
+    // Some say nothing but the number.
+    Some(if line.contains(program) { line } else { format!("{program} {line}") })
+}
+
+fn npm_version(package: &str) -> Option<String> {
+    let package: serde_json::Value = serde_json::from_str(package).ok()?;
+    package["version"].as_str().map(str::to_owned)
+}
+
+/// The version of a crate in `Cargo.lock`; the first, where there are several.
+fn locked<'a>(lock: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?;
+    rest.split('"').next()
+}
+
 /// Installs a library into a folder.
 type Library = fn(root: &Path, folder: &Path) -> Result<()>;
 
@@ -132,6 +171,17 @@ fn run(command: &mut Command) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_are_told_of_what_is_there() {
+        let told = versions(&crate::root(), &Vec::new());
+        for name in CRATES {
+            assert!(told.lines().any(|line| line.starts_with(&format!("peer: {name} "))), "{told}");
+        }
+        assert!(!told.contains("vhd-lib") && told.contains("peer: cp "), "{told}");
+        assert_eq!(npm_version("{\"version\":\"4.11.1\"}").as_deref(), Some("4.11.1"));
+        assert_eq!(version_of("no-such-program-anywhere"), None);
+    }
 
     #[test]
     fn packages_of_missing_programs() {

@@ -1,6 +1,6 @@
 //! What of a library could not change in a minor version: enums that can be matched whole, structs that can be written out,
-//! traits that anybody can implement. Each is `#[non_exhaustive]`, sealed, or named in `docs/stability.md`, under its crate; and what
-//! is named there is there.
+//! traits that anybody can implement. Each is `#[non_exhaustive]`, sealed, or named in `docs/stability.md`,
+//! under its crate; and what is named there is there.
 
 use std::collections::BTreeSet;
 

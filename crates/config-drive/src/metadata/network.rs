@@ -33,7 +33,8 @@ pub struct Network {
     pub network_id: Option<String>,
     /// Where the address comes from.
     pub addressing: Addressing,
-    /// Routes over this card. Not used with DHCP.
+    /// Routes over this card. Not used with DHCP. Those over the address itself, which is what Neutron says of a guest that
+    /// is its own network's router, are left out.
     pub routes: Vec<Route>,
     /// Name servers of this network. Not used with DHCP.
     pub services: Vec<Service>,
@@ -152,9 +153,11 @@ impl NetworkData {
                 let field = format!("networks[{i}].ip_address");
                 return invalid(field, address.to_string(), "is not the address of a single host");
             }
-            if !taken.insert(address) {
+            // Networks that are apart from each other may have the same addresses.
+            if !taken.insert((&network.link, address)) {
                 let field = format!("networks[{i}].ip_address");
-                return invalid(field, address.to_string(), "is also the address of another network");
+                let reason = "is also the address of another network on the same link";
+                return invalid(field, address.to_string(), reason);
             }
             if prefix > bits(address) {
                 let field = format!("networks[{i}].netmask");
@@ -168,9 +171,6 @@ impl NetworkData {
                 }
                 if route.prefix > bits(address) {
                     return invalid(field, value, "has a prefix longer than the address");
-                }
-                if route.gateway == address {
-                    return invalid(field, value, "leads to the guest's own address");
                 }
             }
         }
@@ -190,6 +190,18 @@ impl NetworkData {
             "networks": self.networks.iter().map(network_to_json).collect::<Vec<_>>(),
             "services": services.into_iter().map(Service::to_json).collect::<Vec<_>>(),
         })
+    }
+}
+
+impl Network {
+    /// The routes that lead away from the guest.
+    pub(crate) fn routes_away(&self) -> impl Iterator<Item = &Route> {
+        let own = match self.addressing {
+            Addressing::Static { address, .. } => Some(address),
+            Addressing::Router { address, .. } => Some(address.into()),
+            Addressing::Dhcp4 | Addressing::Dhcp6 => None,
+        };
+        self.routes.iter().filter(move |route| Some(route.gateway) != own)
     }
 }
 
@@ -217,7 +229,7 @@ fn network_to_json(network: &Network) -> Value {
     if let Some((address, prefix)) = address {
         set("ip_address", json!(address));
         set("netmask", json!(netmask(address, prefix)));
-        set("routes", network.routes.iter().map(Route::to_json).collect());
+        set("routes", network.routes_away().map(Route::to_json).collect());
         set("services", network.services.iter().map(Service::to_json).collect());
     }
     object.into()
@@ -311,11 +323,20 @@ mod tests {
         check(&one, &[fixed("a", "fd00::2", 129, None)], "networks[0].netmask \"/129\"");
         check(&one, &[fixed("a", "10.0.0.2", 24, Some(("0.0.0.0", 0, "fd00::1")))], "mixes IPv4 and IPv6");
         check(&one, &[fixed("a", "10.0.0.2", 24, Some(("0.0.0.0", 40, "10.0.0.1")))], "prefix longer");
-        check(
-            &one,
-            &[fixed("a", "10.0.0.2", 24, Some(("0.0.0.0", 0, "10.0.0.2")))],
-            "the guest's own address",
-        );
+    }
+
+    /// What Neutron says of a guest that is its network's router, and of one on two networks that are apart.
+    #[test]
+    fn routers_and_overlapping_networks() {
+        let links = vec![link("a", "fa:16:3e:00:00:01"), link("b", "fa:16:3e:00:00:02")];
+        let mut first = fixed("a", "10.0.0.1", 24, Some(("0.0.0.0", 0, "10.0.0.1")));
+        let away = Route::default_via("10.0.0.9".parse().unwrap());
+        first.routes.push(away.clone());
+        let second = Network { id: "network1".into(), ..fixed("b", "10.0.0.1", 24, None) };
+        let data = NetworkData { links, networks: vec![first, second], services: Vec::new() };
+        data.check().unwrap();
+        assert_eq!(data.to_json()["networks"][0]["routes"], json!([away.to_json()]));
+        assert_eq!(data.to_json()["networks"][1]["ip_address"], "10.0.0.1");
     }
 
     #[test]

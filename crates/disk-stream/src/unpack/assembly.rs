@@ -30,7 +30,7 @@ pub(crate) trait Target: std::fmt::Debug + Send {
 const GRAIN: usize = 64 << 10;
 
 /// The disk under construction.
-pub(super) struct Assembly {
+pub(crate) struct Assembly {
     target: Box<dyn Target>,
     /// Of the disk, in bytes.
     size: u64,
@@ -52,7 +52,7 @@ pub(super) struct Assembly {
 }
 
 impl Assembly {
-    pub(super) fn new(target: Box<dyn Target>, size: u64, rest: Rest) -> Self {
+    pub(crate) fn new(target: Box<dyn Target>, size: u64, rest: Rest) -> Self {
         Self {
             target,
             size,

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use vhd::chain::{self, ChainError, Link, ParentLink, Rules};
+use vhd::chain::{self, ChainError, ChainWarning, Link, ParentLink, Rules};
 use vhd::format::{DiskType, DynamicHeader, FOOTER_LEN, Footer};
 use vhd::{Decoder, Event, Structure};
 
@@ -20,10 +20,10 @@ const PIECE: usize = 256 << 10;
 const SECTOR: usize = vhd::format::SECTOR as usize;
 
 /// Makes the assembly when it is known what for.
-pub(super) type Begin<'a> = &'a mut dyn FnMut(Found) -> Result<Assembly, Fault>;
+pub(crate) type Begin<'a> = &'a mut dyn FnMut(Found) -> Result<Assembly, Fault>;
 
 /// Reads everything, whatever it is.
-pub(super) fn decode(from: impl Read, options: &Unpack, begin: Begin<'_>) -> Result<Unpacked, Fault> {
+pub(crate) fn decode(from: impl Read, options: &Unpack, begin: Begin<'_>) -> Result<Unpacked, Fault> {
     let from = Ahead::new(from)?;
     if from.head().is_empty() {
         return Err(Problem::Empty.into());
@@ -61,7 +61,8 @@ fn unarchive<R: Read>(
     let mut work =
         Work { options, begin, found: None, assembly: None, layers: Vec::new(), compression, archive };
     if archive {
-        work.members(Archive::new(from))?;
+        let archive = Archive::new(from);
+        work.members(if compression.is_some() { archive.whole() } else { archive })?;
     } else {
         work.disk("it", 0, from, len)?;
     }
@@ -244,12 +245,17 @@ impl Work<'_> {
         };
         let assembly = self.begin(format, len.map(|len| len.saturating_sub(behind)))?;
         assembly.layer(level, false, 0)?;
-        // The last piece is held until it is known to be the last.
-        let (mut piece, mut next, mut at) = (vec![0; PIECE], vec![0; PIECE], 0);
-        let mut held = fill(&mut from, &mut piece)?;
+        // The last piece is held until it is known to be the last, and takes what follows it if that is less than a
+        // footer, which may begin anywhere: a disk need not have a whole number of sectors.
+        let (mut piece, mut next, mut at) = (vec![0; PIECE + SECTOR], vec![0; PIECE + SECTOR], 0);
+        let mut held = fill(&mut from, &mut piece[..PIECE])?;
         let mut footer = None;
         while held > 0 {
-            let more = fill(&mut from, &mut next)?;
+            let mut more = fill(&mut from, &mut next[..PIECE])?;
+            if more < FOOTER_LEN {
+                piece[held..held + more].copy_from_slice(&next[..more]);
+                held += std::mem::take(&mut more);
+            }
             if more == 0 && tail != Tail::Data {
                 footer = end_footer(&piece[..held], at);
                 held -= if footer.is_some() { FOOTER_LEN } else { 0 };
@@ -284,10 +290,14 @@ impl Work<'_> {
     fn check_chain(&mut self) -> Result<(), Fault> {
         levels::order(&mut self.layers)?;
         let links: Vec<Link> = self.layers.iter().filter_map(|layer| layer.link.clone()).collect();
-        match chain::check(&links, &Rules::default()) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Problem::Chain(error).into()),
-        }
+        let warnings = chain::check(&links, &Rules::default()).map_err(Problem::Chain)?;
+        let smaller = warnings.into_iter().find_map(|warning| match warning {
+            ChainWarning::ChildSmaller { layer, size, parent } => {
+                Some(Problem::ChildSmaller { name: self.layers[layer].name.clone(), size, parent })
+            }
+            _ => None,
+        });
+        smaller.map_or(Ok(()), |problem| Err(problem.into()))
     }
 
     fn finish(self) -> Result<Unpacked, Fault> {

@@ -1,10 +1,12 @@
 //! Compressed streams, recognised by their first bytes. No I/O of its own.
 
+use std::hash::Hasher;
 use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::GzDecoder;
 use ruzstd::decoding::errors::FrameDecoderError;
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
+use twox_hash::XxHash64;
 
 use crate::unpack::problem::Problem;
 
@@ -19,7 +21,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    pub(super) fn of(head: &[u8]) -> Option<Self> {
+    pub(crate) fn of(head: &[u8]) -> Option<Self> {
         match head {
             [0x1f, 0x8b, 8, ..] => Some(Self::Gzip),
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Self::Zstd),
@@ -97,7 +99,7 @@ pub(super) fn inflate<'a, R: Read + 'a>(
                         source: io::Error::other(error.to_string()),
                     },
                 })?;
-            Ok(Box::new(OneFrame { decoder }))
+            Ok(Box::new(OneFrame { decoder, len: 0, hash: XxHash64::with_seed(0), ended: false }))
         }
     }
 }
@@ -143,16 +145,44 @@ fn only_zeros(mut from: impl BufRead) -> io::Result<()> {
     }
 }
 
-/// The content of one frame, and an error if something follows it: without it, the rest would be lost in silence.
+/// The content of one frame, and an error if it is not what the frame says of its length and its checksum, which the
+/// decoder passes over, or if something follows it: without that, the rest would be lost in silence.
 struct OneFrame<R: Read> {
     decoder: StreamingDecoder<R, FrameDecoder>,
+    /// Of what has come, in bytes.
+    len: u64,
+    hash: XxHash64,
+    ended: bool,
+}
+
+impl<R: Read> OneFrame<R> {
+    fn end(&mut self) -> io::Result<()> {
+        let damaged = |what| Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        // A frame that says nothing has a length of 0.
+        let said = self.decoder.decoder.content_size();
+        if said != 0 && said != self.len {
+            return damaged("the content has not the length that the frame says");
+        }
+        // The lower half of it.
+        let sum = (self.hash.finish() & u64::from(u32::MAX)) as u32;
+        if self.decoder.decoder.get_checksum_from_data().is_some_and(|said| said != sum) {
+            return damaged("the checksum of the content does not fit");
+        }
+        match self.decoder.get_mut().read(&mut [0])? {
+            0 => Ok(()),
+            _ => damaged("a second frame follows the first one"),
+        }
+    }
 }
 
 impl<R: Read> Read for OneFrame<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let len = self.decoder.read(buffer)?;
-        if len == 0 && !buffer.is_empty() && self.decoder.get_mut().read(&mut [0])? != 0 {
-            return Err(io::Error::other("a second frame follows the first one"));
+        self.hash.write(&buffer[..len]);
+        self.len += len as u64;
+        if len == 0 && !buffer.is_empty() && !self.ended {
+            self.end()?;
+            self.ended = true;
         }
         Ok(len)
     }

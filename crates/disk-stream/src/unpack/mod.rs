@@ -33,10 +33,10 @@ use crate::image::{Declared, Format};
 use crate::progress::{Progress, Stage};
 use crate::sums::{Summing, Sums};
 use crate::target::{Existing, Partial};
-use crate::unpack::assembly::Assembly;
-pub(crate) use crate::unpack::assembly::Target;
+pub(crate) use crate::unpack::assembly::{Assembly, Target};
 pub use crate::unpack::body::ChunkedBody;
 use crate::unpack::body::{Frames, pump};
+pub(crate) use crate::unpack::decode::decode;
 use crate::unpack::inflate::Ahead;
 pub use crate::unpack::inflate::Compression;
 pub use crate::unpack::pack::{PackBody, Package};
@@ -183,7 +183,7 @@ impl Packed {
                 let Order { target, size, rest } = orders.blocking_recv().map_err(|_| Error::Interrupted)?;
                 Ok(Assembly::new(target, size, rest))
             };
-            decode::decode(from, &options, &mut begin).map_err(Fault::into_error)
+            decode(from, &options, &mut begin).map_err(Fault::into_error)
         })));
         match told.await {
             Ok(found) => Ok(Self { found, order, work, sums: None }),
@@ -227,7 +227,7 @@ impl Packed {
     /// [`Error::Packed`], [`Error::Body`], and those of the file.
     pub async fn save_raw(self, path: &Path, existing: Existing, size: u64) -> Result<Unpacked, Error> {
         let Self { order, mut work, .. } = self;
-        let file = Arc::new(Partial::create_disk(path, existing)?);
+        let file = Arc::new(Partial::private(path, existing)?);
         let target = Box::new(ToFile(file.clone()));
         let _ = order.send(Order { target, size, rest: Rest::Zeros });
         let unpacked = work.end().await?;

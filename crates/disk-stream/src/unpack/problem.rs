@@ -94,6 +94,19 @@ pub enum Problem {
     /// A differencing VHD without the disk that it differs from.
     #[error("its layers are no chain")]
     Chain(#[source] ChainError),
+    /// A layer that ends before what is below it does: nothing of that shows behind its end, and it may be in the target by now.
+    #[error(
+        "{name} has a disk of {size} bytes and the layer below it one of {parent}, of which the rest is not seen: make one \
+         VHD of the archive first, with disk convert ARCHIVE.tar DISK.vhd"
+    )]
+    ChildSmaller {
+        /// Name of the member.
+        name: String,
+        /// Size of its disk in bytes.
+        size: u64,
+        /// That of the disk below, in bytes.
+        parent: u64,
+    },
     /// A qcow2 image that is malformed or not read.
     #[error("it is no usable qcow2 image")]
     Qcow2(#[source] qcow2::Error),

@@ -19,6 +19,8 @@ pub(crate) struct Archive<R> {
     /// Of the current member, with its padding.
     left: u64,
     padding: u64,
+    /// Whether that it is whole is known without its end mark.
+    whole: bool,
 }
 
 /// A regular file in an archive.
@@ -47,7 +49,13 @@ impl<R: Read> Archive<R> {
 
     /// The rest of an archive, from a member's header at this byte on.
     pub(crate) fn at(from: R, at: u64) -> Self {
-        Self { from, at, left: 0, padding: 0 }
+        Self { from, at, left: 0, padding: 0, whole: false }
+    }
+
+    /// An archive whose source fails where it was cut, as one that is compressed: the end mark, which some writers leave
+    /// out, proves nothing then.
+    pub(super) fn whole(self) -> Self {
+        Self { whole: true, ..self }
     }
 
     /// Byte of the archive.
@@ -60,8 +68,8 @@ impl<R: Read> Archive<R> {
         self.left
     }
 
-    /// The next regular file; what is left of the one before is passed over. `None` at the end, which must be
-    /// there, and behind which must be nothing.
+    /// The next regular file; what is left of the one before is passed over. `None` at the end, behind which must be
+    /// nothing.
     pub(crate) fn next(&mut self) -> Result<Option<Member>, Fault> {
         let mut extended = Extended::default();
         loop {
@@ -76,7 +84,11 @@ impl<R: Read> Archive<R> {
                     self.enter(size)?;
                     return Ok(Some(Member { name, size }));
                 }
-                b'5' => self.enter(size)?,
+                b'5' => {
+                    // What an extended header says is of the member behind it, which this is.
+                    extended = Extended::default();
+                    self.enter(size)?;
+                }
                 b'L' => {
                     let bytes = self.header(size)?;
                     extended.name =
@@ -115,10 +127,13 @@ impl<R: Read> Archive<R> {
         Ok(())
     }
 
-    /// The next record, or `None` if it is all zeros.
+    /// The next record, or `None` if it is all zeros, or there is none and need not be.
     fn record(&mut self) -> Result<Option<[u8; RECORD]>, Fault> {
         let mut record = [0; RECORD];
         let len = fill(&mut self.from, &mut record)?;
+        if len == 0 && self.whole {
+            return Ok(None);
+        }
         if len < RECORD {
             return Err(self.malformed("it ends without its end mark"));
         }

@@ -1,16 +1,20 @@
 //! Disks to test with, and tools to ask.
-#![allow(dead_code, clippy::print_stderr)]
+#![allow(dead_code, clippy::print_stderr, reason = "each test uses a part of this; a skip is to be seen")]
 
+pub(crate) mod archive;
 pub(crate) mod layers;
 
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use disk_stream::{Declared, Error, Image};
+use disk_stream::{Consume, Declared, Error, Image, Progress, Upload};
 use http_body_util::BodyExt;
+use vhd::format::Timestamp;
 
 pub(crate) const MIB: u64 = 1 << 20;
 
@@ -45,12 +49,56 @@ pub(crate) fn open(path: &Path) -> Result<Image, Error> {
     Image::open_blocking(path, Declared::Unknown)
 }
 
+/// The blocks in the file of a VHD, in the order of the disk.
+pub(crate) fn blocks_of(image: &Image) -> impl Iterator<Item = vhd::BlockPlace> {
+    let file = File::open(image.path()).unwrap();
+    let read_at = move |at, bytes: &mut [u8]| file.read_exact_at(bytes, at);
+    image.map().unwrap().blocks(read_at).map(|block| block.unwrap())
+}
+
 pub(crate) async fn collect<B>(body: B) -> Vec<u8>
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: std::fmt::Debug,
 {
     body.collect().await.unwrap().to_bytes().to_vec()
+}
+
+/// A writer whose bytes others can look at.
+#[derive(Clone, Default)]
+pub(crate) struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Shared {
+    /// What was written so far.
+    pub(crate) fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Feeds a stream in pieces of odd lengths.
+pub(crate) fn feed<C: Consume>(
+    mut consumer: C,
+    stream: &[u8],
+    progress: &Progress,
+) -> Result<C::Output, Error> {
+    stream.chunks(70_001).try_for_each(|piece| consumer.feed(piece, progress))?;
+    consumer.finish()
+}
+
+/// What makes the same VHD of the same disk each time.
+pub(crate) fn fixed_upload() -> Upload {
+    Upload { uuid: Some(uuid::Uuid::from_u128(7)), timestamp: Some(Timestamp(5)), ..Upload::default() }
 }
 
 /// All of the disk.
@@ -74,10 +122,15 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
 pub(crate) fn has(tool: &str) -> bool {
     let found = Command::new(tool).arg("--version").output().is_ok();
     if !found {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "{tool} is not installed");
-        eprintln!("skipped: {tool} is not installed");
+        skip(&format!("{tool} is not installed"));
     }
     found
+}
+
+/// Says why a test is skipped, past the harness, which keeps to itself what a test that passes prints.
+pub(crate) fn skip(why: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{why}");
+    std::io::stderr().write_all(format!("skipped: {why}\n").as_bytes()).unwrap();
 }
 
 /// Whether `qemu-img` is there and believes the size that a VHD states, whoever wrote it: before version 10, it takes
@@ -113,4 +166,29 @@ pub(crate) fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+/// A block device over a file, if the machine allows one.
+pub(crate) struct Loop(pub(crate) PathBuf);
+
+impl Loop {
+    /// Where there are none, the test is skipped, but not in CI.
+    pub(crate) fn over(file: &Path) -> Option<Self> {
+        let made = Command::new("losetup").args(["--find", "--show"]).arg(file).output();
+        let why = match made {
+            Ok(made) if made.status.success() => {
+                return Some(Self(String::from_utf8(made.stdout).unwrap().trim().into()));
+            }
+            Ok(made) => String::from_utf8_lossy(&made.stderr).into_owned(),
+            Err(error) => error.to_string(),
+        };
+        skip(&format!("no loop device, which root can make: losetup: {}", why.trim()));
+        None
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        drop(Command::new("losetup").arg("--detach").arg(&self.0).output());
+    }
 }

@@ -119,7 +119,8 @@ impl NewImage {
         }
     }
 
-    pub(super) fn body(&self) -> Value {
+    /// The image under this id.
+    pub(super) fn body(&self, id: &str) -> Value {
         let properties = self.properties.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
         let mut body: Map<String, Value> = properties.collect();
         let visibility = match self.visibility {
@@ -129,6 +130,7 @@ impl NewImage {
         };
         // After the properties: none of them can take the place of these.
         body.extend([
+            ("id".to_owned(), id.into()),
             ("name".to_owned(), self.name.as_str().into()),
             ("container_format".to_owned(), self.container_format.as_str().into()),
             ("disk_format".to_owned(), self.disk_format.as_str().into()),
@@ -164,9 +166,11 @@ mod tests {
     #[test]
     fn properties_keep_their_names_and_take_no_others() {
         let mut image = NewImage::new("n", "ovf", "vhd");
-        image.properties =
-            [("auto_disk_config", "disabled"), ("name", "evil")].map(|(k, v)| (k.into(), v.into())).into();
-        let body = image.body();
+        image.properties = [("auto_disk_config", "disabled"), ("name", "evil"), ("id", "evil")]
+            .map(|(k, v)| (k.into(), v.into()))
+            .into();
+        let body = image.body("i");
         assert_eq!((&body["auto_disk_config"], &body["name"]), (&"disabled".into(), &"n".into()));
+        assert_eq!(body["id"], "i");
     }
 }

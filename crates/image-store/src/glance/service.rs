@@ -68,6 +68,12 @@ impl Glance {
         Self { turn: Some(self.next.fetch_add(1, Ordering::Relaxed)), ..self.clone() }
     }
 
+    /// The same at all endpoints, the one after its own first, without a turn of anybody else's being taken for that.
+    pub(super) fn beside(&self) -> Self {
+        let next = Arc::new(self.turn.map_or(0, |turn| turn.wrapping_add(1)).into());
+        Self { next, turn: None, ..self.clone() }
+    }
+
     /// All images that can be seen, or those of a name.
     ///
     /// # Errors
@@ -162,14 +168,23 @@ impl Glance {
         }
     }
 
-    /// Makes an image without content. It is not tried again: an answer that was lost has made one.
-    pub(super) async fn create(&self, image: &NewImage) -> Result<ImageRecord> {
+    /// Makes an image without content under an id that nobody has; the id that it has got. It is not tried again: who
+    /// has no answer removes what may have been made.
+    pub(super) async fn create(&self, image: &NewImage, id: &str) -> Result<String> {
         let what = format!("new image {:?}", image.name);
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let body = Outgoing::text(image.body().to_string());
+        let body = Outgoing::text(image.body(id).to_string());
         let answer = self.request(Method::POST, "/v2/images", headers, body).await?;
-        answer.expect(&what, &[200, 201]).await?.json().await
+        match answer.expect(&what, &[200, 201]).await {
+            Ok(mut answer) => Ok(answer.json::<ImageRecord>().await?.id),
+            // Nobody else has thought of this id: a proxy has sent the request a second time.
+            Err(Error::Status { status: 409, what, said }) => match self.show(id).await {
+                Ok(record) => Ok(record.id),
+                Err(_) => Err(Error::Status { status: 409, what, said }),
+            },
+            Err(error) => Err(error),
+        }
     }
 
     /// Gives an image its content, once. Returns how much was sent, and its digest.

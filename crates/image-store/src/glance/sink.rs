@@ -1,5 +1,7 @@
 //! Images into Glance.
 
+use uuid::Uuid;
+
 use crate::content::Pending;
 use crate::digest::Algorithm;
 use crate::error::{Error, Result};
@@ -10,8 +12,8 @@ use crate::retry::Attempts;
 
 /// A new image in Glance.
 ///
-/// Each attempt makes an image of its own and removes it if it fails. When it is done, Glance's own digest
-/// has been compared with the one of what was sent.
+/// Each attempt makes an image of its own, under an id that is chosen here, and removes it if it fails. When
+/// it is done, Glance's own digest has been compared with the one of what was sent.
 #[derive(Debug, Clone)]
 pub struct GlanceSink {
     glance: Glance,
@@ -24,17 +26,21 @@ impl GlanceSink {
         Self { glance, image }
     }
 
-    async fn attempt(&self, image: Image) -> Result<Stored> {
+    /// An image that cannot be removed again after a failure is noted in `left`.
+    async fn attempt(&self, image: Image, left: &mut Vec<String>) -> Result<Stored> {
         let glance = self.glance.at_next_endpoint();
-        let id = glance.create(&self.image).await?.id;
-        match self.fill(&glance, &id, image).await {
-            Ok(stored) => Ok(stored),
-            Err(error) => {
-                // What made the upload fail is the news, not that the remains could not be removed.
-                let _ = self.glance.delete(&id).await;
-                Err(error)
-            }
+        // Chosen here, so that an image can be removed of whose making no answer came.
+        let mut id = Uuid::new_v4().to_string();
+        let stored = async {
+            id = glance.create(&self.image, &id).await?;
+            self.fill(&glance, &id, image).await
+        };
+        let stored = stored.await;
+        // What made the upload fail is the news, not that the remains could not be removed.
+        if stored.is_err() && glance.beside().delete(&id).await.is_err() {
+            left.push(id);
         }
+        stored
     }
 
     async fn fill(&self, glance: &Glance, id: &str, image: Image) -> Result<Stored> {
@@ -64,11 +70,17 @@ impl ImageSink for GlanceSink {
     ) -> Pending<'a, Result<Stored>> {
         Box::pin(async {
             let what = format!("image {:?}", self.image.name);
-            let mut attempts = Attempts::new(self.glance.retry);
+            let (mut attempts, mut left) = (Attempts::new(self.glance.retry), Vec::new());
             loop {
-                let attempt = async { self.attempt(make().await?).await };
+                let attempt = async { self.attempt(make().await?, &mut left).await };
                 match attempt.await {
-                    Ok(stored) => return Ok(stored),
+                    Ok(stored) => {
+                        // The service is there again.
+                        for id in left {
+                            let _ = self.glance.delete(&id).await;
+                        }
+                        return Ok(stored);
+                    }
                     Err(error) => attempts.failed(&what, error).await?,
                 }
             }

@@ -5,9 +5,9 @@
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
@@ -32,12 +32,18 @@ pub struct Timeouts {
     pub connect: Duration,
     /// While not one byte moves in either direction.
     pub idle: Duration,
+    /// For the answer to an image that has been sent: the server may have to put all of it elsewhere first.
+    pub stored: Duration,
 }
 
 impl Default for Timeouts {
-    /// 30 s for a connection, 90 s without a byte: what Nova allows.
+    /// 30 s for a connection, 90 s without a byte: what Nova allows. Half an hour for an image to be stored.
     fn default() -> Self {
-        Self { connect: Duration::from_secs(30), idle: Duration::from_secs(90) }
+        Self {
+            connect: Duration::from_secs(30),
+            idle: Duration::from_secs(90),
+            stored: Duration::from_secs(1_800),
+        }
     }
 }
 
@@ -137,8 +143,9 @@ impl Client {
         let sensitive = headers.values().filter(|value| value.is_sensitive());
         let secrets = sensitive.filter_map(|value| value.to_str().ok().map(Secret::from)).collect();
         *request.headers_mut() = headers;
-        let (moved, failure) = (request.body().moved(), request.body().failure());
-        let response = self.watched(&what, &moved, sender.send_request(request)).await?;
+        let (moved, is_out) = (request.body().moved(), request.body().is_out());
+        let failure = request.body().failure();
+        let response = self.watched(&what, &moved, &is_out, sender.send_request(request)).await?;
         // What the image's own place has to say comes before the broken upload that it causes.
         if let Some(error) = failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
             return Err(error);
@@ -197,19 +204,27 @@ impl Client {
     }
 
     /// Gives up when for too long no byte of the request's body has moved and no answer has come.
-    async fn watched<T>(&self, what: &str, moved: &AtomicU64, work: impl Future<Output = T>) -> Result<T> {
-        let idle = self.0.timeouts.idle;
+    async fn watched<T>(
+        &self,
+        what: &str,
+        moved: &AtomicU64,
+        is_out: &AtomicBool,
+        work: impl Future<Output = T>,
+    ) -> Result<T> {
+        let Timeouts { idle, stored, .. } = self.0.timeouts;
         tokio::pin!(work);
-        let mut before = moved.load(Ordering::Relaxed);
+        let (mut before, mut since) = (moved.load(Ordering::Relaxed), Instant::now());
         loop {
             if let Ok(done) = tokio::time::timeout(idle, &mut work).await {
                 return Ok(done);
             }
             let now = moved.load(Ordering::Relaxed);
-            if now == before {
-                return Err(silent(what, idle));
+            let limit = if is_out.load(Ordering::Relaxed) { stored.max(idle) } else { idle };
+            if now != before {
+                (before, since) = (now, Instant::now());
+            } else if since.elapsed() >= limit {
+                return Err(silent(what, limit));
             }
-            before = now;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Bodies of requests.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -24,6 +24,7 @@ pub(crate) struct Outgoing {
     /// Bytes that are still to be given out, where that is known.
     left: Option<u64>,
     moved: Arc<AtomicU64>,
+    is_out: Arc<AtomicBool>,
     failure: Arc<Mutex<Option<Error>>>,
     seen: Arc<Mutex<Hasher>>,
 }
@@ -71,6 +72,7 @@ impl Outgoing {
             held: None,
             left,
             moved: Arc::default(),
+            is_out: Arc::default(),
             failure: Arc::default(),
             seen: hasher,
         }
@@ -78,6 +80,11 @@ impl Outgoing {
 
     pub(crate) fn moved(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.moved)
+    }
+
+    /// Becomes true when all of an image has been given out.
+    pub(crate) fn is_out(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_out)
     }
 
     /// Where the image's own error goes: hyper tells of none but its own.
@@ -108,6 +115,7 @@ impl Body for Outgoing {
         loop {
             let Some(content) = &mut self.content else {
                 let held = self.held.take();
+                self.is_out.store(self.text.is_none(), Ordering::Relaxed);
                 return Poll::Ready(held.map(|piece| Ok(self.give(piece))));
             };
             match std::task::ready!(Pin::new(content).poll_frame(cx)) {

@@ -55,6 +55,12 @@ impl<F: Fetch> Resuming<F> {
                 problem: format!("its length is {text:?}, which is no number"),
             })?),
         };
+        // The end of a connection is then the end of the content (RFC 9112 section 6.3), also when the server has died.
+        let has_end = len.is_some() || answer.text(header::TRANSFER_ENCODING).is_some();
+        if !has_end && !immutable {
+            let problem = "the server tells neither its length nor its end; give a digest".to_owned();
+            return Err(Error::Protocol { what, problem });
+        }
         let answer = Some(answer);
         attempts.reset();
         Ok(Self { what, fetch, answer, validator, etag, len, position: 0, failed_at: 0, attempts, immutable })

@@ -21,9 +21,13 @@ pub struct Fingerprint(Digest);
 impl FromStr for Fingerprint {
     type Err = Error;
 
-    /// 64 hexadecimal digits, with or without colons, as `openssl x509 -fingerprint -sha256` writes them.
+    /// 64 hexadecimal digits, with or without colons, as `openssl x509 -fingerprint -sha256` writes them, its own words
+    /// before them or not: what `xenapi-client` takes.
     fn from_str(text: &str) -> Result<Self> {
-        let hex: String = text.chars().filter(|c| *c != ':').collect();
+        let body = text.trim();
+        let begins = ["sha256:", "SHA256:", "sha-256:", "sha256 Fingerprint="];
+        let body = begins.iter().find_map(|begin| body.strip_prefix(begin)).unwrap_or(body);
+        let hex: String = body.chars().filter(|c| *c != ':').collect();
         Digest::new(Algorithm::Sha256, &hex).map(Self).map_err(|_| Error::Invalid {
             what: format!("fingerprint {text:?}"),
             problem: "give a SHA-256 as 64 hexadecimal digits, with or without colons".into(),
@@ -157,5 +161,30 @@ pub(crate) fn handshake_failed(what: &str, error: &std::io::Error) -> Error {
             what: what.to_owned(),
             problem: format!("the TLS handshake failed ({error})"),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_of_a_fingerprint() {
+        let digits = "ab".repeat(32);
+        let colons = ["AB"; 32].join(":");
+        for text in [
+            digits.clone(),
+            colons.clone(),
+            format!(" sha256:{digits}\n"),
+            format!("SHA256:{colons}"),
+            format!("sha-256:{digits}"),
+            format!("sha256 Fingerprint={colons}"),
+        ] {
+            let read: Fingerprint = text.parse().unwrap_or_else(|error| panic!("{text:?}: {error}"));
+            assert_eq!(read.to_string(), digits, "{text:?}");
+        }
+        for text in [String::new(), format!("md5:{digits}"), format!("{digits}00"), "xy".repeat(32)] {
+            assert!(text.parse::<Fingerprint>().is_err(), "{text:?}");
+        }
     }
 }

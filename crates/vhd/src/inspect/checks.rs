@@ -1,20 +1,21 @@
 //! The single looks that an inspection takes, each with what readers make of what it finds.
 
+use std::cell::RefCell;
+use std::ops::Range;
+
 use super::{Findings, Grade, Reader, Repair};
 use crate::bitmap;
 use crate::format::{
-    BLOCK_SIZE, Creator, DiskType, DynamicHeader, FOOTER_LEN, Footer, Geometry, Platform, SECTOR, Timestamp,
+    BLOCK_SIZE, Creator, DiskType, DynamicHeader, FOOTER_LEN, Footer, Geometry, HEADER_LEN, MAX_VIRTUAL_SIZE,
+    Platform, SECTOR, Timestamp,
 };
-use crate::map::{BlockPlace, DiskMap, Warning};
-
-/// `vhd-util check` allows clocks to be this wrong, in seconds.
-const SLACK: u32 = 1800;
+use crate::map::{BlockPlace, CLOCK_SLACK, DiskMap, ReadError, Warning};
 
 /// What the footer that was believed says.
 pub(super) fn footer(map: &DiskMap, now: Option<Timestamp>, found: &mut Findings) {
     let footer = map.footer();
     if let Some(now) = now {
-        future(footer, now, found);
+        future(map, now, found);
     }
     let formula = Geometry::for_size(footer.current_size);
     size_by_geometry(footer, found);
@@ -35,58 +36,64 @@ pub(super) fn footer(map: &DiskMap, now: Option<Timestamp>, found: &mut Findings
             .add(Grade::Misread, format!("the feature bits are {:#x}", footer.features))
             .refused(&[Reader::VhdUtil]);
     }
+    if footer.current_size > MAX_VIRTUAL_SIZE {
+        let text = format!("it has {} bytes, and a VHD of XenServer at most 2040 GiB", footer.current_size);
+        found.add(Grade::Misread, text).refused(&[Reader::Tapdisk, Reader::VhdTool]);
+    }
+    if footer.disk_type == DiskType::Fixed && footer.data_offset != u64::MAX {
+        let text = format!("its data offset is {:#x}, and all ones in a fixed disk", footer.data_offset);
+        found.add(Grade::Misread, text).refused(&[Reader::VhdUtil]);
+    }
     if footer.original_size > footer.current_size {
         found
             .add(Grade::Accepted, "its size at creation is larger than its size".into())
             .refused(&[Reader::XenOrchestra]);
-    }
-    if footer.creator.application == *b"tap\0" && footer.creator.version > 0x0001_0003 {
-        found
-            .add(Grade::Misread, "the creator's version is one that blktap does not know".into())
-            .refused(&[Reader::VhdUtil]);
     }
     if footer.hidden > 1 || footer.saved_state > 1 {
         found
             .add(Grade::Misread, "the marks \"hidden\" and \"saved state\" are neither 0 nor 1".into())
             .refused(&[Reader::VhdUtil]);
     }
-    warnings(map, found);
+    map.warnings().iter().for_each(|warning| warn(*warning, found));
 }
 
 /// What the reader of the map accepted with a warning.
-fn warnings(map: &DiskMap, found: &mut Findings) {
-    for warning in map.warnings() {
-        match warning {
-            Warning::Features(_) => found
-                .add(Grade::Misread, warning.to_string())
-                .refused(&[Reader::VhdUtil])
-                .repair(Repair::Features),
-            Warning::StrayBytes(_) => {
-                found.add(Grade::Misread, warning.to_string()).refused(&[Reader::VhdUtil, Reader::SevenZip])
-            }
-            Warning::NullUuid => found
-                .add(Grade::Misread, warning.to_string())
-                .refused(&[Reader::VhdUtil])
-                .repair(Repair::Uuid),
-            Warning::Hidden(_) => {
-                found.add(Grade::Accepted, warning.to_string()).refused(&[Reader::SevenZip])
-            }
-            Warning::SavedState => found.add(Grade::Accepted, warning.to_string()),
-            Warning::HeaderLink(_) => found.add(Grade::Misread, warning.to_string()).refused(&[
-                Reader::Tapdisk,
-                Reader::VhdTool,
-                Reader::XenOrchestra,
-            ]),
-            Warning::UnevenSize(_) => {
-                found.add(Grade::Accepted, warning.to_string()).refused(&[Reader::XenOrchestra])
-            }
-            // Told with their repair by `footers`.
-            Warning::FrontFooterDamaged
-            | Warning::EndFooterDamaged
-            | Warning::EndFooterMissing
-            | Warning::ShortEndFooter => continue,
-        };
-    }
+fn warn(warning: Warning, found: &mut Findings) {
+    match warning {
+        Warning::Features(_) => found
+            .add(Grade::Misread, warning.to_string())
+            .refused(&[Reader::VhdUtil])
+            .repair(Repair::Features),
+        Warning::StrayBytes(_) => {
+            found.add(Grade::Misread, warning.to_string()).refused(&[Reader::VhdUtil, Reader::SevenZip])
+        }
+        Warning::NullUuid => {
+            found.add(Grade::Misread, warning.to_string()).refused(&[Reader::VhdUtil]).repair(Repair::Uuid)
+        }
+        Warning::Hidden(_) => found.add(Grade::Accepted, warning.to_string()).refused(&[Reader::SevenZip]),
+        Warning::SavedState => found.add(Grade::Accepted, warning.to_string()),
+        Warning::CreatorVersion { .. } | Warning::Future(_) => {
+            found.add(Grade::Misread, warning.to_string()).refused(&[Reader::VhdUtil])
+        }
+        Warning::HeaderLink(_) => found.add(Grade::Misread, warning.to_string()).refused(&[
+            Reader::Tapdisk,
+            Reader::VhdTool,
+            Reader::XenOrchestra,
+        ]),
+        Warning::UnevenSize(_) => {
+            found.add(Grade::Accepted, warning.to_string()).refused(&[Reader::XenOrchestra])
+        }
+        // Told with their repair by `footers`.
+        Warning::FrontFooterDamaged
+        | Warning::EndFooterDamaged
+        | Warning::EndFooterMissing
+        | Warning::ShortEndFooter
+        | Warning::Trailing(_)
+        | Warning::FootersDisagree(_)
+        // Nor by whoever reads no data; `Inspection::bitmaps` looks for it.
+        | Warning::AbsentData(_) => return,
+        Warning::Gap(_) => found.add(Grade::Accepted, warning.to_string()).refused(&[Reader::SevenZip]),
+    };
 }
 
 /// QEMU takes the geometry for the size: of two writers always, before version 10 of all but those it knew. A
@@ -114,12 +121,11 @@ fn size_by_geometry(footer: &Footer, found: &mut Findings) {
 }
 
 /// Xen Orchestra counts seconds from 1970, which the others read as a date 30 years ahead.
-fn future(footer: &Footer, now: Timestamp, found: &mut Findings) {
-    let latest = now.0.saturating_add(SLACK);
-    let Some(ahead) = footer.timestamp.0.checked_sub(latest).filter(|ahead| *ahead > 0) else { return };
-    let seconds = ahead + SLACK;
+fn future(map: &DiskMap, now: Timestamp, found: &mut Findings) {
+    let Some(warning) = map.future(now) else { return };
+    let footer = map.footer();
     let from_1970 = Timestamp::from_unix(u64::from(footer.timestamp.0));
-    if footer.creator.application == *b"xo  " && from_1970.0 <= latest {
+    if footer.creator.application == *b"xo  " && from_1970.0 <= now.0.saturating_add(CLOCK_SLACK) {
         let text =
             "its time of creation counts from 1970, as Xen Orchestra does; others read a date in the future";
         found
@@ -128,9 +134,7 @@ fn future(footer: &Footer, now: Timestamp, found: &mut Findings) {
             .repair(Repair::Timestamp(from_1970));
     } else {
         // Nobody knows when it was made; a wrong clock is put right, not written over.
-        found
-            .add(Grade::Misread, format!("it was created {seconds} s in the future; is the clock right?"))
-            .refused(&[Reader::VhdUtil]);
+        warn(warning, found);
     }
 }
 
@@ -139,13 +143,77 @@ fn has(map: &DiskMap, warning: Warning) -> bool {
 }
 
 /// Where the footer that was believed stands.
-pub(super) fn good_footer_at(map: &DiskMap, end_at: u64) -> u64 {
+pub(super) fn good_footer_at(map: &DiskMap, end_at: u64, front_counts: bool) -> u64 {
     let fixed = map.header().is_none();
-    let front = has(map, Warning::EndFooterDamaged) || has(map, Warning::EndFooterMissing);
+    let front = has(map, Warning::EndFooterDamaged)
+        || has(map, Warning::EndFooterMissing)
+        || (front_counts && disagree(map));
     match (fixed, front) {
         (false, true) => 0,
         _ => end_at + u64::from(has(map, Warning::ShortEndFooter)),
     }
+}
+
+fn disagree(map: &DiskMap) -> bool {
+    map.warnings().iter().any(|warning| matches!(warning, Warning::FootersDisagree(_)))
+}
+
+/// Two footers that disagree about what the disk is, of which somebody has chosen one.
+pub(super) fn disagreeing(map: &DiskMap, front_counts: bool, end_at: u64, found: &mut Findings) {
+    if !disagree(map) {
+        return;
+    }
+    let (which, repair) =
+        if front_counts { ("start", Repair::EndFooter(end_at)) } else { ("end", Repair::FrontFooter) };
+    found
+        .add(Grade::Misread, format!("the footers disagree, and the one at the {which} was chosen"))
+        .refused(&[Reader::VhdUtil, Reader::VhdTool, Reader::XenOrchestra])
+        .repair(repair);
+}
+
+/// Two sound footers that say the same of the disk, and differ all the same: `good` is the one at the end.
+pub(super) fn copies(map: &DiskMap, front: &[u8; FOOTER_LEN], good: &[u8; FOOTER_LEN], found: &mut Findings) {
+    // What is damaged or was chosen is told for itself.
+    if front == good || has(map, Warning::FrontFooterDamaged) || disagree(map) {
+        return;
+    }
+    let parts = [
+        ("features", 8..12),
+        ("time of creation", 24..28),
+        ("creator", 28..40),
+        ("size at creation", 40..48),
+        ("geometry", 56..60),
+        ("mark \"saved state\"", 84..85),
+        ("mark \"hidden\"", 85..86),
+        ("reserved bytes", 86..FOOTER_LEN),
+    ];
+    let differing: Vec<&str> = parts
+        .into_iter()
+        .filter(|(_, part)| front[part.clone()] != good[part.clone()])
+        .map(|(n, _)| n)
+        .collect();
+    let text = format!("the footers at the start and at the end differ ({})", differing.join(", "));
+    let finding = found.add(Grade::Misread, text).refused(&[Reader::VhdUtil, Reader::XenOrchestra]);
+    // blktap 0.1 and 1.1 hide a disk in front only: that copy knows better, and nobody knows of what else.
+    let Creator { application, version, .. } = map.footer().creator;
+    if !(application == *b"tap\0" && version <= 0x0001_0001 && front[85] != good[85]) {
+        finding.repair(Repair::FrontFooter);
+    }
+}
+
+/// What follows the last footer, and its end.
+pub(super) fn trailing(map: &DiskMap, len: u64, found: &mut Findings) -> Option<u64> {
+    let behind = map.warnings().iter().find_map(|warning| match warning {
+        Warning::Trailing(behind) => Some(*behind),
+        _ => None,
+    })?;
+    let fixed: &[Reader] = &[Reader::VhdUtil, Reader::Tapdisk, Reader::Qemu];
+    let dynamic = &[Reader::VhdUtil, Reader::VhdTool, Reader::XenOrchestra];
+    found
+        .add(Grade::Misread, format!("{behind} bytes follow the footer, which ends at byte {}", len - behind))
+        .refused(if map.header().is_none() { fixed } else { dynamic })
+        .repair(Repair::Truncate(len - behind));
+    Some(len - behind)
 }
 
 /// Findings about damaged, missing and short footers; `end_at` becomes the end footer's place.
@@ -172,11 +240,13 @@ pub(super) fn footers(map: &DiskMap, len: u64, end_at: &mut u64, found: &mut Fin
     if has(map, Warning::EndFooterMissing) && !cut {
         // blktap overwrites the footer in place, so the last sector is free unless blocks reach into it.
         let last = len.saturating_sub(FOOTER_LEN as u64);
-        *end_at = if map.data_end() <= last && last.is_multiple_of(SECTOR) {
-            last
-        } else {
-            len.next_multiple_of(SECTOR)
-        };
+        // blktap's map of full blocks, as large as it may be, stands behind the table.
+        let entries = map.header().map_or(0, |header| u64::from(header.max_table_entries));
+        let batmap_end =
+            map.batmap_offset().map_or(0, |at| at + SECTOR + entries.div_ceil(8).next_multiple_of(SECTOR));
+        let data_end = map.data_end().max(batmap_end.min(len));
+        *end_at =
+            if data_end <= last && last.is_multiple_of(SECTOR) { last } else { len.next_multiple_of(SECTOR) };
         found
             .add(Grade::Misread, "the footer at the end is missing; its copy at the start is good".into())
             .refused(&[Reader::VhdUtil, Reader::VhdTool, Reader::XenOrchestra, Reader::SevenZip])
@@ -193,6 +263,12 @@ pub(super) fn footers(map: &DiskMap, len: u64, end_at: &mut u64, found: &mut Fin
 
 /// What the header and the parent locators say.
 pub(super) fn header(map: &DiskMap, header: &DynamicHeader, len: u64, found: &mut Findings) {
+    let own = map.footer().data_offset;
+    if own != FOOTER_LEN as u64 {
+        found
+            .add(Grade::Misread, format!("its header is at byte {own}, where some look at byte {FOOTER_LEN}"))
+            .refused(&[Reader::VhdTool, Reader::XenOrchestra]);
+    }
     if header.block_size != BLOCK_SIZE {
         found
             .add(
@@ -212,6 +288,9 @@ pub(super) fn header(map: &DiskMap, header: &DynamicHeader, len: u64, found: &mu
         found
             .add(Grade::Misread, "it names a parent, and is no differencing disk".into())
             .refused(&[Reader::VhdUtil]);
+    } else if !differencing && header.parent_timestamp.0 != 0 {
+        let text = "it says when its parent was written, and is no differencing disk";
+        found.add(Grade::Misread, text.into()).refused(&[Reader::VhdUtil]);
     }
     if !differencing {
         return;
@@ -236,6 +315,9 @@ pub(super) fn header(map: &DiskMap, header: &DynamicHeader, len: u64, found: &mu
                     format!("the parent locator {} cannot be where it is said to be", locator.platform),
                 )
                 .refused(&[Reader::VhdUtil]);
+        } else if let Some(what) = locator.range(len).and_then(|range| meets(map, header, len, &range)) {
+            let text = format!("the parent locator {} lies in the {what}", locator.platform);
+            found.add(Grade::Misread, text).refused(&[Reader::VhdUtil, Reader::VhdTool]);
         }
     }
     if !header.locators.iter().any(|locator| locator.platform == Platform::MACX) {
@@ -250,41 +332,18 @@ pub(super) fn header(map: &DiskMap, header: &DynamicHeader, len: u64, found: &mu
     }
 }
 
-/// blktap's map of full blocks, promised by its creator version: whether it is there, and whether its
-/// key hash says that the data are encrypted.
-pub(super) fn batmap<E>(
-    map: &DiskMap,
-    header: &DynamicHeader,
-    len: u64,
-    read_at: &mut impl FnMut(u64, &mut [u8]) -> Result<(), E>,
-    found: &mut Findings,
-) -> Result<bool, E> {
-    let Creator { application, version, .. } = map.footer().creator;
-    let at = header.table_offset + header.table_len();
-    if application != *b"tap\0" || version < 0x0001_0001 {
-        return Ok(false);
-    }
-    let mut bytes = [0; 512];
-    if at + 512 <= len {
-        read_at(at, &mut bytes)?;
-    }
-    if !bytes.starts_with(b"tdbatmap") {
-        found
-            .add(
-                Grade::Misread,
-                "blktap's map of full blocks, which this version promises, is missing".into(),
-            )
-            .refused(&[Reader::VhdUtil]);
-        return Ok(false);
-    }
-    let encrypted = DiskMap::is_encrypted(&bytes);
-    if encrypted {
-        found.add(
-            Grade::Fatal,
-            "the data are encrypted (blktap's key hash is set) and cannot be read without the key".into(),
-        );
-    }
-    Ok(encrypted)
+/// What a locator cannot share its bytes with.
+fn meets(map: &DiskMap, header: &DynamicHeader, len: u64, range: &Range<u64>) -> Option<&'static str> {
+    let (own, table) = (map.footer().data_offset, header.table_offset);
+    let end = len.saturating_sub(FOOTER_LEN as u64);
+    let no_end = has(map, Warning::EndFooterMissing)
+        || map.warnings().iter().any(|w| matches!(w, Warning::Trailing(_)));
+    let parts = [
+        ("header", own..own + HEADER_LEN as u64),
+        ("block allocation table", table..table + header.table_len()),
+        ("footer at the end", if no_end { 0..0 } else { end..len }),
+    ];
+    parts.into_iter().find(|(_, part)| part.start < range.end && range.start < part.end).map(|(what, _)| what)
 }
 
 /// Blocks that are there in part, and data in what is said to be absent.
@@ -295,12 +354,22 @@ pub(super) fn bitmaps<E>(
 ) -> Result<(), E> {
     let differencing = map.footer().disk_type == DiskType::Differencing;
     let (mut partial, mut hidden_data) = (0_u64, 0_u64);
-    let mut bits = Vec::new();
-    let mut data = Vec::new();
-    for block in map.blocks() {
+    let (mut bits, mut data) = (Vec::new(), Vec::new());
+    // Of the table, too, between two blocks.
+    let read_at = RefCell::new(read_at);
+    let mut read_table = |at: u64, bytes: &mut [u8]| read_at.borrow_mut()(at, bytes);
+    for block in map.blocks(&mut read_table) {
+        let block = match block {
+            Ok(block) => block,
+            Err(ReadError::Io { source, .. }) => return Err(source),
+            Err(ReadError::Format(error)) => {
+                found.add(Grade::Fatal, error.to_string());
+                return Ok(());
+            }
+        };
         let BlockPlace { bitmap_offset, bitmap_len, data_offset, .. } = block;
         bits.resize(bitmap_len as usize, 0);
-        read_at(bitmap_offset, &mut bits)?;
+        read_at.borrow_mut()(bitmap_offset, &mut bits)?;
         let sectors = block.sectors();
         if bitmap::is_full(&bits, sectors) {
             continue;
@@ -313,7 +382,7 @@ pub(super) fn bitmaps<E>(
             for sector in run.clone().step_by(256) {
                 let len = (run.end - sector).min(256) as usize * 512;
                 data.resize(len, 0);
-                read_at(data_offset + u64::from(sector) * SECTOR, &mut data)?;
+                read_at.borrow_mut()(data_offset + u64::from(sector) * SECTOR, &mut data)?;
                 hidden_data += data.chunks(512).filter(|sector| !crate::zero::is_zero(sector)).count() as u64;
             }
         }

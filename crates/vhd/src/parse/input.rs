@@ -32,16 +32,22 @@ impl Decoder {
         if !self.buffer.is_empty() || self.position == offset {
             return Ok(None);
         }
-        self.forward(before, offset)?;
-        let ahead = offset - self.position;
-        self.unused += ahead;
-        self.slack(before, offset)?;
-        self.unused -= ahead;
+        self.gap_to(offset, before)?;
         let gap = self.pass(input, offset);
         if let Event::Gap { len, .. } = gap {
             self.unused += len;
         }
         Ok(Some(gap))
+    }
+
+    /// Whether what lies between here and `offset`, where `before` starts, may be there.
+    pub(super) fn gap_to(&mut self, offset: u64, before: Structure) -> Result<(), Error> {
+        self.forward(before, offset)?;
+        let ahead = offset - self.position;
+        self.unused += ahead;
+        self.slack(before, offset)?;
+        self.unused -= ahead;
+        Ok(())
     }
 
     pub(super) fn pass<'a>(&mut self, input: &mut &'a [u8], end: u64) -> Event<'a> {

@@ -85,13 +85,18 @@ fn remaining(view: &View, pgpu: Object<'_>, kind: &str) -> i64 {
 /// # Errors
 /// `VM_REQUIRES_VGPU`.
 pub(in crate::classes) fn assert_room(view: &View, vm: Object<'_>, host: &str) -> Result<(), Failure> {
-    let mut chosen: Vec<String> = Vec::new();
+    let mut chosen: Vec<(String, &str)> = Vec::new();
     for vgpu in view.follow(vm, "VGPUs", "VGPU") {
-        let taken = |pgpu: &str| chosen.iter().filter(|other| *other == pgpu).count() as i64;
+        let kind = vgpu.str("type");
+        let taken = |pgpu: &str| {
+            let mut here = chosen.iter().filter(|(other, _)| other == pgpu).peekable();
+            let is_other = here.peek().is_some_and(|(_, other)| *other != kind);
+            if is_other { i64::MAX } else { here.count() as i64 }
+        };
         match room(view, vgpu, host, taken) {
-            Some(pgpu) => chosen.push(pgpu),
+            Some(pgpu) => chosen.push((pgpu, kind)),
             None => {
-                let (group, kind) = (vgpu.str("GPU_group"), vgpu.str("type"));
+                let group = vgpu.str("GPU_group");
                 return Err(Failure::new("VM_REQUIRES_VGPU", [vm.reference(), group, kind]));
             }
         }
@@ -115,4 +120,16 @@ pub(in crate::classes) fn attach(tx: &mut Tx<'_>, vgpus: &[String], host: &str) 
         tx.set("VGPU", vgpu, "currently_attached", Value::Bool(true))?;
     }
     Ok(())
+}
+
+/// Notes which devices of its host a VM has that started there: those of `other_config:pci` that XAPI lists.
+pub(in crate::classes) fn attach_pci(tx: &mut Tx<'_>, vm: &str, host: &str) -> Result<(), Failure> {
+    let object = tx.object("VM", vm)?;
+    let wanted: Vec<&str> = object.entry("other_config", "pci").map_or(Vec::new(), |devices| {
+        devices.split(',').filter_map(|device| Some(device.split_once('/')?.1)).collect()
+    });
+    let devices = tx.objects("PCI").filter(|device| device.str("host") == host);
+    let attached = devices.filter(|device| wanted.contains(&device.str("pci_id")));
+    let attached = attached.map(|device| Value::from(device.reference())).collect();
+    tx.set("VM", vm, "attached_PCIs", Value::Array(attached))
 }

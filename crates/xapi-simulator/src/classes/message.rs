@@ -73,6 +73,10 @@ pub(super) fn register(router: &mut Router) {
             Ok(crate::dispatch::void())
         })
     });
+    questions(router);
+}
+
+fn questions(router: &mut Router) {
     router.raw("message.get_all", |ctx, _| {
         Ok(ctx.read(|view| view.objects("message").map(|m| m.reference()).collect::<Vec<_>>().into()))
     });

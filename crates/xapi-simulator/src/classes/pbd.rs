@@ -11,7 +11,13 @@ use crate::targets;
 pub(crate) fn register(router: &mut Router) {
     constructor(router, "PBD", created);
     change(router, "PBD.destroy", destroy);
-    change(router, "PBD.unplug", unplug);
+    router.future("PBD.unplug", |ctx, args| async move {
+        let plugged =
+            ctx.read(|view| view.object("PBD", args.str(0)).is_ok_and(|pbd| pbd.bool("currently_attached")));
+        targets::touch(&ctx, plugged.then(|| args.str(0).to_owned())).await?;
+        ctx.write(|tx| unplug(tx, args.str(0)))?;
+        Ok(void())
+    });
     router.future("PBD.plug", |ctx, args| async move {
         targets::reach(&ctx, args.str(0)).await?;
         tokio::task::spawn_blocking(move || plug(&ctx, args.str(0)))

@@ -65,7 +65,16 @@ pub(crate) fn create(
     })
 }
 
-/// Ends a pending task with its outcome; [`Value::Nil`] is success without a result. A task that was completed by hand stays as it is.
+/// Notes in a new task what the headers of its request said.
+pub(crate) fn note(core: &Core, task: &str, keys: &[(String, String)]) {
+    for (key, value) in keys {
+        // It has only just been made.
+        let _ = core.db.write(|tx| tx.set_entry("task", task, "other_config", key, value.as_str()));
+    }
+}
+
+/// Ends a pending task with its outcome; [`Value::Nil`] is success without a result. A task that was
+/// completed by hand stays as it is.
 pub(crate) fn finish(core: &Core, task: &str, outcome: Result<Value, Failure>) {
     let _ = core.db.write(|tx| {
         let object = tx.object("task", task)?;

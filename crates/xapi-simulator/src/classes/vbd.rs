@@ -10,12 +10,21 @@ use super::{change, constructor};
 use crate::db::{NULL, Object, Tx, View};
 use crate::dispatch::{Router, void};
 use crate::sr_types::backend_failure;
+use crate::targets;
 
 pub(crate) fn register(router: &mut Router) {
     constructor(router, "VBD", created);
     change(router, "VBD.destroy", destroy);
-    change(router, "VBD.plug", plug);
-    change(router, "VBD.unplug", unplug);
+    router.future("VBD.plug", |ctx, args| async move {
+        targets::touch(&ctx, targets::pbd_of(&ctx, args.str(0))).await?;
+        ctx.write(|tx| plug(tx, args.str(0)))?;
+        Ok(void())
+    });
+    router.future("VBD.unplug", |ctx, args| async move {
+        targets::touch(&ctx, targets::pbd_of(&ctx, args.str(0))).await?;
+        ctx.write(|tx| unplug(tx, args.str(0)))?;
+        Ok(void())
+    });
     change(router, "VBD.unplug_force", unplug);
     change(router, "VBD.eject", |tx, vbd| {
         check(tx, tx.object("VBD", vbd)?, "eject")?;

@@ -197,7 +197,7 @@ fn create(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
         fields.push(("sm_config", Value::Struct(config.into())));
     }
     if !backend.sr.is_prezeroed(wants_raw) {
-        backend.soil(volume.uuid, volume.virtual_size)?;
+        backend.soil(volume.uuid, 0, volume.virtual_size)?;
     }
     let made = ctx.write(|tx| {
         // The SR may have been forgotten meanwhile.
@@ -274,8 +274,14 @@ pub(crate) fn delete(tx: &mut Tx<'_>, vdi: &str) {
 fn resize(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
     let vdi = args.str(0);
     let (backend, uuid) = disk_of(ctx, vdi)?;
-    let from = ctx.read(|view| view.object("VDI", vdi).map(|vdi| vdi.int("virtual_size")))?;
+    let (from, is_raw) = ctx.read(|view| {
+        let vdi = view.object("VDI", vdi)?;
+        Ok::<_, Failure>((vdi.int("virtual_size"), is_raw(vdi.map("sm_config"))))
+    })?;
     let volume = backend.resize(uuid, from as u64, args.int(1))?;
+    if !backend.sr.is_prezeroed(is_raw) {
+        backend.soil(uuid, from as u64, volume.virtual_size)?;
+    }
     ctx.write(|tx| {
         rows::update(tx, vdi, &backend, &volume)?;
         refresh_sr(tx, &backend)

@@ -50,6 +50,37 @@ pub(super) fn register(router: &mut Router) {
         let _busy = begin(&ctx, &vm, "start_on").await?;
         start(&ctx, &vm, Some(args.str(1)), args.bool(2)).await
     });
+    router.future("VM.resume", |ctx, args| async move {
+        let vm = args.str(0).to_owned();
+        let _busy = begin(&ctx, &vm, "resume").await?;
+        resume(&ctx, &vm, None, args.bool(1))
+    });
+    router.future("VM.resume_on", |ctx, args| async move {
+        let vm = args.str(0).to_owned();
+        let _busy = begin(&ctx, &vm, "resume_on").await?;
+        resume(&ctx, &vm, Some(args.str(1)), args.bool(2))
+    });
+    router.raw("VM.power_state_reset", |ctx, args| {
+        ctx.write(|tx| {
+            if tx.object("VM", args.str(0))?.bool("is_control_domain") {
+                return Err(Failure::new("CANNOT_RESET_CONTROL_DOMAIN", [args.str(0)]));
+            }
+            power::halted(tx, args.str(0), &ctx.core.config().guests)
+        })?;
+        Ok(void())
+    });
+    changes_of_state(router);
+    copy::register(router);
+    migrate::register(router);
+    snapshot::register(router);
+    attributes::register(router);
+    inside::register(router);
+    questions::register(router);
+    setters::register(router);
+}
+
+/// Calls whose only argument is the VM.
+fn changes_of_state(router: &mut Router) {
     simple(router, "VM.pause", "pause", |ctx, vm| async move {
         guest::pause(&ctx, &vm).await?;
         change(&ctx, &vm, Power::Paused, "VM_PAUSED", "paused")
@@ -81,32 +112,6 @@ pub(super) fn register(router: &mut Router) {
         }
     });
     simple(router, "VM.suspend", "suspend", |ctx, vm| async move { suspend(&ctx, &vm) });
-    router.future("VM.resume", |ctx, args| async move {
-        let vm = args.str(0).to_owned();
-        let _busy = begin(&ctx, &vm, "resume").await?;
-        resume(&ctx, &vm, None, args.bool(1))
-    });
-    router.future("VM.resume_on", |ctx, args| async move {
-        let vm = args.str(0).to_owned();
-        let _busy = begin(&ctx, &vm, "resume_on").await?;
-        resume(&ctx, &vm, Some(args.str(1)), args.bool(2))
-    });
-    router.raw("VM.power_state_reset", |ctx, args| {
-        ctx.write(|tx| {
-            if tx.object("VM", args.str(0))?.bool("is_control_domain") {
-                return Err(Failure::new("CANNOT_RESET_CONTROL_DOMAIN", [args.str(0)]));
-            }
-            power::halted(tx, args.str(0), &ctx.core.config().guests)
-        })?;
-        Ok(void())
-    });
-    copy::register(router);
-    migrate::register(router);
-    snapshot::register(router);
-    attributes::register(router);
-    inside::register(router);
-    questions::register(router);
-    setters::register(router);
 }
 
 /// Registers a call whose only argument is the VM.

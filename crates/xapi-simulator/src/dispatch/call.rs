@@ -11,7 +11,7 @@ use super::unmarshal::{internal_error, unmarshal};
 use super::{Args, Ctx, implicit};
 use crate::classes::{extension, session, task};
 use crate::core::Core;
-use crate::fault::{Fault, Wire};
+use crate::fault::{Cut, Fault, Wire};
 use crate::rpc::{Answer, Outcome, Request};
 use crate::schema::{self, Schema};
 
@@ -23,13 +23,13 @@ enum Mode {
 }
 
 impl Core {
-    /// Carries out a call to a host. The second part says after how many bytes the answer is to be cut; nothing means
+    /// Carries out a call to a host. The second part says where the answer is to be cut; nothing means
     /// that the connection is to be reset without an answer.
     pub(crate) async fn call(
         self: &Arc<Self>,
         host: &str,
         request: Request,
-    ) -> Option<(Outcome, Option<usize>)> {
+    ) -> Option<(Outcome, Option<Cut>)> {
         let (mode, name) = split_mode(&request.method);
         let name = dotted(name);
         let fault = self.faults().strike(&name);
@@ -45,7 +45,9 @@ impl Core {
                 Wire::Failure(failure) => return Some((Err(failure), None)),
             }
         }
-        let outcome = self.carry_out(host, server, mode, &name, request.params).await;
+        let is_stuck = fault == Some(Fault::Stuck);
+        let how = (mode, is_stuck, &*name);
+        let outcome = self.carry_out(host, server, how, request.params, &request.task_keys).await;
         if !self.toolstack.is_still(server) {
             // A process that has ended does not answer.
             return None;
@@ -66,7 +68,8 @@ impl Core {
                 self.faults().hang().await;
                 None
             }
-            Some(Fault::DropAfterBytes(len)) => Some((outcome, Some(len))),
+            Some(Fault::DropAfterBytes(len)) => Some((outcome, Some(Cut::After(len)))),
+            Some(Fault::DropHalfway) => Some((outcome, Some(Cut::Halfway))),
             _ => Some((outcome, None)),
         }
     }
@@ -92,9 +95,9 @@ impl Core {
         self: &Arc<Self>,
         host: &str,
         server: u64,
-        mode: Mode,
-        name: &str,
+        (mode, is_stuck, name): (Mode, bool, &str),
         params: Vec<Value>,
+        task_keys: &[(String, String)],
     ) -> Outcome {
         if name == "system.listMethods" {
             let names = self.schema().messages().map(|m| m.method.as_str().into()).collect();
@@ -102,26 +105,13 @@ impl Core {
         }
         session::stays_here(self, host, name, params.first())?;
         let Some(message) = self.schema().message(name) else {
-            // It might be an extension, which only users may look for.
-            if let Some(Value::String(session)) = params.first() {
-                session::check(self, session)?;
-                if let Some(answer) = extension::run(self, name, &params).await {
-                    return answer.map(Answer::Value);
-                }
-            }
-            return Err(extension::unknown(name));
+            return self.extend(name, &params).await;
         };
         let (session, args) = arguments(self.schema(), message, params)?;
         if let Some(session) = &session {
             session::check(self, session)?;
         }
-        if mode == Mode::Async && !message.has_async {
-            let text = format!("No async mode for this operation (rpc: {name})");
-            return Err(Failure::new("Fault", [text]));
-        }
-        if self.schema().is_removed(message) {
-            return Err(Failure::new("MESSAGE_REMOVED", [] as [&str; 0]));
-        }
+        self.check_form(message, mode)?;
         let session = session.unwrap_or_default();
         let ctx = |task: String| {
             Arc::new(Ctx {
@@ -135,12 +125,8 @@ impl Core {
         };
         if mode == Mode::Async {
             let reference = task::create(self, host, &session, &format!("Async.{name}"), "")?;
-            let ctx = ctx(reference.clone());
-            let work = guarded(ctx.clone(), args);
-            tokio::spawn(async move {
-                let outcome = work.await;
-                task::finish(&ctx.core, &ctx.task, outcome);
-            });
+            task::note(self, &reference, task_keys);
+            in_background(ctx(reference.clone()), args, is_stuck);
             return Ok(Answer::Value(Value::String(reference)));
         }
         // XAPI makes a task of its own for a call that changes something; one that only looks gets by without.
@@ -154,6 +140,54 @@ impl Core {
             value = strangeness.answer(value, &message.result);
         }
         Ok(if message.result == Ty::EventBatch { Answer::Batch(value) } else { Answer::Value(value) })
+    }
+
+    /// Refuses what the datamodel has, but not in this form or not any more.
+    fn check_form(&self, message: &MessageMeta, mode: Mode) -> Result<(), Failure> {
+        if mode == Mode::Async && !message.has_async {
+            let text = format!("No async mode for this operation (rpc: {})", message.method);
+            return Err(Failure::new("Fault", [text]));
+        }
+        if self.schema().is_removed(message) {
+            return Err(Failure::new("MESSAGE_REMOVED", [] as [&str; 0]));
+        }
+        Ok(())
+    }
+
+    /// A method that the datamodel does not have might be an extension, which only users may look for.
+    async fn extend(self: &Arc<Self>, name: &str, params: &[Value]) -> Outcome {
+        if let Some(Value::String(session)) = params.first() {
+            session::check(self, session)?;
+            if let Some(answer) = extension::run(self, name, params).await {
+                return answer.map(Answer::Value);
+            }
+        }
+        Err(extension::unknown(name))
+    }
+}
+
+/// Carries a call out beside its answer, which is its task.
+fn in_background(ctx: Arc<Ctx>, args: Args, is_stuck: bool) {
+    tokio::spawn(async move {
+        if is_stuck {
+            stuck(&ctx, args.str(0)).await;
+        }
+        let outcome = guarded(ctx.clone(), args).await;
+        task::finish(&ctx.core, &ctx.task, outcome);
+    });
+}
+
+/// Announces a call on its object, and waits until the faults are cleared.
+async fn stuck(ctx: &Ctx, object: &str) {
+    let Some((class, operation)) = ctx.message.method.split_once('.') else { return };
+    let (field, task) = ("current_operations", &ctx.task);
+    let has_field = ctx.core.schema().class(class).is_some_and(|class| class.index(field).is_some());
+    if has_field {
+        let _ = ctx.write(|tx| tx.set_entry(class, object, field, task, operation));
+    }
+    ctx.core.faults().hang().await;
+    if has_field {
+        let _ = ctx.write(|tx| tx.remove_from(class, object, field, task));
     }
 }
 

@@ -8,6 +8,7 @@ use xenapi_wire::{Failure, Value};
 use super::query::Query;
 use super::unmarshal::internal_error;
 use super::{Args, Ctx};
+use crate::db::Object;
 
 pub(super) fn run(ctx: &Ctx, args: &Args) -> Result<Value, Failure> {
     let class = ctx.message.class.name;
@@ -19,28 +20,12 @@ pub(super) fn run(ctx: &Ctx, args: &Args) -> Result<Value, Failure> {
             Value::Struct(view.objects(class).map(|o| (o.reference().to_owned(), o.record())).collect())
         })),
         MessageKind::GetAllWhere => {
-            let query = Query::parse(args.str(0))?;
-            ctx.read(|view| {
-                let mut found = Vec::new();
-                for object in view.objects(class) {
-                    if query.matches(&object)? {
-                        found.push(object.reference());
-                    }
-                }
-                Ok(found.into())
-            })
+            let found = select(ctx, args, |object| Value::from(object.reference()))?;
+            Ok(Value::Array(found))
         }
         MessageKind::GetAllRecordsWhere => {
-            let query = Query::parse(args.str(0))?;
-            ctx.read(|view| {
-                let mut found = BTreeMap::new();
-                for object in view.objects(class) {
-                    if query.matches(&object)? {
-                        found.insert(object.reference().to_owned(), object.record());
-                    }
-                }
-                Ok(Value::Struct(found))
-            })
+            let found = select(ctx, args, |object| (object.reference().to_owned(), object.record()))?;
+            Ok(Value::Struct(found.into_iter().collect()))
         }
         MessageKind::GetRecord => ctx.read(|view| Ok(view.object(class, args.str(0))?.record())),
         MessageKind::GetByUuid => ctx.read(|view| Ok(view.by_uuid(class, args.str(0))?.reference().into())),
@@ -79,6 +64,20 @@ pub(super) fn run(ctx: &Ctx, args: &Args) -> Result<Value, Failure> {
         MessageKind::Remove(field) => change_set(ctx, field, args, |items, item| items.retain(|i| i != item)),
         MessageKind::Explicit(_) => Err(Failure::new("NOT_IMPLEMENTED", [&ctx.message.method])),
     }
+}
+
+/// Something of each object that fits the expression in the first argument.
+fn select<T>(ctx: &Ctx, args: &Args, take: impl Fn(Object<'_>) -> T) -> Result<Vec<T>, Failure> {
+    let query = Query::parse(args.str(0))?;
+    ctx.read(|view| {
+        let mut found = Vec::new();
+        for object in view.objects(ctx.message.class.name) {
+            if query.matches(&object)? {
+                found.push(take(object));
+            }
+        }
+        Ok(found)
+    })
 }
 
 fn change_set(

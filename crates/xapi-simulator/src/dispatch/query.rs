@@ -1,10 +1,12 @@
 //! The expressions of `get_all_records_where`.
 //!
 //! ```text
-//! or    := and ("or" and)*          and  := not ("and" not)*
-//! not   := "not" not | atom         atom := "(" or ")" | "true" | "false" | value "=" value
-//! value := field "name" | "text"    texts are in single or double quotes
+//! expr  := term (("and" | "or") term)*
+//! term  := "not" expr | "(" expr ")" | "true" | "false" | value "=" value
+//! value := field "name" | "text"
 //! ```
+//!
+//! As in XAPI, `and` and `or` bind alike and to the left, `not` takes all that follows it, and a text has no escapes.
 
 use xenapi_wire::Failure;
 
@@ -12,7 +14,7 @@ use crate::db::{Object, View};
 
 /// A parsed expression.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Query {
+pub(crate) enum Query {
     Constant(bool),
     Equal(Operand, Operand),
     Not(Box<Query>),
@@ -21,7 +23,7 @@ pub(super) enum Query {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Operand {
+pub(crate) enum Operand {
     /// A field by its name in the server's database, `name__label`.
     Field(String),
     Text(String),
@@ -34,15 +36,15 @@ enum Token {
 }
 
 /// What the real server's lexer and parser say.
-const LEX: &str = "Failure(\"lexing: empty token\")";
+pub(crate) const LEX: &str = "Failure(\"lexing: empty token\")";
 const PARSE: &str = "Xapi_database.Db_filter_parse.MenhirBasics.Error";
 
 impl Query {
-    pub(super) fn parse(text: &str) -> Result<Self, Failure> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
         let invalid = |reason: &str| Failure::new("INVALID_VALUE", [text, reason]);
         let tokens = lex(text).ok_or_else(|| invalid(LEX))?;
-        let mut parser = Parser { tokens: &tokens, depth: 0 };
-        let query = parser.or().filter(|_| parser.tokens.is_empty());
+        let mut parser = Parser { tokens: &tokens, depth: 0, joins: 0 };
+        let query = parser.expr().filter(|_| parser.tokens.is_empty());
         query.ok_or_else(|| invalid(PARSE))
     }
 
@@ -75,31 +77,24 @@ impl Operand {
     }
 }
 
+/// What stands between words.
+const BLANK: [char; 3] = [' ', '\t', '\n'];
+
 fn lex(text: &str) -> Option<Vec<Token>> {
     let mut tokens = Vec::new();
-    let mut rest = text.trim_start();
-    'next: while let Some(first) = rest.chars().next() {
-        if let quote @ ('"' | '\'') = first {
-            let mut out = String::new();
-            let mut chars = rest.char_indices().skip(1);
-            while let Some((i, c)) = chars.next() {
-                if c == quote {
-                    tokens.push(Token::Text(out));
-                    rest = rest[i + 1..].trim_start();
-                    continue 'next;
-                }
-                if c == '\\' {
-                    out.push(chars.next()?.1);
-                } else {
-                    out.push(c);
-                }
-            }
-            return None;
-        }
-        let words = ["field", "true", "false", "not", "and", "or", "(", ")", "="];
-        let word = words.into_iter().find(|word| rest.starts_with(word))?;
-        tokens.push(Token::Word(word));
-        rest = rest[word.len()..].trim_start();
+    let mut rest = text.trim_start_matches(BLANK);
+    while !rest.is_empty() {
+        let behind = if let Some(quoted) = rest.strip_prefix('"') {
+            let (text, behind) = quoted.split_once('"')?;
+            tokens.push(Token::Text(text.to_owned()));
+            behind
+        } else {
+            let words = ["field", "true", "false", "not", "and", "or", "(", ")", "="];
+            let word = words.into_iter().find(|word| rest.starts_with(word))?;
+            tokens.push(Token::Word(word));
+            &rest[word.len()..]
+        };
+        rest = behind.trim_start_matches(BLANK);
     }
     Some(tokens)
 }
@@ -107,10 +102,13 @@ fn lex(text: &str) -> Option<Vec<Token>> {
 struct Parser<'a> {
     tokens: &'a [Token],
     depth: usize,
+    joins: usize,
 }
 
 /// Deeper expressions are refused: they come from nobody's hand.
 const MAX_DEPTH: usize = 500;
+/// As are longer ones: each `and` and `or` is a level of the tree.
+const MAX_JOINS: usize = 2_000;
 
 impl Parser<'_> {
     fn word(&mut self, word: &str) -> bool {
@@ -121,37 +119,42 @@ impl Parser<'_> {
         found
     }
 
-    fn or(&mut self) -> Option<Query> {
-        let mut left = self.and()?;
-        while self.word("or") {
-            left = Query::Or(Box::new(left), Box::new(self.and()?));
+    fn expr(&mut self) -> Option<Query> {
+        let mut left = self.term()?;
+        loop {
+            let join = if self.word("and") {
+                Query::And
+            } else if self.word("or") {
+                Query::Or
+            } else {
+                return Some(left);
+            };
+            self.joins += 1;
+            if self.joins > MAX_JOINS {
+                return None;
+            }
+            left = join(Box::new(left), Box::new(self.term()?));
         }
-        Some(left)
     }
 
-    fn and(&mut self) -> Option<Query> {
-        let mut left = self.not()?;
-        while self.word("and") {
-            left = Query::And(Box::new(left), Box::new(self.not()?));
-        }
-        Some(left)
-    }
-
-    fn not(&mut self) -> Option<Query> {
+    fn term(&mut self) -> Option<Query> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return None;
         }
-        let query = if self.word("not") { Query::Not(Box::new(self.not()?)) } else { self.atom()? };
+        let query = if self.word("not") {
+            Query::Not(Box::new(self.expr()?))
+        } else if self.word("(") {
+            let inner = self.expr()?;
+            self.word(")").then_some(inner)?
+        } else {
+            self.atom()?
+        };
         self.depth -= 1;
         Some(query)
     }
 
     fn atom(&mut self) -> Option<Query> {
-        if self.word("(") {
-            let inner = self.or()?;
-            return self.word(")").then_some(inner);
-        }
         for (word, truth) in [("true", true), ("false", false)] {
             if self.word(word) {
                 return Some(Query::Constant(truth));

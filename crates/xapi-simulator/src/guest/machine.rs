@@ -6,8 +6,9 @@
 //! ```
 //!
 //! The shell between them waits for the end of the pipe, which nobody but the simulator holds: however the simulator
-//! ends, by SIGKILL too, the pipe ends with it, the shell kills QEMU and removes its sockets. A parent-death signal would have to be set
-//! between fork and exec, which is unsafe code, and hangs on one thread of the parent.
+//! ends, by SIGKILL too, the pipe ends with it, the shell kills QEMU and removes its sockets. A parent-death
+//! signal would have to be set between fork and exec, which is unsafe code, and hangs on one thread of the
+//! parent.
 
 use std::ffi::OsStr;
 use std::fs::DirBuilder;

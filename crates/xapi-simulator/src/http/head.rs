@@ -109,6 +109,14 @@ impl Head {
         self.param("task_id").or_else(|| self.header("task-id"))
     }
 
+    /// What a task that is made for the request gets into its `other_config`.
+    pub(crate) fn task_keys(&self) -> Vec<(String, String)> {
+        let named = self.headers.iter().filter_map(|(name, value)| {
+            Some((format!("http:{}", name.strip_prefix("x-http-other-config-")?), value.clone()))
+        });
+        named.collect()
+    }
+
     /// The length of the body, when it is announced.
     pub fn content_length(&self) -> Option<u64> {
         self.header("content-length")?.parse().ok()

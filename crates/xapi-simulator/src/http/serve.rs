@@ -9,7 +9,7 @@ use super::{After, Conn, Exchange, Handler};
 use crate::classes::{session, task};
 use crate::core::Core;
 use crate::dispatch::internal_error;
-use crate::fault::{Fault, Wire};
+use crate::fault::{Cut, Fault, Wire};
 use crate::rpc::{self, Encoding};
 
 /// Bytes of a header block with its blank line: XAPI's 1024 minus the 18 that its reader keeps free.
@@ -190,7 +190,7 @@ async fn post(exchange: &mut Exchange) -> io::Result<After> {
     let body = exchange.conn.read_body(usize::try_from(len).unwrap_or(0)).await?;
     let speaks_json = exchange.core.config.personality.speaks_json();
     let path = if speaks_json { exchange.head.path.as_str() } else { "/" };
-    let (encoding, call) = match rpc::decode(path, &body) {
+    let (encoding, mut call) = match rpc::decode(path, &body) {
         Ok(decoded) => decoded,
         Err(malformed) if !speaks_json => return not_xml(exchange, &malformed.to_string()).await,
         Err(malformed) => {
@@ -204,6 +204,7 @@ async fn post(exchange: &mut Exchange) -> io::Result<After> {
         exchange.conn.send(&page.bytes(version)).await?;
         return Ok(After::Close);
     }
+    call.task_keys = exchange.head.task_keys();
     let core = exchange.core.clone();
     let Some((outcome, cut)) = core.call(&exchange.host, call).await else {
         return Ok(After::Reset);
@@ -218,7 +219,11 @@ async fn post(exchange: &mut Exchange) -> io::Result<After> {
         }
     };
     let answer = page::reply(version, keep, encoding.content_type(), body.as_bytes());
-    if let Some(len) = cut {
+    if let Some(cut) = cut {
+        let len = match cut {
+            Cut::After(len) => len,
+            Cut::Halfway => answer.len() - body.len().div_ceil(2),
+        };
         exchange.conn.send(&answer[..answer.len().min(len)]).await?;
         return Ok(After::Reset);
     }

@@ -82,6 +82,19 @@ impl Owner {
         for pif in view.objects("PIF").filter(|pif| pif.str("host") == host.reference()) {
             sources.extend(rates(&format!("pif_{}", pif.str("device")), ["rx", "tx"], 1e6));
         }
+        // In MiB a second, named after the first characters of the uuid.
+        for pbd in view.objects("PBD").filter(|pbd| pbd.bool("currently_attached")) {
+            if pbd.str("host") != host.reference() {
+                continue;
+            }
+            let Some(sr) = view.find("SR", pbd.str("SR")).and_then(|sr| sr.str("uuid").get(..8)) else {
+                continue;
+            };
+            let throughput = |way: &str| {
+                Source::wave(&format!("io_throughput_{way}_{sr}"), "GAUGE", 0.0, 8.0, f64::INFINITY)
+            };
+            sources.extend(["read", "write"].map(throughput));
+        }
         // Also in the state directory's world nobody says when the host was booted.
         let since =
             host.entry("other_config", "boot_time").and_then(|time| time.trim_end_matches('.').parse().ok());

@@ -133,6 +133,9 @@ impl Request<'_> {
             Some(given) => Task { reference: given.to_owned(), own: false },
             None => {
                 let made = task::create(&core, &host, &login.session, label, "");
+                if let Ok(made) = &made {
+                    task::note(&core, made, &self.exchange.head.task_keys());
+                }
                 Task { reference: made.unwrap_or_else(|_| NULL.to_owned()), own: true }
             }
         };

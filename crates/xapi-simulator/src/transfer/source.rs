@@ -109,6 +109,21 @@ fn opened(core: &Core, vdi: &str) -> Result<(Backend, Uuid), Failure> {
     Ok((core.storage().open(sr)?, uuid))
 }
 
+/// Bytes of a disk, by the uuid of its VDI, whoever uses it and whether its SR is attached anywhere; fewer at its end.
+/// Does file work.
+pub(crate) fn peek(core: &Core, vdi_uuid: &str, offset: u64, len: usize) -> Result<Vec<u8>, Failure> {
+    let (sr, uuid) = core.db().read(|view| {
+        let vdi = view.by_uuid("VDI", vdi_uuid)?;
+        Ok::<_, Failure>((Sr::of(view, vdi.str("SR"))?, vdi::uuid_of(vdi)))
+    })?;
+    let disk = core.storage().open(sr)?.disk(uuid)?;
+    let left = usize::try_from(disk.len_bytes().saturating_sub(offset)).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; len.min(left)];
+    let unreadable = |e: DiskError| io_failure("a look at a disk", &e.into());
+    disk.read_at(offset, &mut bytes).map_err(unreadable)?;
+    Ok(bytes)
+}
+
 /// Whether a VDI is a volume without a VHD in it.
 fn is_raw(core: &Core, vdi: &str) -> bool {
     core.db().read(|view| view.find("VDI", vdi).is_some_and(|vdi| vdi::is_raw(vdi.map("sm_config"))))

@@ -30,9 +30,8 @@ async fn each_fault_strikes_once() {
     assert!(client.call("task.create", &create).await.is_ok());
     assert_eq!(tasks(&simulator), 2);
 
-    for (fault, done) in
-        [(Fault::DropBefore, 0), (Fault::DropAfterExecution, 1), (Fault::DropAfterBytes(40), 1)]
-    {
+    let cuts = [Fault::DropAfterExecution, Fault::DropAfterBytes(40), Fault::DropHalfway];
+    for (fault, done) in [(Fault::DropBefore, 0)].into_iter().chain(cuts.map(|cut| (cut, 1))) {
         let before = tasks(&simulator);
         simulator.faults().on("task.create", fault.clone());
         let params = json!([client.session, "label", ""]);

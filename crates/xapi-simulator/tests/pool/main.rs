@@ -1,6 +1,6 @@
 //! The simulator as a library: connections, faults, time, sessions, events, plugins, restarts.
 
-#![allow(missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub, reason = "a test is no library")]
 
 mod client;
 mod faults;

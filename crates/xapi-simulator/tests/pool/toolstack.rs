@@ -91,7 +91,7 @@ async fn a_slow_link_takes_its_time() {
 async fn every_host_of_a_pool_listens() {
     let world = xapi_simulator::World::demo().with_hosts(3);
     let simulator = xapi_simulator::Simulator::builder().world(world).build().await.unwrap();
-    let hosts = simulator.listen_pool("127.0.0.1:0", false).await.unwrap();
+    let hosts = simulator.listen_pool("127.0.0.1:0").await.unwrap();
     let (_, port) = hosts[0].url.rsplit_once(':').unwrap();
     let urls: Vec<&str> = hosts.iter().map(|host| host.url.as_str()).collect();
     let expected = [1, 2, 3].map(|n| format!("http://127.0.0.{n}:{port}"));

@@ -8,7 +8,12 @@
 //!
 //! `REPLAY=name` replays one scenario and prints each difference; `REPLAY=name:17` prints one step in full.
 
-#![allow(clippy::print_stdout, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::print_stdout,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test is no library, and tells how much it has judged"
+)]
 
 mod compare;
 mod names;
@@ -18,7 +23,7 @@ mod xva;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -157,12 +162,9 @@ fn exceptions() -> BTreeMap<(String, usize), String> {
     parsed.collect()
 }
 
-/// Replays a scenario against a fresh pool and returns each step's title and differences.
-async fn replay(name: String, encoding: Encoding, plugins: Option<PathBuf>) -> Vec<Judged> {
-    let scenario = testdata::scenario(&name);
-    let state = tempfile::tempdir().expect("a temporary directory");
-    let late = OPENED_LATE.iter().find(|(scenario, _)| *scenario == name).map(|(_, step)| *step);
-    let world = World::from_json(&world(&name, late.is_some())).expect("the recordings' world");
+/// A pool of this world, which nobody has called yet.
+async fn fresh(world: &str, plugins: Option<PathBuf>, state: &Path) -> Arc<Simulator> {
+    let world = World::from_json(world).expect("the recordings' world");
     let config = Config {
         auth_delay: Duration::from_millis(5),
         guests: Guests::recorded(),
@@ -170,9 +172,18 @@ async fn replay(name: String, encoding: Encoding, plugins: Option<PathBuf>) -> V
         pool_secret: POOL_SECRET.to_owned(),
         ..Config::default()
     };
-    let builder = Simulator::builder().world(world).config(config).state_dir(state.path());
+    let builder = Simulator::builder().world(world).config(config).state_dir(state);
     let simulator = Arc::new(builder.build().await.expect("a pool"));
-    iso_library(state.path());
+    iso_library(state);
+    simulator
+}
+
+/// Replays a scenario against a fresh pool and returns each step's title and differences.
+async fn replay(name: String, encoding: Encoding, plugins: Option<PathBuf>) -> Vec<Judged> {
+    let scenario = testdata::scenario(&name);
+    let state = tempfile::tempdir().expect("a temporary directory");
+    let late = OPENED_LATE.iter().find(|(scenario, _)| *scenario == name).map(|(_, step)| *step);
+    let simulator = fresh(&world(&name, late.is_some()), plugins, state.path()).await;
     let pool = Pool::of(&simulator).await;
 
     let mut names = Names::new(&scenario.steps);
@@ -196,14 +207,11 @@ async fn replay(name: String, encoding: Encoding, plugins: Option<PathBuf>) -> V
         }
         let begun = Instant::now();
         let reply = loop {
-            let connection = connect(&mut connections, &pool, step).await;
             if !step.pipelined {
+                let connection = connect(&mut connections, &pool, step).await;
                 connection.send(&request(step, encoding, &names)).await;
             }
-            let reply = connection.receive(step).await;
-            if reply.end != "keep" {
-                connections.remove(&step.conn);
-            }
+            let reply = receive(&mut connections, &pool, step).await;
             // Some tasks of the recordings never end either.
             let pending = step.repeat_until.is_some()
                 && compare::is_pending(&reply.body)
@@ -221,11 +229,7 @@ async fn replay(name: String, encoding: Encoding, plugins: Option<PathBuf>) -> V
         if let Some(at) = ready {
             let (earlier, _) = waiting.remove(at);
             let step = &scenario.steps[earlier];
-            let connection = connect(&mut connections, &pool, step).await;
-            let reply = connection.receive(step).await;
-            if reply.end != "keep" {
-                connections.remove(&step.conn);
-            }
+            let reply = receive(&mut connections, &pool, step).await;
             results[earlier].1 = judge(step, encoding, &reply, &mut names);
         }
     }
@@ -266,7 +270,7 @@ async fn open_own_session(pool: &Pool, like: &Step) {
 }
 
 /// Puts the one image into the ISO library that the recorded server's had.
-fn iso_library(state: &std::path::Path) {
+fn iso_library(state: &Path) {
     let library = state.join("disks/e441136d-1024-e541-ac83-f5b5dadab5df");
     std::fs::create_dir_all(&library).expect("a directory");
     std::fs::write(library.join("disc.iso"), [0; 2048]).expect("a file");
@@ -306,6 +310,15 @@ async fn connect<'c>(
         connections.insert(step.conn.clone(), Connection::open(pool.address(step), &pool.simulator).await);
     }
     connections.get_mut(&step.conn).expect("it was just put there")
+}
+
+/// The answer to a step. A connection that has ended is not used again.
+async fn receive(connections: &mut HashMap<String, Connection>, pool: &Pool, step: &Step) -> Reply {
+    let reply = connect(connections, pool, step).await.receive(step).await;
+    if reply.end != "keep" {
+        connections.remove(&step.conn);
+    }
+    reply
 }
 
 fn judge(step: &Step, encoding: Encoding, reply: &Reply, names: &mut Names) -> Option<Vec<String>> {

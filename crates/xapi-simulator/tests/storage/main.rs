@@ -1,6 +1,11 @@
 //! Disks over the wire: uploads, downloads, chains and limits, with nothing but sockets on the client's side.
 
-#![allow(clippy::print_stderr, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test is no library, and a skip is to be seen"
+)]
 
 mod client;
 

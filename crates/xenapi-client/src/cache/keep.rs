@@ -11,7 +11,7 @@ use super::decode::{self, Classes};
 use super::writer::Slot;
 use super::{Counters, Progress, Shared, State, Status};
 use crate::client::Client;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::WAIT;
 use crate::follow::{Follower, Step, is_final};
 
@@ -135,17 +135,20 @@ impl<L: Classes> Keeper<L> {
                     class.todo = Todo::Load;
                 }
             }
-            Step::Batch(batch) => self.apply(batch),
+            Step::Batch(batch) => self.apply(batch)?,
         }
         self.read().await
     }
 
-    fn apply(&mut self, batch: decode::Changes<L>) {
+    /// # Errors
+    /// As [`Keeper::bounded`].
+    fn apply(&mut self, batch: decode::Changes<L>) -> Result<()> {
         self.counters.batches += 1;
         self.counters.changes += batch.changes.len() as u64;
         for change in batch.changes {
             self.classes[change.class].slot.apply(&change.reference, change.record);
         }
+        self.bounded()?;
         for (class, count) in self.classes.iter_mut().zip(batch.counts) {
             class.compare(count);
         }
@@ -153,11 +156,30 @@ impl<L: Classes> Keeper<L> {
         if self.settled {
             self.publish(batch.token);
         }
+        Ok(())
+    }
+
+    /// Makes sure that no more is kept than [`Limits::cached_objects`](crate::Limits::cached_objects): a server that goes
+    /// on telling of new objects must not fill the memory.
+    ///
+    /// # Errors
+    /// `Protocol`, which ends the cache.
+    fn bounded(&self) -> Result<()> {
+        let limit = self.client.inner.config.limits.cached_objects;
+        let here: usize = self.classes.iter().map(|class| class.slot.count()).sum();
+        if here <= limit {
+            return Ok(());
+        }
+        let classes = self.shared.names.join(", ");
+        let message = format!("there are more than {limit} objects of {classes}, and a cache keeps no more");
+        let error = Error::new(ErrorKind::Protocol, message).at(&self.client.endpoint());
+        Err(error.remedy("raise Limits::cached_objects if the pool is so large, or watch fewer classes"))
     }
 
     /// Reads what has to be read. The events that come next make it consistent.
     async fn read(&mut self) -> Result<Option<Error>> {
-        for class in &mut self.classes {
+        for index in 0..self.classes.len() {
+            let class = &mut self.classes[index];
             let read = match class.todo {
                 Todo::Nothing => continue,
                 Todo::Prune => class.slot.prune(&self.client).await,
@@ -172,6 +194,7 @@ impl<L: Classes> Keeper<L> {
                 }
             }
             self.counters.recounts += u64::from(class.misses > 0);
+            self.bounded()?;
         }
         Ok(None)
     }

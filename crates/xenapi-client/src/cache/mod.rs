@@ -83,6 +83,7 @@ impl<C: Listed<Record: PartialEq>> Watched for C {}
 /// * While the server cannot be reached, the last known state stays visible; [`Cache::status`] tells.
 /// * Objects that vanish without an event, as tasks do when the toolstack restarts, are noticed by the
 ///   number of objects that XAPI tells with all events, on the next of them.
+/// * It keeps [`Limits::cached_objects`](crate::Limits::cached_objects) at most and ends with an error beyond.
 /// * The cost of following is that of what changes. What makes the cache read everything again is
 ///   listed at [`ResyncCause`]; objects that turn out to be the same are kept, and nobody is told
 ///   of them.

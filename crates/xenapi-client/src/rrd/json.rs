@@ -1,14 +1,17 @@
 //! The JSON form, with the liberties that hosts take: numbers that are none as bare words, and names without quotes.
 
-use super::malformed;
+use std::borrow::Cow;
+
 use super::tree::Tree;
+use super::{malformed, too_many};
 use crate::error::Result;
 
 /// How deep things may be nested; the documents need six.
 const MAX_DEPTH: usize = 16;
 
-pub(super) fn parse(text: &str) -> Result<Tree> {
-    let mut reader = Reader { text, at: 0 };
+/// Values, lists and objects together are `max_values` at most: two bytes of JSON are some tens of a tree.
+pub(super) fn parse(text: &str, max_values: u32) -> Result<Tree<'_>> {
+    let mut reader = Reader { text, at: 0, values: 0, max_values };
     let tree = reader.value(MAX_DEPTH)?;
     match reader.peek() {
         None => Ok(tree),
@@ -19,6 +22,8 @@ pub(super) fn parse(text: &str) -> Result<Tree> {
 struct Reader<'t> {
     text: &'t str,
     at: usize,
+    values: u32,
+    max_values: u32,
 }
 
 impl<'t> Reader<'t> {
@@ -40,7 +45,11 @@ impl<'t> Reader<'t> {
         is_there
     }
 
-    fn value(&mut self, depth: usize) -> Result<Tree> {
+    fn value(&mut self, depth: usize) -> Result<Tree<'t>> {
+        self.values += 1;
+        if self.values > self.max_values {
+            return Err(too_many(self.max_values));
+        }
         let below = depth.checked_sub(1).ok_or_else(|| self.wrong("less nesting"))?;
         match self.peek() {
             Some(b'{') => {
@@ -74,7 +83,7 @@ impl<'t> Reader<'t> {
     }
 
     /// Text in quotes, or what is there up to the next sign.
-    fn word(&mut self) -> Result<String> {
+    fn word(&mut self) -> Result<Cow<'t, str>> {
         if self.take(b'"') {
             return self.quoted();
         }
@@ -85,20 +94,20 @@ impl<'t> Reader<'t> {
             return Err(self.wrong("a value"));
         }
         self.at += len;
-        Ok(rest[..len].to_owned())
+        Ok(Cow::Borrowed(&rest[..len]))
     }
 
-    fn quoted(&mut self) -> Result<String> {
-        let mut out = String::new();
+    fn quoted(&mut self) -> Result<Cow<'t, str>> {
+        let mut out = Cow::Borrowed("");
         loop {
             let rest: &'t str = &self.text[self.at..];
             let len = rest.find(['"', '\\']).ok_or_else(|| self.wrong("text with an end"))?;
-            out.push_str(&rest[..len]);
+            out += &rest[..len];
             self.at += len + 1;
             if rest[len..].starts_with('"') {
                 return Ok(out);
             }
-            out.push(self.escaped()?);
+            out.to_mut().push(self.escaped()?);
         }
     }
 

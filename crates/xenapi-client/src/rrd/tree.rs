@@ -1,20 +1,22 @@
 //! What both forms of a document are read into.
 
+use std::borrow::Cow;
+
 use super::malformed;
 use crate::error::Result;
 
 /// A document, or a part of one.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Tree {
+pub(super) enum Tree<'d> {
     /// Text or a number.
-    Text(String),
+    Text(Cow<'d, str>),
     /// What has no names, in JSON.
-    List(Vec<Tree>),
+    List(Vec<Self>),
     /// Named parts. In XML one name may be there many times.
-    Parts(Vec<(String, Tree)>),
+    Parts(Vec<(Cow<'d, str>, Self)>),
 }
 
-impl Tree {
+impl Tree<'_> {
     pub(super) fn find(&self, name: &str) -> Option<&Self> {
         let Self::Parts(parts) = self else { return None };
         parts.iter().find(|(part, _)| part == name).map(|(_, tree)| tree)

@@ -1,5 +1,6 @@
 //! Tasks: operations that go on in the host while one waits, or does something else.
 
+mod mark;
 mod progress;
 mod watch;
 
@@ -17,8 +18,12 @@ use xenapi_wire::{Call, Failure, Limits, Ref, xmlrpc};
 
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
+use crate::redact::Secrets;
 use crate::transfer::LOOK_FOR_HOLDERS;
 
+use mark::Hold;
+pub use mark::TaskMark;
+pub(crate) use mark::{Carried, HEADER as MARK_HEADER, Held};
 pub use progress::TaskProgress;
 use watch::TaskWatch;
 pub(crate) use watch::Tasks;
@@ -33,6 +38,10 @@ pub struct Task<T> {
     reference: Ref<xenapi_types::Task>,
     label: String,
     cancelled: Arc<AtomicBool>,
+    /// What its failure may repeat.
+    secrets: Secrets,
+    /// Of a call that this program has made.
+    _hold: Option<Hold>,
     output: PhantomData<fn() -> T>,
 }
 
@@ -56,7 +65,8 @@ impl Canceller {
 }
 
 impl Client {
-    /// Starts a call as a task, `Async.<method>`, and returns as soon as the host has accepted it.
+    /// Starts a call as a task, `Async.<method>`, and returns as soon as the host has accepted it. Where the answer is
+    /// lost, the task is looked for by its [`TaskMark`].
     ///
     /// # Errors
     /// As [`Client::call`]; `Config` when the call has no such form.
@@ -79,8 +89,12 @@ impl Client {
         T: DeserializeOwned,
     {
         let method = format!("Async.{method}");
-        let reference = self.invoke(&method, params).await?;
-        Ok(Task::attach(self, reference, method))
+        let (mark, hold) = self.mark_task();
+        let reference = match self.marking(&mark).invoke(&method, params).await {
+            Err(error) if error.kind() == ErrorKind::OutcomeUnknown => self.find_marked(&mark, error).await?,
+            answered => answered?,
+        };
+        Ok(Task { secrets: Secrets::of(params), _hold: Some(hold), ..Task::attach(self, reference, method) })
     }
 }
 
@@ -88,7 +102,8 @@ impl<T> Task<T> {
     /// A task that somebody else has started.
     pub fn attach(client: &Client, reference: Ref<xenapi_types::Task>, label: impl Into<String>) -> Self {
         let (client, label) = (client.clone(), label.into());
-        Self { client, reference, label, cancelled: Arc::default(), output: PhantomData }
+        let (cancelled, secrets) = (Arc::default(), Secrets::default());
+        Self { client, reference, label, cancelled, secrets, _hold: None, output: PhantomData }
     }
 
     /// The task as XAPI knows it.
@@ -149,26 +164,27 @@ impl<T> Task<T> {
     }
 
     /// Takes the record of a task that is over out of the host's database; nothing is lost when
-    /// that fails, for XAPI does it after an hour.
+    /// that fails, for XAPI does it after an hour. Who stops waiting does not stop it.
     pub(crate) async fn destroy_record(&self) {
-        if let Err(error) = self.client.destroy(&self.reference).await
-            && error.kind() != ErrorKind::NotFound
-        {
-            tracing::debug!(task = %self.label, %error, "the task's record stays behind");
-        }
+        let (client, reference, label) = (self.client.clone(), self.reference.clone(), self.label.clone());
+        to_its_end(async move { destroy_record(&client, &reference, &label).await }).await;
     }
 
     /// Ends a task that nobody in the host will end: one that was made for a transfer which the
-    /// host did not accept.
+    /// host did not accept. Who stops waiting does not stop it.
     pub(crate) async fn abandon(&self) {
-        let mut ended = self.client.invoke::<_, ()>("task.set_status", &(&self.reference, "cancelled")).await;
-        if ended.as_ref().is_err_and(|error| error.is("MESSAGE_METHOD_UNKNOWN")) {
-            ended = crate::transfer::fail_task(&self.client, &self.reference).await;
-        }
-        if let Err(error) = ended {
-            tracing::debug!(task = %self.label, %error, "the task cannot be ended");
-        }
-        self.destroy_record().await;
+        let (client, reference, label) = (self.client.clone(), self.reference.clone(), self.label.clone());
+        to_its_end(async move {
+            let mut ended = client.invoke::<_, ()>("task.set_status", &(&reference, "cancelled")).await;
+            if ended.as_ref().is_err_and(|error| error.is("MESSAGE_METHOD_UNKNOWN")) {
+                ended = crate::transfer::fail_task(&client, &reference).await;
+            }
+            if let Err(error) = ended {
+                tracing::debug!(task = %label, %error, "the task cannot be ended");
+            }
+            destroy_record(&client, &reference, &label).await;
+        })
+        .await;
     }
 
     fn vanished(&self) -> Error {
@@ -221,9 +237,11 @@ impl<T: DeserializeOwned> Task<T> {
     }
 
     async fn output(&self, record: &TaskRecord) -> Result<T> {
-        let outcome = check(&self.client, record).map_err(|error| match error.is("VDI_COPY_FAILED") {
-            true if self.cancelled.load(Ordering::Relaxed) => error.into_kind(ErrorKind::Cancelled),
-            _ => error,
+        let outcome = check_without(&self.client, record, &self.secrets).map_err(|error| {
+            match error.is("VDI_COPY_FAILED") {
+                true if self.cancelled.load(Ordering::Relaxed) => error.into_kind(ErrorKind::Cancelled),
+                _ => error,
+            }
         });
         if let Err(error) = outcome {
             let error = error.about(&self.label).at(&self.client.endpoint());
@@ -253,16 +271,35 @@ impl<T> fmt::Debug for Task<T> {
     }
 }
 
+/// Work that goes on when its caller is dropped: a task that nobody knows any more would stay.
+async fn to_its_end(work: impl Future<Output = ()> + Send + 'static) {
+    // It fails only where the runtime ends, and takes everything with it.
+    let _ = tokio::spawn(work).await;
+}
+
+async fn destroy_record(client: &Client, reference: &Ref<xenapi_types::Task>, label: &str) {
+    if let Err(error) = client.destroy(reference).await
+        && error.kind() != ErrorKind::NotFound
+    {
+        tracing::debug!(task = %label, %error, "the task's record stays behind");
+    }
+}
+
 pub(crate) fn is_over(record: &TaskRecord) -> bool {
     matches!(record.status, TaskStatusType::Success | TaskStatusType::Failure | TaskStatusType::Cancelled)
 }
 
 /// Whether a task that is over was successful.
 pub(crate) fn check(client: &Client, record: &TaskRecord) -> Result<()> {
+    check_without(client, record, &Secrets::default())
+}
+
+/// [`check`], with what its call had of secrets cut out.
+fn check_without(client: &Client, record: &TaskRecord, secrets: &Secrets) -> Result<()> {
     if record.status == TaskStatusType::Success {
         return Ok(());
     }
-    let failure = client.inner.sessions.redact(Failure::from(record.error_info.clone()));
+    let failure = secrets.cut_out(client.inner.sessions.redact(Failure::from(record.error_info.clone())));
     Err(match record.status {
         TaskStatusType::Cancelled => {
             Error::new(ErrorKind::Cancelled, "it was cancelled").with_failure(Some(failure))

@@ -15,12 +15,10 @@ use super::task::TransferTask;
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::http::{Connection, page_text};
+use crate::handler::MAX_REDIRECTS;
+use crate::http::Connection;
 use crate::service::Arriving;
 use crate::session::Session;
-
-/// How many hosts a transfer is passed on to before it is called a loop.
-const MAX_REDIRECTS: usize = 3;
 
 /// A transfer that can be proposed to one host after the other.
 pub(super) trait Proposal {
@@ -142,6 +140,7 @@ pub(super) async fn receive<B>(
     connection: Connection<B>,
     response: http::Response<Arriving>,
     endpoint: &Endpoint,
+    session: &Session,
 ) -> Result<Reception<B>> {
     let status = response.status();
     if status == StatusCode::OK {
@@ -153,7 +152,7 @@ pub(super) async fn receive<B>(
     // Some of these answers have no length and stay open: what has come after a second is enough.
     let page = body::read_some(response.into_body(), Duration::from_secs(1)).await;
     drop(connection);
-    Ok(Reception::Denied { status, page: page_text(&page) })
+    Ok(Reception::Denied { status, page: session.secrets().page(&page) })
 }
 
 /// The address that a redirect names, with nothing but host and port taken from it: path and query

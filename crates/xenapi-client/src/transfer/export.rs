@@ -24,7 +24,7 @@ use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::name;
-use crate::http::{Connection, page_text};
+use crate::http::Connection;
 use crate::service::Broken;
 use crate::session::Session;
 
@@ -285,7 +285,7 @@ impl<H: Handler + Clone + Send> Proposal for Download<H> {
         let response = answer
             .map_err(|_| Error::new(ErrorKind::Transfer, "no answer to the request"))?
             .map_err(unanswered)?;
-        receive(connection, response, endpoint).await
+        receive(connection, response, endpoint, session).await
     }
 }
 
@@ -449,7 +449,10 @@ impl Pump {
             });
         }
         if let Some(page) = page {
-            return Err(incomplete(format!("an error page came instead of data: {}", page_text(page))));
+            return Err(incomplete(format!(
+                "an error page came instead of data: {}",
+                self.client.inner.sessions.secrets().page(page)
+            )));
         }
         if let Some(cut) = broken {
             return Err(lost(cut));

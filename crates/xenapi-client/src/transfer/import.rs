@@ -245,21 +245,30 @@ where
                 .because(problem)
                 .at(&host)
                 .renamed(subject)),
-            (Err(error), None) if matches!(error.kind(), ErrorKind::Failure | ErrorKind::Transfer) => {
-                let error = client.say_who_holds(error, LOOK_FOR_HOLDERS).await;
+            (Err(error), None) => {
                 let ours = Ours { sent: sent.bytes(), total: len.known(), validated, redirect };
-                let diagnosis = Diagnosis::of_import(&client, &vdi, format, ours, &error).await;
-                let error = error.into_kind(ErrorKind::Transfer).remedy(diagnosis.to_string());
-                Err(error.with_diagnosis(diagnosis).renamed(subject))
+                Err(diagnosed(&client, &vdi, format, ours, error).await.renamed(subject))
             }
-            // The address is not the caller's: it must be said whose it is.
-            (Err(error), None) if error.kind() == ErrorKind::Unreachable && redirect.is_some() => {
-                let ours = Ours { sent: 0, total: len.known(), validated, redirect };
-                let diagnosis = Diagnosis::of_import(&client, &vdi, format, ours, &error).await;
-                Err(error.remedy(diagnosis.to_string()).with_diagnosis(diagnosis).renamed(subject))
-            }
-            (Err(error), None) => Err(error.renamed(subject)),
         }
+    }
+}
+
+/// The error with what is known on both sides of the wire about its reason.
+async fn diagnosed(client: &Client, vdi: &Ref<Vdi>, format: ImportFormat, ours: Ours, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Failure | ErrorKind::Transfer => {
+            let error = client.say_who_holds(error, LOOK_FOR_HOLDERS).await;
+            let diagnosis = Diagnosis::of_import(client, vdi, format, ours, &error).await;
+            let error = error.into_kind(ErrorKind::Transfer).remedy(diagnosis.to_string());
+            error.with_diagnosis(diagnosis)
+        }
+        // The address is not the caller's: it must be said whose it is.
+        ErrorKind::Unreachable if ours.redirect.is_some() => {
+            let ours = Ours { sent: 0, ..ours };
+            let diagnosis = Diagnosis::of_import(client, vdi, format, ours, &error).await;
+            error.remedy(diagnosis.to_string()).with_diagnosis(diagnosis)
+        }
+        _ => error,
     }
 }
 
@@ -331,7 +340,7 @@ where
                 }
             }
         };
-        let reception = receive(connection, response.map_err(unanswered)?, endpoint).await?;
+        let reception = receive(connection, response.map_err(unanswered)?, endpoint, session).await?;
         match reception {
             Reception::Accepted(_) => self.open(gate),
             _ if self.body.is_none() => {
@@ -377,25 +386,18 @@ pub(super) async fn pour<B>(
     client: &Client,
     len: &Length,
     sent: &Meter,
-    mut progress: Option<Progress>,
+    progress: Option<Progress>,
     rest: impl Future<Output = Result<()>>,
 ) -> Result<Poured> {
     let Accepted { answer: Answer { incoming, connection }, task, .. } = accepted;
     let timeouts = &client.inner.config.timeouts;
     // Until everything has been sent and the host has had time to say something.
     let mut wire = Some((incoming, connection));
-    let mut sent_since = None;
+    let mut settling = Settling::default();
     let mut stall = StallWatch::new(timeouts.stall);
     let mut look = ticks(stall.period());
     let mut tell = ticks(Duration::from_millis(200));
-    let mut told = 0;
-    let mut tell_now = |bytes: u64| {
-        if let Some(progress) = &mut progress
-            && std::mem::replace(&mut told, bytes) != bytes
-        {
-            progress(bytes);
-        }
-    };
+    let mut told = Told { progress, bytes: 0 };
     let broken = loop {
         tokio::select! {
             // What comes after a 200 is the host's complaint, which its task knows too.
@@ -405,15 +407,12 @@ pub(super) async fn pour<B>(
                 None => break None,
             },
             _ = tell.tick() => {
-                tell_now(sent.bytes());
+                told.tell(sent.bytes());
                 // A host that misses something, as of a VHD that lacks its end, reads on until it is told
                 // that no more will come. One that is still writing does not read any more.
                 let out = wire.as_ref().is_some_and(|(_, connection)| connection.has_sent_all());
-                let settled = stall.still().min(sent_since.get_or_insert_with(Instant::now).elapsed());
-                let is_out = out && sent.bytes() == len.bytes();
-                if !is_out {
-                    sent_since = None;
-                } else if settled >= timeouts.settle
+                let settled = settling.look(out && sent.bytes() == len.bytes(), stall.still());
+                if settled.is_some_and(|time| time >= timeouts.settle)
                     && let Some((_, connection)) = wire.take()
                 {
                     connection.leave().await;
@@ -431,12 +430,43 @@ pub(super) async fn pour<B>(
         }
     };
     drop(wire);
-    tell_now(sent.bytes());
+    told.tell(sent.bytes());
     // However the connection ended, the task knows.
     match (task.finish_and(rest).await, broken) {
         (Ok(record), _) => Ok(Poured { record, is_complete: sent.bytes() == len.bytes() }),
         (Err(error), Some(cut)) if error.kind() == ErrorKind::OutcomeUnknown => Err(lost(cut)),
         (Err(error), _) => Err(error),
+    }
+}
+
+/// What was last said of the progress, so that nothing is said twice.
+struct Told {
+    progress: Option<Progress>,
+    bytes: u64,
+}
+
+impl Told {
+    fn tell(&mut self, bytes: u64) {
+        if let Some(progress) = &mut self.progress
+            && std::mem::replace(&mut self.bytes, bytes) != bytes
+        {
+            progress(bytes);
+        }
+    }
+}
+
+/// Since when everything has been sent.
+#[derive(Default)]
+struct Settling(Option<Instant>);
+
+impl Settling {
+    /// For how long everything has been sent and nothing has moved, if it has been sent.
+    fn look(&mut self, is_out: bool, still: Duration) -> Option<Duration> {
+        if !is_out {
+            self.0 = None;
+            return None;
+        }
+        Some(still.min(self.0.get_or_insert_with(Instant::now).elapsed()))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use xenapi_types::query::Query;
-use xenapi_types::{Host, Pbd, Pool, Sr, Vdi, host, sr, vdi};
+use xenapi_types::{Host, HostMetrics, Pbd, Pool, Sr, Vdi, host, sr, vdi};
 use xenapi_wire::Ref;
 
 use crate::client::Client;
@@ -38,7 +38,7 @@ impl Client {
     ///
     /// # Errors
     /// `NotFound` when there is no such disk; `Failure` with `SR_HAS_NO_PBDS` when no host has its
-    /// storage attached.
+    /// storage attached, with `HOST_OFFLINE` when none that has is live.
     pub async fn route_to(&self, vdi: &Ref<Vdi>) -> Result<Route> {
         let sr = self.get_field(vdi, vdi::field::SR).await?;
         self.route_to_sr(&sr).await.map_err(|error| error.renamed(name(vdi)))
@@ -47,18 +47,36 @@ impl Client {
     /// Finds a host that sees a storage repository, as [`Client::route_to`] does.
     ///
     /// # Errors
-    /// `NotFound` when there is no such repository; `Failure` with `SR_HAS_NO_PBDS` when no host has it attached.
+    /// `NotFound` when there is no such repository; `Failure` with `SR_HAS_NO_PBDS` when no host has it attached, with
+    /// `HOST_OFFLINE` when none that has is live.
     pub async fn route_to_sr(&self, sr: &Ref<Sr>) -> Result<Route> {
         let (hosts, coordinator) = tokio::try_join!(self.hosts_of(sr), self.coordinator())?;
         // Through the coordinator when it sees the storage: it needs no other address, and for
         // shared storage XAPI prefers it too. Else the same host each time, so that parallel
-        // transfers of one disk meet.
-        let host = coordinator.filter(|host| hosts.contains(host)).or_else(|| hosts.into_iter().min());
+        // transfers of one disk meet. The connections of a host that has died stay as they were.
+        let host = match coordinator.filter(|host| hosts.contains(host)) {
+            Some(host) => Some(host),
+            None => self.first_live(hosts.iter().min().into_iter().chain(&hosts)).await?,
+        };
         let Some(host) = host else {
-            let message = "no host has the storage repository of this disk attached";
+            let (message, code, remedy) = match hosts.first() {
+                None => (
+                    "no host has the storage repository of this disk attached",
+                    xenapi_wire::Failure::new("SR_HAS_NO_PBDS", [sr.to_string()]),
+                    format!("plug a PBD of {}", name(sr)),
+                ),
+                Some(host) => (
+                    "no host that has the storage repository of this disk attached is live",
+                    xenapi_wire::Failure::new("HOST_OFFLINE", [host.to_string()]),
+                    format!(
+                        "bring one of these back: {}",
+                        hosts.iter().map(name).collect::<Vec<_>>().join(", ")
+                    ),
+                ),
+            };
             return Err(Error::new(ErrorKind::Failure, message)
-                .with_failure(Some(xenapi_wire::Failure::new("SR_HAS_NO_PBDS", [sr.to_string()])))
-                .remedy(format!("plug a PBD of {}", name(sr)))
+                .with_failure(Some(code))
+                .remedy(remedy)
                 .about(name(sr))
                 .at(&self.endpoint()));
         };
@@ -66,7 +84,19 @@ impl Client {
         Ok(Route { host, sr: sr.clone(), endpoint })
     }
 
-    /// The hosts that have a storage repository attached.
+    /// The first of these hosts that is live by the pool's account. One of which nothing is known counts as live.
+    async fn first_live(&self, hosts: impl Iterator<Item = &Ref<Host>>) -> Result<Option<Ref<Host>>> {
+        for reference in hosts {
+            let Some(host) = self.record_opt(reference).await? else { continue };
+            let metrics = self.record_opt::<HostMetrics>(&host.metrics).await?;
+            if metrics.is_none_or(|metrics| metrics.live) {
+                return Ok(Some(reference.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The hosts that have a storage repository attached, live or not.
     pub(super) async fn hosts_of(&self, sr: &Ref<Sr>) -> Result<Vec<Ref<Host>>> {
         let of_it = Query::eq("SR", sr.to_string())?.and(Query::eq("currently_attached", "true")?);
         let plugged = self.records_where::<Pbd>(&of_it).await?;
@@ -81,8 +111,9 @@ impl Client {
     pub(super) async fn one_of(&self, hosts: Option<BTreeSet<Ref<Host>>>) -> Result<Endpoint> {
         let coordinator = self.coordinator().await?;
         let sees_all = |host: &Ref<Host>| hosts.as_ref().is_none_or(|hosts| hosts.contains(host));
-        match hosts.iter().flatten().next() {
-            Some(host) if !coordinator.as_ref().is_some_and(sees_all) => self.endpoint_of(host).await,
+        let is_served = coordinator.as_ref().is_some_and(sees_all);
+        match self.first_live(hosts.iter().flatten().filter(|_| !is_served)).await? {
+            Some(host) => self.endpoint_of(&host).await,
             // When nobody does, it has the words for that.
             _ => Ok(self.session().await?.endpoint.clone()),
         }

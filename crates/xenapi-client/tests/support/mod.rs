@@ -11,7 +11,7 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use xenapi_client::{Client, Config, Connect, Io, Timeouts, connect_fn};
+use xenapi_client::{Client, Config, Connect, Io, Timeouts, private_connect_fn};
 use xenapi_wire::jsonrpc::{self, Version};
 use xenapi_wire::{Failure, Limits, Value, xmlrpc};
 
@@ -156,7 +156,7 @@ where
     F: Fn(Peer, String) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    connect_fn(move |endpoint| {
+    private_connect_fn(move |endpoint| {
         let (near, far) = tokio::io::duplex(64 << 10);
         tokio::spawn(script(Peer::new(far), endpoint.to_string()));
         std::future::ready(Ok(near))

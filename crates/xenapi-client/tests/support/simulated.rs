@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use xapi_simulator::{Simulator, World};
-use xenapi_client::{Client, Config, connect_fn};
+use xenapi_client::{Client, Config, private_connect_fn};
 use xenapi_types::{OnCrashBehaviour, OnNormalExit, vm};
 
 pub(crate) async fn demo() -> Arc<Simulator> {
@@ -14,7 +14,7 @@ pub(crate) async fn demo() -> Arc<Simulator> {
 pub(crate) fn client(simulator: &Arc<Simulator>, change: impl FnOnce(Config) -> Config) -> Client {
     let config = Config::new("http://simulator", "root", "pw").unwrap().timeouts(super::timeouts());
     let simulator = Arc::clone(simulator);
-    let connector = connect_fn(move |_| {
+    let connector = private_connect_fn(move |_| {
         let connection = simulator.connect();
         async move { Ok(connection) }
     });

@@ -139,8 +139,34 @@ impl AgentSetup {
     /// As Nova's options have it for images that say nothing: none, unless `use_agent_default` is set and `disable_agent`
     /// is not.
     pub fn of(options: &Options) -> Option<Self> {
-        let used = options.flag("use_agent_default") && !options.flag("disable_agent");
-        used.then(|| Self { timeouts: AgentTimeouts::of(options), ..Self::default() })
+        Self::of_image(options, &BTreeMap::new())
+    }
+
+    /// As Nova's options and an image's properties have it: `xenapi_use_agent` says whether the image has an agent, before
+    /// `use_agent_default`, which also counts where the property's value is neither true nor false (a warning says so);
+    /// `disable_agent` before both. With `xenapi_skip_agent_inject_ssh`, the agent is not sent the key. Files are the
+    /// caller's, who asks [`AgentSetup::takes_files`].
+    pub fn of_image(options: &Options, properties: &BTreeMap<String, String>) -> Option<Self> {
+        let said = properties.get("xenapi_use_agent").and_then(|text| {
+            let said = truth(text);
+            if said.is_none() {
+                tracing::warn!(
+                    value = text,
+                    "the image's property xenapi_use_agent is neither true nor false"
+                );
+            }
+            said
+        });
+        let used =
+            said.unwrap_or_else(|| options.flag("use_agent_default")) && !options.flag("disable_agent");
+        let send_key = !is_true(properties, "xenapi_skip_agent_inject_ssh");
+        used.then(|| Self { timeouts: AgentTimeouts::of(options), send_key, ..Self::default() })
+    }
+
+    /// Whether the agent of an image with these properties is to be sent files: not with
+    /// `xenapi_skip_agent_inject_files_at_boot`, as cloud-init takes them from the config drive.
+    pub fn takes_files(properties: &BTreeMap<String, String>) -> bool {
+        !is_true(properties, "xenapi_skip_agent_inject_files_at_boot")
     }
 
     /// What stands in the way, as far as it is known without the guest.
@@ -219,7 +245,7 @@ impl Agent {
     ) -> Result<AgentReport, Cause> {
         let mut report = AgentReport::default();
         let required = setup.need == AgentNeed::Required;
-        match stop.guard(self.ask_version()).await? {
+        match self.ask_version(stop).await {
             Ok(version) => report.version = Some(version),
             Err(cause @ Cause::Agent { .. }) if !required => {
                 report.faults.push((AgentStep::Version, cause.to_string()));
@@ -228,7 +254,7 @@ impl Agent {
             Err(cause) => return Err(cause),
         }
         for step in setup.steps(os_type) {
-            match stop.guard(self.take(setup, &step, &mut report)).await? {
+            match self.take(setup, &step, &mut report, stop).await {
                 Ok(()) => report.done.push(step),
                 Err(cause @ Cause::Agent { .. }) if !required => {
                     report.faults.push((step, cause.to_string()));
@@ -244,21 +270,22 @@ impl Agent {
         setup: &AgentSetup,
         step: &AgentStep,
         report: &mut AgentReport,
+        stop: &Stop,
     ) -> Result<(), Cause> {
         match step {
             AgentStep::Version => {}
             AgentStep::Key => {
                 let key = setup.owner_key.as_deref().unwrap_or_default().trim();
                 let line = format!("\n# The key of this instance's owner, sent when it was made\n{key}\n");
-                self.send_file(AUTHORIZED_KEYS, line.as_bytes()).await?;
+                self.send_file(AUTHORIZED_KEYS, line.as_bytes(), stop).await?;
             }
-            AgentStep::File(path) => self.send_file(path, &setup.files[path]).await?,
+            AgentStep::File(path) => self.send_file(path, &setup.files[path], stop).await?,
             AgentStep::Password => {
                 let password = match &setup.password {
                     Some(AdminPassword::Given(password)) => password.clone(),
                     _ => password::generate(),
                 };
-                self.try_password(password.expose()).await?;
+                self.try_password(password.expose(), stop).await?;
                 let key = setup.owner_key.as_deref().map(OwnerKey::parse).transpose();
                 if let Some(key) = key.map_err(|error| self.problem(error.into()))?.flatten() {
                     report.sealed_password = Some(self.keep_password(&key, &password).await?);
@@ -266,16 +293,29 @@ impl Agent {
             }
             AgentStep::Network => {
                 let patience = self.timeouts.reset_network;
-                self.ask("resetnetwork", &Command::ResetNetwork, [], patience).await?;
+                self.ask("resetnetwork", &Command::ResetNetwork, [], patience, stop).await?;
             }
             AgentStep::Update => {
                 if let (Some(build), Some(running)) = (&setup.update, &report.version) {
-                    self.try_update(running, &build.version, &build.url, &build.md5).await?;
+                    self.try_update(running, &build.version, &build.url, &build.md5, stop).await?;
                 }
             }
         }
         Ok(())
     }
+}
+
+/// As OpenStack reads the properties of images; `None` for what is neither.
+fn truth(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "t" | "true" | "on" | "y" | "yes" => Some(true),
+        "0" | "f" | "false" | "off" | "n" | "no" => Some(false),
+        _ => None,
+    }
+}
+
+fn is_true(properties: &BTreeMap<String, String>, name: &str) -> bool {
+    properties.get(name).and_then(|text| truth(text)) == Some(true)
 }
 
 #[cfg(test)]
@@ -295,5 +335,28 @@ mod tests {
         let [answer, version, reset_network] = [1, 2, 3].map(Duration::from_secs);
         let timeouts = AgentTimeouts { answer, version, reset_network };
         assert_eq!(of(text), Some(AgentSetup { timeouts, ..AgentSetup::default() }));
+    }
+
+    #[test]
+    fn what_an_image_says_goes_before_the_default() {
+        let usual = |used: &str| format!("[xenserver]\nuse_agent_default = {used}\n");
+        for (options, said, wanted) in [
+            (usual("no"), "True", true),
+            (usual("no"), " on", true),
+            (usual("yes"), "0", false),
+            (usual("yes"), "perhaps", true),
+            (usual("no"), "perhaps", false),
+            (usual("no") + "disable_agent = yes\n", "true", false),
+        ] {
+            let options = Options::new().nova_conf("nova.conf", &options).unwrap();
+            let properties = [("xenapi_use_agent".to_owned(), said.to_owned())].into();
+            assert_eq!(AgentSetup::of_image(&options, &properties).is_some(), wanted, "{said:?}");
+        }
+        let skipped =
+            ["xenapi_use_agent", "xenapi_skip_agent_inject_ssh", "xenapi_skip_agent_inject_files_at_boot"];
+        let properties = skipped.map(|name| (name.to_owned(), "yes".to_owned())).into();
+        let setup = AgentSetup::of_image(&Options::new(), &properties).unwrap();
+        assert_eq!((setup.send_key, AgentSetup::takes_files(&properties)), (false, false));
+        assert!(AgentSetup::of(&Options::new()).is_none() && AgentSetup::takes_files(&BTreeMap::new()));
     }
 }

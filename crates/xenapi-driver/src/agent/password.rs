@@ -63,9 +63,9 @@ impl Agent {
     async fn keep(&self, sealed: &str) -> std::result::Result<(), Cause> {
         let doing = || Cause::host(format!("keeping the sealed password of VM {}", self.uuid));
         for (key, piece) in guest_agent::pieces(sealed) {
-            self.client.remove_from(&self.vm, vm::field::OTHER_CONFIG, &*key).await.map_err(doing())?;
+            self.client().remove_from(&self.vm, vm::field::OTHER_CONFIG, &*key).await.map_err(doing())?;
             if !piece.is_empty() {
-                let added = self.client.add_to(&self.vm, vm::field::OTHER_CONFIG, &*key, &*piece).await;
+                let added = self.client().add_to(&self.vm, vm::field::OTHER_CONFIG, &*key, &*piece).await;
                 added.map_err(doing())?;
             }
         }

@@ -1,12 +1,13 @@
 //! What the hosts are like, as far as it decides whether things go well: clocks, folders of dom0, repositories.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use xenapi_client::Client;
-use xenapi_types::{Host, Pbd, Pool, Ref, Sr, host};
+use xenapi_types::{Host, Pbd, Pool, Ref, Sr};
 
+use crate::clock::Reading;
 use crate::inventory::Node;
 
 /// Clocks that differ more trouble sessions' logs, VHD timestamps and certificates.
@@ -22,7 +23,7 @@ pub struct HostHealth {
     pub host: String,
     /// By how many milliseconds its clock is ahead of this machine's; `None` when it did not tell its time.
     pub clock_ahead_ms: Option<i64>,
-    /// How exact that is: the time that the question took, and the second that hosts round to.
+    /// How exact that is: the time that the question took, and the second that hosts round to; 0 without an answer.
     pub clock_within_ms: i64,
     /// Bytes free where kernels (`/boot/guest`) and disks on their way (`/images`) are kept, `None` for a folder
     /// that is not there. Empty when the plugin `xenhost` is not ours.
@@ -69,23 +70,15 @@ impl HostHealth {
 pub(super) async fn hosts(client: &Client, nodes: &[Node]) -> Vec<HostHealth> {
     let mut all = Vec::new();
     for node in nodes {
-        let before = now();
-        let told = client.call(host::GetServertime { host: node.reference.clone() }).await;
-        let after = now();
-        let told = told.ok().and_then(|time| time.unix_micros().ok()).map(|micros| micros / 1_000);
+        let reading = Reading::of(client, &node.reference).await;
         all.push(HostHealth {
             host: node.name.clone(),
-            clock_ahead_ms: told.map(|told| told - before.midpoint(after)),
-            clock_within_ms: (after - before) / 2 + 1_000,
+            clock_ahead_ms: reading.map(|reading| reading.ahead),
+            clock_within_ms: reading.map_or(0, |reading| reading.within),
             folders: folders(client, &node.reference).await,
         });
     }
     all
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 async fn folders(client: &Client, host: &Ref<Host>) -> BTreeMap<String, Option<u64>> {

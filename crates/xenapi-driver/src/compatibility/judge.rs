@@ -6,14 +6,16 @@ use crate::disk_setup::FORMATS;
 
 use super::{Compatibility, HostPlugins, Mode, Row, Strictness, Verdict};
 
-/// The report without what hosts and repositories are like. `inside`: the VM that this machine is, uuid and name, or why it is none of the endpoint's.
+/// The report without what hosts and repositories are like. `inside`: the VM that this machine is, uuid and
+/// name, or why it is none of the endpoint's.
 pub(super) fn report(
     options: &Options,
     strictness: Strictness,
     inside: Result<(String, String), String>,
     plugins: Vec<HostPlugins>,
 ) -> Compatibility {
-    let mut conflicts = Vec::new();
+    let errors = options.findings().into_iter().filter(|finding| finding.is_error);
+    let mut conflicts: Vec<String> = errors.map(|finding| finding.to_string()).collect();
     let forced = options.is_set("independent_compute").then(|| options.flag("independent_compute"));
     let mode = match (inside, forced) {
         (_, Some(true)) => Mode::Independent {
@@ -344,6 +346,12 @@ mod tests {
         for (name, _) in options {
             assert!(text.contains(name), "{text}");
         }
+    }
+
+    #[test]
+    fn how_much_is_refused_has_to_be_known() {
+        let error = judge(&[("strictness", "strickt")], Strictness::Able, false, true).check().unwrap_err();
+        assert_eq!(error.0, ["command line: strictness: one of able, strict is wanted, not \"strickt\""]);
     }
 
     /// The specification's rows, whether it refuses them in independent mode, and whether we do.

@@ -154,7 +154,7 @@ impl Driver {
     ) -> Result<Compatibility> {
         let report = async {
             let inside = self.own_vm(machine).await?;
-            let nodes = crate::inventory::read_nodes(self.client()).await?;
+            let nodes = crate::inventory::read_nodes(self).await?;
             let plugins = plugins::ask(self.client(), &nodes).await;
             let doing = "reading the pool's storage repositories";
             let repositories = health::repositories(self.client()).await.map_err(Cause::host(doing))?;
@@ -181,9 +181,7 @@ impl Driver {
             let inside = self.own_vm(machine).await?;
             // Of the options, it alone wants a plugin.
             let plugins = match options.flag("flat_injected") {
-                true => {
-                    plugins::ask(self.client(), &crate::inventory::read_nodes(self.client()).await?).await
-                }
+                true => plugins::ask(self.client(), &crate::inventory::read_nodes(self).await?).await,
                 false => Vec::new(),
             };
             let report = judge::report(options, Strictness::of(options), inside, plugins);

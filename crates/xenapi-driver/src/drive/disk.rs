@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use config_drive::{Image, MacAddr};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
+use xenapi_client::Client;
 use xenapi_storage::device::UserDevice;
-use xenapi_storage::ownership::{DiskUse, NOVA_DISK_TYPE, Ownership};
+use xenapi_storage::ownership::{DiskUse, NOVA_DISK_TYPE, OPERATION, Ownership};
 use xenapi_storage::{DiskRequest, Repository};
-use xenapi_types::{VdiRecord, VmRecord, vdi};
+use xenapi_types::{Ref, Vdi, VdiRecord, VmRecord, vdi};
 
 use super::{Guest, Interface, build, vifs};
 use crate::cancel::Stop;
@@ -140,6 +142,16 @@ pub(crate) async fn verify(job: &Job, original: &VdiRecord, disk: &Disk, stop: &
         }
     };
     job.progress.stage(Stage::ConfigDriveCheck, Box::pin(verifying)).await
+}
+
+/// The config drive that an operation has made, if it is complete.
+pub(crate) async fn written_by(client: &Client, operation: Uuid) -> xenapi_client::Result<Option<Ref<Vdi>>> {
+    let operation = operation.to_string();
+    let fits = |disk: &VdiRecord| {
+        disk.other_config.get(OPERATION) == Some(&operation) && disk.other_config.contains_key(DIGEST)
+    };
+    let disks = client.all_records::<Vdi>().await?;
+    Ok(disks.into_iter().find(|(_, disk)| fits(disk)).map(|(reference, _)| reference))
 }
 
 /// Whether this is the config drive of the VM that it is in.

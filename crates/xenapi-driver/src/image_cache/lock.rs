@@ -1,14 +1,15 @@
 //! One fetch of an image, whoever wants it: a key on the SR says who does it, and until when that is believed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::time::Duration;
 
+use uuid::Uuid;
 use xenapi_client::{Client, ErrorKind};
 use xenapi_storage::Repository;
 use xenapi_types::{Ref, Sr, sr};
 
-use super::{CacheRequest, now};
+use super::CacheRequest;
 use crate::cancel::Stop;
 use crate::error::Cause;
 use crate::job::Job;
@@ -41,7 +42,9 @@ pub(super) async fn lock(
     let read = || client.get_field(&sr.reference, sr::field::OTHER_CONFIG);
     let keys = read().await.map_err(Cause::host(doing()))?;
     let Some((theirs, until)) = holder(&keys, &key) else { return Ok(false) };
-    let left = Duration::from_secs(until.saturating_sub(now()).min(request.patience.as_secs()));
+    let left = Duration::from_secs(
+        until.saturating_sub(job.driver.clock().seconds()).min(request.patience.as_secs()),
+    );
     let released = client.wait_until(&sr.reference, left, |sr| {
         holder(&sr.other_config, &key).is_none_or(|(holder, _)| holder != theirs)
     });
@@ -52,26 +55,52 @@ pub(super) async fn lock(
     }
     // It may have been renewed meanwhile.
     let keys = read().await.map_err(Cause::host(doing()))?;
-    if holder(&keys, &key).is_some_and(|(holder, until)| holder == theirs && until <= now()) {
+    if holder(&keys, &key)
+        .is_some_and(|(holder, until)| holder == theirs && until <= job.driver.clock().seconds())
+    {
         tracing::warn!(image = request.image_id, operation = theirs, "whoever fetched it is taken for dead");
         release(client, &sr.reference, &key, &theirs).await.map_err(Cause::host(doing()))?;
     }
     Ok(false)
 }
 
-/// What the keys of a fetch say: who, and until when that is believed.
+/// What the keys of a fetch say: who, until when that is believed, and for which owner.
 fn lease(job: &Job, request: &CacheRequest) -> String {
-    format!("{} {}", job.operation, now() + request.patience.as_secs().max(1))
+    let until = job.driver.clock().seconds() + request.patience.as_secs().max(1);
+    format!("{} {until} {}", job.operation, job.driver.settings().owner)
 }
 
 /// Who fetches an image, and until when that is believed: the key itself says so, and those it is renewed with.
 fn holder(keys: &BTreeMap<String, String>, key: &str) -> Option<(String, u64)> {
-    let (holder, until) = keys.get(key)?.split_once(' ').unwrap_or_default();
-    let renewed = keys.iter().filter(|(other, _)| is_renewal(other, key)).filter_map(|(_, value)| {
-        value.split_once(' ').filter(|(other, _)| *other == holder).and_then(|(_, until)| until.parse().ok())
-    });
-    let until = until.parse().unwrap_or(0);
+    let (holder, until) = read(keys.get(key)?);
+    let renewed = keys.iter().filter(|(other, _)| is_renewal(other, key)).map(|(_, value)| read(value));
+    let renewed = renewed.filter(|(other, _)| *other == holder).map(|(_, until)| until);
     Some((holder.to_owned(), renewed.fold(until, u64::max)))
+}
+
+/// Who, and until when.
+fn read(lease: &str) -> (&str, u64) {
+    let mut words = lease.split(' ');
+    let holder = words.next().unwrap_or_default();
+    (holder, words.next().and_then(|until| until.parse().ok()).unwrap_or(0))
+}
+
+/// The operations of an owner that fetch images into an SR, by its keys.
+pub(crate) fn fetches(keys: &BTreeMap<String, String>, owner: &str) -> BTreeSet<Uuid> {
+    let leases = keys.iter().filter(|(key, _)| key.starts_with(FETCHING)).map(|(_, lease)| lease);
+    let ours = leases.filter(|lease| lease.splitn(3, ' ').nth(2) == Some(owner));
+    ours.filter_map(|lease| read(lease).0.parse().ok()).collect()
+}
+
+/// Lets others fetch what an operation wanted to fetch into an SR.
+pub(crate) async fn give_up(client: &Client, sr: &Ref<Sr>, operation: Uuid) -> xenapi_client::Result<()> {
+    let keys = client.get_field(sr, sr::field::OTHER_CONFIG).await?;
+    let ours = |lease: &String| read(lease).0 == operation.to_string();
+    // Renewals first: the key itself, which is shorter, is what others wait for.
+    for (key, _) in keys.iter().rev().filter(|(key, lease)| key.starts_with(FETCHING) && ours(lease)) {
+        client.remove_from(sr, sr::field::OTHER_CONFIG, &**key).await?;
+    }
+    Ok(())
 }
 
 fn is_renewal(other: &str, key: &str) -> bool {
@@ -117,6 +146,12 @@ pub(super) async fn renew(job: &Job, request: &CacheRequest, sr: &Repository) ->
 
 pub(super) async fn unlock(job: &Job, request: &CacheRequest, sr: &Repository) -> Result<(), Cause> {
     let key = format!("{FETCHING}{}", request.image_id);
-    let released = release(job.client(), &sr.reference, &key, &job.operation.to_string()).await;
+    let holder = job.operation.to_string();
+    let release = || release(job.client(), &sr.reference, &key, &holder);
+    let released = match release().await {
+        // Once more: a key that stays tells others for minutes that the image is on its way.
+        Err(_) => release().await,
+        released => released,
+    };
     released.map_err(Cause::host(format!("releasing the fetch of image {:?}", request.image_id)))
 }

@@ -9,10 +9,12 @@ use xenapi_client::{Client, ErrorKind};
 use xenapi_storage::ownership;
 use xenapi_types::{Ref, Vdi, VdiRecord, vdi};
 
-use super::{CachedImage, Copying, now};
+use super::{CachedImage, Copying};
 use crate::cancel::Stop;
+use crate::driver::Driver;
 use crate::error::Cause;
 use crate::job::{Disk, Job};
+use crate::marks::{self, Marked};
 use crate::plan::Plan;
 use crate::progress::{Stage, Transfer};
 use crate::remove::{self, Dom0};
@@ -101,12 +103,19 @@ async fn clone(
 ) -> Result<Disk, Cause> {
     let doing = || Cause::host(format!("cloning cached image {:?} ({})", image.image_id, image.uuid));
     let client = job.client();
-    let mine =
-        Cloning { operation: job.operation, original: image.uuid.clone(), until: now() + CLONE_PATIENCE };
+    let mine = Cloning {
+        operation: job.operation,
+        original: image.uuid.clone(),
+        until: job.driver.clock().seconds() + CLONE_PATIENCE,
+        owner: Some(job.driver.settings().owner.clone()),
+    };
+    let mut keys = keys;
+    keys.insert(CLONED_FROM.to_owned(), image.uuid.clone());
     let (undo, original, operation) = (client.clone(), cached.clone(), job.operation);
     let patience = job.driver.settings().detach_timeout;
+    let left = mine.clone();
     job.rollback.push(format!("clones of cached image {}", image.uuid), async move {
-        remove_clones(&undo, operation, patience).await?;
+        remove_clones(&undo, &left, patience).await?;
         end_cloning(&undo, &original, operation).await
     });
     loop {
@@ -116,7 +125,7 @@ async fn clone(
             Err(error) if error.is("MAP_DUPLICATE_KEY") => {}
             Err(error) => return Err(doing()(error)),
         }
-        wait_for_turn(client, cached, stop).await?.map_err(doing())?;
+        wait_for_turn(&job.driver, cached, stop).await?.map_err(doing())?;
     }
     let call = vdi::Clone { vdi: cached.clone(), driver_params: None };
     let vdi = client.call(call).await.map_err(doing())?;
@@ -129,6 +138,9 @@ async fn clone(
 /// How long a clone may take, in seconds: after that, whoever makes it is taken for dead.
 const CLONE_PATIENCE: u64 = 300;
 
+/// The key of a clone that has got its own, with the uuid of the cached image. XAPI has no field for that.
+const CLONED_FROM: &str = "xenapi-rs:cloned-from";
+
 /// Who clones a cached image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cloning {
@@ -137,6 +149,8 @@ pub(crate) struct Cloning {
     original: String,
     /// In seconds since 1970.
     until: u64,
+    /// For whom. Earlier builds do not say.
+    owner: Option<String>,
 }
 
 impl Cloning {
@@ -144,10 +158,45 @@ impl Cloning {
     pub(crate) const KEY: &str = "xenapi-rs:cloning";
 
     pub(crate) fn read(keys: &BTreeMap<String, String>) -> Option<Self> {
-        let mut parts = keys.get(Self::KEY)?.split(' ');
+        let mut parts = keys.get(Self::KEY)?.splitn(4, ' ');
         let (operation, original, until) = (parts.next()?, parts.next()?, parts.next()?);
         let (operation, until) = (operation.parse().ok()?, until.parse().ok()?);
-        Some(Self { operation, original: original.to_owned(), until })
+        let owner = parts.next().map(str::to_owned);
+        Some(Self { operation, original: original.to_owned(), until, owner })
+    }
+
+    /// Whether it may be this owner's.
+    pub(crate) fn is_for(&self, owner: &str) -> bool {
+        self.owner.as_deref().is_none_or(|known| known == owner)
+    }
+
+    /// What has the key beside the image, and is nobody's: the clone of which the operation has not heard, as
+    /// long as the image has the key, too, and the operation has none that it knows. It makes one: of
+    /// several, all but one are copies that somebody else has made in that moment, and nothing tells which.
+    pub(crate) fn lost<'a>(&self, disks: &'a BTreeMap<Ref<Vdi>, VdiRecord>) -> Vec<(&'a Ref<Vdi>, Marked)> {
+        let is_ours = |disk: &VdiRecord| {
+            Self::read(&disk.other_config).is_some_and(|cloning| cloning.operation == self.operation)
+        };
+        let has_made = |disk: &VdiRecord| {
+            marks::made_by(&disk.other_config, &disk.uuid, self.operation)
+                && disk.other_config.get(CLONED_FROM) == Some(&self.original)
+        };
+        let image = disks.values().find(|disk| disk.uuid == self.original);
+        let Some(image) = image.filter(|image| is_ours(image)) else { return Vec::new() };
+        if disks.values().any(has_made) {
+            return Vec::new();
+        }
+        let is_lost = |disk: &VdiRecord| {
+            disk.managed
+                && disk.vbds.is_empty()
+                && !disk.is_a_snapshot
+                && self.is_clone(&disk.uuid)
+                && is_ours(disk)
+        };
+        let lost: Vec<_> = disks.iter().filter(|(_, disk)| is_lost(disk)).collect();
+        let is_sure = lost.len() == 1 && lost.iter().all(|(_, disk)| disk.name_label == image.name_label);
+        let what = if is_sure { Marked::Made } else { Marked::Unknown };
+        lost.into_iter().map(|(reference, _)| (reference, what)).collect()
     }
 
     /// Whether a disk is a clone that has not got its own keys.
@@ -158,16 +207,18 @@ impl Cloning {
 
 impl fmt::Display for Cloning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.operation, self.original, self.until)
+        write!(f, "{} {} {}", self.operation, self.original, self.until)?;
+        self.owner.iter().try_for_each(|owner| write!(f, " {owner}"))
     }
 }
 
 /// Waits until the image is not being cloned, or whoever does it must be dead.
 async fn wait_for_turn(
-    client: &Client,
+    driver: &Driver,
     image: &Ref<Vdi>,
     stop: &Stop,
 ) -> Result<xenapi_client::Result<()>, Cause> {
+    let (client, patience) = (driver.client(), driver.settings().detach_timeout);
     let waiting = async {
         let keys = client.get_field(image, vdi::field::OTHER_CONFIG).await?;
         let Some(theirs) = Cloning::read(&keys) else {
@@ -177,11 +228,13 @@ async fn wait_for_turn(
                 false => Ok(()),
             };
         };
-        let left = Duration::from_secs(theirs.until.saturating_sub(now()).min(CLONE_PATIENCE));
+        let left =
+            Duration::from_secs(theirs.until.saturating_sub(driver.clock().seconds()).min(CLONE_PATIENCE));
         let gone = |vdi: &VdiRecord| Cloning::read(&vdi.other_config).as_ref() != Some(&theirs);
         match client.wait_until(image, left, gone).await {
             Err(error) if error.kind() == ErrorKind::Timeout => {
-                // What it may have left is told from a cached image by the key that it has.
+                // As long as the image has the key, what was left is known by it.
+                remove_clones(client, &theirs, patience).await?;
                 end_cloning(client, image, theirs.operation).await
             }
             result => result.map(drop),
@@ -203,12 +256,12 @@ pub(crate) async fn end_cloning(
     Ok(())
 }
 
-/// Removes the clones that this operation made and that never got keys of their own.
-async fn remove_clones(client: &Client, operation: Uuid, patience: Duration) -> xenapi_client::Result<()> {
-    for (reference, disk) in client.all_records::<Vdi>().await? {
-        let cloning = Cloning::read(&disk.other_config).filter(|cloning| cloning.operation == operation);
-        if disk.managed && cloning.is_some_and(|cloning| cloning.is_clone(&disk.uuid)) {
-            remove::vdi(client, &reference, Dom0::Detach, patience).await?;
+/// Removes the clone that an operation made and that never got keys of its own.
+async fn remove_clones(client: &Client, cloning: &Cloning, patience: Duration) -> xenapi_client::Result<()> {
+    let disks = client.all_records::<Vdi>().await?;
+    for (reference, what) in cloning.lost(&disks) {
+        if what == Marked::Made {
+            remove::vdi(client, reference, Dom0::Detach, patience).await?;
         }
     }
     Ok(())

@@ -111,8 +111,13 @@ pub enum Conflict {
     #[error("a virtual TPM needs UEFI firmware; use it, or do without the TPM")]
     TpmOfBios,
     /// The edition, or the release, does not have it.
-    #[error("the pool's edition or release has no {0}; change its licence, or do without")]
-    Restricted(&'static str),
+    #[error("the pool's edition or release has no {what} ({key}); change its licence, or do without")]
+    Restricted {
+        /// What is missing.
+        what: &'static str,
+        /// Its key in `Pool.restrictions`.
+        key: &'static str,
+    },
     /// The release starts no guest in that way.
     #[error(
         "host {node:?} runs {product}, which has no PVH guests; use another mode, or a host of version 8 or later"
@@ -140,6 +145,22 @@ pub enum Conflict {
         node: String,
         /// The VM's name.
         vm: String,
+    },
+    /// The host has no such device.
+    #[error("host {node:?} has no PCI device {address}; use another host")]
+    NoSuchPci {
+        /// The device's address.
+        address: String,
+        /// The host's name.
+        node: String,
+    },
+    /// What a guest has of its host cannot go along while it runs.
+    #[error(
+        "the instance has {what} of its host, which a guest that runs cannot leave; resize it to the other host"
+    )]
+    StaysWithHost {
+        /// What it has.
+        what: String,
     },
     /// All virtual functions are in use.
     #[error(
@@ -219,6 +240,16 @@ pub enum Conflict {
         /// The image.
         image: String,
     },
+    /// A disk that was named to go somewhere.
+    #[error("VM {vm} has no disk {wanted} that was made for it and can go elsewhere; use one of {}", List(.have))]
+    NoSuchDisk {
+        /// The wanted disk's uuid.
+        wanted: String,
+        /// Uuid of the VM.
+        vm: String,
+        /// Uuids of those that it has.
+        have: Vec<String>,
+    },
     /// Several hosts, and none named.
     #[error("the pool has several hosts; name the one to use: {}", List(.have))]
     NodeNotNamed {
@@ -239,16 +270,24 @@ pub enum Conflict {
         /// Its name.
         node: String,
     },
+    /// The pool does not hear of the host.
+    #[error(
+        "host {node:?} is not live by the pool's account: it is down, or cut off; bring it back, or use another host"
+    )]
+    NodeNotLive {
+        /// Its name.
+        node: String,
+    },
     /// The host has not enough free memory.
     #[error(
-        "host {node:?} has {} of memory free but the flavor needs {}; \
+        "host {node:?} has {} of memory free but an instance takes {} with what the host keeps for it; \
          free memory there, or use another host or a smaller flavor",
         Size(*.free_bytes), Size(*.needed_bytes)
     )]
     NotEnoughMemory {
         /// The host's name.
         node: String,
-        /// What the flavor needs.
+        /// What the instance takes: its memory, and what the host keeps for it.
         needed_bytes: u64,
         /// What there is.
         free_bytes: u64,
@@ -300,6 +339,14 @@ pub enum Conflict {
         /// Name of the VM that has it.
         vm: String,
     },
+    /// No link carries packets of that size.
+    #[error("an MTU of {0} bytes is none; use 68 to 65535, or leave it out for the network's")]
+    Mtu(u32),
+    /// An interface that may send nothing.
+    #[error(
+        "a limit of 0 kilobytes per second leaves an interface nothing to send; give a limit, or leave it out for none"
+    )]
+    NoRate,
     /// Two metadata keys become the same key in xenstore.
     #[error(
         "metadata key {key:?} and another one are both written to xenstore as {written_as:?}; rename one"

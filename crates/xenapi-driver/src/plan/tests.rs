@@ -34,6 +34,7 @@ fn inventory() -> Inventory {
             name: "xen1".into(),
             address: "10.0.0.1".into(),
             enabled: true,
+            live: true,
             product: "XenServer 8.4.0".into(),
             cpus: 4,
             memory_free_bytes: 4 << 30,
@@ -261,7 +262,7 @@ fn each_conflict_is_one_sentence() {
     );
     refused(
         |spec, _, _| spec.flavor.memory_mib = 8192,
-        "host \"xen1\" has 4 GiB of memory free but the flavor needs 8 GiB; \
+        "host \"xen1\" has 4 GiB of memory free but an instance takes 8663334912 bytes (8.06 GiB) with what the host keeps for it; \
          free memory there, or use another host or a smaller flavor",
     );
     refused(
@@ -292,10 +293,30 @@ fn all_conflicts_are_told_at_once() {
     let twice = Nic { mac: MacChoice::Given(mac("02:00:00:00:00:07")), ..Nic::on("lan") };
     spec.nics = vec![Nic::on("gone"), twice.clone(), twice];
     spec.name = String::new();
+    spec.nics.push(Nic { mtu: Some(67), limit_kbytes: Some(0), ..Nic::on("lan") });
     let conflicts = plan(&spec, &inventory(), &image(), "me", OPERATION).unwrap_err();
-    assert_eq!(conflicts.iter().count(), 4);
+    assert_eq!(conflicts.iter().count(), 6);
     let text = conflicts.to_string();
-    assert!(text.starts_with("(1) ") && text.contains("; (4) "), "{text}");
+    assert!(text.starts_with("(1) ") && text.contains("; (6) "), "{text}");
+}
+
+#[test]
+fn the_limits_of_an_interface() {
+    for (mtu, limit_kbytes, wanted) in [
+        (None, None, None),
+        (Some(68), Some(1), None),
+        (Some(65_535), Some(u32::MAX), None),
+        (Some(0), None, Some(Conflict::Mtu(0))),
+        (Some(67), None, Some(Conflict::Mtu(67))),
+        (Some(65_536), None, Some(Conflict::Mtu(65_536))),
+        (None, Some(0), Some(Conflict::NoRate)),
+    ] {
+        let mut spec = spec();
+        spec.nics = vec![Nic { mtu, limit_kbytes, ..Nic::on("lan") }];
+        let planned = plan(&spec, &inventory(), &image(), "me", OPERATION);
+        let found = planned.err().map(|conflicts| conflicts.iter().cloned().collect::<Vec<_>>());
+        assert_eq!(found, wanted.map(|conflict| vec![conflict]), "{mtu:?} {limit_kbytes:?}");
+    }
 }
 
 #[test]

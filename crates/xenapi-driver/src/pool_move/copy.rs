@@ -1,6 +1,7 @@
 //! A disk on its way to another pool.
 
 use disk_stream::Sums;
+use xenapi_storage::Repository;
 use xenapi_storage::device::UserDevice;
 use xenapi_storage::ownership::{self, Ownership};
 use xenapi_types::{Ref, Vdi};
@@ -9,10 +10,13 @@ use super::{Plan, Source};
 use crate::cancel::Stop;
 use crate::drive;
 use crate::error::Cause;
+use crate::inventory::Node;
 use crate::job::{Disk, Job};
 use crate::plan::DiskPlan;
+use crate::progress::Stage;
 use crate::reconcile;
 use crate::remove::{self, Dom0};
+use crate::resize::shrink;
 use crate::snapshot;
 use crate::spawn::Checks;
 use crate::transfer::{self, Relay};
@@ -45,7 +49,7 @@ impl<'a> Copying<'a> {
             return Ok(());
         }
         let snapshot = snapshot::take(job, &self.source.vdi, &self.source.record, stop).await?;
-        self.copy(job, there, plan, &snapshot, None, stop).await?;
+        self.copy((job, there), plan, (&snapshot, None), Stage::Storage, stop).await?;
         self.base = Some(snapshot);
         Ok(())
     }
@@ -66,13 +70,18 @@ impl<'a> Copying<'a> {
             uuid: record.uuid.clone(),
             virtual_bytes: u64::try_from(record.virtual_size).unwrap_or(0),
         };
+        let passing = match &self.source.shrinking {
+            Some(by) => Some(self.smaller(job, plan, by, stop).await?),
+            None => None,
+        };
         let base = self.base.take();
-        let copy =
-            self.copy(job, there, plan, &here, base.as_ref().map(|base| &base.reference), stop).await?;
-        if let Some(base) = base {
+        let from = passing.as_ref().unwrap_or(&here);
+        let from = (from, base.as_ref().map(|base| &base.reference));
+        let copy = self.copy((job, there), plan, from, Stage::RootDisk, stop).await?;
+        for passed in base.iter().chain(&passing) {
             let patience = job.driver.settings().detach_timeout;
-            let removed = remove::vdi(job.client(), &base.reference, Dom0::Detach, patience).await;
-            removed.map_err(Cause::host(format!("removing snapshot {}", base.uuid)))?;
+            let removed = remove::vdi(job.client(), &passed.reference, Dom0::Detach, patience).await;
+            removed.map_err(Cause::host(format!("removing disk {}, which was passing", passed.uuid)))?;
         }
         if checks != Checks::None {
             drive::verify(there, record, &copy, stop).await?;
@@ -83,13 +92,30 @@ impl<'a> Copying<'a> {
         Ok(())
     }
 
+    /// What is to go there, made here beside the disk. It has the mark of a snapshot, by which it is found as well.
+    async fn smaller(
+        &self,
+        job: &Job,
+        plan: &Plan,
+        (node, sr): &(Node, Repository),
+        stop: &Stop,
+    ) -> Result<Disk, Cause> {
+        let Source { vdi, record, .. } = self.source;
+        let mut wanted = self.wanted(job, plan);
+        wanted.other_config.insert(snapshot::marker(job), record.uuid.clone());
+        let clone = snapshot::clone(job, vdi, record, stop).await?;
+        let passing = job.create_disk(&wanted, sr, stop).await?;
+        let mark = shrink::mark(job, &plan.before, job.operation);
+        shrink::fill(job, node, mark, (&clone.reference, &passing.reference), &record.uuid, stop).await?;
+        Ok(passing)
+    }
+
     async fn copy(
         &mut self,
-        job: &Job,
-        there: &Job,
+        (job, there): (&Job, &Job),
         plan: &Plan,
-        from: &Disk,
-        base: Option<&Ref<Vdi>>,
+        (from, base): (&Disk, Option<&Ref<Vdi>>),
+        stage: Stage,
         stop: &Stop,
     ) -> Result<Disk, Cause> {
         let into = match self.made.take() {
@@ -97,20 +123,27 @@ impl<'a> Copying<'a> {
             None => self.target(there, plan, stop).await?,
         };
         self.made = Some(into.clone());
-        let relay = Relay { from, base, into: &into, sr: &self.source.sr, sums: &self.sums };
+        let relay = Relay { from, base, into: &into, sr: &self.source.sr, sums: &self.sums, stage };
         transfer::relay(job, relay, there, stop).await?;
         Ok(into)
     }
 
     /// The new disk, empty. Whoever undoes the move finds it by the instance.
     async fn target(&self, there: &Job, plan: &Plan, stop: &Stop) -> Result<Disk, Cause> {
-        let Source { record, sr, bytes, .. } = self.source;
-        let owner = there.driver.settings().owner.clone();
+        let disk = there.make_disk(&self.wanted(there, plan), &self.source.sr, stop, |_| {}).await?;
+        there.seal(&disk).await?;
+        Ok(disk)
+    }
+
+    /// A disk like this one, of the size that it is to have, made by this job.
+    fn wanted(&self, job: &Job, plan: &Plan) -> DiskPlan {
+        let Source { record, bytes, .. } = self.source;
+        let owner = job.driver.settings().owner.clone();
         let mut other_config = record.other_config.clone();
         other_config.retain(|key, _| *key != ownership::SELF && reconcile::operation_of(key).is_none());
-        let ownership = Ownership { owner, instance: plan.instance, operation: there.operation };
+        let ownership = Ownership { owner, instance: plan.instance, operation: job.operation };
         other_config.extend(ownership.keys());
-        let wanted = DiskPlan {
+        DiskPlan {
             name_label: record.name_label.clone(),
             name_description: record.name_description.clone(),
             virtual_bytes: *bytes,
@@ -120,10 +153,7 @@ impl<'a> Copying<'a> {
             bootable: false,
             writable: true,
             disc: false,
-        };
-        let disk = there.make_disk(&wanted, sr, stop, |_| {}).await?;
-        there.seal(&disk).await?;
-        Ok(disk)
+        }
     }
 
     /// The disk here.

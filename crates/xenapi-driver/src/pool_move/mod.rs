@@ -10,7 +10,9 @@
 //!
 //! * The VM here is locked against starts before it is stopped, until it is reverted.
 //! * The VM there is marked as unfinished, and not started, until the journal here says that the move is done.
-//! * What reverts a move that was done marks the VM there as unfinished and stops it before the journal here says so.
+//! * What reverts a move that was done notes here that it will never be confirmed, then marks the VM there as
+//!   unfinished and stops it before the journal here says so.
+//! * Who moves it looks whether somebody has taken the move back, between what takes long and what changes something.
 //!
 //! So each pool can be put in order without the other: a move that is not done ends here with the instance as it was,
 //! and there with the removal of what is not finished ([`Driver::reconcile`] of each).
@@ -23,32 +25,40 @@ mod vm;
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
-use xenapi_storage::Repository;
+use xenapi_storage::{DiskRequest, Place, Repository};
 use xenapi_types::{
-    Network, Pool, Ref, VbdRecord, Vdi, VdiRecord, VifRecord, Vm, VmPowerState, VmRecord, pool,
+    Network, Pool, Ref, VbdRecord, Vdi, VdiRecord, VifLockingMode, VifRecord, Vm, VmPowerState, VmRecord,
+    pool,
 };
 
+use crate::blocked;
 use crate::boot_lock;
 use crate::cancel::Stop;
+use crate::chains::Chains;
 use crate::driver::Driver;
 use crate::error::{Cause, Op};
-use crate::find::{self, Which, plugs};
+use crate::find::{self, Which, complete, plugs};
 use crate::inventory::{self, Node};
 use crate::job::{Failed, Job, heap};
-use crate::kernel;
+use crate::licence::{self, Feature};
 use crate::live;
+use crate::moving;
 use crate::operation::Operation;
-use crate::plan::{self, Conflicts};
+use crate::plan::{self, Conflict, Conflicts};
 use crate::pools::{self, PoolPlace};
 use crate::power::{self, PowerChange, Shutdown};
 use crate::progress::{Progress, Stage};
-use crate::rescue;
-use crate::resize::{self, ResizeState, disks::is_root};
+use crate::resize::{
+    self, ResizeState,
+    blank::{Added, Blank},
+    disks::is_root,
+    shrink,
+};
 use crate::spawn::Checks;
-use crate::spec::Flavor;
-use crate::volume::VOLUME_KEY;
+use crate::spec::{Flavor, SrChoice};
+use crate::volume::{self, VOLUME_KEY};
 use copy::Copying;
-use journal::Journal;
+use journal::{Journal, KEYS};
 pub(crate) use settle::restore;
 
 /// Why the VM here is not to be started, as XAPI shows it with `OPERATION_BLOCKED`.
@@ -59,15 +69,17 @@ const REASON: &str = "xenapi-rs: moved to another pool";
 pub struct MoveOptions {
     /// Where it goes.
     pub place: PoolPlace,
-    /// The size that it is to have there; 0 GiB leaves the root disk as it is, and it cannot become smaller.
+    /// The size that it is to have there; 0 leaves the root disk, the disk for swap or those that end with
+    /// the instance as they are. Disks grow, or for swap and data blank ones are added; of those that there
+    /// are, only the root disk is made smaller, in the dom0 of a host here that has the plugin for it.
     pub flavor: Option<Flavor>,
     /// How a running guest is brought down.
     pub shutdown: Shutdown,
     /// Which disks are read back there before it is started: a config drive is compared with its digest, and with
     /// [`Checks::AllDisks`] a sum of each 2 MiB that were written, but for those that were written twice.
     pub checks: Checks,
-    /// Whether an instance with snapshots is moved without them. They stay here: those that this driver keeps for backups until
-    /// the move is confirmed, those of others for good.
+    /// Whether an instance with snapshots is moved without them. They stay here: those that this driver keeps
+    /// for backups until the move is confirmed, those of others for good.
     pub leave_snapshots: bool,
     /// Who is told what happens.
     pub progress: Progress,
@@ -125,10 +137,11 @@ impl Driver {
         let (object, pool) = (format!("instance {which}"), pool.clone());
         self.verb(Op::MoveToPool, object, options.progress.clone(), move |job, stop| {
             Box::pin(async move {
-                let (vm, record) = job.stage(Stage::Find, find::ours(job, &which)).await?;
-                let _gate = job.driver.0.gates.enter(&record.uuid).await;
+                let (_gate, vm, record) = find::ours_in_turn(job, &which, stop).await?;
+                let record = job.stage(Stage::Find, moving::settled(job, &vm, record)).await?;
                 let there = Job::new(pool, job.progress.clone());
-                let plan = job.stage(Stage::Plan, heap(|| decide(job, &record, &there, &options))).await?;
+                let deciding = heap(|| decide(job, (&vm, &record), &there, &options));
+                let plan = job.stage(Stage::Plan, deciding).await?;
                 job.would(|| plan.steps(&there.driver, options.shutdown))?;
                 heap(|| work(job, &vm, &there, plan, &options, stop)).await
             })
@@ -180,6 +193,11 @@ pub(crate) fn not_leaving(vm: &VmRecord) -> Result<(), Cause> {
     }
 }
 
+/// Whether a VM came from another pool, where it is not known yet that it stays.
+pub(crate) fn has_arrived(vm: &VmRecord) -> bool {
+    vm.other_config.contains_key(journal::MOVED_FROM) && complete(vm).is_ok()
+}
+
 /// Makes sure that nobody may want an instance back in another pool.
 pub(crate) fn none_pending(vm: &VmRecord) -> Result<(), Cause> {
     match vm.other_config.contains_key(journal::MOVED_FROM) {
@@ -196,8 +214,12 @@ struct Source {
     sr: Repository,
     /// Its size there.
     bytes: u64,
+    /// What it takes there.
+    taken: DiskRequest,
     /// Whether it can be copied while it is used, and then what has changed.
     ahead: bool,
+    /// The host whose dom0 makes it smaller before it goes, and the disk's repository.
+    shrinking: Option<(Node, Repository)>,
 }
 
 struct Plan {
@@ -211,6 +233,8 @@ struct Plan {
     pool: String,
     /// Its drives, some of which are empty.
     drives: Vec<(VbdRecord, Option<Source>)>,
+    /// Disks that it has not had.
+    added: Vec<Added>,
     vifs: Vec<(VifRecord, Ref<Network>)>,
 }
 
@@ -226,8 +250,11 @@ impl Plan {
     fn steps(&self, pool: &Driver, shutdown: Shutdown) -> Vec<String> {
         let (vm, node, endpoint) = (&self.before.uuid, &self.node.name, pool.endpoint());
         let copies = self.sources().map(|source| {
-            let how =
-                if source.ahead { "while the guest runs, and what changes meanwhile" } else { "as it is" };
+            let how = match () {
+                () if source.ahead => "while the guest runs, and what changes meanwhile",
+                () if source.shrinking.is_some() => "made smaller in dom0 before",
+                () => "as it is",
+            };
             let (disk, sr) = (&source.record.uuid, &source.sr.name_label);
             format!("copy disk {disk} to storage repository {sr:?} of {endpoint}, {how}")
         });
@@ -237,27 +264,28 @@ impl Plan {
         let up = self.was_running().then(|| format!("start it on host {node:?}"));
         let kept = format!("keep VM {vm} and its disks until it is confirmed or reverted");
         let down = down.into_iter().take(1);
-        copies.chain([lock]).chain(down).chain([make]).chain(up).chain([kept]).collect()
+        let added = self.added.iter().map(Added::step);
+        copies.chain([lock]).chain(down).chain([make]).chain(added).chain(up).chain([kept]).collect()
     }
 }
 
-async fn decide(job: &Job, record: &VmRecord, there: &Job, options: &MoveOptions) -> Result<Plan, Cause> {
-    let (pool, vm) = (&there.driver, || record.uuid.clone());
+async fn decide(
+    job: &Job,
+    (vm_ref, record): (&Ref<Vm>, &VmRecord),
+    there: &Job,
+    options: &MoveOptions,
+) -> Result<Plan, Cause> {
+    let pool = &there.driver;
     pools::same_owner(&job.driver, pool)?;
     let was_running = plugs(record)?;
     none_pending(record)?;
-    if resize::state(record).is_some() {
-        return Err(Cause::ResizePending { vm: vm() });
-    }
-    if rescue::is(record) {
-        return Err(Cause::Rescued { vm: vm() });
-    }
-    if record.other_config.contains_key(kernel::KEY) {
-        return Err(Cause::KernelStays { vm: vm() });
-    }
+    live::can_leave(record)?;
     devices(record)?;
+    if was_running {
+        blocked::restart(record)?;
+    }
     if let Some(flavor) = &options.flavor {
-        plan::check_memory(flavor)?;
+        plan::check_size(flavor, &record.platform)?;
     }
     if !options.leave_snapshots {
         pools::no_snapshots(job, record).await?;
@@ -266,7 +294,7 @@ async fn decide(job: &Job, record: &VmRecord, there: &Job, options: &MoveOptions
     if pool_uuid == uuid_of(&job.driver).await? {
         return Err(Cause::SamePool(pool.endpoint()));
     }
-    let nodes = inventory::read_nodes(pool.client()).await?;
+    let nodes = inventory::read_nodes(pool).await?;
     let node = plan::choose_node_of(&nodes, options.place.node, None).map_err(Conflicts::from)?;
     let after = vm::resized(record, options.flavor.as_ref(), node);
     live::check_node(&after, node, was_running)?;
@@ -275,18 +303,35 @@ async fn decide(job: &Job, record: &VmRecord, there: &Job, options: &MoveOptions
     let instance = find::made_for(&record.other_config, &record.uuid, owner).unwrap_or_default();
     if let Some((_, taken)) = find::vm(pool.client(), &Which::Instance(instance)).await? {
         let (name, vm) = (instance.to_string(), taken.uuid);
-        return Err(Conflicts::from(plan::Conflict::NameInUse { name, vm }).into());
+        return Err(Conflicts::from(Conflict::NameInUse { name, vm }).into());
     }
     let vifs = pools::networks(job, record, pool, &options.place).await?;
+    licence::check(there, &features(&after, vifs.iter().map(|(_, vif, _)| vif))).await?;
+    let blank = blank(job, (vm_ref, record), options).await?;
+    let drives = drives(job, record, there, (node, &blank), options).await?;
     Ok(Plan {
         instance,
         before: record.clone(),
         after,
         node: node.clone(),
         pool: pool_uuid,
-        drives: drives(job, record, there, node, options).await?,
+        added: added(there, record, node, (&drives, &blank), options).await?,
+        drives,
         vifs: vifs.into_iter().map(|(_, vif, network)| (vif, network)).collect(),
     })
+}
+
+/// What the other pool's edition must have for the VM to be there as it is here.
+fn features<'a>(vm: &VmRecord, mut vifs: impl Iterator<Item = &'a VifRecord> + Clone) -> Vec<Feature> {
+    let is_locked = |vif: &VifRecord| vif.locking_mode != VifLockingMode::NetworkDefault;
+    [
+        (vm.memory_dynamic_min < vm.memory_dynamic_max).then_some(Feature::Ballooning),
+        vifs.clone().any(is_locked).then_some(Feature::VifLocking),
+        vifs.any(|vif| !vif.qos_algorithm_type.is_empty()).then_some(Feature::Qos),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 async fn uuid_of(driver: &Driver) -> Result<String, Cause> {
@@ -318,13 +363,14 @@ async fn drives(
     job: &Job,
     vm: &VmRecord,
     there: &Job,
-    node: &Node,
+    (node, blank): (&Node, &Blank),
     options: &MoveOptions,
 ) -> Result<Vec<(VbdRecord, Option<Source>)>, Cause> {
     let (client, owner) = (job.client(), &job.driver.settings().owner);
     let doing = || Cause::host(format!("reading the disks of VM {}", vm.uuid));
     let wanted_root = options.flavor.as_ref().and_then(Flavor::root_bytes);
     let (mut empty, mut found, mut volumes) = (Vec::new(), Vec::new(), Vec::new());
+    let (here, _) = resize::repositories(job).await?;
     for reference in &vm.vbds {
         let vbd = client.record(reference).await.map_err(doing())?;
         if vbd.empty {
@@ -338,26 +384,97 @@ async fn drives(
             continue;
         }
         let have_bytes = u64::try_from(disk.virtual_size).unwrap_or(0);
-        let wanted_bytes = wanted_root.filter(|_| is_root(&vbd.userdevice)).unwrap_or(have_bytes);
-        if wanted_bytes < have_bytes {
-            return Err(Cause::Shrink { disk: disk.uuid, have_bytes, wanted_bytes });
-        }
-        found.push((vbd, disk, wanted_bytes));
+        let larger = blank.larger.get(&vbd.userdevice).copied();
+        let wanted_bytes = wanted_root.filter(|_| is_root(&vbd.userdevice)).or(larger).unwrap_or(have_bytes);
+        let (shrinking, bytes) = match wanted_bytes < have_bytes {
+            true => shrunk(job, vm, &disk, &here, wanted_bytes).await.map(|(by, bytes)| (Some(by), bytes))?,
+            false => (None, wanted_bytes),
+        };
+        found.push((vbd, disk, bytes, shrinking));
     }
     if !volumes.is_empty() {
         return Err(Cause::VolumesStay { vm: vm.uuid.clone(), volumes });
     }
-    let (here, _) = resize::repositories(job).await?;
-    let records = found.iter().map(|(_, disk, bytes)| (disk, *bytes));
+    let chains = Chains::of(client, found.iter().map(|(_, disk, ..)| disk)).await?;
+    let records = found.iter().map(|(_, disk, bytes, _)| (disk, chains.copy(disk, *bytes)));
     let targets = pools::repositories(there, node, &options.place, records).await?;
-    let sources = found.into_iter().zip(targets).map(|((vbd, record, bytes), sr)| {
+    let sources = found.into_iter().zip(targets).map(|((vbd, record, bytes, shrinking), sr)| {
         let present = here.iter().find(|sr| sr.reference == record.sr);
         let ahead =
             vm.power_state == VmPowerState::Running && present.is_some_and(|sr| sr.facts().delta_export);
-        let source = Source { vdi: vbd.vdi.clone(), record, sr, bytes, ahead };
+        let ahead = ahead && shrinking.is_none();
+        let taken = chains.copy(&record, bytes);
+        let source = Source { vdi: vbd.vdi.clone(), record, sr, bytes, taken, ahead, shrinking };
         (vbd, Some(source))
     });
     Ok(sources.chain(empty).collect())
+}
+
+/// By whom and where a disk is made smaller before it goes, and how large it is then.
+async fn shrunk(
+    job: &Job,
+    vm: &VmRecord,
+    disk: &VdiRecord,
+    repositories: &[Repository],
+    wanted_bytes: u64,
+) -> Result<((Node, Repository), u64), Cause> {
+    let nodes = inventory::read_nodes(&job.driver).await?;
+    let home = [&vm.resident_on, &vm.affinity]
+        .into_iter()
+        .find_map(|host| nodes.iter().find(|node| node.reference == *host));
+    let sr = repositories.iter().find(|sr| sr.reference == disk.sr);
+    let no_host = || Cause::NoHostSees { sr: sr.map(|sr| sr.name_label.clone()).unwrap_or_default() };
+    let (sr, preferred) = sr.zip(home.or(nodes.first())).ok_or_else(no_host)?;
+    let shrinking = shrink::place(job, &nodes, preferred, Some(sr), sr).await?;
+    let bytes = shrinking.size(sr, wanted_bytes);
+    let chains = Chains::of(job.client(), [disk]).await?;
+    sr.check_space(&[chains.copy(disk, bytes)]).map_err(Conflict::from).map_err(Conflicts::from)?;
+    Ok(((shrinking.node, sr.clone()), bytes))
+}
+
+/// What becomes of the disks for swap and data with the new size. Disks that are named to go somewhere have
+/// to be among its own.
+async fn blank(
+    job: &Job,
+    (vm, record): (&Ref<Vm>, &VmRecord),
+    options: &MoveOptions,
+) -> Result<Blank, Cause> {
+    let loaded = volume::loaded(job, record).await?;
+    volume::all_known(record, loaded.iter().filter(|drive| drive.is_own), &options.place.disks)?;
+    let Some(flavor) = &options.flavor else { return Ok(Blank::default()) };
+    let (here, _) = resize::repositories(job).await?;
+    Blank::plan(job, (vm, record), &loaded, &here, flavor).await
+}
+
+/// The disks that are added, beside the root disk, if the repository has room for them, too.
+async fn added(
+    there: &Job,
+    vm: &VmRecord,
+    node: &Node,
+    (drives, blank): (&[(VbdRecord, Option<Source>)], &Blank),
+    options: &MoveOptions,
+) -> Result<Vec<Added>, Cause> {
+    if !blank.adds() {
+        return Ok(Vec::new());
+    }
+    let sources = || drives.iter().filter_map(|(vbd, source)| Some((vbd, source.as_ref()?)));
+    let sr = match sources().find(|(vbd, _)| is_root(&vbd.userdevice)) {
+        Some((_, root)) => root.sr.clone(),
+        None => {
+            let (all, default_sr) = resize::repositories(there).await?;
+            let place = Place { host: &node.reference, host_name: &node.name, default_sr: &default_sr };
+            let choice = options.place.sr.clone().unwrap_or(SrChoice::PoolDefault);
+            choice.select(&all, place).map_err(Conflict::from).map_err(Conflicts::from)?.clone()
+        }
+    };
+    let added = blank.added(there, vm, &sr);
+    let blank = added
+        .iter()
+        .map(|added| DiskRequest { virtual_bytes: added.disk.virtual_bytes, data_bytes: Some(0) });
+    let copied = sources().filter(|(_, source)| source.sr.reference == sr.reference);
+    let requests: Vec<_> = copied.map(|(_, source)| source.taken).chain(blank).collect();
+    sr.check_space(&requests).map_err(Conflict::from).map_err(Conflicts::from)?;
+    Ok(added)
 }
 
 async fn work(
@@ -374,12 +491,11 @@ async fn work(
     let mut copies: Vec<Copying<'_>> = plan.sources().map(Copying::new).collect();
     let preparing = async {
         stop.check()?;
-        let (here, undo, pool) = (job.driver.clone(), vm.clone(), there.driver.clone());
-        job.rollback.push_sweep(format!("the move of VM {}", record.uuid), async move {
-            settle::revert(&here, &undo, &pool).await
-        });
-        let begun = journal.begin(job.client(), vm).await;
-        begun.map_err(Cause::host("writing the journal of the move"))?;
+        let (here, reverted, pool) = (job.driver.clone(), vm.clone(), there.driver.clone());
+        let operations = (job.operation, there.operation);
+        let undo = async move { settle::take_back(&here, &reverted, &pool, operations).await };
+        let note = journal.note(format!("the move of VM {}", record.uuid));
+        crate::journal::begin(job, vm, record, note, undo).await?;
         for copy in &mut copies {
             copy.ahead(job, there, &plan, stop).await?;
         }
@@ -388,6 +504,7 @@ async fn work(
     job.stage(Stage::Storage, heap(|| preparing)).await?;
     let stopping = async {
         stop.check()?;
+        KEYS.goes_on(job, vm, journal.operation).await?;
         let locked = boot_lock::set(job.client(), vm, record, REASON, true).await;
         locked.map_err(Cause::host(format!("blocking the start of VM {}", record.uuid)))?;
         power::change(job, vm, record, PowerChange::Off(options.shutdown), stop).await
@@ -397,15 +514,14 @@ async fn work(
         for copy in &mut copies {
             copy.complete(job, there, &plan, options.checks, stop).await?;
         }
-        Ok(())
+        KEYS.goes_on(job, vm, journal.operation).await
     };
     job.stage(Stage::RootDisk, heap(|| copying)).await?;
     let made = heap(|| vm::make(there, &plan, &journal, &copies, stop));
     let (target, vm_uuid) = job.stage(Stage::Vm, made).await?;
     let settling = async {
         stop.check()?;
-        let doing = || Cause::host("writing the journal of the move");
-        journal.set_done(job.client(), vm).await.map_err(doing())?;
+        KEYS.set_done(job, vm, journal.operation).await?;
         vm::complete(there, &target).await
     };
     job.stage(Stage::Vm, settling).await?;

@@ -1,10 +1,11 @@
 //! The two ways out of a move, each of which can be repeated from wherever it broke off.
 
-use xenapi_client::{Client, Result as Answer};
+use uuid::Uuid;
+use xenapi_client::Client;
 use xenapi_storage::ownership;
 use xenapi_types::{Ref, Vm, VmPowerState, VmRecord, vm};
 
-use super::journal::{Journal, KEYS, MOVED_FROM};
+use super::journal::{Journal, KEYS, MOVED_FROM, REVERTING};
 use super::{REASON, uuid_of};
 use crate::boot_lock;
 use crate::cancel::Stop;
@@ -12,12 +13,14 @@ use crate::destroy;
 use crate::driver::Driver;
 use crate::error::Cause;
 use crate::find::{self, Which};
+use crate::held::Held;
 use crate::job::{Failed, Job, heap};
-use crate::journal::Phase;
+use crate::journal::{Phase, Way};
+use crate::marks::made_by;
 use crate::progress::{Progress, Stage};
 use crate::remove::{self, tolerate};
 use crate::resize::journal::Shape;
-use crate::resize::restore::start;
+use crate::resize::restore::{remove_of, start};
 
 /// The VM here, with its journal.
 struct Found {
@@ -46,12 +49,17 @@ pub(super) async fn confirm(job: &Job, which: &Which, pool: &Driver, stop: &Stop
     let Some(found) = job.stage(Stage::Find, find(job, which, pool)).await? else {
         return job.stage(Stage::Vm, arrived_before(job, which, pool)).await;
     };
+    let _gate = job.turn(&found.record.uuid, stop).await?;
+    // Another operation of this driver may have been at it.
+    let Some(found) = job.stage(Stage::Find, find(job, which, pool)).await? else {
+        return job.stage(Stage::Vm, arrived_before(job, which, pool)).await;
+    };
     let Found { vm, record, journal, phase } = &found;
-    let _gate = job.driver.0.gates.enter(&record.uuid).await;
     let pending = || Cause::MovePending { vm: record.uuid.clone() };
     let checking = async {
-        let target =
-            journal.target(pool).await.map_err(Cause::host("looking for the VM in the other pool"))?;
+        let target = Journal::target_of(pool, journal.operation)
+            .await
+            .map_err(Cause::host("looking for the VM in the other pool"))?;
         let complete = target.filter(|(_, target)| !target.other_config.contains_key(ownership::UNFINISHED));
         match (phase, complete) {
             (Phase::Unfinished, _) => Err(pending()),
@@ -63,8 +71,9 @@ pub(super) async fn confirm(job: &Job, which: &Which, pool: &Driver, stop: &Stop
     job.would(|| [format!("remove VM {}, which was moved, with the disks made for it", record.uuid)].into())?;
     let noting = async {
         stop.check()?;
-        let noted = KEYS.flag(job.client(), vm, KEYS.confirming).await;
-        noted.map_err(Cause::host("noting that the move is being confirmed"))
+        let decided = KEYS.decide(job.client(), vm, Way::Forward, journal.operation).await;
+        let decided = decided.map_err(Cause::host("noting that the move is being confirmed"))?;
+        decided.map(drop).ok_or_else(pending)
     };
     job.stage(Stage::Vm, noting).await?;
     // From here on there is only the way forward.
@@ -98,16 +107,17 @@ async fn settled(client: &Client, vm: &Ref<Vm>) -> Result<(), Cause> {
 }
 
 pub(super) async fn revert_verb(job: &Job, which: &Which, pool: &Driver, stop: &Stop) -> Result<(), Failed> {
-    let found = job.stage(Stage::Find, find(job, which, pool)).await?;
-    let checking = async {
-        let found = found.ok_or_else(|| which.unknown())?;
+    let finding = || async {
+        let found = find(job, which, pool).await?.ok_or_else(|| which.unknown())?;
         if found.phase == Phase::Confirming {
             return Err(Cause::MovePending { vm: found.record.uuid });
         }
         Ok(found)
     };
-    let Found { vm, record, journal, .. } = job.stage(Stage::Plan, checking).await?;
-    let _gate = job.driver.0.gates.enter(&record.uuid).await;
+    let found = job.stage(Stage::Find, finding()).await?;
+    let _gate = job.turn(&found.record.uuid, stop).await?;
+    // Another operation of this driver may have been at it.
+    let Found { vm, record, journal, .. } = job.stage(Stage::Plan, finding()).await?;
     job.would(|| {
         let gone = format!("remove what was moved to {}, with what was written to it", pool.endpoint());
         let up = journal.was_running.then(|| format!("start VM {}", record.uuid));
@@ -115,17 +125,41 @@ pub(super) async fn revert_verb(job: &Job, which: &Which, pool: &Driver, stop: &
     })?;
     job.stage(Stage::Remove, async {
         stop.check()?;
-        revert(&job.driver, &vm, pool).await
+        revert(&job.driver, &vm, pool, journal.operation).await
     })
     .await
 }
 
-/// Has the instance as it was before, and removes it there.
-pub(super) async fn revert(here: &Driver, vm: &Ref<Vm>, pool: &Driver) -> Result<(), Cause> {
+/// Has the instance as it was before this operation moved it, which fails. Where somebody has done that
+/// already, what was made there since then goes; a VM that is gone here, or about to be, was confirmed.
+pub(super) async fn take_back(
+    here: &Driver,
+    vm: &Ref<Vm>,
+    pool: &Driver,
+    (operation, there): (Uuid, Uuid),
+) -> Result<(), Cause> {
+    let doing = || Cause::host("taking back the move of the VM");
+    let record = here.client().record_opt(vm).await.map_err(doing())?;
+    let is_over =
+        |record: &VmRecord| Journal::of(record, operation).is_none() && destroy::broken(record).is_none();
+    let Some(record) = record.filter(is_over) else { return revert(here, vm, pool, operation).await };
+    if let Some((target, made)) = Journal::target_of(pool, operation).await.map_err(doing())?
+        && made_by(&made.other_config, &made.uuid, there)
+    {
+        remove::vm(pool, &target).await.map_err(Held::while_doing("removing the VM in the other pool"))?;
+    }
+    remove_of(pool, &record, there).await.map_err(doing())
+}
+
+/// Has the instance as it was before this operation moved it, and removes it there.
+pub(super) async fn revert(here: &Driver, vm: &Ref<Vm>, pool: &Driver, operation: Uuid) -> Result<(), Cause> {
     let client = here.client();
     let doing = || Cause::host("reverting the move of the VM");
+    let held = || Held::while_doing("reverting the move of the VM");
     let Some(record) = client.record_opt(vm).await.map_err(doing())? else { return Ok(()) };
-    let Some((journal, phase)) = Journal::read(&record) else { return Ok(()) };
+    if Journal::of(&record, operation).is_none() {
+        return Ok(());
+    }
     let owner = &here.settings().owner;
     let instance = find::made_for(&record.other_config, &record.uuid, owner).unwrap_or_default();
     let remove_target = || async {
@@ -135,42 +169,49 @@ pub(super) async fn revert(here: &Driver, vm: &Ref<Vm>, pool: &Driver) -> Result
         let removed = heap(|| destroy::body(&job, &which, &never)).await;
         removed.map(drop).map_err(|failed| failed.cause)
     };
-    match phase {
-        Phase::Confirming => return Err(Cause::MovePending { vm: record.uuid }),
+    // Before anything is done there: who has confirmed it relies on that.
+    let decided = KEYS.decide(client, vm, Way::Back, operation).await.map_err(doing())?;
+    let Some((_, phase)) = decided.and_then(|now| Journal::of(&now, operation)) else {
+        return Err(Cause::MovePending { vm: record.uuid });
+    };
+    if phase == Phase::Unfinished {
         // It never ran there: what is here need not wait for the other pool.
-        Phase::Unfinished => {
-            let removed = remove_target().await;
-            restore(here, vm).await.map_err(doing())?;
-            return removed;
-        }
-        Phase::Done => {}
+        let removed = remove_target().await;
+        restore(here, vm, operation).await.map_err(held())?;
+        return removed;
     }
-    let target = journal.target(pool).await.map_err(doing())?;
+    let target = Journal::target_of(pool, operation).await.map_err(doing())?;
     if let Some((target, record)) = target {
-        disarm(pool.client(), &target, &record).await.map_err(doing())?;
+        disarm(pool, &target, &record).await.map_err(held())?;
     }
-    KEYS.flag(client, vm, KEYS.reverting).await.map_err(doing())?;
+    KEYS.flag(client, vm, REVERTING, operation).await.map_err(doing())?;
     remove_target().await?;
-    restore(here, vm).await.map_err(doing())
+    restore(here, vm, operation).await.map_err(held())
 }
 
 /// Stops the VM there, and has it removed by whoever comes by.
-async fn disarm(client: &Client, vm: &Ref<Vm>, record: &VmRecord) -> Answer<()> {
-    let marked = client.add_to(vm, vm::field::OTHER_CONFIG, ownership::UNFINISHED, "true").await;
+async fn disarm(pool: &Driver, vm: &Ref<Vm>, record: &VmRecord) -> Result<(), Held> {
+    let marked = pool.client().add_to(vm, vm::field::OTHER_CONFIG, ownership::UNFINISHED, "true").await;
     tolerate(marked, &["MAP_DUPLICATE_KEY"])?;
-    remove::stop(client, vm, record).await
+    remove::stop(pool, vm, record).await
 }
 
-/// The VM here is as it was, whatever there is in the other pool: nothing that runs.
-pub(crate) async fn restore(here: &Driver, vm: &Ref<Vm>) -> Answer<()> {
+/// The VM here is as it was, whatever there is in the other pool: nothing that runs. A move that has come to
+/// its end meanwhile stays.
+pub(crate) async fn restore(here: &Driver, vm: &Ref<Vm>, operation: Uuid) -> Result<(), Held> {
     let client = here.client();
-    let Some(record) = client.record_opt(vm).await? else { return Ok(()) };
-    let Some((journal, _)) = Journal::read(&record) else { return Ok(()) };
-    KEYS.flag(client, vm, KEYS.reverting).await?;
+    let Some(record) = remove::at_rest(here, vm).await? else { return Ok(()) };
+    let Some((journal, Phase::Unfinished)) = Journal::of(&record, operation) else { return Ok(()) };
+    let was_done = KEYS.is_done(&record, operation);
+    let Some(now) = KEYS.decide(client, vm, Way::Back, operation).await? else { return Ok(()) };
+    if !was_done && KEYS.is_done(&now, operation) {
+        return Ok(KEYS.undecide(client, vm).await?);
+    }
+    KEYS.flag(client, vm, REVERTING, operation).await?;
     boot_lock::set(client, vm, &record, REASON, false).await?;
     let state = client.get_field(vm, vm::field::POWER_STATE).await?;
     if journal.was_running && state == VmPowerState::Halted {
-        start(client, vm, &Shape::of(&record)).await?;
+        start(here, vm, &Shape::of(&record)).await?;
     }
-    KEYS.end(client, vm).await
+    Ok(KEYS.end(client, vm, operation).await?)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use xenapi_client::Client;
+use xenapi_client::{Client, ErrorKind};
 use xenapi_storage::ownership::{self, Ownership};
 use xenapi_types::{Ref, VbdRecord, VifRecord, Vm, VmRecord, vbd, vif, vm};
 
@@ -14,9 +14,12 @@ use crate::error::Cause;
 use crate::inventory::Node;
 use crate::job::Job;
 use crate::power::LAST_DOMID;
+use crate::progress::Stage;
 use crate::reconcile;
+use crate::record;
 use crate::resize;
 use crate::spec::Flavor;
+use crate::zeros;
 
 /// The VM with another size, on another host.
 pub(super) fn resized(vm: &VmRecord, flavor: Option<&Flavor>, node: &Node) -> VmRecord {
@@ -59,6 +62,13 @@ pub(super) async fn make(
         let doing = Cause::host(format!("attaching a disk as device {}", drive.userdevice));
         client.call(vbd_like(drive, &vm, disk, ownership.keys())).await.map_err(doing)?;
     }
+    for added in &plan.added {
+        let disk = there.make_disk(&added.disk, &added.sr, stop, |_| {}).await?;
+        there.seal(&disk).await?;
+        zeros::fill(there, &added.sr, &disk, 0, Stage::Devices, stop).await?;
+        let doing = Cause::host(format!("attaching a new disk as device {}", added.disk.userdevice));
+        client.call(record::vbd(&added.disk, &vm, &disk.reference, ownership.keys())).await.map_err(doing)?;
+    }
     for (vif, network) in &plan.vifs {
         stop.check()?;
         let doing = Cause::host(format!("attaching interface {}", vif.device));
@@ -85,8 +95,8 @@ const FIRMWARE_TEXTS: [&str; 13] = [
     "baseboard-location-in-chassis",
 ];
 
-/// What the guest is told of its machine, by which software may know it, is as before. XAPI itself gives a VM that has none the texts of
-/// Xen when it starts for the first time.
+/// What the guest is told of its machine, by which software may know it, is as before. XAPI itself gives a VM
+/// that has none the texts of Xen when it starts for the first time.
 async fn set_firmware_texts(client: &Client, vm: &Ref<Vm>, like: &VmRecord) -> xenapi_client::Result<()> {
     let mut value = like.bios_strings.clone();
     value.retain(|key, text| FIRMWARE_TEXTS.contains(&&**key) && !text.is_empty());
@@ -94,7 +104,14 @@ async fn set_firmware_texts(client: &Client, vm: &Ref<Vm>, like: &VmRecord) -> x
     if value.is_empty() || (is_xen("bios-vendor", "Xen") && is_xen("system-product-name", "HVM domU")) {
         return Ok(());
     }
+    let wanted = value.clone();
     match client.call(vm::SetBiosStrings { vm: vm.clone(), value }).await {
+        // They can be set once.
+        Err(error) if error.kind() == ErrorKind::OutcomeUnknown => {
+            let now = client.get_field(vm, vm::field::BIOS_STRINGS).await?;
+            let is_set = wanted.iter().all(|(key, text)| now.get(key) == Some(text));
+            if is_set { Ok(()) } else { Err(error) }
+        }
         // Before XenServer 7.3 they can only be copied from a host.
         Err(error) if error.is("MESSAGE_METHOD_UNKNOWN") => {
             tracing::warn!(
@@ -117,7 +134,7 @@ fn create(like: &VmRecord, ownership: &Ownership, journal: &Journal) -> vm::Crea
     let like = like.clone();
     let mut other_config = like.other_config;
     other_config.retain(|key, _| {
-        let ours = [ownership::SELF, LAST_DOMID].into_iter().chain(KEYS.all());
+        let ours = [ownership::SELF, LAST_DOMID].into_iter().chain([KEYS.text]).chain(KEYS.flags());
         !ours.into_iter().any(|own| own == key) && reconcile::operation_of(key).is_none()
     });
     other_config.extend(ownership.vm_keys());

@@ -3,22 +3,23 @@
 use std::collections::BTreeMap;
 
 use xenapi_storage::ownership::{self, Ownership};
-use xenapi_storage::{Repository, device::UserDevice};
-use xenapi_types::{Ref, Vdi, VdiRecord, VmRecord, vdi};
+use xenapi_storage::{DiskRequest, Repository, device::UserDevice};
+use xenapi_types::{Call, Ref, Vdi, VdiRecord, VmRecord, vdi};
 
 use super::dom0_copy::Way;
 use super::journal::{Journal, Replaced};
-use super::shrink;
+use super::shrink::{self, Shrinking};
 use crate::cancel::Stop;
+use crate::chains::Chains;
 use crate::drive::{self, Renewal};
 use crate::error::Cause;
 use crate::find;
-use crate::inventory::Node;
 use crate::job::{Disk, Job, heap};
 use crate::plan::DiskPlan;
 use crate::progress::Stage;
-use crate::remove;
+use crate::remove::{self, Dom0};
 use crate::volume::Drive;
+use crate::zeros;
 
 /// A disk to be replaced.
 pub(super) struct Change {
@@ -32,10 +33,12 @@ pub(super) struct Change {
     made: Option<Ref<Vdi>>,
     /// What has been copied already while the guest ran.
     base: Option<Ref<Vdi>>,
+    /// The snapshot from which it has been, or from which it is sent.
+    snapshot: Option<Ref<Vdi>>,
     /// The new disk is not to be a copy of the old one.
     renewal: Option<Renewal>,
-    /// The host whose dom0 makes it smaller.
-    pub(super) shrunk_on: Option<Node>,
+    /// Where it is made smaller.
+    pub(super) shrinking: Option<Shrinking>,
     /// The way that it goes by dom0.
     way: Option<Way>,
 }
@@ -52,8 +55,9 @@ impl Change {
             bytes,
             made: None,
             base: None,
+            snapshot: None,
             renewal: None,
-            shrunk_on: None,
+            shrinking: None,
             way: None,
         }
     }
@@ -72,8 +76,9 @@ impl Change {
     }
 
     /// A smaller one, made in the dom0 of a host.
-    pub(super) fn shrinking(node: Node, old: Drive, sr: Repository, bytes: u64) -> Self {
-        Self { shrunk_on: Some(node), ..Self::new(old, sr, bytes) }
+    pub(super) fn shrinking(shrinking: Shrinking, old: Drive, sr: Repository, bytes: u64) -> Self {
+        let bytes = shrinking.size(&sr, bytes);
+        Self { shrinking: Some(shrinking), ..Self::new(old, sr, bytes) }
     }
 
     /// What becomes of the disk, in words.
@@ -82,7 +87,7 @@ impl Change {
         let gib = self.bytes as f64 / f64::from(1 << 30);
         let how = match () {
             () if self.renewal.is_some() => format!("with a new config drive in storage repository {sr:?}"),
-            () if self.shrunk_on.is_some() => format!("with a smaller copy of {gib:.1} GiB, made in dom0"),
+            () if self.shrinking.is_some() => format!("with a smaller copy of {gib:.1} GiB, made in dom0"),
             () if self.way.is_some() => {
                 format!("with a copy of {gib:.1} GiB in storage repository {sr:?}, sent from dom0 to dom0")
             }
@@ -95,7 +100,13 @@ impl Change {
     /// Whether what is on the disk moves. One that stays on its repository need not be copied: a clone shares its
     /// blocks.
     pub(super) fn is_copied(&self) -> bool {
-        self.renewal.is_none() && self.shrunk_on.is_none() && self.sr.reference != self.record.sr
+        self.renewal.is_none() && self.shrinking.is_none() && self.sr.reference != self.record.sr
+    }
+
+    /// What it takes for a while in a repository where it is made smaller.
+    pub(super) fn beside(&self, sr: &Repository, chains: &Chains) -> Option<DiskRequest> {
+        let beside = self.shrinking.as_ref()?.beside.as_ref()?;
+        (beside.reference == sr.reference).then(|| chains.copy(&self.record, self.bytes))
     }
 
     pub(super) fn made(&self) -> Option<&Ref<Vdi>> {
@@ -110,16 +121,16 @@ impl Change {
         journal: &Journal,
         stop: &Stop,
     ) -> Result<(), Cause> {
-        let doing = || Cause::host(format!("taking a snapshot of disk {}", self.record.uuid));
-        self.mark(job, journal).await?;
         stop.check()?;
         let call = vdi::Snapshot { vdi: self.vdi.clone(), driver_params: None };
-        let snapshot = job.client().call(call).await.map_err(doing())?;
+        let doing = format!("taking a snapshot of disk {}", self.record.uuid);
+        let snapshot = self.take(job, journal, call, doing).await?;
+        self.snapshot = Some(snapshot.clone());
         if let Some(way) = &mut self.way {
             return way.ahead(job, &self.vdi, stop).await;
         }
         let target = self.target(job, journal, stop).await?;
-        self.copy(job, &snapshot, None, &target, stop).await?;
+        self.copy(job, (&snapshot, None), &target, Stage::Storage, stop).await?;
         self.base = Some(snapshot);
         Ok(())
     }
@@ -138,13 +149,12 @@ impl Change {
             self.made = Some(made.reference);
             return Ok(());
         }
-        if self.shrunk_on.is_some() {
-            self.mark(job, journal).await?;
+        if self.shrinking.is_some() {
             return shrink::make(job, vm, self, journal, stop).await;
         }
         if !self.is_copied() {
-            self.mark(job, journal).await?;
-            return self.clone_larger(job, journal).await;
+            let made = self.clone_larger(job, journal).await?;
+            return self.clear_the_rest(job, made, stop).await;
         }
         let target = match &mut self.way {
             Some(way) => {
@@ -155,52 +165,82 @@ impl Change {
             }
             None => {
                 let target = self.target(job, journal, stop).await?;
-                self.copy(job, &self.vdi, self.base.as_ref(), &target, stop).await?;
+                self.copy(job, (&self.vdi, self.base.as_ref()), &target, Stage::RootDisk, stop).await?;
                 target
             }
         };
+        self.clear_the_rest(job, target.clone(), stop).await?;
         let sr = self.sr.reference.clone();
         let copy = Disk { reference: target, sr, uuid: self.record.uuid.clone(), virtual_bytes: self.bytes };
         drive::verify(job, &self.record, &copy, stop).await
     }
 
-    /// Removes what was only needed on the way: snapshots and marks.
+    /// Removes what was only needed on the way: the snapshot, and the mark of a clone.
     pub(super) async fn tidy(&self, job: &Job, journal: &Journal) -> Result<(), Cause> {
-        let patience = job.driver.settings().detach_timeout;
-        let tidied = remove::marked_snapshots(job.client(), &self.vdi, &journal.marker(), patience).await;
-        tidied.map_err(Cause::host(format!("removing the snapshots of disk {}", self.record.uuid)))
+        let (client, patience) = (job.client(), job.driver.settings().detach_timeout);
+        let doing = || Cause::host(format!("removing the snapshot of disk {}", self.record.uuid));
+        if let Some(snapshot) = &self.snapshot {
+            remove::vdi(client, snapshot, Dom0::Detach, patience).await.map_err(doing())?;
+        }
+        if let Some(made) = self.made.as_ref().filter(|_| self.is_clone()) {
+            let unmarked = client.remove_from(made, vdi::field::OTHER_CONFIG, journal.marker()).await;
+            unmarked.map_err(doing())?;
+        }
+        Ok(())
     }
 
-    async fn mark(&self, job: &Job, journal: &Journal) -> Result<(), Cause> {
-        let marked = job.client().add_to(&self.vdi, vdi::field::OTHER_CONFIG, journal.marker(), "true").await;
-        let marked = remove::tolerate(marked, &["MAP_DUPLICATE_KEY"]);
-        marked.map_err(Cause::host(format!("marking disk {}", self.record.uuid)))
+    /// Whether the new disk is a clone of the old one.
+    fn is_clone(&self) -> bool {
+        self.renewal.is_none() && self.shrinking.is_none() && !self.is_copied()
     }
 
-    async fn clone_larger(&mut self, job: &Job, journal: &Journal) -> Result<(), Cause> {
+    /// Makes a snapshot or a clone of the disk, which has the mark as long as that takes. What is made keeps
+    /// it, so that what others make in that moment is not taken for it.
+    async fn take<C: Call<Output = Ref<Vdi>>>(
+        &self,
+        job: &Job,
+        journal: &Journal,
+        call: C,
+        doing: String,
+    ) -> Result<Ref<Vdi>, Cause> {
+        let (client, field, marker) = (job.client(), vdi::field::OTHER_CONFIG, journal.marker());
+        let doing = || Cause::host(&*doing);
+        let marked = client.add_to(&self.vdi, field, marker.as_str(), self.record.uuid.as_str()).await;
+        marked.map_err(doing())?;
+        let taken = client.call(call).await.map_err(doing())?;
+        client.remove_from(&self.vdi, field, marker.as_str()).await.map_err(doing())?;
+        let record = client.record(&taken).await.map_err(doing())?;
+        let mut keys = record.other_config;
+        keys.insert(ownership::OPERATION.to_owned(), journal.operation.to_string());
+        keys.insert(ownership::SELF.to_owned(), record.uuid);
+        client.set_field(&taken, field, keys).await.map_err(doing())?;
+        remove::unmark_others(client, &marker, journal.operation).await;
+        Ok(taken)
+    }
+
+    /// What the disk has grown by shows nothing of others.
+    async fn clear_the_rest(&self, job: &Job, made: Ref<Vdi>, stop: &Stop) -> Result<(), Cause> {
+        let (sr, uuid) = (self.sr.reference.clone(), self.record.uuid.clone());
+        let disk = Disk { reference: made, sr, uuid, virtual_bytes: self.bytes };
+        let content = u64::try_from(self.record.virtual_size).unwrap_or(0);
+        heap(|| zeros::fill(job, &self.sr, &disk, content, Stage::RootDisk, stop)).await
+    }
+
+    async fn clone_larger(&mut self, job: &Job, journal: &Journal) -> Result<Ref<Vdi>, Cause> {
         let clone = self.clone_disk(job, journal).await?;
         if self.bytes > u64::try_from(self.record.virtual_size).unwrap_or(0) {
             let call = vdi::Resize { vdi: clone.clone(), size: self.bytes as i64 };
             let doing = Cause::host(format!("growing a clone of disk {}", self.record.uuid));
             job.client().call(call).await.map_err(doing)?;
         }
-        self.made = Some(clone);
-        Ok(())
+        self.made = Some(clone.clone());
+        Ok(clone)
     }
 
     /// A clone of the old disk, of this operation.
     pub(super) async fn clone_disk(&self, job: &Job, journal: &Journal) -> Result<Ref<Vdi>, Cause> {
-        let client = job.client();
-        let doing = || Cause::host(format!("cloning disk {}", self.record.uuid));
         let call = vdi::Clone { vdi: self.vdi.clone(), driver_params: None };
-        let clone = client.call(call).await.map_err(doing())?;
-        let record = client.record(&clone).await.map_err(doing())?;
-        let mut keys = record.other_config;
-        keys.remove(&journal.marker());
-        keys.insert(ownership::OPERATION.to_owned(), journal.operation.to_string());
-        keys.insert(ownership::SELF.to_owned(), record.uuid);
-        client.set_field(&clone, vdi::field::OTHER_CONFIG, keys).await.map_err(doing())?;
-        Ok(clone)
+        self.take(job, journal, call, format!("cloning disk {}", self.record.uuid)).await
     }
 
     /// What the old disk's `other_config` is for the new one, without its uuid.
@@ -247,29 +287,44 @@ impl Change {
         if let Some(made) = &self.made {
             return Ok(made.clone());
         }
-        let other_config = self.keys(job, journal);
-        let plan = DiskPlan {
-            name_label: self.record.name_label.clone(),
-            name_description: self.record.name_description.clone(),
-            virtual_bytes: self.bytes,
-            other_config,
-            userdevice: self.place.userdevice.parse().unwrap_or(UserDevice::ROOT),
-            bootable: self.place.bootable,
-            writable: self.place.writable,
-            disc: false,
-        };
-        let disk = job.make_disk(&plan, &self.sr, stop, |_| {}).await?;
+        let disk = job.make_disk(&self.plan(job, journal), &self.sr, stop, |_| {}).await?;
         self.made = Some(disk.reference.clone());
         job.seal(&disk).await?;
         Ok(disk.reference)
     }
 
-    async fn copy(
+    /// A disk as the new one, but in another repository. Who undoes the resize removes it as he does the new one.
+    pub(super) async fn passing(
         &self,
         job: &Job,
-        from: &Ref<Vdi>,
-        base: Option<&Ref<Vdi>>,
+        journal: &Journal,
+        sr: &Repository,
+        stop: &Stop,
+    ) -> Result<Disk, Cause> {
+        let disk = job.make_disk(&self.plan(job, journal), sr, stop, |_| {}).await?;
+        job.seal(&disk).await?;
+        Ok(disk)
+    }
+
+    fn plan(&self, job: &Job, journal: &Journal) -> DiskPlan {
+        DiskPlan {
+            name_label: self.record.name_label.clone(),
+            name_description: self.record.name_description.clone(),
+            virtual_bytes: self.bytes,
+            other_config: self.keys(job, journal),
+            userdevice: self.place.userdevice.parse().unwrap_or(UserDevice::ROOT),
+            bootable: self.place.bootable,
+            writable: self.place.writable,
+            disc: false,
+        }
+    }
+
+    pub(super) async fn copy(
+        &self,
+        job: &Job,
+        (from, base): (&Ref<Vdi>, Option<&Ref<Vdi>>),
         into: &Ref<Vdi>,
+        stage: Stage,
         stop: &Stop,
     ) -> Result<(), Cause> {
         let doing = format!("copying disk {} to SR {:?}", self.record.uuid, self.sr.name_label);
@@ -279,7 +334,7 @@ impl Change {
             base_vdi: Some(base.cloned().unwrap_or(Ref::NULL)),
             into_vdi: Some(into.clone()),
         };
-        job.run(call, doing, Stage::RootDisk, stop).await.map(drop)
+        job.run(call, doing, stage, stop).await.map(drop)
     }
 }
 

@@ -15,6 +15,7 @@ use xenapi_types::{Host, Pbd, Ref, Sr, Vdi, VdiRecord, sr};
 
 use crate::cancel::Stop;
 use crate::compatibility::{self, PluginState};
+use crate::dom0_disk::END_PAUSE;
 use crate::error::Cause;
 use crate::inventory::Node;
 use crate::job::Job;
@@ -38,7 +39,8 @@ pub enum CopyVia {
     /// Nova's way, the plugin `migration.py`: between repositories of files (ext, nfs), as the VHDs that they are. Each
     /// host must have the plugin and the folder `/images`, and the root of the one must be let in to the other by ssh.
     ///
-    /// A disk that is being sent is waited for when the operation is cancelled.
+    /// When the operation is cancelled, a disk that is being sent is given up at once; with Nova's own
+    /// plugin, which cannot do that, it is waited for.
     Dom0,
 }
 
@@ -94,7 +96,8 @@ impl Way {
         (disk, old): (&VdiRecord, Option<&Repository>),
         new: &Repository,
     ) -> Result<Self, Cause> {
-        let sees = |node: &&Node| node.enabled && old.is_some_and(|sr| sr.is_attached_to(&node.reference));
+        let sees =
+            |node: &&Node| node.is_usable() && old.is_some_and(|sr| sr.is_attached_to(&node.reference));
         let Some((old, from)) = old.and_then(|sr| Some((sr, nodes.iter().find(sees)?))) else {
             return Err(Cause::NoHostSees { sr: disk.sr.to_string() });
         };
@@ -176,9 +179,34 @@ impl Way {
             ("sr_path", Arg::Text(&self.from_path)),
             ("seq_num", Arg::Number(number)),
         ];
-        let client = job.client().with_deadline(TRANSFER_LIMIT);
-        let sent = client.call_plugin(&self.from, PLUGIN, "transfer_vhd", &params(&args)).await;
+        let (client, args) = (job.client().with_deadline(TRANSFER_LIMIT), params(&args));
+        let sent = tokio::select! {
+            sent = client.call_plugin(&self.from, PLUGIN, "transfer_vhd", &args) => sent,
+            never = self.give_up(job.client(), stop) => match never {},
+        };
+        // What became of one that was to be given up does not matter: it is discarded.
+        stop.check()?;
         sent.map(drop).map_err(Cause::host(format!("sending disk {uuid} to host {}", self.address)))
+    }
+
+    /// Once it is to stop: has the host give up what it is sending. Its answer is awaited all the same: until
+    /// then it writes to what is to be discarded.
+    async fn give_up(&self, client: &Client, stop: &Stop) -> std::convert::Infallible {
+        let _ = stop.guard(std::future::pending::<()>()).await;
+        let args = params(&[("instance_uuid", Arg::Text(&self.sent.label))]);
+        loop {
+            match client.call_plugin(&self.from, PLUGIN, "cancel_transfer", &args).await {
+                Err(error)
+                    if error.is("UNKNOWN_XENAPI_PLUGIN_FUNCTION") || error.plugin_failure().is_some() =>
+                {
+                    tracing::warn!(%error, "the host's plugin cannot give a disk up, so that it is waited for");
+                    return std::future::pending().await;
+                }
+                Err(error) => tracing::debug!(%error, "asked once more"),
+                Ok(_) => {}
+            }
+            tokio::time::sleep(END_PAUSE).await;
+        }
     }
 }
 
@@ -199,7 +227,10 @@ impl Sent {
         let scanned = client.call(sr::Scan { sr: self.sr.clone() }).await;
         remove::gone_is_fine(scanned)?;
         match client.by_uuid_opt::<Vdi>(&self.uuid.to_string()).await? {
-            Some(vdi) => remove::vdi(client, &vdi, Dom0::Detach, patience).await,
+            Some(vdi) => match client.record_opt(&vdi).await? {
+                Some(record) if remove::has_user(client, &record, None).await? => Ok(()),
+                _ => remove::vdi(client, &vdi, Dom0::Detach, patience).await,
+            },
             None => Ok(()),
         }
     }

@@ -5,19 +5,22 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use xenapi_client::{Client, Result};
-use xenapi_types::{Host, Ref, VbdMode, Vm, VmRecord, vm};
+use xenapi_storage::device::UserDevice;
+use xenapi_storage::ownership;
+use xenapi_types::{Host, Ref, VbdMode, VbdRecord, VbdType, Vm, VmRecord, vm};
 
 use super::dom0_copy::Sent;
-use crate::journal::Keys;
 pub(crate) use crate::journal::Phase;
-use crate::volume::Drive;
+use crate::journal::{Keys, Note, RESIZE};
+use crate::volume::{Drive, VOLUME_KEY};
 
-const KEYS: Keys = Keys {
-    text: "xenapi-rs:resize",
+pub(crate) const KEYS: Keys = Keys {
+    text: RESIZE,
     done: "xenapi-rs:resize-done",
     confirming: "xenapi-rs:resize-confirming",
-    reverting: "xenapi-rs:resize-reverting",
+    reverting: None,
 };
+const FLAGS: [&str; 3] = KEYS.flags();
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Journal {
@@ -25,6 +28,9 @@ pub(crate) struct Journal {
     pub(crate) was_running: bool,
     pub(crate) before: Shape,
     pub(crate) disks: Vec<Replaced>,
+    /// Where disks are added that there were not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) added: Vec<String>,
 }
 
 /// A disk that is replaced by a larger one, or one elsewhere.
@@ -34,20 +40,71 @@ pub(crate) struct Replaced {
     pub(crate) vdi: String,
     pub(crate) bootable: bool,
     pub(crate) writable: bool,
+    /// It is a disc, or the drive for one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) disc: bool,
     /// What is sent to another host from dom0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) sent: Option<Sent>,
+    /// The keys of the drive.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) keys: BTreeMap<String, String>,
+    /// How much of the storage's time it gets: `qos_algorithm_type` and `qos_algorithm_params`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) qos: Option<(String, BTreeMap<String, String>)>,
+    /// The guest is not asked to let go of it while it runs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) stays: bool,
 }
 
 impl Replaced {
     pub(crate) fn of(drive: &Drive) -> Self {
+        Self::at(&drive.record, drive.disk.uuid.clone())
+    }
+
+    /// Where nothing was, for a new disk.
+    pub(crate) fn blank(place: UserDevice) -> Self {
+        let (userdevice, vdi) = (place.to_string(), String::new());
+        let keys = BTreeMap::new();
         Self {
-            userdevice: drive.record.userdevice.clone(),
-            vdi: drive.disk.uuid.clone(),
-            bootable: drive.record.bootable,
-            writable: drive.record.mode == VbdMode::Rw,
+            userdevice,
+            vdi,
+            bootable: false,
+            writable: true,
+            disc: false,
             sent: None,
+            keys,
+            qos: None,
+            stays: false,
         }
+    }
+
+    /// A drive with this disk, or without one.
+    pub(crate) fn at(vbd: &VbdRecord, vdi: String) -> Self {
+        // The drive that is made anew has another uuid.
+        let mut keys = vbd.other_config.clone();
+        keys.remove(ownership::SELF);
+        let qos = (vbd.qos_algorithm_type.clone(), vbd.qos_algorithm_params.clone());
+        Self {
+            userdevice: vbd.userdevice.clone(),
+            vdi,
+            bootable: vbd.bootable,
+            writable: vbd.mode == VbdMode::Rw,
+            disc: vbd.r#type == VbdType::Cd,
+            sent: None,
+            keys,
+            qos: Some(qos).filter(|(algorithm, _)| !algorithm.is_empty()),
+            stays: !vbd.unpluggable,
+        }
+    }
+
+    /// The same place with another disk, which was made for the instance.
+    pub(crate) fn with_own(&self) -> Self {
+        let mut place = self.clone();
+        for key in [VOLUME_KEY, ownership::OWNER, ownership::INSTANCE, ownership::OPERATION] {
+            place.keys.remove(key);
+        }
+        place
     }
 }
 
@@ -74,7 +131,8 @@ impl Journal {
         let Shape { vcpus_max, memory, .. } = &self.before;
         let shape = format!("give VM {uuid} {vcpus_max} processors and {} MiB again", memory[1] >> 20);
         let back = |old: &Replaced| format!("put disk {} back at device {}", old.vdi, old.userdevice);
-        disks.map(back).chain([shape, format!("leave it {state}, as it was before")]).collect()
+        let gone = self.added.iter().map(|place| format!("remove the disk at device {place}"));
+        disks.map(back).chain(gone).chain([shape, format!("leave it {state}, as it was before")]).collect()
     }
 
     /// The key that disks have while they are copied; copies inherit it, so that none is lost.
@@ -87,24 +145,19 @@ impl Journal {
         KEYS.read(vm)
     }
 
-    pub(crate) async fn begin(&self, client: &Client, vm: &Ref<Vm>) -> Result<()> {
-        KEYS.begin(client, vm, serde_json::to_string(self).unwrap_or_default()).await
+    /// The same, if it is of this operation.
+    pub(crate) fn of(vm: &VmRecord, operation: Uuid) -> Option<(Self, Phase)> {
+        Self::read(vm).filter(|(journal, _)| journal.operation == operation)
     }
 
-    pub(crate) async fn set_done(&self, client: &Client, vm: &Ref<Vm>) -> Result<()> {
-        KEYS.flag(client, vm, KEYS.done).await
-    }
-
-    pub(crate) async fn set_confirming(&self, client: &Client, vm: &Ref<Vm>) -> Result<()> {
-        KEYS.flag(client, vm, KEYS.confirming).await
-    }
-
-    pub(crate) async fn set_reverting(&self, client: &Client, vm: &Ref<Vm>) -> Result<()> {
-        KEYS.flag(client, vm, KEYS.reverting).await
+    /// What is to be written down.
+    pub(crate) fn note(&self, what: String) -> Note {
+        let text = serde_json::to_string(self).unwrap_or_default();
+        Note { what, key: KEYS.text, text, flags: &FLAGS }
     }
 
     pub(crate) async fn end(&self, client: &Client, vm: &Ref<Vm>) -> Result<()> {
-        KEYS.end(client, vm).await
+        KEYS.end(client, vm, self.operation).await
     }
 }
 

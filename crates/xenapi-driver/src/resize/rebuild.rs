@@ -3,15 +3,18 @@
 use xenapi_storage::device::UserDevice;
 use xenapi_types::{Ref, Vm, VmPowerState, VmRecord};
 
-use super::journal::{Journal, Replaced, Shape};
-use super::restore;
+use super::journal::{Journal, KEYS, Replaced, Shape};
+use super::restore::{self, By, OldDisks};
 use crate::cancel::Stop;
+use crate::coming_up;
 use crate::drive::{NewDrive, Renewal};
 use crate::driver::Driver;
 use crate::error::{Cause, Op};
 use crate::find::{self, Which, plugs};
+use crate::held::Held;
 use crate::import::{self, Wanted};
 use crate::job::{Failed, Job, heap};
+use crate::moving;
 use crate::operation::Operation;
 use crate::power::{self, PowerChange, Shutdown};
 use crate::progress::{Progress, Stage};
@@ -52,17 +55,18 @@ impl Driver {
     /// one it has, which is removed when the instance is up again. Its other disks, its volumes, its
     /// interfaces and its uuid stay. Its config drive stays too, unless there is a new one for it.
     ///
-    /// When it fails or is cancelled before the instance is up, the instance is as it was.
+    /// When it fails or is cancelled before the instance is up, the instance is as it was. A replaced disk
+    /// that somebody has by then is told of, and stays.
     ///
     /// # Errors
     ///
     /// As [`Driver::rescue`].
-    pub fn rebuild(&self, which: Which, options: RebuildOptions) -> Operation<()> {
+    pub fn rebuild(&self, which: Which, options: RebuildOptions) -> Operation<OldDisks> {
         let object = format!("instance {which}");
         self.verb(Op::Rebuild, object, options.progress.clone(), move |job, stop| {
             Box::pin(async move {
-                let (vm, record) = job.stage(Stage::Find, find::ours(job, &which)).await?;
-                let _gate = job.driver.0.gates.enter(&record.uuid).await;
+                let (_gate, vm, record) = find::ours_in_turn(job, &which, stop).await?;
+                let record = job.stage(Stage::Find, moving::settled(job, &vm, record)).await?;
                 rebuild(job, &vm, &record, options, stop).await
             })
         })
@@ -75,54 +79,66 @@ async fn rebuild(
     record: &VmRecord,
     options: RebuildOptions,
     stop: &Stop,
-) -> Result<(), Failed> {
+) -> Result<OldDisks, Failed> {
     let owner = &job.driver.settings().owner;
     let instance = find::made_for(&record.other_config, &record.uuid, owner).unwrap_or_default();
     let RebuildOptions { image, image_format, config_drive, shutdown, .. } = options;
     let (root, bytes, sr, renewal) =
         job.stage(Stage::Plan, decide(job, record, config_drive.as_ref())).await?;
+    let (name, place) = (record.name_label.clone(), sr.clone());
+    let wanted =
+        Wanted { name, image, image_format, sr: SrChoice::Uuid(sr), bytes: Some(bytes), discs: false };
+    let ready = heap(|| import::ready(job, record, instance, wanted, stop)).await?;
     job.would(|| {
-        let new = format!("make a root disk of {bytes} bytes from the image, in storage repository {sr}");
+        let new = format!("make a root disk of {bytes} bytes from the image, in storage repository {place}");
         let drive = renewal.as_ref().map(|_| "make a new config drive".to_owned());
         let swap = format!("put it in the place of disk {}", root.vdi);
         let inner = power::around(record, shutdown, vec![swap]);
         let gone = format!("remove disk {}", root.vdi);
         [new].into_iter().chain(drive).chain(inner).chain([gone]).collect::<Vec<_>>()
     })?;
-    let name = record.name_label.clone();
-    let wanted =
-        Wanted { name, image, image_format, sr: SrChoice::Uuid(sr), bytes: Some(bytes), discs: false };
-    let ready = heap(|| import::ready(job, record, instance, wanted, stop)).await?;
     let was_running = record.power_state == VmPowerState::Running;
     let before = Shape::of(record);
     let disks = [&root].into_iter().chain(renewal.as_ref().map(|new| &new.place)).cloned().collect();
-    let journal = Journal { operation: job.operation, was_running, before, disks };
+    let journal = Journal { operation: job.operation, was_running, before, disks, added: Vec::new() };
     let what = format!("the rebuilding of VM {}", record.uuid);
-    job.stage(Stage::Vm, super::note(job, vm, what, &journal, stop)).await?;
+    job.stage(Stage::Vm, super::note(job, vm, record, what, &journal, stop)).await?;
     let (made, _) = heap(|| ready.make(job, stop)).await?;
     let mut exchanged = vec![(&root, made)];
     if let Some(new) = &renewal {
         exchanged.push((&new.place, heap(|| new.make(job, record, stop)).await?));
     }
     if was_running {
-        job.stage(Stage::Stop, power::change(job, vm, record, PowerChange::Off(shutdown), stop)).await?;
+        let stopping = async {
+            KEYS.goes_on(job, vm, journal.operation).await?;
+            power::change(job, vm, record, PowerChange::Off(shutdown), stop).await
+        };
+        job.stage(Stage::Stop, stopping).await?;
     }
     let exchanging = async {
+        KEYS.goes_on(job, vm, journal.operation).await?;
         for (place, disk) in &exchanged {
             stop.check()?;
-            let put = restore::put(&job.driver, vm, record, place, &disk.reference, journal.operation);
+            let place = place.with_own();
+            let put = restore::put(&job.driver, vm, record, &place, &disk.reference, journal.operation);
             put.await.map_err(Cause::host(format!("exchanging the disks of VM {}", record.uuid)))?;
         }
         Ok(())
     };
     job.stage(Stage::Devices, exchanging).await?;
     if was_running {
-        job.stage(Stage::Start, super::start(job, vm, record, &record.resident_on, stop)).await?;
+        let starting = async {
+            let mut off = record.clone();
+            (off.affinity, off.power_state) = (record.resident_on.clone(), VmPowerState::Halted);
+            power::change(job, vm, &off, PowerChange::On, stop).await?;
+            power::begun(job, vm, stop).await
+        };
+        job.stage(Stage::Start, starting).await?;
     }
     let ending = async {
         stop.check()?;
-        let doing = || Cause::host(format!("removing the old disks of VM {}", record.uuid));
-        restore::confirm(&job.driver, vm).await.map_err(doing())
+        let doing = Held::while_doing(format!("removing the old disks of VM {}", record.uuid));
+        restore::confirm(&job.driver, vm, journal.operation, By::Itself).await.map_err(doing)
     };
     job.stage(Stage::Remove, ending).await
 }
@@ -140,11 +156,15 @@ async fn decide(
     if rescue::is(record) {
         return Err(Cause::Rescued { vm: record.uuid.clone() });
     }
-    let drives = volume::drives(job, record).await?;
+    let drives = volume::loaded(job, record).await?;
     let root = drives.iter().find(|drive| drive.record.userdevice == UserDevice::ROOT.to_string());
     let Some(root) = root.filter(|root| root.is_own) else {
         return Err(Cause::NoRootDisk(record.uuid.clone()));
     };
+    if record.power_state == VmPowerState::Running {
+        let srs: Vec<_> = drives.iter().map(|drive| drive.disk.sr.clone()).collect();
+        coming_up::check(job, record, &record.resident_on, &srs).await?;
+    }
     let renewal = match config_drive {
         Some(wanted) => Some(Renewal::in_place(job, record, wanted, &drives).await?),
         None => None,

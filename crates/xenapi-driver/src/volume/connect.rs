@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
-use xenapi_storage::ownership::{self, Ownership};
+use xenapi_storage::ownership::{self, Claim, Ownership};
 use xenapi_types::{Host, Pbd, PbdRecord, Ref, Sr, SrRecord, Vdi, VdiRecord, VdiType, pbd, secret, sr, vdi};
 
+use super::release;
 use super::source::{Remote, Storage, Volume, VolumeDisk};
 use crate::cancel::Stop;
 use crate::error::Cause;
 use crate::job::Job;
+use crate::remove::gone_is_fine;
 
 /// The uuid of the repository: given, computed, or asked for at the server.
 pub(super) async fn sr_uuid(
@@ -33,7 +35,7 @@ pub(super) async fn sr_uuid(
         sr::Probe { host: host.clone(), device_config, r#type: remote.sr_type.into(), sm_config: None };
     let patience = job.driver.settings().storage_timeout;
     let answered = job.within(call, doing, patience, stop).await;
-    super::release::secrets(job.client(), |keys| {
+    release::secrets(job.client(), |keys| {
         keys.get(ownership::OPERATION).is_some_and(|value| *value == job.operation.to_string())
     })
     .await
@@ -89,9 +91,20 @@ pub(super) async fn connect(
     for host in hosts {
         let pbd = match (connections.iter().find(|(_, pbd)| pbd.host == *host), &remote) {
             (Some((_, pbd)), _) if pbd.currently_attached => continue,
-            (Some((pbd, _)), _) => pbd.clone(),
-            (None, Some(remote)) => {
+            (Some((pbd, connection)), remote)
+                if !has_old_password(job, &record, connection, remote.as_ref()) =>
+            {
+                pbd.clone()
+            }
+            (old, Some(remote)) => {
                 stop.check()?;
+                if let Some((pbd, connection)) = old {
+                    let gone = async {
+                        gone_is_fine(client.destroy(pbd).await)?;
+                        release::passwords(client, release::passwords_of(connection)).await
+                    };
+                    gone.await.map_err(Cause::host(doing()))?;
+                }
                 let mut device_config = remote.device_config.clone();
                 // XAPI removes a connection's secrets with it: each has one of its own.
                 device_config.extend(password(job, remote).await?);
@@ -103,7 +116,7 @@ pub(super) async fn connect(
                 };
                 client.call(call).await.map_err(Cause::host(doing()))?
             }
-            (None, None) => {
+            (_, None) => {
                 let host = client.record(host).await.map_err(Cause::host(doing()))?;
                 return Err(Cause::NotConnected { sr: record.name_label, host: host.name_label });
             }
@@ -115,48 +128,19 @@ pub(super) async fn connect(
     Ok((reference, record))
 }
 
+/// Whether a connection of ours that is not plugged may have a password that is none any more: that of today is given.
+fn has_old_password(job: &Job, sr: &SrRecord, connection: &PbdRecord, remote: Option<&Remote<'_>>) -> bool {
+    let is_ours = release::introduced_by(sr, &job.driver.settings().owner)
+        && matches!(
+            Claim::read(&connection.other_config, &connection.uuid),
+            Claim::Original(maker) | Claim::Unsealed(maker) if maker.owner == job.driver.settings().owner
+        );
+    is_ours && remote.is_some_and(|remote| remote.password.is_some())
+}
+
 pub(super) fn unknown_repository(job: &Job, uuid: &str) -> Cause {
     let wanted = format!("storage repository {uuid}");
     Cause::NoSuchVolume { wanted, place: job.driver.endpoint(), have: vec![] }
-}
-
-/// Has another host use a repository as well. For one that this driver introduced, the connection is made as
-/// that of the other hosts; of others, it has to be there.
-pub(crate) async fn to_host(job: &Job, sr: &Ref<Sr>, host: &Ref<Host>, stop: &Stop) -> Result<(), Cause> {
-    let client = job.client();
-    let record = client.record(sr).await.map_err(Cause::host("reading a storage repository"))?;
-    let doing = || format!("connecting storage repository {:?}", record.name_label);
-    let mut pattern = None;
-    for reference in &record.pbds {
-        let Some(pbd) = client.record_opt(reference).await.map_err(Cause::host(doing()))? else { continue };
-        if pbd.host == *host {
-            if !pbd.currently_attached {
-                let patience = job.driver.settings().storage_timeout;
-                job.within(pbd::Plug { pbd: reference.clone() }, doing(), patience, stop).await?;
-            }
-            return Ok(());
-        }
-        pattern = Some(pbd.device_config);
-    }
-    let is_ours = super::release::introduced_by(&record, &job.driver.settings().owner);
-    let Some(mut device_config) = pattern.filter(|_| is_ours && record.shared) else {
-        let host = client.record(host).await.map_err(Cause::host(doing()))?;
-        return Err(Cause::NotConnected { sr: record.name_label, host: host.name_label });
-    };
-    stop.check()?;
-    // XAPI removes a connection's secrets with it: each has one of its own.
-    for (_, uuid) in device_config.iter_mut().filter(|(key, _)| key.ends_with("_secret")) {
-        let copied = async {
-            let old = client.by_uuid::<xenapi_types::Secret>(uuid).await?;
-            let value = client.get_field(&old, secret::field::VALUE).await?;
-            let new = client.call(secret::Create { value, other_config: keys(job) }).await?;
-            client.get_field(&new, secret::field::UUID).await
-        };
-        *uuid = copied.await.map_err(Cause::host(doing()))?;
-    }
-    let call = pbd::Create { host: host.clone(), sr: sr.clone(), device_config, other_config: keys(job) };
-    let pbd = client.call(call).await.map_err(Cause::host(doing()))?;
-    job.within(pbd::Plug { pbd }, doing(), job.driver.settings().storage_timeout, stop).await
 }
 
 async fn introduce(job: &Job, remote: &Remote<'_>, uuid: &str, stop: &Stop) -> Result<Ref<Sr>, Cause> {
@@ -197,7 +181,7 @@ async fn password(job: &Job, remote: &Remote<'_>) -> Result<Option<(String, Stri
 }
 
 /// A repository, its connections and passwords serve all instances.
-fn keys(job: &Job) -> BTreeMap<String, String> {
+pub(super) fn keys(job: &Job) -> BTreeMap<String, String> {
     let owner = job.driver.settings().owner.clone();
     Ownership { owner, instance: Uuid::nil(), operation: job.operation }.keys()
 }

@@ -8,19 +8,22 @@
 //! the way out of a crash is back; from then on the guest may have written to it, and the way is forward.
 
 use uuid::Uuid;
-use xenapi_client::{Client, Result};
 use xenapi_storage::device::UserDevice;
 use xenapi_types::{Ref, Vbd, VbdRecord, Vdi, VdiRecord, Vm, VmPowerState, vbd, vdi, vm};
 
-use super::{AttachedVolume, Drive, Mount, Target, Volume, connect, hosts_of, named, plug, release};
+use super::{
+    AttachedVolume, Drive, Mount, Target, Volume, connect, hosts_of, id_is_free, is_volume, named, plug,
+    release,
+};
 use crate::cancel::Stop;
 use crate::driver::Driver;
 use crate::error::{Cause, Op};
 use crate::find::{self, Which, plugs};
+use crate::half::Device;
+use crate::held::Held;
 use crate::job::{Failed, Job};
 use crate::operation::Operation;
 use crate::progress::{Progress, Stage};
-use crate::remove::tolerate;
 
 /// On the drive of a volume that is being exchanged: `operation/userdevice`.
 pub(crate) const SWAPPED: &str = "xenapi-rs:swapped";
@@ -52,7 +55,7 @@ impl Driver {
     }
 }
 
-type Outcome<T, E = Cause> = std::result::Result<T, E>;
+type Outcome<T, E = Cause> = Result<T, E>;
 
 async fn swap(
     job: &Job,
@@ -68,7 +71,7 @@ async fn swap(
     names.dedup();
     let mut gates = Vec::new();
     for name in names {
-        gates.push(job.driver.0.gates.enter(name).await);
+        gates.push(job.turn(name, stop).await?);
     }
     remember(job, &target, &old);
     let device = old.record.userdevice.parse::<UserDevice>().ok();
@@ -76,6 +79,7 @@ async fn swap(
     let mount = Mount { volume: new, device, read_only };
     let copying = async {
         let (new, disk) = connect_empty(job, &target, &mount.volume, &old, stop).await?;
+        id_is_free(job, &target, &mount, &new, Some(&old)).await?;
         set_aside(job, &old, alive, stop).await?;
         let call = vdi::Copy {
             vdi: old.vdi.clone(),
@@ -88,16 +92,17 @@ async fn swap(
         Ok((new, disk))
     };
     let (new, disk) = job.stage(Stage::Storage, copying).await?;
-    let _gate = job.driver.0.gates.enter(&target.record.uuid).await;
+    let _gate = job.turn(&target.record.uuid, stop).await?;
     let attached = async {
+        still_as_found(job, &target, &old, alive).await?;
         move_aside(job, &target, &old).await?;
         plug(job, &target, &mount, (&new, &disk), stop).await
     };
     let attached = job.stage(Stage::Devices, attached).await?;
     // Nothing can be taken back any more. What is not released now, reconciling releases.
     job.rollback.forget();
-    let owner = &job.driver.settings().owner;
-    let release = || release::volume(job.client(), owner, &old.reference, false, &old.disk.sr);
+    let none = Stop::new();
+    let release = || release::volume(&job.driver, &old.reference, true, &old.disk.sr, &none);
     let mut released = release().await;
     if released.is_err() {
         released = release().await;
@@ -152,6 +157,7 @@ async fn connect_empty(
         let (have_bytes, wanted_bytes) = (bytes(old.disk.virtual_size), bytes(disk.virtual_size));
         return Err(Cause::Shrink { disk: old.disk.uuid.clone(), have_bytes, wanted_bytes });
     }
+    is_volume(&disk)?;
     if let Some(vbd) = disk.vbds.first() {
         let doing = || Cause::host(format!("looking who uses disk {}", disk.uuid));
         let user = job.client().get_field(vbd, vbd::field::VM).await.map_err(doing())?;
@@ -163,12 +169,15 @@ async fn connect_empty(
 
 /// Has the old volume back in its place if it fails, and then what the operation connected disconnected.
 fn remember(job: &Job, target: &Target, old: &Drive) {
-    let (client, owner, operation) =
-        (job.client().clone(), job.driver.settings().owner.clone(), job.operation);
+    let (driver, operation) = (job.driver.clone(), job.operation);
     let (vm, sr_uuid, old) = (target.vm.clone(), target.sr_uuid.clone(), old.reference.clone());
     job.rollback.push_sweep(format!("what operation {operation} exchanged"), async move {
-        release::operation(&client, &owner, operation, &vm, &sr_uuid).await?;
-        back(&client, &old).await
+        // The guest does not wait for a repository that does not let go.
+        if let Err(error) = release::drives(&driver, operation, &vm).await {
+            tracing::debug!(%error, "tried again below");
+        }
+        let old_is_back = back(&driver, &old).await;
+        release::operation(&driver, operation, &vm, &sr_uuid).await.and(old_is_back)
     });
 }
 
@@ -179,9 +188,20 @@ async fn set_aside(job: &Job, old: &Drive, alive: bool, stop: &Stop) -> Outcome<
     let note = format!("{}/{}", job.operation, old.record.userdevice);
     let client = job.client();
     client.add_to(&old.reference, vbd::field::OTHER_CONFIG, SWAPPED, &note).await.map_err(doing())?;
-    if alive && old.record.currently_attached {
-        let unplugged = client.call(vbd::Unplug { vbd: old.reference.clone() }).await;
-        tolerate(unplugged, &["DEVICE_ALREADY_DETACHED"]).map_err(doing())?;
+    let aside = format!("setting volume {:?} aside", old.shown().id);
+    release::unplug(&job.driver, &old.reference, alive, stop).await.map_err(Held::while_doing(aside))
+}
+
+/// The guest has not got the old volume while it was copied: what it writes there since then would be lost.
+async fn still_as_found(job: &Job, target: &Target, old: &Drive, alive: bool) -> Outcome<()> {
+    let doing = || Cause::host(format!("looking whether volume {:?} is still aside", old.shown().id));
+    let now = job.client().record(&target.vm).await.map_err(doing())?;
+    let plugged =
+        job.client().get_field(&old.reference, vbd::field::CURRENTLY_ATTACHED).await.map_err(doing())?;
+    if plugged || (plugs(&now)? && !alive) {
+        let (vm, state) = (now.uuid, now.power_state.to_string());
+        let remedy = "exchange the volume once more: the guest was started while it was copied";
+        return Err(Cause::WrongState { vm, state, remedy });
     }
     Ok(())
 }
@@ -194,7 +214,8 @@ async fn move_aside(job: &Job, target: &Target, old: &Drive) -> Outcome<()> {
 }
 
 /// Puts the old volume where it was.
-async fn back(client: &Client, old: &Ref<Vbd>) -> Result<()> {
+async fn back(driver: &Driver, old: &Ref<Vbd>) -> Result<(), Held> {
+    let client = driver.client();
     let Some(record) = client.record_opt(old).await? else { return Ok(()) };
     let Some((_, place)) = note(&record) else { return Ok(()) };
     if record.userdevice != place {
@@ -202,9 +223,9 @@ async fn back(client: &Client, old: &Ref<Vbd>) -> Result<()> {
     }
     let state = client.get_field(&record.vm, vm::field::POWER_STATE).await?;
     if state == VmPowerState::Running && !record.currently_attached {
-        tolerate(client.call(vbd::Plug { vbd: old.clone() }).await, &["DEVICE_ALREADY_ATTACHED"])?;
+        release::plug(driver, old, &Stop::new()).await?;
     }
-    client.remove_from(old, vbd::field::OTHER_CONFIG, SWAPPED).await
+    Ok(client.remove_from(old, vbd::field::OTHER_CONFIG, SWAPPED).await?)
 }
 
 /// The operation that exchanges the volume of this drive, and the drive's place.
@@ -214,7 +235,8 @@ pub(crate) fn note(drive: &VbdRecord) -> Option<(Uuid, &str)> {
 }
 
 /// After a crash: forward, if the guest may have the new volume, and else back.
-pub(crate) async fn settle(client: &Client, owner: &str, old: &Ref<Vbd>) -> Result<()> {
+pub(crate) async fn settle(driver: &Driver, old: &Ref<Vbd>) -> Result<(), Held> {
+    let client = driver.client();
     let Some(record) = client.record_opt(old).await? else { return Ok(()) };
     let Some((operation, _)) = note(&record) else { return Ok(()) };
     let Some(vm) = client.record_opt::<Vm>(&record.vm).await? else { return Ok(()) };
@@ -225,10 +247,11 @@ pub(crate) async fn settle(client: &Client, owner: &str, old: &Ref<Vbd>) -> Resu
             continue;
         }
         if drive.currently_attached || !alive {
+            Device::Drive(reference).complete(client).await?;
             let sr = client.get_field(&record.vdi, vdi::field::SR).await?;
-            return release::volume(client, owner, old, alive, &sr).await;
+            return release::volume(driver, old, alive, &sr, &Stop::new()).await;
         }
-        release::drive_of(client, reference, alive).await?;
+        release::drive_of(driver, reference, alive).await?;
     }
-    back(client, old).await
+    back(driver, old).await
 }

@@ -185,6 +185,19 @@ impl Decoder {
         }
     }
 
+    /// How many bytes are allocated for what has come.
+    pub(crate) fn held(&self) -> usize {
+        let of_state = match &self.state {
+            State::Header | State::Description(_) | State::Ended => 0,
+            State::Piece { name, .. } => name.capacity(),
+            State::ChecksumHeader { name, content } | State::Checksum { name, content, .. } => {
+                name.capacity() + content.capacity()
+            }
+        };
+        let of_last = self.last.as_ref().map_or(0, |(disk, _)| disk.capacity());
+        self.unit.capacity() + of_state + of_last
+    }
+
     fn step(&mut self, mut unit: Vec<u8>) -> Result<Option<Item>, ArchiveErrorKind> {
         let read = unit.len() as u64;
         let state = std::mem::replace(&mut self.state, State::Header);

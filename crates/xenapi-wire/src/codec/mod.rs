@@ -91,4 +91,6 @@ pub(crate) trait Sink {
     fn mark(&self) -> usize;
     /// Takes back what was written since the mark: a member that turned out to have no value.
     fn undo(&mut self, mark: usize);
+    /// Around a value that nobody may be shown.
+    fn confidential(&mut self, _begins: bool) {}
 }

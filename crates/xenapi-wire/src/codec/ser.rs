@@ -6,7 +6,7 @@ use serde::ser::{self, Impossible, Serialize, Serializer};
 
 use super::Sink;
 use crate::error::EncodeError;
-use crate::{datetime, value};
+use crate::{confidential, datetime, value};
 
 /// Writes a value.
 pub(crate) fn write<T: Serialize + ?Sized, S: Sink>(value: &T, sink: &mut S) -> Result<(), EncodeError> {
@@ -148,6 +148,12 @@ impl<'a, S: Sink> Serializer for Writer<'a, S> {
             value::I4_NEWTYPE => {
                 self.as_int32 = true;
                 value.serialize(self)
+            }
+            confidential::NEWTYPE => {
+                self.sink.confidential(true);
+                let wrote = value.serialize(Writer { sink: &mut *self.sink, as_int32: false });
+                self.sink.confidential(false);
+                wrote
             }
             _ => value.serialize(self),
         }

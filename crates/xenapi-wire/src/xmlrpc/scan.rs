@@ -396,6 +396,19 @@ fn reference(entity: &str) -> Option<char> {
     char::from_u32(u32::from_str_radix(digits, base).ok()?).filter(|&c| super::is_char(c))
 }
 
+impl<'de> Scanner<'de> {
+    /// Goes into an array, whose data may be left out, or be empty.
+    fn array(&mut self, tag: &Tag<'_>) -> Result<Event<'de>, DecodeError> {
+        self.deeper()?;
+        self.hollow = tag.empty;
+        if !tag.empty && self.open("data", "an array without data")? {
+            self.close("array")?;
+            self.hollow = true;
+        }
+        Ok(Event::Array)
+    }
+}
+
 impl<'de> Source<'de> for Scanner<'de> {
     fn event(&mut self) -> Result<Event<'de>, DecodeError> {
         if !self.eat("<value>") && self.open("value", "no value where one should be")? {
@@ -442,15 +455,7 @@ impl<'de> Source<'de> for Scanner<'de> {
                 }
                 Ok(Event::Nil)
             }
-            "array" => {
-                self.deeper()?;
-                self.hollow = tag.empty;
-                if !tag.empty && self.open("data", "an array without data")? {
-                    self.close("array")?;
-                    self.hollow = true;
-                }
-                Ok(Event::Array)
-            }
+            "array" => self.array(&tag),
             "struct" => {
                 self.deeper()?;
                 self.hollow = tag.empty;

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -10,6 +11,9 @@ use crate::staging::tests::{Sr, uuid};
 use crate::testing::{is_possible, run};
 
 const IMAGE: &str = "11112222-3333-4444-5555-666677778888";
+
+/// Stands at the end of the headers of a request whose body broke off before its last chunk.
+const CUT: &str = "cut off";
 
 /// A request: its first line and headers, and its body.
 type Request = (String, Vec<u8>);
@@ -77,7 +81,10 @@ fn read(stream: &mut TcpStream) -> Request {
     let mut body = Vec::new();
     if lower.contains("transfer-encoding: chunked") {
         loop {
-            let len = u64::from_str_radix(line(&mut reader).trim(), 16).unwrap();
+            let Ok(len) = u64::from_str_radix(line(&mut reader).trim(), 16) else {
+                head += CUT;
+                break;
+            };
             (&mut reader).take(len).read_to_end(&mut body).unwrap();
             line(&mut reader);
             if len == 0 {
@@ -91,13 +98,18 @@ fn read(stream: &mut TcpStream) -> Request {
     (head, body)
 }
 
-/// A gzipped tar of files.
+/// A gzipped tar of files, all of which would be set-user-ID and everybody's.
 fn archive(files: &[(&str, &str)]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
         match text.strip_prefix("-> ") {
             Some(target) => std::os::unix::fs::symlink(target, folder.path().join(name)).unwrap(),
-            None => fs::write(folder.path().join(name), text).unwrap(),
+            None => {
+                let file = folder.path().join(name);
+                fs::create_dir_all(file.parent().unwrap()).unwrap();
+                fs::write(&file, text).unwrap();
+                fs::set_permissions(file, fs::Permissions::from_mode(0o6777)).unwrap();
+            }
         }
     }
     let (target, source) = (folder.path().with_extension("tgz"), folder.path().to_str().unwrap());
@@ -123,6 +135,10 @@ fn an_image_becomes_vdis() {
     let answer = download_vhd2(&sr.dom0(), &service.args(&sr, "2"));
     assert_eq!(answer, Ok(migration::root(uuid(10))));
     assert_eq!(sr.files()[&uuid(10)], format!("leaf\nparent={}.vhd\n", uuid(11)));
+    for number in [10, 11] {
+        let disk = sr.path().join(format!("{}.vhd", uuid(number)));
+        assert_eq!(fs::metadata(disk).unwrap().permissions().mode() & 0o7777, 0o600);
+    }
     let (head, _) = service.asked().remove(0);
     assert!(head.starts_with(&format!("GET /v2/images/{IMAGE}/file HTTP/1.1\r\n")), "{head}");
     assert!(head.contains("\r\nX-Auth-Token: tok\"en\r\n"), "{head}");
@@ -134,6 +150,8 @@ fn what_is_wrong_with_an_image_and_whether_to_try_again() {
         return;
     }
     let good = || archive(&[("0.vhd", "leaf\n")]);
+    let names: Vec<String> = (0..=MAX_MEMBERS).map(|number| format!("{number}.vhd")).collect();
+    let crowd: Vec<_> = names.iter().map(|name| (name.as_str(), "")).collect();
     let cases: Vec<(&str, Vec<u8>, &str, &str)> = vec![
         ("404 Not Found", b"{}".to_vec(), "Failure", "ImageNotFound"),
         ("403 Forbidden", b"<html>".to_vec(), "PluginError", "answers 403"),
@@ -145,6 +163,8 @@ fn what_is_wrong_with_an_image_and_whether_to_try_again() {
         ("200 OK", archive(&[]), "PluginError", "corrupt image: it holds no VHD"),
         ("200 OK", archive(&[("0.vhd", ""), ("2.vhd", "")]), "PluginError", "sequence number 1"),
         ("200 OK", archive(&[("0.vhd", "-> /etc/shadow")]), "PluginError", "0.vhd is no plain file"),
+        ("200 OK", archive(&[("0.vhd", ""), ("folder/0.vhd", "")]), "PluginError", "folder is no plain file"),
+        ("200 OK", archive(&crowd), "PluginError", "it has more than 256 members"),
     ];
     for (head, body, class, text) in cases {
         let (service, sr) = (Service::with(vec![(head, body)]), Sr::with_chain(0));
@@ -192,6 +212,28 @@ fn vdis_become_an_image() {
     names.sort_unstable();
     assert_eq!(names, ["./", "./0.vhd", "./1.vhd"]);
     assert_eq!(run("tar", &["-xzOf", path.to_str().unwrap(), "./1.vhd"], ""), "leaf 1\n");
+}
+
+/// To the service the last chunk says that the image is whole.
+#[test]
+fn an_image_that_cannot_be_packed_never_comes_to_its_end() {
+    use std::os::unix::fs::PermissionsExt;
+    if !has_tools() {
+        return;
+    }
+    let queued = br#"{"status": "queued"}"#.to_vec();
+    let answers = vec![("200 OK", queued), ("200 OK", b"{}".to_vec()), ("204 No Content", Vec::new())];
+    let (service, sr) = (Service::with(answers), Sr::with_chain(2));
+    let folder = tempfile::tempdir().unwrap();
+    let broken = folder.path().join("tar");
+    fs::write(&broken, "#!/bin/sh\nhead -c 300000 /dev/urandom; echo no more >&2; exit 2\n").unwrap();
+    fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).unwrap();
+    let dom0 = sr.dom0().with_program("tar", &broken);
+    let error = upload_vhd2(&dom0, &service.args(&sr, "2")).unwrap_err();
+    assert_eq!(error, Error::Retryable("packing the disks: no more".to_owned()));
+    let asked = service.asked();
+    assert!(asked[2].0.ends_with(CUT), "{}", asked[2].0);
+    assert_eq!(sr.files().len(), 2);
 }
 
 #[test]
@@ -282,4 +324,53 @@ fn hostile_arguments() {
         let Err(error @ Error::Argument { name: "extra_headers", .. }) = refused else { panic!("{name:?}") };
         assert!(!error.to_string().contains("Host"));
     }
+}
+
+/// A few bytes of gzip may be a disk that fills the SR, or files that use up its inodes, long before the end is seen.
+#[test]
+fn an_image_without_end_stops_while_it_is_unpacked() {
+    let folder = tempfile::tempdir().unwrap();
+    let pour = |reserve| pour(&mut io::repeat(0), &mut io::sink(), folder.path(), reserve).unwrap();
+    let error = pour(u64::MAX).unwrap_err().to_string();
+    assert!(error.contains("does not fit"), "{error}");
+    assert!(staging::reserve_bytes(folder.path()).unwrap() > 0);
+    for number in 0..=MAX_MEMBERS {
+        fs::write(folder.path().join(number.to_string()), "").unwrap();
+    }
+    let error = pour(0).unwrap_err().to_string();
+    assert!(error.contains("more than 256 members"), "{error}");
+}
+
+/// What is said of it when it is stopped: why, and not that the programs were.
+#[test]
+fn a_bomb_is_told_of() {
+    if !has_tools() {
+        return;
+    }
+    // One empty file after another, and no end: 10 MiB that a hundredth of that says.
+    let mut packer = GzEncoder::new(Vec::new(), Compression::best());
+    for number in 0..20_000 {
+        packer.write_all(&head_of_tar(&format!("{number}.vhd"))).unwrap();
+    }
+    packer.flush().unwrap();
+    let body = packer.get_ref().clone();
+    let (service, sr) = (Service::with(vec![("200 OK", body)]), Sr::with_chain(0));
+    let error = download_vhd2(&sr.dom0(), &service.args(&sr, "2")).unwrap_err();
+    assert_eq!(error, Error::Other("corrupt image: it has more than 256 members".to_owned()));
+    assert!(sr.files().is_empty());
+}
+
+/// The head of an empty file.
+fn head_of_tar(name: &str) -> [u8; 512] {
+    let mut head = [0; 512];
+    let mut put = |at: usize, text: &[u8]| head[at..at + text.len()].copy_from_slice(text);
+    put(0, name.as_bytes());
+    put(100, b"0000644\0");
+    put(124, b"00000000000\0");
+    put(148, b"        ");
+    put(156, b"0");
+    put(257, b"ustar\x0000");
+    let sum: u32 = head.iter().map(|byte| u32::from(*byte)).sum();
+    head[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    head
 }

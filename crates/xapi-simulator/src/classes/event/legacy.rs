@@ -35,7 +35,7 @@ impl Listeners {
     /// Forgets a session that has ended.
     pub(crate) fn forget(&mut self, session: &str, db: &Db) {
         if self.sessions.remove(session).is_some() && self.sessions.is_empty() {
-            db.log_changes(false);
+            db.end_log();
         }
     }
 
@@ -63,7 +63,7 @@ impl Listeners {
 pub(super) fn register(router: &mut Router) {
     router.raw("event.register", |ctx, args| {
         let mut listeners = ctx.core.listeners();
-        let heard = ctx.core.db().log_changes(true);
+        let heard = ctx.core.db().begin_log();
         let new = || Listener { classes: Vec::new(), heard };
         let listener = listeners.sessions.entry(ctx.session.clone()).or_insert_with(new);
         listener.classes.extend(args.strs(0).map(str::to_ascii_lowercase));

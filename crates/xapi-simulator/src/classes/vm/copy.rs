@@ -184,16 +184,14 @@ pub(super) fn record(
         other_config.insert("base_template_name".to_owned(), source_name.into());
     }
     let copy = tx.create("VM", fields);
+    let flags = if identity == Identity::Copy { Value::Struct(Default::default()) } else { ran };
     for (field, value) in [
         ("name_label", Value::from(name)),
         ("other_config", Value::Struct(other_config)),
         ("power_state", "Halted".into()),
         ("domid", Value::Int(-1)),
         ("generation_id", new_generation_id().into()),
-        (
-            "last_boot_CPU_flags",
-            if identity == Identity::Copy { Value::Struct(Default::default()) } else { ran },
-        ),
+        ("last_boot_CPU_flags", flags),
     ] {
         tx.set("VM", &copy, field, value)?;
     }

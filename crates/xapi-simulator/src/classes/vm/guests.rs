@@ -18,6 +18,8 @@ pub struct Guests {
     pub keep_guest_metrics: bool,
     /// They crash before they have done anything, so that a start succeeds and nothing runs.
     pub crash_at_boot: bool,
+    /// They hear that they are to come down or to reboot, and never do it.
+    pub ignore_requests: bool,
     /// A reboot keeps the domain.
     pub keep_domain: bool,
     /// They are run: what they report of themselves is not made up, but that they hear their power button.
@@ -36,6 +38,7 @@ impl Guests {
             keep_xenstore_data: true,
             keep_guest_metrics: false,
             crash_at_boot: false,
+            ignore_requests: false,
             keep_domain: false,
             are_real: false,
             last_domid: Arc::default(),

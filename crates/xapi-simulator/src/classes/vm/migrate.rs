@@ -6,7 +6,7 @@ use std::sync::Arc;
 use xenapi_wire::{Failure, Value};
 
 use super::super::message::about_vm;
-use super::super::vdi;
+use super::super::{session, vdi};
 use super::copy::on_thread;
 use super::operations::Power;
 use super::pools::Passage;
@@ -28,27 +28,7 @@ pub(super) fn register(router: &mut Router) {
         arrive(&ctx, &vm, &host)?;
         Ok(void())
     });
-    router.raw("host.migrate_receive", |ctx, args| {
-        ctx.read(|view| {
-            let host = view.object("host", args.str(0))?;
-            let here = view.follow(host, "PIFs", "PIF").find(|pif| pif.str("network") == args.str(1));
-            let Some(pif) = here else {
-                return Err(Failure::new("CANNOT_FIND_NETWORK", [args.str(1), args.str(0)]));
-            };
-            if pif.str("IP").is_empty() {
-                return Err(Failure::new("INTERFACE_HAS_NO_IP", [pif.reference()]));
-            }
-            let url = |path: &str| Value::from(format!("https://{}/{path}", pif.str("IP")));
-            let map = [
-                ("host", host.reference().into()),
-                ("session_id", ctx.session.as_str().into()),
-                ("SM", url("services/SM")),
-                ("xenops", url("services/xenops")),
-                ("master", url("")),
-            ];
-            Ok(Value::Struct(map.map(|(key, value)| (key.to_owned(), value)).into()))
-        })
-    });
+    router.raw("host.migrate_receive", receive);
     router.raw("VM.assert_can_migrate", |ctx, args| {
         if let Some(passage) = Passage::of(ctx, args)? {
             passage.check(ctx, args.str(0))?;
@@ -60,38 +40,70 @@ pub(super) fn register(router: &mut Router) {
         })?;
         Ok(void())
     });
-    router.future("VM.migrate_send", |ctx, args| async move {
-        let vm = args.str(0).to_owned();
-        if let Some(passage) = Passage::of(&ctx, &args)? {
-            return leave(&ctx, &vm, passage).await.map(Value::from);
-        }
-        let host = ctx.read(|view| {
-            let host = destination(view, &args)?;
-            assert_elsewhere(view, &vm, &host, args.map(3))?;
-            Ok::<_, Failure>(host)
-        })?;
-        let _busy = begin(&ctx, &vm, "migrate_send").await?;
-        guest::assert_tools(&ctx, &vm)?;
-        let map = leaving(&ctx, args.map(3))?;
-        let of = vm.clone();
-        let moved = on_thread(&ctx, move |ctx| copy_disks(ctx, &of, ctx, &map)).await?;
-        let arrived = match transfer_memory(&ctx).await {
-            Ok(()) => exchange(&ctx, &vm, &moved).and_then(|()| arrive(&ctx, &vm, &host)),
-            Err(failure) => Err(failure),
-        };
-        // Either the copies or the originals are not needed any more.
-        let arrived_there = arrived.is_ok();
-        let cleaned = on_thread(&ctx, move |ctx| match arrived_there {
-            true => discard_all(ctx, moved.keys()),
-            false => discard_all(ctx, moved.values()),
-        });
-        let cleaned = cleaned.await;
-        arrived?;
-        cleaned?;
-        Ok(vm.into())
-    });
+    router.future("VM.migrate_send", |ctx, args| async move { send(&ctx, &args).await });
 }
 
+/// What a host is told that a VM may come with. The session in it is a new one with the caller's rights: whoever asked
+/// ends it.
+fn receive(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
+    let mut map = ctx.read(|view| {
+        let host = view.object("host", args.str(0))?;
+        let here = view.follow(host, "PIFs", "PIF").find(|pif| pif.str("network") == args.str(1));
+        let Some(pif) = here else {
+            return Err(Failure::new("CANNOT_FIND_NETWORK", [args.str(1), args.str(0)]));
+        };
+        if pif.str("IP").is_empty() {
+            return Err(Failure::new("INTERFACE_HAS_NO_IP", [pif.reference()]));
+        }
+        let url = |path: &str| Value::from(format!("https://{}/{path}", pif.str("IP")));
+        let map = [
+            ("host", host.reference().into()),
+            ("SM", url("services/SM")),
+            ("xenops", url("services/xenops")),
+            ("master", url("")),
+        ];
+        Ok(BTreeMap::from(map.map(|(key, value)| (key.to_owned(), value))))
+    })?;
+    let user = ctx.read(|view| {
+        view.find("session", &ctx.session)
+            .map_or_else(String::new, |own| own.str("auth_user_name").to_owned())
+    });
+    let session = session::start(&ctx.core, args.str(0), &user, "xapi", false);
+    map.insert("session_id".to_owned(), session.into());
+    Ok(Value::Struct(map.into_iter().collect()))
+}
+
+/// Moves a VM to another host with its disks, or to another pool.
+async fn send(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
+    let vm = args.str(0).to_owned();
+    if let Some(passage) = Passage::of(ctx, args)? {
+        return leave(ctx, &vm, passage).await.map(Value::from);
+    }
+    let host = ctx.read(|view| {
+        let host = destination(view, args)?;
+        assert_elsewhere(view, &vm, &host, args.map(3))?;
+        Ok::<_, Failure>(host)
+    })?;
+    let _busy = begin(ctx, &vm, "migrate_send").await?;
+    guest::assert_tools(ctx, &vm)?;
+    let map = leaving(ctx, args.map(3))?;
+    let of = vm.clone();
+    let moved = on_thread(ctx, move |ctx| copy_disks(ctx, &of, ctx, &map)).await?;
+    let arrived = match transfer_memory(ctx).await {
+        Ok(()) => exchange(ctx, &vm, &moved).and_then(|()| arrive(ctx, &vm, &host)),
+        Err(failure) => Err(failure),
+    };
+    // Either the copies or the originals are not needed any more.
+    let arrived_there = arrived.is_ok();
+    let cleaned = on_thread(ctx, move |ctx| match arrived_there {
+        true => discard_all(ctx, moved.keys()),
+        false => discard_all(ctx, moved.values()),
+    });
+    let cleaned = cleaned.await;
+    arrived?;
+    cleaned?;
+    Ok(vm.into())
+}
 /// Moves a VM to another pool.
 async fn leave(ctx: &Arc<Ctx>, vm: &str, passage: Passage) -> Result<String, Failure> {
     passage.check(ctx, vm)?;

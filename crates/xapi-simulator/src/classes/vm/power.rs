@@ -178,6 +178,18 @@ pub(super) fn started(
             tx.set("VM_metrics", &metrics, "memory_actual", Value::Int(memory))?;
         }
     }
+    attach_devices(tx, vm, host)?;
+    if guests.have_consoles {
+        open_consoles(tx, vm, host)?;
+    }
+    match (guests.are_real, guests.have_tools) {
+        (true, _) => button_report(tx, vm, now),
+        (false, true) => tools_report(tx, vm, &address(tx, host, domid), now),
+        (false, false) => Ok(()),
+    }
+}
+
+fn attach_devices(tx: &mut Tx<'_>, vm: &str, host: &str) -> Result<(), Failure> {
     for vbd in refs(tx, vm, "VBDs")? {
         let device = device_name(tx.object("VBD", &vbd)?.str("userdevice"));
         tx.set("VBD", &vbd, "device", device)?;
@@ -188,14 +200,7 @@ pub(super) fn started(
     }
     let vgpus = refs(tx, vm, "VGPUs")?;
     gpu::attach(tx, &vgpus, host)?;
-    if guests.have_consoles {
-        open_consoles(tx, vm, host)?;
-    }
-    match (guests.are_real, guests.have_tools) {
-        (true, _) => button_report(tx, vm, now),
-        (false, true) => tools_report(tx, vm, &address(tx, host, domid), now),
-        (false, false) => Ok(()),
-    }
+    gpu::attach_pci(tx, vm, host)
 }
 
 /// The number of a new domain. Each host counts its own.
@@ -325,6 +330,7 @@ fn leave_host(tx: &mut Tx<'_>, vm: &str) -> Result<(), Failure> {
     tx.set("VM", vm, "domid", Value::Int(-1))?;
     tx.set("VM", vm, "resident_on", NULL)?;
     tx.set("VM", vm, "scheduled_to_be_resident_on", NULL)?;
+    tx.set("VM", vm, "attached_PCIs", Value::Array(Vec::new()))?;
     for console in refs(tx, vm, "consoles")? {
         tx.delete("console", &console);
     }

@@ -1,5 +1,7 @@
 //! What a client may ask about a VM.
 
+use std::sync::Arc;
+
 use xenapi_wire::{Failure, Value};
 
 use super::{begin, memory, operations, power};
@@ -25,18 +27,7 @@ pub(super) fn register(router: &mut Router) {
         ctx.read(|view| power::assert_can_run_on(view, view.object("VM", args.str(0))?, args.str(1)))?;
         Ok(void())
     });
-    router.raw("VM.assert_agile", |ctx, args| {
-        ctx.read(|view| {
-            let vm = view.object("VM", args.str(0))?;
-            for vbd in view.follow(vm, "VBDs", "VBD") {
-                let Some(vdi) = vbd.ref_opt("VDI").and_then(|vdi| view.find("VDI", vdi)) else { continue };
-                if view.find("SR", vdi.str("SR")).is_some_and(|sr| !sr.bool("shared")) {
-                    return Err(Failure::new("HA_CONSTRAINT_VIOLATION_SR_NOT_SHARED", [vdi.str("SR")]));
-                }
-            }
-            Ok(void())
-        })
-    });
+    router.raw("VM.assert_agile", assert_agile);
     router.raw("VM.get_cooperative", |ctx, args| {
         ctx.read(|view| view.object("VM", args.str(0)).map(|_| Value::Bool(true)))
     });
@@ -66,6 +57,20 @@ pub(super) fn register(router: &mut Router) {
     });
     router
         .raw("VM.get_allowed_VIF_devices", |ctx, args| free_devices(ctx, args, "VIFs", "VIF", "device", 15));
+}
+
+/// An agile VM has all its disks where every host reaches them.
+fn assert_agile(ctx: &Arc<Ctx>, args: &Args) -> Result<Value, Failure> {
+    ctx.read(|view| {
+        let vm = view.object("VM", args.str(0))?;
+        for vbd in view.follow(vm, "VBDs", "VBD") {
+            let Some(vdi) = vbd.ref_opt("VDI").and_then(|vdi| view.find("VDI", vdi)) else { continue };
+            if view.find("SR", vdi.str("SR")).is_some_and(|sr| !sr.bool("shared")) {
+                return Err(Failure::new("HA_CONSTRAINT_VIOLATION_SR_NOT_SHARED", [vdi.str("SR")]));
+            }
+        }
+        Ok(void())
+    })
 }
 
 /// Recovery of VMs from a pool that is gone.

@@ -68,34 +68,7 @@ fn limits(
 }
 
 pub(super) fn register(router: &mut Router) {
-    const STATIC: &str = "changing_static_range";
-    const DYNAMIC: &str = "changing_dynamic_range";
-    limits(router, "VM.set_memory_static_max", STATIC, |l, a| Limits { static_max: a.int(1), ..l });
-    limits(router, "VM.set_memory_static_min", STATIC, |l, a| Limits { static_min: a.int(1), ..l });
-    limits(router, "VM.set_memory_dynamic_max", DYNAMIC, |l, a| Limits { dynamic_max: a.int(1), ..l });
-    limits(router, "VM.set_memory_dynamic_min", DYNAMIC, |l, a| Limits { dynamic_min: a.int(1), ..l });
-    limits(router, "VM.set_memory_dynamic_range", DYNAMIC, |l, a| Limits {
-        dynamic_min: a.int(1),
-        dynamic_max: a.int(2),
-        ..l
-    });
-    limits(router, "VM.set_memory_static_range", STATIC, |l, a| Limits {
-        static_min: a.int(1),
-        static_max: a.int(2),
-        ..l
-    });
-    limits(router, "VM.set_memory_limits", STATIC, |_, a| Limits {
-        static_min: a.int(1),
-        static_max: a.int(2),
-        dynamic_min: a.int(3),
-        dynamic_max: a.int(4),
-    });
-    limits(router, "VM.set_memory", STATIC, |l, a| Limits {
-        dynamic_min: a.int(1),
-        dynamic_max: a.int(1),
-        static_max: a.int(1),
-        ..l
-    });
+    memory_limits(router);
     router.raw("VM.set_memory_target_live", |ctx, args| {
         ctx.write(|tx| {
             check(tx.object("VM", args.str(0))?, "changing_memory_live", None)?;
@@ -130,6 +103,38 @@ pub(super) fn register(router: &mut Router) {
     router.raw("VM.set_actions_after_crash", |ctx, args| {
         ctx.write(|tx| tx.set("VM", args.str(0), "actions_after_crash", args.get(1).clone()))?;
         Ok(void())
+    });
+}
+
+/// Every way of setting one or more of the four limits.
+fn memory_limits(router: &mut Router) {
+    const STATIC: &str = "changing_static_range";
+    const DYNAMIC: &str = "changing_dynamic_range";
+    limits(router, "VM.set_memory_static_max", STATIC, |l, a| Limits { static_max: a.int(1), ..l });
+    limits(router, "VM.set_memory_static_min", STATIC, |l, a| Limits { static_min: a.int(1), ..l });
+    limits(router, "VM.set_memory_dynamic_max", DYNAMIC, |l, a| Limits { dynamic_max: a.int(1), ..l });
+    limits(router, "VM.set_memory_dynamic_min", DYNAMIC, |l, a| Limits { dynamic_min: a.int(1), ..l });
+    limits(router, "VM.set_memory_dynamic_range", DYNAMIC, |l, a| Limits {
+        dynamic_min: a.int(1),
+        dynamic_max: a.int(2),
+        ..l
+    });
+    limits(router, "VM.set_memory_static_range", STATIC, |l, a| Limits {
+        static_min: a.int(1),
+        static_max: a.int(2),
+        ..l
+    });
+    limits(router, "VM.set_memory_limits", STATIC, |_, a| Limits {
+        static_min: a.int(1),
+        static_max: a.int(2),
+        dynamic_min: a.int(3),
+        dynamic_max: a.int(4),
+    });
+    limits(router, "VM.set_memory", STATIC, |l, a| Limits {
+        dynamic_min: a.int(1),
+        dynamic_max: a.int(1),
+        static_max: a.int(1),
+        ..l
     });
 }
 
