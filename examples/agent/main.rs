@@ -1,7 +1,6 @@
 //! A daemon beside a pool: follows it by events, serves what it sees to Prometheus, and puts in order from time
 //! to time what killed programs left behind.
 
-mod metrics;
 mod serve;
 mod systemd;
 
@@ -14,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Parser;
 use examples::cli::{self, Target};
+use examples::metrics::{self, Chores};
 use examples::options::Options;
 use examples::report;
 use examples::ui::Ui;
@@ -28,8 +28,6 @@ use xenapi_client::Cache;
 use xenapi_driver::Driver;
 use xenapi_driver::reconcile::{Finding, ReconcileOptions};
 use xenapi_types::{Host, HostMetrics, Sr, Vm};
-
-use crate::metrics::Chores;
 
 /// Watch a pool, serve metrics, and reconcile on a timer.
 ///

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use examples::metrics::{self, Chores};
 use http_body_util::Full;
 use hyper::header::CONTENT_TYPE;
 use hyper::server::conn::http1;
@@ -17,8 +18,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use xenapi_client::Cache;
-
-use crate::metrics::{self, Chores};
 
 /// Who scrapes opens one connection or two; more are made to wait.
 const CONNECTIONS: usize = 32;

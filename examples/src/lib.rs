@@ -9,6 +9,7 @@ pub mod guest_image;
 pub mod hosts;
 pub mod images;
 pub mod load;
+pub mod metrics;
 pub mod nic;
 pub mod options;
 pub mod reconcile;

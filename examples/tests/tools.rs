@@ -363,3 +363,35 @@ fn numbers_without_measure() -> Result<()> {
     }
     Ok(())
 }
+
+/// Options of a migration that would do nothing or harm are refused; the same ones in their place are not, and it
+/// goes on to what is missing here.
+#[test]
+fn options_of_a_migration() -> Result<()> {
+    let pool = ["--pool", "https://127.0.0.1:1"];
+    let simulated = ["--simulated-pool", "--plan"];
+    let to = ["--to", "2f5d2e0c-7a55-4a0e-9a0c-0f4f5c1f2c11"];
+    for (place, more, refused) in [
+        (&pool[..], &["--confirm"][..], false),
+        (&pool, &["--confirm", "--plan"], true),
+        (&pool, &["--revert", "--plan"], true),
+        (&pool, &["--revert", "--cold"], true),
+        (&pool, &["--plan"], false),
+        (&pool, &["--network", "a=b", "--pool-user", "me", "--pool-password-file", "f"], false),
+        (&pool, &["--cold", "--leave-snapshots"], false),
+        (&to, &["--network", "a=b"], true),
+        (&to, &["--pool-user", "me"], true),
+        (&to, &["--pool-password-file", "f"], true),
+        (&to, &["--cold", "--leave-snapshots"], true),
+        (&to, &["--plan"], false),
+        // One that is simulated lets this program in as it is.
+        (&simulated, &["--network", "a=b"], false),
+        (&simulated, &["--pool-user", "me"], true),
+        (&simulated, &["--pool-password-file", "f"], true),
+    ] {
+        let output = tool("migrate").arg("web1").args(place).args(more).output()?;
+        let code = if refused { 2 } else { 1 };
+        assert_eq!(output.status.code(), Some(code), "{place:?} {more:?}: {}", text(&output.stderr));
+    }
+    Ok(())
+}

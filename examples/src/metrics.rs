@@ -11,7 +11,7 @@ use xenapi_types::{Host, Sr, Vm};
 
 /// How the reconciliations went.
 #[derive(Debug, Default)]
-pub(crate) struct Chores(Mutex<Counts>);
+pub struct Chores(Mutex<Counts>);
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Counts {
@@ -25,7 +25,7 @@ struct Counts {
 }
 
 impl Chores {
-    pub(crate) fn note(&self, result: &xenapi_driver::Result<Reconciled>) {
+    pub fn note(&self, result: &xenapi_driver::Result<Reconciled>) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         counts.runs += 1;
         match result {
@@ -45,7 +45,7 @@ impl Chores {
 }
 
 /// Why the pool is not followed at the moment, if it is not.
-pub(crate) fn trouble(cache: &Cache) -> Option<String> {
+pub fn trouble(cache: &Cache) -> Option<String> {
     match cache.status() {
         Status::Following => None,
         Status::Resyncing(cause) => Some(format!("everything is read again: {cause:?}")),
@@ -56,7 +56,7 @@ pub(crate) fn trouble(cache: &Cache) -> Option<String> {
 }
 
 /// Why the pool will not be followed again by this process, if it will not.
-pub(crate) fn end(status: &Status) -> Option<String> {
+pub fn end(status: &Status) -> Option<String> {
     match status {
         Status::Ended(Some(error)) => Some(error.to_string()),
         Status::Ended(None) => Some("it was given up".to_owned()),
@@ -65,7 +65,7 @@ pub(crate) fn end(status: &Status) -> Option<String> {
 }
 
 /// All of it.
-pub(crate) fn render(cache: &Cache, chores: &Chores) -> String {
+pub fn render(cache: &Cache, chores: &Chores) -> String {
     let mut page = Page::default();
     page.gauge("xenapi_following", "Whether the pool is followed; else what is shown is old.");
     page.sample(&[], u8::from(trouble(cache).is_none()).into());
