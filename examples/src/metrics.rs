@@ -25,6 +25,7 @@ struct Counts {
 }
 
 impl Chores {
+    /// Counts one more.
     pub fn note(&self, result: &xenapi_driver::Result<Reconciled>) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         counts.runs += 1;

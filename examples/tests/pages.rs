@@ -583,7 +583,7 @@ fn the_metrics_of_the_agent_are_on_its_page() -> Result<()> {
     let page = fs::read_to_string(root().join("docs/guide/service.md"))?;
     let told: BTreeSet<String> =
         inline(&page).filter(|code| code.starts_with("xenapi_")).map(str::to_owned).collect();
-    let source = fs::read_to_string(root().join("examples/agent/metrics.rs"))?;
+    let source = fs::read_to_string(root().join("examples/src/metrics.rs"))?;
     let served: BTreeSet<_> = source
         .split("\"xenapi_")
         .skip(1)
