@@ -287,6 +287,21 @@ impl Drop for Loop {
 
 /// The folder of devices is empty when the machine is started anew, and the device has another name: the journal is elsewhere,
 /// and is found.
+/// Whether a program was killed, with SIGKILL, as soon as that was there which it waits for, or else had ended before.
+fn killed_once(mut program: Command, there: impl Fn() -> Result<bool>) -> Result<bool> {
+    let mut program = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    loop {
+        if there()? {
+            program.kill()?;
+            return Ok(program.wait()?.signal() == Some(9));
+        }
+        if program.try_wait()?.is_some() {
+            return Ok(false);
+        }
+        thread::sleep(Duration::from_micros(50));
+    }
+}
+
 #[test]
 fn a_merge_into_a_device_goes_on_after_the_machine_was_started_anew() -> Result<()> {
     let bench = Bench::new()?;
@@ -313,18 +328,8 @@ fn a_merge_into_a_device_goes_on_after_the_machine_was_started_anew() -> Result<
     let journal = || Some(fs::read_to_string(files().find(is_journal)?).unwrap_or_default());
     let mut killed = 0;
     for end in ["", "moving\n", "removing\n"] {
-        let mut merge = removal(&device.0).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let status = loop {
-            if journal().is_some_and(|text| text.starts_with("xenapi-rs") && text.ends_with(end)) {
-                merge.kill()?;
-                break merge.wait()?;
-            }
-            match merge.try_wait()? {
-                Some(status) => break status,
-                None => thread::sleep(Duration::from_micros(50)),
-            }
-        };
-        killed += u32::from(status.signal() == Some(9));
+        let there = || journal().is_some_and(|text| text.starts_with("xenapi-rs") && text.ends_with(end));
+        killed += u32::from(killed_once(removal(&device.0), || Ok(there()))?);
         ensure!(
             fs::read_dir("/dev")?
                 .flatten()
@@ -361,21 +366,11 @@ fn a_merge_that_is_killed_goes_on() -> Result<()> {
     let mut killed = 0;
     // As soon as there is a journal, and when the parent has grown by so much.
     for grown in [0, 1, 10 << 20, 50 << 20, 100 << 20] {
-        let mut merge =
-            bench.disk(&["coalesce", "child.vhd"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let status = loop {
+        let there = || {
             let journal = bench.path(".base.vhd.coalesce").exists();
-            if journal && fs::metadata(bench.path("base.vhd"))?.len() >= begun + grown {
-                // SIGKILL.
-                merge.kill()?;
-                break merge.wait()?;
-            }
-            match merge.try_wait()? {
-                Some(status) => break status,
-                None => thread::sleep(Duration::from_micros(50)),
-            }
+            Ok(journal && fs::metadata(bench.path("base.vhd"))?.len() >= begun + grown)
         };
-        killed += u32::from(status.signal() == Some(9));
+        killed += u32::from(killed_once(bench.disk(&["coalesce", "child.vhd"]), there)?);
         // Nobody sees another disk, and the parent is a VHD that is sound, or lacks a footer.
         bench.run(0, &["compare", "child.vhd", "disk.raw"]);
     }

@@ -21,6 +21,23 @@ fn dialect() -> impl Strategy<Value = Dialect> {
     prop::sample::select(vec![Dialect::XenapiRs, Dialect::Xapi])
 }
 
+/// A dynamic disk without data, and with these bytes in these places.
+fn empty_but(damage: Vec<(usize, u8)>) -> Vec<u8> {
+    let parameters = Parameters {
+        virtual_size: 5 << 20,
+        uuid: Uuid::from_u128(3),
+        timestamp: Timestamp(4),
+        dialect: Dialect::Xapi,
+    };
+    let layout = Layout::dynamic_from_extents(&parameters, []).unwrap();
+    let mut file = fuzzing::render(layout, |_| 0);
+    for (at, byte) in damage {
+        let len = file.len();
+        file[at % len] = byte;
+    }
+    file
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -48,18 +65,7 @@ proptest! {
         damage in prop::collection::vec((0..3072_usize, any::<u8>()), 1..6),
         cut in 0..1000_usize,
     ) {
-        let parameters = Parameters {
-            virtual_size: 5 << 20,
-            uuid: Uuid::from_u128(3),
-            timestamp: Timestamp(4),
-            dialect: Dialect::Xapi,
-        };
-        let layout = Layout::dynamic_from_extents(&parameters, []).unwrap();
-        let mut file = fuzzing::render(layout, |_| 0);
-        for (at, byte) in damage {
-            let len = file.len();
-            file[at % len] = byte;
-        }
+        let mut file = empty_but(damage);
         file.truncate(file.len() - cut / 2);
         fuzzing::parse(&file);
     }
@@ -73,18 +79,7 @@ proptest! {
         behind in prop::collection::vec(any::<u8>(), 0..3),
         how: u8,
     ) {
-        let parameters = Parameters {
-            virtual_size: 5 << 20,
-            uuid: Uuid::from_u128(3),
-            timestamp: Timestamp(4),
-            dialect: Dialect::Xapi,
-        };
-        let layout = Layout::dynamic_from_extents(&parameters, []).unwrap();
-        let mut file = fuzzing::render(layout, |_| 0);
-        for (at, byte) in damage {
-            let len = file.len();
-            file[at % len] = byte;
-        }
+        let mut file = empty_but(damage);
         file.truncate(file.len() - cut.saturating_sub(100));
         file.extend(behind);
         fuzzing::inspect(&[&[how][..], &file].concat());

@@ -277,7 +277,7 @@ async fn a_certificate_that_the_system_believes_in_is_accepted() {
 }
 
 #[tokio::test]
-#[ignore = "is a part of another test, which starts it"]
+#[ignore = "the other half of a_certificate_that_the_system_believes_in_is_accepted, which starts it with roots of its own"]
 async fn in_a_process_of_its_own() {
     let (Ok(url), Ok(expected)) = (std::env::var("TEST_URL"), std::env::var("TEST_EXPECTED")) else { return };
     let config = Config::new(&url, "root", "x").unwrap().trust(Trust::SystemRoots);
