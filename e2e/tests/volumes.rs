@@ -427,6 +427,19 @@ async fn another_volume_in_the_place_of_one() -> Result<()> {
     let error = swap("new", iscsi(VolumeDisk::Lun(0), PASSWORD)).await.unwrap_err();
     assert!(matches!(error.cause(), Cause::DiskInUse { .. }), "{error}");
 
+    // Another program is busy with it: what that has set aside stays aside.
+    let vdi = client.by_uuid::<Vdi>(&bench.pool.driver.volumes(&bench.which).await?[0].vdi_uuid).await?;
+    let drive = client.get_field(&vdi, vdi::field::VBDS).await?.remove(0);
+    let note = format!("{}/4", Uuid::now_v7());
+    client.add_to(&drive, vbd::field::OTHER_CONFIG, "xenapi-rs:swapped", &note).await?;
+    client.call(vbd::Unplug { vbd: drive.clone() }).await?;
+    let error = swap("new", volume("small", small)).await.unwrap_err();
+    assert!(error.to_string().contains("exchanged already") && error.leftovers().is_empty(), "{error}");
+    let kept = client.record(&drive).await?;
+    assert!(!kept.currently_attached && kept.other_config["xenapi-rs:swapped"] == note, "{kept:?}");
+    client.remove_from(&drive, vbd::field::OTHER_CONFIG, "xenapi-rs:swapped").await?;
+    client.call(vbd::Plug { vbd: drive }).await?;
+
     bench.power(PowerChange::Off(Shutdown::Hard)).await?;
     let (_, last) = new_disk(&bench, &ext, 32 * MIB).await?;
     // As block storage services do it: the volume keeps its id.

@@ -128,6 +128,11 @@ async fn find_both(
         let (vm, state) = (record.uuid, record.power_state.to_string());
         return Err(Cause::WrongState { vm, state, remedy: "switch the instance off: it boots from it" });
     }
+    if let Some((operation, _)) = note(&old.record) {
+        let state = format!("having volume {:?} exchanged already, by operation {operation}", old.shown().id);
+        let remedy = "wait until that has ended; if its program has died, reconcile";
+        return Err(Cause::WrongState { vm: record.uuid, state, remedy });
+    }
     let instance = find::made_for(&record.other_config, &record.uuid, &job.driver.settings().owner);
     let hosts = hosts_of(job, &record).await?;
     if job.driver.0.rehearses {
@@ -176,7 +181,7 @@ fn remember(job: &Job, target: &Target, old: &Drive) {
         if let Err(error) = release::drives(&driver, operation, &vm).await {
             tracing::debug!(%error, "tried again below");
         }
-        let old_is_back = back(&driver, &old).await;
+        let old_is_back = back(&driver, &old, operation).await;
         release::operation(&driver, operation, &vm, &sr_uuid).await.and(old_is_back)
     });
 }
@@ -213,11 +218,11 @@ async fn move_aside(job: &Job, target: &Target, old: &Drive) -> Outcome<()> {
     moved.map_err(Cause::host(format!("making room for a volume in VM {}", target.record.uuid)))
 }
 
-/// Puts the old volume where it was.
-async fn back(driver: &Driver, old: &Ref<Vbd>) -> Result<(), Held> {
+/// Puts the old volume where it was, if it was this operation that has set it aside.
+async fn back(driver: &Driver, old: &Ref<Vbd>, operation: Uuid) -> Result<(), Held> {
     let client = driver.client();
     let Some(record) = client.record_opt(old).await? else { return Ok(()) };
-    let Some((_, place)) = note(&record) else { return Ok(()) };
+    let Some((_, place)) = note(&record).filter(|(by, _)| *by == operation) else { return Ok(()) };
     if record.userdevice != place {
         client.set_field(old, vbd::field::USERDEVICE, place.to_owned()).await?;
     }
@@ -253,5 +258,5 @@ pub(crate) async fn settle(driver: &Driver, old: &Ref<Vbd>) -> Result<(), Held> 
         }
         release::drive_of(driver, reference, alive).await?;
     }
-    back(driver, old).await
+    back(driver, old, operation).await
 }
