@@ -5,7 +5,8 @@
 //! meanwhile, with the operation, whose value is its uuid. XAPI copies it, into ours and into whatever
 //! somebody else makes of the disk in that moment. An operation makes at most one of each original: where it
 //! has said of one that it is its own, all others are somebody else's; and where there is one only, that
-//! nobody uses and that is called as its original is, it is the operation's.
+//! nobody uses and that is called as its original is, it is the operation's. But a mark may stay for days
+//! after a program has died before it made anything: a snapshot of later days is not taken for the operation's.
 
 use std::collections::BTreeMap;
 
@@ -32,6 +33,16 @@ pub(crate) fn made_by(other_config: &BTreeMap<String, String>, uuid: &str, opera
         Claim::Original(maker) | Claim::Unsealed(maker) => maker.operation == operation,
         Claim::None | Claim::Copy(_) | Claim::Broken => false,
     }
+}
+
+/// For how long after its beginning an operation may have taken a snapshot.
+const SOON_SECONDS: i64 = 3600;
+
+/// Whether a snapshot may be of an operation's time, both by the pool's clock. What has no date may be.
+fn is_of_its_time(disk: &VdiRecord, operation: Uuid) -> bool {
+    let began = operation.get_timestamp().and_then(|time| i64::try_from(time.to_unix().0).ok());
+    let taken = disk.snapshot_time.unix_micros().ok().map(|micros| micros / 1_000_000);
+    !disk.is_a_snapshot || began.zip(taken).is_none_or(|(began, taken)| taken <= began + SOON_SECONDS)
 }
 
 /// What the disks with a mark are, among all that there are.
@@ -64,7 +75,7 @@ pub(crate) fn sort<'a>(
         }
         let looks_alike = original.is_none_or(|(_, original)| disk.name_label == original.name_label);
         match disks.values().filter(|disk| is_copy(disk) && disk.vbds.is_empty()).count() {
-            1 if looks_alike => Marked::Made,
+            1 if looks_alike && is_of_its_time(disk, operation) => Marked::Made,
             _ => Marked::Unknown,
         }
     };
@@ -74,8 +85,9 @@ pub(crate) fn sort<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use uuid::{NoContext, Timestamp};
     use xenapi_storage::ownership::{self, Ownership};
-    use xenapi_types::Vbd;
+    use xenapi_types::{DateTime, Vbd};
 
     const KEY: &str = "xenapi-rs:resize:7";
     const OPERATION: Uuid = Uuid::from_u128(7);
@@ -147,6 +159,31 @@ mod tests {
             let sorted: Vec<_> =
                 sort(&disks, KEY, OPERATION).into_iter().map(|(.., marked)| marked).collect();
             assert_eq!(sorted, expected, "{what}");
+        }
+    }
+
+    /// An operation that began at ten, and died before it made anything; and who takes a snapshot afterwards.
+    #[test]
+    fn a_snapshot_of_another_day_is_not_the_operations() {
+        let ten = Timestamp::from_unix(NoContext, 1_700_000_000, 0);
+        let operation = Uuid::new_v7(ten);
+        for (later, is_a_snapshot, expected) in [
+            (1, true, Marked::Made),
+            (-30, true, Marked::Made),
+            (SOON_SECONDS + 1, true, Marked::Unknown),
+            (86_400, true, Marked::Unknown),
+            // A clone has no date.
+            (86_400, false, Marked::Made),
+        ] {
+            let mut copy = disk("a", None);
+            copy.is_a_snapshot = is_a_snapshot;
+            copy.snapshot_time = DateTime::from_unix_seconds(1_700_000_000 + later);
+            let disks = BTreeMap::from([
+                (Ref::from("OpaqueRef:0".to_owned()), disk("original", None)),
+                (Ref::from("OpaqueRef:1".to_owned()), copy),
+            ]);
+            let judged = sort(&disks, KEY, operation)[1].2;
+            assert_eq!(judged, expected, "{later} s later, {is_a_snapshot}");
         }
     }
 }
