@@ -445,6 +445,26 @@ async fn a_download_that_stands_still_is_given_up() {
     assert!(result.unwrap_err().to_string().contains("nothing moved"));
 }
 
+/// As when an export is stuck in its storage, and the toolstack, started anew, has ended its task.
+#[tokio::test]
+async fn a_download_whose_task_has_ended_is_not_waited_for_for_ever() {
+    let error = &["VDI_IO_ERROR", "Device I/O errors"][..];
+    for (status, error, told) in [("failure", error, "VDI_IO_ERROR"), ("success", &[], "nothing moved")] {
+        let client = Pool::new().client(move |pool: Pool, mut peer: Peer, _: Head, _| async move {
+            peer.write(OK).await;
+            peer.write([1; 100]).await;
+            pool.end_task(status, error);
+            std::future::pending::<()>().await;
+        });
+        let collected =
+            tokio::time::timeout(Duration::from_secs(60), collect(&client, ExportFormat::Raw)).await;
+        let (bytes, result) = collected.unwrap();
+        assert_eq!(bytes, 100);
+        let shown = result.unwrap_err().to_string();
+        assert!(shown.contains(told), "{shown}");
+    }
+}
+
 #[tokio::test]
 async fn a_slow_reader_holds_the_host_back_and_is_not_a_stall() {
     let pool = Pool::new();

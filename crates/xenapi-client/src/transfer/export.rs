@@ -367,7 +367,8 @@ const SECOND_ANSWER: &[u8] = b"HTTP/1.";
 impl Pump {
     async fn run(mut self, answer: Answer<Empty<Bytes>>, task: TransferTask) -> Result<Exported> {
         let Answer { mut incoming, connection } = answer;
-        let mut stall = StallWatch::new(self.client.inner.config.timeouts.stall);
+        let patience = self.client.inner.config.timeouts.stall;
+        let mut stall = StallWatch::new(patience);
         let mut look = tokio::time::interval(stall.period());
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // Held back until it is clear that they are not an answer.
@@ -376,8 +377,14 @@ impl Pump {
             let frame = tokio::select! {
                 frame = incoming.frame() => frame,
                 _ = look.tick() => match stall.look(&self.received, &task).await {
-                    // When the task has ended, what is still in the socket comes first.
-                    Look::Moving | Look::Ended => continue,
+                    Look::Moving => continue,
+                    // When the task has ended, what is still in the socket comes first, but not for ever.
+                    Look::Ended if stall.still() < patience => continue,
+                    Look::Ended => {
+                        drop(connection);
+                        let error = task.finish().await.err().unwrap_or_else(|| stall.error());
+                        return Err(error.at(&self.endpoint));
+                    }
                     Look::Stalled => {
                         drop(connection);
                         task.abandon().await;
