@@ -17,7 +17,7 @@ use xenapi_driver::image_cache::{CacheImages, CachePolicy, CacheRequest, CachedI
 use xenapi_driver::reconcile::ReconcileOptions;
 use xenapi_driver::spec::{Flavor, InstanceSpec, RootImage, SrChoice};
 use xenapi_driver::{Driver, Progress, Settings, SpawnOptions, Which};
-use xenapi_types::{Failure, Sr, Vdi, sr, vdi};
+use xenapi_types::{Failure, Sr, VbdMode, Vdi, sr, vbd, vdi};
 
 /// A file that counts how often it is read.
 #[derive(Debug)]
@@ -157,6 +157,37 @@ async fn instances_are_cloned_or_copied() -> Result<()> {
     for instance in &instances[1..] {
         assert!(bench.pool.content(&instance.root_uuid).await?.starts_with(&disk));
     }
+    Ok(())
+}
+
+/// What somebody takes while the first is being removed stays, and what somebody else removes is no reason to stop.
+#[tokio::test]
+async fn an_image_that_is_taken_meanwhile_stays() -> Result<()> {
+    let bench = Bench::new().await?;
+    let (driver, client) = (&bench.pool.driver, bench.pool.client());
+    let mut disks = Vec::new();
+    for (id, minutes) in [("a", 40), ("b", 30), ("c", 20), ("d", 10)] {
+        let image =
+            bench.cached(driver, CacheRequest { image_id: id.to_owned(), ..bench.request(EXT) }).await?;
+        age(&bench, &image, minutes).await?;
+        disks.push(client.by_uuid::<Vdi>(&image.uuid).await?);
+    }
+    bench.pool.simulator.faults().on("VDI.destroy", Fault::Slow(Duration::from_secs(1)));
+    let all = Eviction { keep_bytes: Some(0), ..Eviction::default() };
+    let evicted = driver.evict_images(all, Progress::none());
+    let meanwhile = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let vm = client.call(foreign("reader")).await?;
+        client.call(vbd::Create { mode: VbdMode::Ro, ..foreign_drive(&vm, &disks[1], 0) }).await?;
+        client.destroy(&disks[2]).await?;
+        anyhow::Ok(())
+    };
+    let (evicted, meanwhile) = tokio::join!(evicted, meanwhile);
+    meanwhile?;
+    let evicted: Vec<_> = evicted?.into_iter().map(|image| image.image_id).collect();
+    assert_eq!(evicted, ["a", "d"]);
+    let left: Vec<_> = driver.cached_images().await?.into_iter().map(|image| image.image_id).collect();
+    assert_eq!(left, ["b"]);
     Ok(())
 }
 

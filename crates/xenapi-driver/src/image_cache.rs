@@ -32,6 +32,7 @@ use crate::job::{Disk, Failed, Job};
 use crate::operation::Operation;
 use crate::plan::{Conflict, Conflicts};
 use crate::progress::{Progress, Stage};
+use crate::remove::gone_is_fine;
 use crate::spec::{Flavor, ImageFormat, InstanceSpec, RootImage, SrChoice};
 
 /// Whether a disk is an image of the cache itself, and no copy of one.
@@ -180,18 +181,34 @@ impl Driver {
                     if !eviction.dry_run && !going.is_empty() {
                         job.would(|| going.iter().map(|(_, image)| step(image)).collect())?;
                     }
-                    for (vdi, image) in going.iter().filter(|_| !eviction.dry_run) {
-                        stop.check()?;
-                        let gone = job.client().call(vdi::Destroy { vdi: vdi.clone() }).await;
-                        gone.map_err(Cause::host(format!("removing disk {}", image.uuid)))?;
+                    if eviction.dry_run {
+                        return Ok(going.into_iter().map(|(_, image)| image).collect());
                     }
-                    Ok(())
+                    let mut gone = Vec::new();
+                    for (vdi, image) in going {
+                        stop.check()?;
+                        let removed = remove_unused(job.client(), &vdi).await;
+                        if removed.map_err(Cause::host(format!("removing disk {}", image.uuid)))? {
+                            gone.push(image);
+                        }
+                    }
+                    Ok(gone)
                 };
-                job.stage(Stage::Remove, removing).await?;
-                Ok(going.into_iter().map(|(_, image)| image).collect())
+                job.stage(Stage::Remove, removing).await
             })
         })
     }
+}
+
+/// Removes an image, unless somebody has taken or removed it since the images were judged. Says whether it did.
+async fn remove_unused(client: &Client, vdi: &Ref<Vdi>) -> xenapi_client::Result<bool> {
+    let Some(now) = client.record_opt(vdi).await? else { return Ok(false) };
+    let is_cloned = Cloning::read(&now.other_config).is_some();
+    if is_cloned || !may_be_image(&now) || !matches!(use_of(client, &now).await?, Use::None) {
+        return Ok(false);
+    }
+    gone_is_fine(client.destroy(vdi).await)?;
+    Ok(true)
 }
 
 /// Decides which images go, by their places in the list, which begins with the oldest.
