@@ -11,9 +11,9 @@ use xenapi_driver::interface::Interface;
 use xenapi_driver::network::{NetworkSpec, Vlan};
 use xenapi_driver::plan::Conflict;
 use xenapi_driver::reconcile::ReconcileOptions;
-use xenapi_driver::spec::{Flavor, InstanceSpec, Locking, MacChoice, Nic};
-use xenapi_driver::{Cause, PowerChange, Progress, Settings, Shutdown};
-use xenapi_types::{Network, Pif, VifLockingMode, VifRecord, pif, vlan as vlans};
+use xenapi_driver::spec::{Flavor, InstanceSpec, Locking, MacAddr, MacChoice, Nic};
+use xenapi_driver::{Cause, PowerChange, Progress, Settings, Shutdown, SpawnOptions, Which};
+use xenapi_types::{Network, Pif, VifLockingMode, VifRecord, pif, vlan as vlans, vm};
 use xenapi_wire::Failure;
 
 async fn bench() -> Result<Running> {
@@ -265,6 +265,79 @@ async fn one_network_for_all_who_ask_at_once() -> Result<()> {
         bench.pool.driver.remove_network(&*name, Progress::none()).await?;
     }
     bench.pool.census().await?.assert_as(&bench.before, "in the end");
+    Ok(())
+}
+
+/// Its VLAN takes its time: who comes meanwhile waits for it, whatever becomes of it.
+#[tokio::test]
+async fn a_network_that_another_program_is_busy_with() -> Result<()> {
+    let bench = bench().await?;
+    let other = bench.pool.driver_with(Settings::default())?;
+    let spec =
+        NetworkSpec { name: "tenant".into(), mtu: None, vlan: Some(Vlan { over: NETWORK.into(), tag: 100 }) };
+    let refusal = Fault::Failure(Failure::new("INTERNAL_ERROR", ["a fault of the test"]));
+    for fault in [None, Some(refusal)] {
+        let faults = bench.pool.simulator.faults();
+        faults.on_nth("pool.create_VLAN_from_PIF", 1, Fault::Slow(Duration::from_secs(1)));
+        if let Some(fault) = fault.clone() {
+            faults.on_nth("network.add_to_other_config", 1, fault);
+        }
+        let first = bench.pool.driver.ensure_network(spec.clone(), Progress::none());
+        let second = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            other.ensure_network(spec.clone(), Progress::none()).await
+        };
+        let (first, second) = tokio::join!(first, second);
+        let second = second?;
+        match fault {
+            None => assert_eq!(first?.reference, second.reference),
+            Some(_) => assert!(first.unwrap_err().leftovers().is_empty()),
+        }
+        let there = bench.client().all_by_name_label::<Network>("tenant").await?;
+        assert_eq!(there, [second.reference]);
+        bench.pool.driver.remove_network("tenant", Progress::none()).await?;
+    }
+    bench.pool.census().await?.assert_as(&bench.before, "in the end");
+    Ok(())
+}
+
+/// Each was free when it was looked at, before the images came; and what a snapshot remembers is free.
+#[tokio::test]
+async fn one_address_for_one_guest() -> Result<()> {
+    let own = Bench::of(World::demo()).await?;
+    let mac: MacAddr = "02:00:00:00:00:77".parse()?;
+    let before = own.pool.census().await?;
+    let spec = |name: &str| InstanceSpec {
+        nics: vec![Nic { mac: MacChoice::Given(mac), ..Nic::on(NETWORK) }],
+        ..InstanceSpec::new(name, Flavor::new(1, 256, 0), &own.image)
+    };
+    own.pool.simulator.faults().on_every("VIF.create", Fault::Slow(Duration::from_secs(1)));
+    let spawns = ["a", "b"].map(|name| own.pool.driver.spawn(spec(name), SpawnOptions::default()));
+    let mut made = Vec::new();
+    for spawn in spawns {
+        match spawn.await {
+            Ok(instance) => made.push(instance),
+            Err(error) => {
+                let Cause::Conflicts(conflicts) = error.cause() else { panic!("{error}") };
+                assert!(conflicts.iter().all(|it| matches!(it, Conflict::MacInUse { .. })), "{error}");
+                assert!(error.leftovers().is_empty(), "{error}");
+            }
+        }
+    }
+    assert!(made.len() < 2, "{made:?}");
+    own.pool.simulator.faults().clear();
+    for instance in made {
+        own.pool.driver.destroy(Which::Instance(instance.uuid), Progress::none()).await?;
+    }
+    own.pool.census().await?.assert_as(&before, "afterwards");
+
+    let third = spec("c");
+    let running = own.start(third).await?;
+    let call = vm::Snapshot { vm: running.vm.clone(), new_name: "before".into(), ignore_vdis: None };
+    running.client().call(call).await?;
+    detach(&running, &mac.to_string()).await?;
+    let again = Nic { mac: MacChoice::Given(mac), ..Nic::on(NETWORK) };
+    assert_eq!(attach(&running, again).await?.mac, mac.to_string());
     Ok(())
 }
 

@@ -288,7 +288,8 @@ pub(crate) async fn macs_taken(
     Ok(taken)
 }
 
-/// The name of the VM that has another interface of this address than this one.
+/// The name of the VM that has another interface of this address than this one. Those of snapshots are on no network, and an
+/// instance may get back an address that a snapshot of it remembers.
 pub(crate) async fn mac_taken(
     client: &Client,
     mac: crate::spec::MacAddr,
@@ -296,7 +297,11 @@ pub(crate) async fn mac_taken(
 ) -> xenapi_client::Result<Option<String>> {
     let query = Query::eq("MAC", mac.to_string())?;
     let others = client.records_where::<Vif>(&query).await?;
-    let Some(other) = others.into_iter().find(|(vif, _)| Some(vif) != but_for) else { return Ok(None) };
-    let vm = client.record_opt(&other.1.vm).await?;
-    Ok(Some(vm.map_or_else(String::new, |vm| vm.name_label)))
+    for (_, other) in others.into_iter().filter(|(vif, _)| Some(vif) != but_for) {
+        let vm = client.record_opt(&other.vm).await?;
+        if vm.as_ref().is_none_or(|vm| !vm.is_a_snapshot) {
+            return Ok(Some(vm.map_or_else(String::new, |vm| vm.name_label)));
+        }
+    }
+    Ok(None)
 }

@@ -40,6 +40,8 @@ pub struct Vlan {
 
 /// How long several programs may be about to make a network of the same name.
 const CROWDED: Duration = Duration::from_secs(5);
+/// How long whoever makes one may take, VLANs on many hosts included: then others complete it.
+const UNDER_WAY: Duration = Duration::from_secs(15);
 
 impl Driver {
     /// The networks of the endpoint, in the order of their names.
@@ -190,11 +192,19 @@ async fn existing(
     stop: &Stop,
 ) -> std::result::Result<Option<Network>, Cause> {
     let mut found = named(job, &spec.name).await?;
-    // Of those that are made at the same time, all but one go.
+    // Of those that are made at the same time, all but one go; and one that another program is busy with may go yet.
     let begun = Instant::now();
-    let is_begun =
-        |(_, it): &(_, NetworkRecord)| matches!(Claim::read(&it.other_config, &it.uuid), Claim::Unsealed(_));
-    while found.len() > 1 && found.iter().any(is_begun) && begun.elapsed() < CROWDED {
+    let maker = |it: &NetworkRecord| match Claim::read(&it.other_config, &it.uuid) {
+        Claim::Unsealed(maker) => Some(maker.operation),
+        _ => None,
+    };
+    let is_awaited = |found: &[(_, NetworkRecord)]| match found {
+        [(_, one)] => {
+            begun.elapsed() < UNDER_WAY && maker(one).is_some_and(|operation| is_under_way(job, operation))
+        }
+        all => begun.elapsed() < CROWDED && all.iter().any(|(_, it)| maker(it).is_some()),
+    };
+    while is_awaited(&found) {
         stop.guard(tokio::time::sleep(Duration::from_millis(100))).await?;
         found = named(job, &spec.name).await?;
     }
@@ -238,6 +248,12 @@ async fn existing(
             Ok(Some(shown(reference, record)))
         }
     }
+}
+
+/// Whether an operation has begun a moment ago, by the pool's clock.
+fn is_under_way(job: &Job, operation: Uuid) -> bool {
+    let began = operation.get_timestamp().map(|time| time.to_unix().0);
+    began.is_some_and(|began| job.driver.clock().seconds().saturating_sub(began) < UNDER_WAY.as_secs())
 }
 
 /// Puts the VLAN on the hosts that lack it, as a removal that broke off leaves them.

@@ -41,7 +41,7 @@ use crate::power;
 use crate::progress::{Progress, Stage, Transfer};
 use crate::record;
 use crate::remove;
-use crate::spec::{InstanceSpec, Power, RootImage};
+use crate::spec::{InstanceSpec, MacChoice, Power, RootImage};
 use crate::transfer::{self, Prepared, Source};
 use crate::volume::{self, AttachedVolume, Mount};
 use crate::xenstore;
@@ -514,10 +514,18 @@ async fn attach(
         }
         Ok(())
     });
-    let nics = plan.nics.iter().map(|nic| -> Work<'_, Cause> {
+    let nics = plan.nics.iter().zip(&spec.nics).map(|(nic, wanted)| -> Work<'_, Cause> {
         Box::pin(async move {
-            let doing = format!("attaching interface {} to network {:?}", nic.device, nic.network.name);
-            job.client().call(record::vif(nic, vm)).await.map_err(Cause::host(doing))?;
+            let attaching = format!("attaching interface {} to network {:?}", nic.device, nic.network.name);
+            let doing = || Cause::host(attaching.clone());
+            let made = job.client().call(record::vif(nic, vm)).await.map_err(doing())?;
+            // An image was moved since it was asked who has the address. Two at the same moment both give way.
+            if let MacChoice::Given(mac) = wanted.mac
+                && let Some(vm) =
+                    inventory::mac_taken(job.client(), mac, Some(&made)).await.map_err(doing())?
+            {
+                return Err(Conflicts::from(Conflict::MacInUse { mac, vm }).into());
+            }
             Ok(())
         })
     });
