@@ -19,7 +19,7 @@ use crate::pool::{PIECE, zeros};
 use crate::progress::{Progress, Stage};
 use crate::repair::{Inspected, lock};
 use crate::source::vhd::unreadable;
-use crate::target::folder;
+use crate::target::{folder, open_to_write, read_note};
 
 mod journal;
 mod place;
@@ -119,7 +119,7 @@ impl<'a> Work<'a> {
             return Err(Error::Refused { path: child.path().to_owned(), why });
         }
         let failed = |source| Error::Open { path: path.to_owned(), source };
-        let file = File::options().read(true).write(true).open(path).map_err(failed)?;
+        let file = open_to_write(path).map_err(failed)?;
         lock(&file, path)?;
         same_file(&file, parent)?;
         let journal = Journal::of(place::place_of(parent, journals)?, child, parent)?;
@@ -199,9 +199,11 @@ fn open(child: &Path, opening: &Opening) -> Result<Image, Error> {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let parent = name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(".coalesce"));
-        let ours = |text: String| text.lines().any(|line| line == format!("child {uuid}"));
+        let ours = |note: Vec<u8>| {
+            String::from_utf8_lossy(&note).lines().any(|line| line == format!("child {uuid}"))
+        };
         if let Some(parent) = parent
-            && std::fs::read_to_string(entry.path()).is_ok_and(ours)
+            && read_note(&entry.path(), place::MOST).is_ok_and(ours)
         {
             Inspected::repair(&folder.join(parent))?;
             return Image::open_with(child, opening);

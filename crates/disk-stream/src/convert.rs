@@ -164,21 +164,8 @@ impl Image {
         let refused = |why: String| Err(Error::Refused { path: path.to_owned(), why });
         let Ok(metadata) = path.metadata() else { return Ok(()) };
         let target = identity(&metadata);
-        let difference = |child: &Path| {
-            refused(format!("{} is a difference to it; write to another file", child.display()))
-        };
         let Some(layer) = self.layers().iter().position(|layer| layer.file_identity() == target) else {
-            let open = |declared| {
-                let alone = Opening { parents: Parents::Ignore, declared, ..Opening::default() };
-                Image::open_with(path, &alone).ok()
-            };
-            // What is no VHD may be a parent all the same, by its name. Devices have neighbours of all kinds.
-            let raw = || open(Declared::Raw).filter(|_| metadata.is_file());
-            let replaced = existing == Existing::Replace;
-            let old = if replaced { open(Declared::Vhd).or_else(raw) } else { None };
-            // Where nobody knows, it is as it was asked for.
-            let child = old.and_then(|old| children_of(&old.layers()[0]).ok()?.into_iter().next());
-            return child.map_or(Ok(()), |child| difference(&child));
+            return refuse_parent(path, existing);
         };
         let leaf = &self.layers()[0];
         if metadata.file_type().is_block_device() {
@@ -190,8 +177,29 @@ impl Image {
             && (uuid.is_none() || uuid != leaf.link().uuid)
             && let Some(child) = children_of(leaf)?.first()
         {
-            return difference(child);
+            return Err(stands_on(path, child));
         }
         Ok(())
     }
+}
+
+/// Refuses to replace what others have as their parent: none of them would be a disk any longer.
+pub(crate) fn refuse_parent(path: &Path, existing: Existing) -> Result<(), Error> {
+    let Some(metadata) = path.metadata().ok().filter(|_| existing == Existing::Replace) else {
+        return Ok(());
+    };
+    let open = |declared| {
+        let alone = Opening { parents: Parents::Ignore, declared, ..Opening::default() };
+        Image::open_with(path, &alone).ok()
+    };
+    // What is no VHD may be a parent all the same, by its name. Devices have neighbours of all kinds.
+    let old = open(Declared::Vhd).or_else(|| open(Declared::Raw).filter(|_| metadata.is_file()));
+    // Where nobody knows, it is as it was asked for.
+    let child = old.and_then(|old| children_of(&old.layers()[0]).ok()?.into_iter().next());
+    child.map_or(Ok(()), |child| Err(stands_on(path, &child)))
+}
+
+fn stands_on(path: &Path, child: &Path) -> Error {
+    let why = format!("{} is a difference to it; write to another file", child.display());
+    Error::Refused { path: path.to_owned(), why }
 }

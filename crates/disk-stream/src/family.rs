@@ -14,7 +14,7 @@ use crate::parents::Parents;
 use crate::target::folder;
 
 /// The VHDs beside a disk that have it as their parent, and the qcow2 images that have it as their backing file: files and
-/// block devices of its folder, whatever they are called. What somebody has open, and what lacks its last footer, count as well. Blocking.
+/// block devices of its folder, and of the one where it really is if its name is a link, whatever they are called. What somebody has open, and what lacks its last footer, count as well. Blocking.
 ///
 /// What lies in other folders is not looked for, nor in those below; nor are files that were never completed (`.NAME.partial`).
 ///
@@ -34,14 +34,18 @@ pub(crate) struct Child {
     pub(crate) vhd: bool,
 }
 
-/// The VHDs and qcow2 images in these folders that have `parent` as their parent; `named` is what a child of it calls it.
+/// The VHDs and qcow2 images in these folders, and in that where the file of `parent` really is, that have it as their parent;
+/// `named` is what a child of it calls it.
 pub(crate) fn children(parent: &Layer, named: Option<Uuid>, folders: &[&Path]) -> Result<Vec<Child>, Error> {
     let mut names: Vec<PathBuf> = vec![parent.path().to_owned()];
     names.extend(parent.path().canonicalize());
     let names: Vec<&str> = names.iter().filter_map(|path| path.file_name()?.to_str()).collect();
     let uuid = parent.link().uuid.filter(|uuid| !uuid.is_nil());
+    let real = real_folder(parent);
+    let is_real = |folder: &&&Path| real.is_some() && folder.canonicalize().ok() == real;
+    let more = real.as_deref().filter(|_| !folders.iter().any(|folder| is_real(&folder)));
     let mut found: Vec<Child> = Vec::new();
-    for folder in folders {
+    for folder in folders.iter().copied().chain(more) {
         let failed = |source| Error::Open { path: folder.to_path_buf(), source };
         for entry in folder.read_dir().map_err(failed)? {
             let path = entry.map_err(failed)?.path();
@@ -70,6 +74,12 @@ pub(crate) fn children(parent: &Layer, named: Option<Uuid>, folders: &[&Path]) -
         }
     }
     Ok(found)
+}
+
+/// The folder of a file, whatever links lead to it. A device stays where its name is, as those of its kind are.
+fn real_folder(disk: &Layer) -> Option<PathBuf> {
+    let file = disk.path().canonicalize().ok().filter(|_| !disk.disk_file().is_device())?;
+    Some(folder(&file).to_owned())
 }
 
 /// Whether it was never completed: a kill leaves it, and it is nobody's disk, whatever it holds.

@@ -342,7 +342,12 @@ impl Known {
         let mut reader = BufReader::new(file);
         reader.seek(SeekFrom::Start(from))?;
         let mut record = [0; RECORD];
-        while reader.read_exact(&mut record).is_ok() {
+        loop {
+            match reader.read_exact(&mut record) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+                Err(error) => return Err(error),
+            }
             let [block, digest, check] = words(&record);
             if check != check_of(block, digest) || block >= known.blocks.capacity() {
                 break;

@@ -16,6 +16,7 @@ use crate::layer::{DiskFile, Layer};
 use crate::parents::Parents;
 use crate::progress::Progress;
 use crate::repair::lock;
+use crate::target::read_note;
 
 /// Makes `base` the parent of the differencing VHD at `child`, without touching its blocks: the parent was
 /// moved, renamed, written in another format or flattened. Blocking.
@@ -146,7 +147,7 @@ impl Note {
     /// Puts back the header that was there, if another one was noted, this is the file that it is for, and only a part of
     /// it was written.
     fn undo(&self, file: &File) -> Result<(), Error> {
-        let note = match std::fs::read(&self.path) {
+        let note = match read_note(&self.path, NOTE_LEN) {
             Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(source) => return Err(Error::Open { path: self.path.clone(), source }),
             Ok(note) => note,

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::image::Opening;
 use crate::layer::DiskFile;
 use crate::progress::{Progress, Stage};
+use crate::target::open_to_write;
 use crate::upload::now;
 
 /// A VHD file under inspection.
@@ -64,7 +65,7 @@ impl Inspected {
 
     fn of(path: &Path, inspection: &Inspection, writable: bool, progress: &Progress) -> Result<Self, Error> {
         let failed = |source| Error::Open { path: path.to_owned(), source };
-        let file = File::options().read(true).write(writable).open(path).map_err(failed)?;
+        let file = if writable { open_to_write(path) } else { File::open(path) }.map_err(failed)?;
         if writable {
             lock(&file, path)?;
         }

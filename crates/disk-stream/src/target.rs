@@ -1,7 +1,7 @@
 //! Files that appear complete or not at all, and devices of which the same can be seen.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use vhd::zero;
 
+use crate::convert::refuse_parent;
 use crate::draft::{Access, Draft};
 use crate::error::Error;
 use crate::repair::{lock, refuse_locked};
@@ -79,8 +80,10 @@ impl Partial {
         Self::with(path, existing, Access::Umask)
     }
 
-    /// The same, of which a new file is for its owner alone.
+    /// The same for what arrives, of which a new file is for its owner alone. What others have as their parent is not
+    /// replaced.
     pub(crate) fn private(path: &Path, existing: Existing) -> Result<Self, Error> {
+        refuse_parent(path, existing)?;
         Self::with(path, existing, Access::Owner)
     }
 
@@ -222,10 +225,8 @@ impl Partial {
 }
 
 impl Device {
-    /// Exclusively: a device that is mounted, or of which another one is made, is refused by the system.
     fn open(path: &Path) -> io::Result<Self> {
-        let flags = OFlags::EXCL.bits().cast_signed();
-        let mut file = File::options().read(true).write(true).custom_flags(flags).open(path)?;
+        let mut file = open_to_write(path)?;
         let len = file.seek(SeekFrom::End(0))?;
         if len < HEAD as u64 {
             return Err(io::Error::other("the device has less than 4096 bytes"));
@@ -295,6 +296,25 @@ pub(crate) fn resolved(path: &Path, existing: Existing) -> PathBuf {
     let is_link = path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
     let target = if is_link && existing == Existing::Replace { path.canonicalize().ok() } else { None };
     target.unwrap_or_else(|| path.to_owned())
+}
+
+/// Opens what is there, to write to it; a device exclusively: one that is mounted, or of which another one is made, is refused
+/// by the system.
+pub(crate) fn open_to_write(path: &Path) -> io::Result<File> {
+    let is_device = path.metadata()?.file_type().is_block_device();
+    let flags = if is_device { OFlags::EXCL } else { OFlags::empty() };
+    File::options().read(true).write(true).custom_flags(flags.bits().cast_signed()).open(path)
+}
+
+/// What a program has noted in a small file. Whatever else has its name is neither waited for nor read whole.
+pub(crate) fn read_note(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    let mut note = Vec::new();
+    if file.metadata()?.is_file() {
+        file.take(most as u64 + 1).read_to_end(&mut note)?;
+    }
+    if note.len() > most { Err(io::Error::other("it is larger than what is noted there")) } else { Ok(note) }
 }
 
 pub(crate) fn folder(path: &Path) -> &Path {

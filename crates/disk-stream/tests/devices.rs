@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use common::*;
@@ -66,6 +66,34 @@ fn an_arriving_disk_is_complete_or_marked() {
 
     image.save_raw(&device.0, Existing::Replace, &Upload::default()).unwrap();
     assert_shows(&device.0, &image);
+}
+
+/// As a device is that is mounted.
+#[test]
+fn a_device_that_somebody_uses_is_not_merged_into() {
+    let Some((folder, device, image)) = device() else { return };
+    image.save_raw(&device.0, Existing::Replace, &Upload::default()).unwrap();
+    let opening = Opening { declared: Declared::Raw, ..Opening::default() };
+    let base = Image::open_with(&device.0, &opening).unwrap();
+    let now = folder.path().join("now.raw");
+    image.save_raw(&now, Existing::Refuse, &Upload::default()).unwrap();
+    let file = File::options().write(true).open(&now).unwrap();
+    file.set_len(30 << 20).unwrap();
+    file.write_all_at(&[7; 4096], 1 << 20).unwrap();
+    let child = folder.path().join("child.vhd");
+    let raw = Image::open_with(&now, &opening).unwrap();
+    raw.save_difference(&base, &child, Existing::Refuse, &Upload::default()).unwrap();
+    let order = Parents::Order(vec![device.0.clone()]);
+    let opening = Opening { parents: order, journals: Some(folder.path().to_owned()), ..Opening::default() };
+    let merge = || disk_stream::coalesce(&child, &opening, &Progress::new());
+    let flags = rustix::fs::OFlags::EXCL.bits().cast_signed();
+    let user = File::options().read(true).custom_flags(flags).open(&device.0).unwrap();
+    let before = bytes_of(&device.0, 1 << 20, 4096);
+    let error = merge().unwrap_err();
+    assert!(matches!(error, Error::Open { .. }) && bytes_of(&device.0, 1 << 20, 4096) == before, "{error:?}");
+    drop(user);
+    merge().unwrap();
+    assert_eq!(bytes_of(&device.0, 1 << 20, 4096), [7; 4096]);
 }
 
 #[test]

@@ -9,9 +9,10 @@ use uuid::Uuid;
 use vhd::format::{FOOTER_LEN, SECTOR};
 use vhd::{DiskMap, Warning};
 
+use super::place::MOST;
 use crate::error::Error;
 use crate::layer::Layer;
-use crate::target::folder;
+use crate::target::{folder, read_note};
 
 /// A file; [`super::place`] knows where.
 pub(super) struct Journal {
@@ -77,8 +78,8 @@ impl Journal {
             exists: false,
             written: false,
         };
-        let text = match std::fs::read_to_string(&journal.path) {
-            Ok(text) => text,
+        let text = match read_note(&journal.path, MOST) {
+            Ok(note) => String::from_utf8_lossy(&note).into_owned(),
             Err(source) if source.kind() == ErrorKind::NotFound => {
                 journal.renew(parent)?;
                 return Ok(journal);

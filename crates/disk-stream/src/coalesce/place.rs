@@ -9,17 +9,22 @@ use crate::layer::Layer;
 /// The folder of all of them, in that of what programs keep.
 const FOLDER: &str = "xenapi-rs/merges";
 
+/// No journal is longer.
+pub(super) const MOST: usize = 4096;
+
 /// Where it is beside a file.
 pub(crate) fn journal_of(parent: &Path) -> PathBuf {
     let name = parent.file_name().unwrap_or_default().to_string_lossy();
     parent.with_file_name(format!(".{name}.coalesce"))
 }
 
-/// Where that of a merge into `parent` is: beside a file. The folder of a device is in memory, and forgets it when the machine is
+/// Where that of a merge into `parent` is: beside a file, whatever link leads to it. The folder of a device is in memory, and forgets it when the machine is
 /// started anew, so that it is in `folder` then, or in that of what programs keep.
 pub(super) fn place_of(parent: &Layer, folder: Option<&Path>) -> Result<PathBuf, Error> {
     if !parent.disk_file().is_device() {
-        return Ok(journal_of(parent.path()));
+        let path = parent.path();
+        let linked = if path.is_symlink() { path.canonicalize().ok() } else { None };
+        return Ok(journal_of(linked.as_deref().unwrap_or(path)));
     }
     let is_root = rustix::process::geteuid().is_root();
     let Some(folder) =

@@ -57,6 +57,14 @@ pub(super) fn run(
     let mut work = Work::begin(leaf, parent, opening.journals.as_deref())?;
     let above = family::children(leaf, None, &[folder(child)])?;
     above.iter().try_for_each(movable)?;
+    // Once it is merged there is no way back.
+    let (_, below) = moving(&image, opening)?;
+    for Child { path, .. } in &above {
+        if Image::open_with(path, &below)?.virtual_size() < leaf.virtual_size() {
+            let why = "its disk is smaller than that of its parent; write it anew with convert, as a whole disk, first";
+            return Err(refused(path, why));
+        }
+    }
     let mut done = match work.journal.step() {
         Step::Merging => {
             let done = work.fill(progress, put)?;
@@ -71,6 +79,12 @@ pub(super) fn run(
         rebase(&Image::open_with(&path, &below)?, &base, progress)?;
         step()?;
         done.moved.push(path);
+    }
+    // Moving takes its time: what was made of it meanwhile would lose its parent.
+    if let Some(Child { path, .. }) = family::children(leaf, None, &[folder(child)])?.first() {
+        let why =
+            "it was made meanwhile on what is removed; call this again, which gives it its new parent, too";
+        return Err(refused(path, why));
     }
     work.journal.reach(Step::Removing)?;
     step()?;

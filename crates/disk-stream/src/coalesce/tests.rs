@@ -283,7 +283,58 @@ fn a_removal_looks_at_what_stands_on_the_child_first() {
     fs::hard_link(chain.path("leaf.vhd"), chain.path("same")).unwrap();
     refused("2 names");
     fs::remove_file(chain.path("same")).unwrap();
+    // As while somebody has it open: known for a child, and no difference that could be written anew.
+    let whole = fs::read(&top).unwrap();
+    let mut open = whole.clone();
+    let end = open.len() - 512;
+    open[end..].fill(0xc7);
+    fs::write(&top, open).unwrap();
+    refused("top.vhd is not a usable VHD");
+    fs::write(&top, whole).unwrap();
     assert_eq!(chain.remove(&mut || Ok(())).unwrap().moved, [top]);
+}
+
+/// While children are given their new parent, somebody makes one more.
+#[test]
+fn what_was_made_on_the_child_meanwhile_keeps_it() {
+    let chain = Chain::new(&[(0, MIB)], &[(4096, 8192)], &[(2 * MIB, MIB)]);
+    let late = chain.path("late.vhd");
+    let error = chain.remove(&mut || {
+        if !late.exists() {
+            let leaf = Image::open_with(&chain.path("leaf.vhd"), &opening(&chain.folder)).unwrap();
+            leaf.save_difference(&leaf, &late, Existing::Refuse, &Upload::default()).unwrap();
+        }
+        Ok(())
+    });
+    let error = error.unwrap_err();
+    assert!(
+        matches!(&error, Error::Refused { path, why } if *path == late && why.contains("meanwhile")),
+        "{error}"
+    );
+    assert!(chain.shown("late.vhd") == chain.disk);
+    assert_eq!(chain.remove(&mut || Ok(())).unwrap().moved, [late]);
+    assert!(!chain.path("leaf.vhd").exists() && chain.shown("late.vhd") == chain.disk);
+}
+
+/// Its siblings are beside the file, and so is its journal, whatever link leads there.
+#[test]
+fn a_parent_behind_a_link() {
+    let chain = Chain::new(&[(0, MIB)], &[(4096, 8192)], &[(2 * MIB, MIB)]);
+    fs::create_dir(chain.path("far")).unwrap();
+    let far = chain.path("far/child.vhd");
+    fs::rename(chain.path("child.vhd"), &far).unwrap();
+    std::os::unix::fs::symlink("far/child.vhd", chain.path("child.vhd")).unwrap();
+    let parent = Image::open_with(&far, &opening(&chain.folder)).unwrap();
+    let twin = chain.path("far/twin.vhd");
+    parent.save_difference(&parent, &twin, Existing::Refuse, &Upload::default()).unwrap();
+    let before = fs::read(&far).unwrap();
+    let error = chain.merge_until(usize::MAX).unwrap_err();
+    assert!(matches!(&error, Error::Refused { why, .. } if why.contains("twin.vhd")), "{error}");
+    assert!(fs::read(&far).unwrap() == before);
+    fs::remove_file(&twin).unwrap();
+    chain.merge_until(3).unwrap_err();
+    assert!(chain.path("far/.child.vhd.coalesce").exists());
+    assert!(chain.merge_until(usize::MAX).unwrap().resumed && chain.shown("child.vhd") == chain.disk);
 }
 
 /// A base copy is one with another parent, too: XenServer would take it for a disk of its own.
@@ -521,6 +572,13 @@ fn what_would_hurt_others_is_refused() {
         "{error}"
     );
     assert!(fs::read(chain.path("child.vhd")).unwrap() == before);
+    // What is no journal at all is not read whole.
+    fs::write(chain.path(".child.vhd.coalesce"), vec![b'x'; 5000]).unwrap();
+    let error = chain.merge_until(usize::MAX).unwrap_err();
+    assert!(
+        std::error::Error::source(&error).is_some_and(|source| source.to_string().contains("larger")),
+        "{error}"
+    );
     // A whole disk.
     let error = coalesce(&chain.path("base.vhd"), &opening(&chain.folder), &Progress::new()).unwrap_err();
     assert!(matches!(error, Error::Refused { .. }), "{error}");
