@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<Output> {
         return Ok(Output::new(svg.clone(), json!({ "svg": svg })));
     }
     if let Some(path) = &args.svg {
-        write_svg(path, args.force, &image, &svg(&rows, size))?;
+        write_svg(path, args.force, &args.image.file, &image, &svg(&rows, size))?;
     }
     if json {
         write_json(args, size, &rows).context("cannot write to standard output")?;
@@ -151,15 +151,16 @@ fn layer_extents(layer: &Layer, each: &mut impl FnMut(Range<u64>) -> Result<()>)
 }
 
 /// A drawing replaces neither the disk that it is of, nor anything else without being asked.
-fn write_svg(path: &Path, force: bool, image: &Image, svg: &str) -> Result<()> {
+fn write_svg(path: &Path, force: bool, input: &Path, image: &Image, svg: &str) -> Result<()> {
     let failed = || format!("cannot write {}", path.display());
     let mut options = File::options();
     options.write(true);
     if force && let Ok(old) = path.metadata() {
-        let is_old = |layer: &Layer| {
-            layer.path().metadata().is_ok_and(|own| (own.dev(), own.ino()) == (old.dev(), old.ino()))
-        };
-        if !old.is_file() || image.layers().iter().any(is_old) {
+        let is_old =
+            |own: &Path| own.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (old.dev(), old.ino()));
+        // What is a part of an archive, or a copy of standard input, has no file of its own.
+        let input = if input == Path::new("-") { Path::new("/dev/stdin") } else { input };
+        if !old.is_file() || is_old(input) || image.layers().iter().any(|layer| is_old(layer.path())) {
             bail!("{} is no file to draw into: name another one", path.display());
         }
         options.truncate(true);

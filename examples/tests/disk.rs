@@ -84,6 +84,17 @@ fn a_chain_from_its_making_to_its_merging() -> Result<()> {
         let error = String::from_utf8(bench.run(1, args).stderr)?;
         ensure!(error.contains(why), "{error}");
     }
+    ensure!(
+        Command::new("tar")
+            .args(["--format=ustar", "-cf", "two.tar", "base.vhd"])
+            .current_dir(bench.folder.path())
+            .status()?
+            .success()
+    );
+    let archive = fs::read(bench.path("two.tar"))?;
+    let error = String::from_utf8(bench.run(1, &["map", "two.tar", "--svg", "two.tar", "--force"]).stderr)?;
+    ensure!(error.contains("name another one") && fs::read(bench.path("two.tar"))? == archive, "{error}");
+    fs::remove_file(bench.path("two.tar"))?;
     bench.run(0, &["map", "base.vhd", "--svg", "map.svg", "--force"]);
     assert!(!fs::read_to_string(bench.path("map.svg"))?.contains("two.vhd"));
     let layers = bench.json(0, &["info", "--backing-chain", "two.vhd"]);

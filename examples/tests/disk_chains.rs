@@ -460,5 +460,12 @@ fn what_would_pass_without_a_word_is_told() -> Result<()> {
     let error = bench.run(1, &["convert", "--force", "-O", "raw", "other.raw", "disk.raw"]).stderr;
     let error = String::from_utf8(error)?;
     ensure!(error.contains("on-raw.vhd is a difference to it"), "{error}");
+    // Nor by what arrives.
+    let before = fs::read(bench.path("disk.raw"))?;
+    let mut convert = bench.disk(&["convert", "--force", "-f", "raw", "-O", "raw", "-", "disk.raw"]);
+    let output = convert.stdin(fs::File::open(bench.path("other.raw"))?).output()?;
+    let error = String::from_utf8(output.stderr)?;
+    ensure!(error.contains("on-raw.vhd is a difference to it") && output.status.code() == Some(1), "{error}");
+    ensure!(fs::read(bench.path("disk.raw"))? == before);
     Ok(())
 }
