@@ -36,7 +36,7 @@ fn read_record(dom0: &dyn Dom0, args: &Args) -> Outcome {
 /// `write_record(dom_id, path, value)`: the value again, as JSON.
 fn write_record(dom0: &dyn Dom0, args: &Args) -> Outcome {
     let value = args.required("value")?;
-    write(dom0, &Domain::of(args)?.key(path(args)?), value)?;
+    write(dom0, &Domain::of(args)?.key(path_below(args)?), value)?;
     Ok(Pickle::Str(as_json(value)))
 }
 
@@ -68,7 +68,7 @@ fn list_records(dom0: &dyn Dom0, args: &Args) -> Outcome {
 
 /// `delete_record(dom_id, path)`: nothing, also when there was nothing.
 fn delete_record(dom0: &dyn Dom0, args: &Args) -> Outcome {
-    delete(dom0, &Domain::of(args)?.key(path(args)?))?;
+    delete(dom0, &Domain::of(args)?.key(path_below(args)?))?;
     Ok(Pickle::Str(as_json("")))
 }
 
@@ -109,6 +109,14 @@ fn path(args: &Args) -> Result<&str, Error> {
         Ok(path)
     } else {
         Err(Error::Argument { name: "path", reason: format!("{path:?} is not a path in xenstore") })
+    }
+}
+
+/// A path that is not the whole domain, with all its devices, which is neither written to nor removed.
+fn path_below(args: &Args) -> Result<&str, Error> {
+    match path(args)? {
+        "" => Err(Error::Argument { name: "path", reason: "it is the whole domain".to_owned() }),
+        path => Ok(path),
     }
 }
 
@@ -214,9 +222,14 @@ mod tests {
             ("7", "a//b"),
             ("7", "a b"),
             ("7", "a\nb"),
+            // The domain, devices and all.
+            ("7", ""),
+            ("7", "//"),
         ] {
             let args = Args::of(&[("dom_id", domain), ("path", path), ("value", "x")]);
-            assert!(matches!(write_record(&dom0, &args), Err(Error::Argument { .. })), "{domain} {path}");
+            for function in [write_record, delete_record] {
+                assert!(matches!(function(&dom0, &args), Err(Error::Argument { .. })), "{domain} {path}");
+            }
         }
         assert!(dom0.commands().is_empty());
     }
