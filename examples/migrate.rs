@@ -149,7 +149,7 @@ async fn run(cli: &Cli, world: &World, ui: &Ui) -> Result<Table> {
         return Ok(Table::of([
             ("node", json!(moved.node_uuid)),
             ("disks", json!(moved.replaced_disks)),
-            ("state", json!(moved.power_state.to_string())),
+            ("state", json!(format!("{}, to be confirmed or reverted", moved.power_state))),
         ]));
     }
     let network = cli.over.clone();

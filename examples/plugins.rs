@@ -95,6 +95,8 @@ fn on_each(remote: &Remote, script: &str) -> Result<Vec<(String, String)>> {
         let args = ["-o", "BatchMode=yes", host, "--", script];
         if remote.dry_run {
             let (ssh, file) = (remote.ssh.display(), remote.archive.display());
+            // As a shell takes it for one word.
+            let script = script.replace('\'', r"'\''");
             lines.push((host.clone(), format!("{ssh} {} '{script}' < {file}", args[..4].join(" "))));
             continue;
         }
@@ -144,7 +146,8 @@ async fn list(target: &Target, json: bool) -> Result<String> {
     let report = world.driver().compatibility(&Settings::new(), Strictness::Able, &Machine::default()).await;
     let report = world.end(report, &ui).await?;
     if json {
-        return Ok(json!(report.plugins).to_string());
+        let lines: Vec<_> = report.plugins.iter().map(|host| json!(host).to_string()).collect();
+        return Ok(lines.join("\n"));
     }
     let lines = report.plugins.iter().map(|host| match &host.state {
         PluginState::Installed { version, functions } => {

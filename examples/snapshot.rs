@@ -77,6 +77,12 @@ async fn main() -> ExitCode {
 }
 
 async fn snapshot(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
+    if !cli.property.is_empty() && cli.to.as_ref().is_some_and(|place| !place.starts_with("glance:")) {
+        bail!("--property is told to Glance, and the image goes elsewhere");
+    }
+    if cli.compression_level.is_some() && matches!(cli.format, UploadFormat::Vhd | UploadFormat::Qcow2) {
+        bail!("--compression-level is that of gzip, and nothing of this format is compressed");
+    }
     let which = match &cli.instance {
         Some(instance) => Which::parse(instance),
         None if cli.common.target.host().is_some() => bail!("which instance? Name it with --instance"),
@@ -101,7 +107,7 @@ async fn snapshot(cli: &Cli, world: &World, ui: &Ui) -> Result<Report> {
         let (base, keep, progress) = (cli.base.clone(), cli.keep, ui.progress());
         let options = BackupOptions { base, existing, keep, progress };
         let backup = ui.until_interrupted(world.driver().backup(which, output, options)).await?;
-        return Ok(Report::of_backup(&backup, ui));
+        return Ok(Report::of_backup(&backup, keep, ui));
     }
     let snapshot = world.driver().snapshot(which, output, existing, ui.progress());
     let snapshot = ui.until_interrupted(snapshot).await?;

@@ -123,7 +123,9 @@ impl Hosts {
                 "goes off"
             }
         };
-        Ok(Table::of([("host", json!(self.host())), ("state", json!(state))]))
+        let mut table = Table::of([("host", json!(self.host())), ("state", json!(state))]);
+        table.for_programs([("host", json!(node))]);
+        Ok(table)
     }
 }
 

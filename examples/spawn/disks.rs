@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use clap::{Args, ValueEnum};
@@ -64,6 +64,21 @@ impl Disks {
         drive: &ConfigDrive,
         options: &Options,
     ) -> Result<()> {
+        for (option, given, wanted) in [
+            ("--format-swap", self.format_swap && spec.flavor.swap_mib == 0, "--swap-mib"),
+            (
+                "--ephemeral-fs",
+                self.ephemeral_fs.is_some() && spec.flavor.ephemeral_gib == 0,
+                "--ephemeral-gib",
+            ),
+            (
+                "--inject",
+                self.inject && drive.files.is_empty() && drive.ssh_keys.is_empty(),
+                "--ssh-key or --file",
+            ),
+        ] {
+            ensure!(!given, "{option} does nothing without {wanted}");
+        }
         for volume in &self.volume {
             spec.volumes.push(volume.mount(options)?);
         }

@@ -19,6 +19,8 @@ use crate::ui::Ui;
 pub struct Report {
     lines: Vec<(String, String)>,
     json: Map<String, Value>,
+    /// Whether a part of it could not be done.
+    failed: bool,
 }
 
 /// In characters, so that the times of many stages fit a terminal beside their name.
@@ -27,7 +29,7 @@ const TIMES_WIDTH: usize = 62;
 impl Report {
     /// What `spawn` has made.
     pub fn of_spawn(instance: &Instance, ui: &Ui) -> Self {
-        let mut report = Self { lines: Vec::new(), json: Map::new() };
+        let mut report = Self { lines: Vec::new(), json: Map::new(), failed: false };
         report.add("instance", &instance.uuid.to_string());
         report.add("name", &instance.name);
         report.add("vm", &instance.vm_uuid);
@@ -60,7 +62,9 @@ impl Report {
         report.json.insert("verified".into(), json!(instance.root_checked));
         let verified = match instance.root_checked {
             true => "yes: the disk read back through export equals the image",
-            false => "no: it was not asked for, or the image can be read but once",
+            false => {
+                "no: it was not asked for, or the disk is a volume, or dom0 copied it from a cached image"
+            }
         };
         report.lines.push(("verified".into(), verified.into()));
         report.add_times(ui);
@@ -69,7 +73,7 @@ impl Report {
 
     /// What `snapshot` has written.
     pub fn of_snapshot(snapshot: &Snapshot, ui: &Ui) -> Self {
-        let mut report = Self { lines: Vec::new(), json: Map::new() };
+        let mut report = Self { lines: Vec::new(), json: Map::new(), failed: false };
         report.add("file", &snapshot.path.display().to_string());
         report.add("disk", &snapshot.disk_uuid);
         let (file, size) = (HumanBytes(snapshot.file_bytes), HumanBytes(snapshot.virtual_bytes));
@@ -83,7 +87,7 @@ impl Report {
 
     /// What is known of images that were uploaded.
     pub fn of_uploads(uploads: &[Uploaded], ui: &Ui) -> Self {
-        let mut report = Self { lines: Vec::new(), json: Map::new() };
+        let mut report = Self { lines: Vec::new(), json: Map::new(), failed: false };
         let mut images = Vec::new();
         for uploaded in uploads {
             report.add("image", &uploaded.stored.place);
@@ -106,9 +110,9 @@ impl Report {
         report
     }
 
-    /// What `snapshot --keep` or `--base` has written.
-    pub fn of_backup(backup: &Backup, ui: &Ui) -> Self {
-        let mut report = Self { lines: Vec::new(), json: Map::new() };
+    /// What `snapshot --keep` or `--base` has written; `keep` says whether the next one was to be based on it.
+    pub fn of_backup(backup: &Backup, keep: bool, ui: &Ui) -> Self {
+        let mut report = Self { lines: Vec::new(), json: Map::new(), failed: false };
         report.add("file", &backup.path.display().to_string());
         report.add("disk", &backup.disk_uuid);
         report.add("snapshot", &backup.snapshot_uuid);
@@ -119,6 +123,7 @@ impl Report {
         report.json.insert("file_bytes".into(), json!(backup.file_bytes));
         report.json.insert("virtual_bytes".into(), json!(backup.virtual_bytes));
         report.json.insert("kept".into(), json!(backup.kept));
+        report.failed = keep && !backup.kept;
         report.add_leftovers(&backup.leftovers);
         report.add_times(ui);
         report
@@ -141,7 +146,7 @@ impl Report {
         };
         let list: Vec<_> = images.iter().map(object).collect();
         let json = Map::from_iter([("images".to_owned(), json!(list))]);
-        Self { lines: images.iter().map(line).collect(), json }
+        Self { lines: images.iter().map(line).collect(), json, failed: false }
     }
 
     fn add_agent(&mut self, agent: &AgentReport) {
@@ -158,6 +163,7 @@ impl Report {
     }
 
     fn add_leftovers(&mut self, leftovers: &[Leftover]) {
+        self.failed |= !leftovers.is_empty();
         for leftover in leftovers {
             self.lines.push(("warning".into(), format!("remove by hand: {leftover}")));
         }
@@ -229,6 +235,10 @@ impl Said for Report {
         }
         let width = self.lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         self.lines.iter().map(|(name, value)| format!("{name:width$}  {value}")).collect()
+    }
+
+    fn failed(&self) -> bool {
+        self.failed
     }
 }
 

@@ -60,6 +60,12 @@ fn a_dry_run_runs_nothing() -> Result<()> {
     let text = String::from_utf8(output.stdout)?;
     assert!(text.starts_with(&format!("{ssh} -o BatchMode=yes root@xen1 -- 'set -e; ")), "{text}");
     assert!(!folder.path().join("root@xen1.args").exists());
+    // Whoever pastes the line has the host run what this program would have.
+    let pasted = Command::new("sh").args(["-c", &text]).output()?;
+    assert!(pasted.status.success(), "{}", String::from_utf8_lossy(&pasted.stderr));
+    let run = std::fs::read_to_string(folder.path().join("root@xen1.args"))?;
+    plugins(&["install", "--archive", &archive, "--ssh", &ssh, "root@xen1"])?;
+    assert_eq!(run, std::fs::read_to_string(folder.path().join("root@xen1.args"))?);
     Ok(())
 }
 
@@ -80,6 +86,6 @@ fn hosts_and_files_that_are_none() -> Result<()> {
 fn a_simulated_pool_has_none() -> Result<()> {
     let output = plugins(&["list", "--json"])?;
     let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    assert_eq!(report[0]["state"]["plugins"], "missing");
+    assert_eq!(report["state"]["plugins"], "missing");
     Ok(())
 }

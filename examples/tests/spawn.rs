@@ -162,6 +162,14 @@ async fn work_in_dom0_needs_plugins() -> Result<()> {
         let error = pool.fails("spawn", &format!("--name web1 --image disk.raw {args}"))?;
         assert!(error.contains("plugin"), "{args}: {error}");
     }
+    for (option, wanted) in [
+        ("--format-swap", "--swap-mib"),
+        ("--ephemeral-fs ext4", "--ephemeral-gib"),
+        ("--inject", "--ssh-key or --file"),
+    ] {
+        let error = pool.fails("spawn", &format!("--name web1 --image disk.raw {option}"))?;
+        assert!(error.contains("does nothing without") && error.contains(wanted), "{option}: {error}");
+    }
     let error =
         pool.fails("spawn", "--name web1 --image disk.raw --ephemeral-gib 1 --ephemeral-fs reiserfs")?;
     assert!(error.contains("reiserfs") && error.contains("ext4"), "{error}");
