@@ -267,6 +267,8 @@ async fn what_has_changed_meanwhile_is_not_gone_on_with() -> Result<()> {
     pool.client.wait_until_detached(&disk, Duration::from_secs(60)).await?;
     pool.refused(&LARGE, None, "differs from its source at byte 0")?;
     ensure!(bench.path(JOURNAL).exists());
+    // The host lets go of it when it sees that the program is gone.
+    pool.client.wait_until_detached(&disk, Duration::from_secs(60)).await?;
     pool.client.call(vdi::Destroy { vdi: disk }).await?;
     pool.refused(&LARGE, None, "is gone")?;
     // Nothing had arrived in this one: there is nothing to lose.
